@@ -1,0 +1,62 @@
+"""One way to start a command line: python-fire, with mendable faults as one line instead of a stack trace."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import fire
+
+from shared_components.errors import InputError
+
+
+class _Call:
+    """A call that fire has parsed but that has not run yet."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._run = call
+
+
+def _deferred(function: Callable) -> Callable:
+    @functools.wraps(function)
+    def parsed(*args, **kwargs):
+        return _Call(functools.partial(function, *args, **kwargs))
+
+    return parsed
+
+
+def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None = None) -> None:
+    """Run a function, or one of several named functions, with the arguments of a command line.
+
+    The whole command line is parsed before anything runs, so a misspelt flag (``--forse``) stops the command
+    instead of being noticed when its work is done. A command's return value is not printed.
+
+    Args:
+        component: a function, or a mapping from command names to functions.
+        argv: arguments without the program's name; ``None`` takes them from ``sys.argv``.
+    Raises:
+        SystemExit: with code 2 after an :class:`InputError`, a missing file (one line on stderr) or a command
+            line that does not parse; 130 after Ctrl-C; 0 after ``--help``; else a command's own code.
+    """
+    if callable(component):
+        commands: object = _deferred(component)
+    else:
+        commands = {name: _deferred(function) for name, function in component.items()}
+    call = fire.Fire(commands, command=None if argv is None else list(argv), serialize=_silent)
+    if not isinstance(call, _Call):  # no command was named: fire has printed what there is
+        raise SystemExit(2)
+    try:
+        call._run()
+    except (InputError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _silent(result: object) -> object:
+    return None if isinstance(result, _Call) else result

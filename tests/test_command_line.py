@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+from shared_components.command_line import run
+from shared_components.errors import InputError
+
+
+def test_arguments_reach_the_function_and_its_result_is_not_printed(capsys):
+    seen = []
+
+    def command(path, *, seed=0):
+        seen.append((path, seed))
+        return "a result"
+
+    run(command, ["here", "--seed", "3"])
+    assert seen == [("here", 3)]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_command_is_chosen_by_name_with_a_dash():
+    seen = []
+    run({"make-datalist": lambda root: seen.append(root), "check": lambda: None}, ["make-datalist", "folder"])
+    assert seen == ["folder"]
+
+
+@pytest.mark.parametrize("error", [InputError, FileNotFoundError])
+def test_a_mendable_fault_is_one_line_and_status_2(error, capsys):
+    def command():
+        raise error("dataset.json: no such file; run make-datalist")
+
+    with pytest.raises(SystemExit) as stopped:
+        run(command, [])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: dataset.json: no such file; run make-datalist\n"
+
+
+def test_any_other_fault_keeps_its_stack_trace():
+    def command():
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError, match="a defect"):
+        run(command, [])
+
+
+def test_a_misspelt_flag_stops_the_command_before_it_runs(capsys):
+    seen = []
+
+    def command(path, force=False):
+        seen.append(path)
+
+    with pytest.raises(SystemExit) as stopped:
+        run(command, ["here", "--forse"])
+    assert stopped.value.code == 2
+    assert seen == []
+    assert "--forse" in capsys.readouterr().err
+
+
+def test_help_prints_the_docstring_and_does_not_run(capsys):
+    seen = []
+
+    def command(path="here"):
+        """Looks at a folder."""
+        seen.append(path)
+
+    with pytest.raises(SystemExit) as stopped:
+        run(command, ["--help"])
+    assert stopped.value.code == 0
+    assert seen == []
+    assert "Looks at a folder." in "".join(capsys.readouterr())
+
+
+def test_naming_no_command_lists_them(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run({"check": lambda: None, "make-datalist": lambda: None}, [])
+    assert stopped.value.code == 2
+    assert "make-datalist" in "".join(capsys.readouterr())
+
+
+def test_a_command_may_exit_with_its_own_status():
+    def command():
+        raise SystemExit(1)
+
+    with pytest.raises(SystemExit) as stopped:
+        run(command, [])
+    assert stopped.value.code == 1
+
+
+def test_ctrl_c_exits_130(capsys):
+    def command():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stopped:
+        run(command, [])
+    assert stopped.value.code == 130
