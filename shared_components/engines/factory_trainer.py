@@ -1,0 +1,158 @@
+"""Training of the factory: one update is a discriminator step and a generator step (method §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.engines import SupervisedTrainer
+from monai.utils import CommonKeys as Keys
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from shared_components.engines.loss_averages import LossAverages
+from shared_components.losses.adversarial import (
+    PathLengthPenalty,
+    discriminator_logistic_loss,
+    generator_nonsaturating_loss,
+    r1_penalty,
+)
+from shared_components.networks.factory import FactoryNetwork
+
+
+def lazy_adam(parameters: Iterable[Tensor], lr: float, interval: int, betas: tuple[float, float] = (0.0, 0.99)) -> Adam:
+    """Adam corrected for a regulariser that is evaluated every ``interval`` updates only.
+
+    lr and betas are changed with c = interval / (interval + 1): lr·c and β^c; ``interval`` 0 means none.
+
+    Source: Karras et al. 2020, Appendix B ("Lazy regularization").
+    """
+    c = interval / (interval + 1) if interval else 1.0
+    return Adam(parameters, lr=lr * c, betas=(betas[0] ** c, betas[1] ** c))
+
+
+class FactoryTrainer(SupervisedTrainer):
+    """Alternates discriminator and generator steps on the client's own slices; no label is read.
+
+    Args:
+        device: torch device.
+        max_epochs: epochs (rounds, in a federation).
+        train_data_loader: batches with "image" (B, 1, S, S) in [-1, 1], "domain" (B,), "position" (B,).
+        network: generator, discriminator and EMA.
+        optimizer: the generator's.
+        discriminator_optimizer: the discriminator's.
+        path_length: the path-length penalty with its running mean.
+        epoch_length: updates per epoch.
+        r1_gamma: weight γ of R1 (γ / 2 multiplies the penalty).
+        r1_every: discriminator steps between two R1 terms.
+        path_length_weight: weight of the path-length term; 0 switches it off.
+        path_length_every: generator steps between two path-length terms.
+        path_length_shrink: the path-length term uses batch / shrink samples.
+        style_mixing: probability that a sample takes W+ from two latents.
+        ema_decay: decay of the EMA per update.
+        kwargs: the rest of ``SupervisedTrainer``.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        network: FactoryNetwork,
+        optimizer: Optimizer,
+        discriminator_optimizer: Optimizer,
+        path_length: PathLengthPenalty | None = None,
+        epoch_length: int | None = None,
+        r1_gamma: float = 10.0,
+        r1_every: int = 16,
+        path_length_weight: float = 2.0,
+        path_length_every: int = 4,
+        path_length_shrink: int = 2,
+        style_mixing: float = 0.9,
+        ema_decay: float = 0.995,
+        loss_function: Callable[[Tensor], Tensor] = generator_nonsaturating_loss,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            train_data_loader=train_data_loader,
+            network=network,
+            optimizer=optimizer,
+            loss_function=loss_function,
+            epoch_length=epoch_length,
+            decollate=False,
+            **kwargs,
+        )
+        self.discriminator_optimizer = discriminator_optimizer
+        self.path_length = (path_length or PathLengthPenalty()).to(device)
+        self.r1_gamma, self.r1_every = r1_gamma, r1_every
+        self.path_length_weight, self.path_length_every = path_length_weight, path_length_every
+        self.path_length_shrink = path_length_shrink
+        self.style_mixing, self.ema_decay = style_mixing, ema_decay
+        LossAverages().attach(self)
+
+    def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:
+        """W+ (B, rows, w_dim) of random latents, with style mixing."""
+        generator = self.network.generator
+        z = torch.randn(2, len(domain), generator.z_dim, device=domain.device)
+        first, second = (generator.to_w_plus(generator.mapping(latent, domain, position)) for latent in z)
+        crossover = torch.randint(1, generator.rows, (len(domain), 1), device=domain.device)
+        mixed = torch.rand(len(domain), 1, device=domain.device) < self.style_mixing
+        rows = torch.arange(generator.rows, device=domain.device)
+        return torch.where(((rows >= crossover) & mixed)[:, :, None], second, first)
+
+    def _discriminator_step(self, real: Tensor, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
+        discriminator = self.network.discriminator.requires_grad_(True)
+        with torch.no_grad():
+            fake = self.network.generator.synthesis(self._w_plus(domain, position)).image
+        lazy = bool(self.r1_gamma) and (self.state.iteration - 1) % self.r1_every == 0
+        real = real.detach().requires_grad_(lazy)
+        real_logits = discriminator(real, domain, position)
+        fake_logits = discriminator(fake, domain, position)
+        loss = discriminator_logistic_loss(real_logits, fake_logits)
+        losses = {
+            "discriminator": loss.detach(),
+            "real_logit": real_logits.detach().mean(),
+            "fake_logit": fake_logits.detach().mean(),
+        }
+        if lazy:
+            penalty = r1_penalty(real_logits, real)
+            loss = loss + penalty * (self.r1_gamma / 2 * self.r1_every)
+            losses["r1"] = penalty.detach()
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.discriminator_optimizer.step()
+        return losses
+
+    def _generator_step(self, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
+        discriminator = self.network.discriminator.requires_grad_(False)
+        fake = self.network.generator.synthesis(self._w_plus(domain, position)).image
+        loss = self.loss_function(discriminator(fake, domain, position))
+        losses = {"generator": loss.detach()}
+        if self.path_length_weight and (self.state.iteration - 1) % self.path_length_every == 0:
+            few = max(1, len(domain) // self.path_length_shrink)
+            w_plus = self._w_plus(domain[:few], position[:few])
+            penalty = self.path_length(self.network.generator.synthesis(w_plus).image, w_plus)
+            loss = loss + penalty * (self.path_length_weight * self.path_length_every)
+            losses["path_length"] = penalty.detach()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return losses
+
+    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict:
+        """One update: a discriminator step, a generator step, the EMA."""
+        if batchdata is None:
+            raise ValueError("FactoryTrainer: expected a batch, found None; check the data loader")
+        real, domain, position = (
+            batchdata[key].to(self.state.device, non_blocking=True) for key in ("image", "domain", "position")
+        )
+        self.network.train()
+        losses = self._discriminator_step(real, domain, position)
+        losses |= self._generator_step(domain, position)
+        self.network.update_average(self.ema_decay)
+        self.state.output = {Keys.LOSS: losses}
+        return self.state.output

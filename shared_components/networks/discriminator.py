@@ -1,0 +1,99 @@
+"""Residual projection discriminator of slices (method §1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from shared_components.networks.generator import ConditionEmbedding, resolutions
+from shared_components.networks.style_layers import EqualConv2d, EqualLinear, fir_downsample, scaled_leaky_relu
+
+
+def minibatch_standard_deviation(x: Tensor, group_size: int = 4) -> Tensor:
+    """Append one channel: the standard deviation over groups of samples, averaged over channels and pixels.
+
+    Args:
+        x: (B, C, H, W).
+        group_size: samples per group; the largest divisor of B not above it is used.
+    Returns:
+        (B, C + 1, H, W).
+    Source: Karras et al. 2018, Sec. 3.
+    """
+    batch, _, height, width = x.shape
+    group = max(g for g in range(1, min(group_size, batch) + 1) if batch % g == 0)
+    grouped = x.reshape(group, batch // group, -1)
+    deviation = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=1)  # (B / group,)
+    feature = deviation.repeat(group)[:, None, None, None].expand(-1, 1, height, width)
+    return torch.cat([x, feature], dim=1)
+
+
+class ResidualDownBlock(nn.Module):
+    """Two 3×3 convolutions and FIR downsampling beside a 1×1 skip; (B, C, H, W) to (B, C', H/2, W/2)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.first = EqualConv2d(in_channels, in_channels, 3)
+        self.second = EqualConv2d(in_channels, out_channels, 3)
+        self.skip = EqualConv2d(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        main = scaled_leaky_relu(self.first(x))
+        main = scaled_leaky_relu(self.second(fir_downsample(main)))
+        return (main + self.skip(fir_downsample(x))) / math.sqrt(2.0)
+
+
+class Discriminator(nn.Module):
+    """Scores how real a slice looks for its domain and position: logit = Σ h ⊙ rms(embed(c)) / √width.
+
+    Args:
+        size: height and width of a slice in px.
+        domains: number of domains K.
+        positions: number of slice positions P.
+        channels: widths per resolution, *coarsest first* as in the generator.
+        width: width of h.
+        group_size: group of the minibatch standard deviation.
+        image_channels: channels of the image.
+    Source: Karras et al. 2020 (residual discriminator); Miyato and Koyama 2018 (projection).
+    Deviation: downsamples between the block's two convolutions, before the second one, which computes at half
+    the resolution.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        domains: int,
+        positions: int,
+        channels: Sequence[int] = (64, 64, 64, 48, 32),
+        width: int = 128,
+        group_size: int = 4,
+        image_channels: int = 1,
+    ) -> None:
+        super().__init__()
+        base = resolutions(size, len(channels))[0]
+        self.group_size = group_size
+        self.from_image = EqualConv2d(image_channels, channels[-1], 1)
+        fine_to_coarse = list(channels)[::-1]
+        self.blocks = nn.ModuleList(
+            [ResidualDownBlock(a, b) for a, b in zip(fine_to_coarse[:-1], fine_to_coarse[1:], strict=True)]
+        )
+        self.final_convolution = EqualConv2d(channels[0] + 1, channels[0], 3)
+        self.final_linear = EqualLinear(channels[0] * base**2, width, activate=True)
+        self.condition = ConditionEmbedding(domains, positions, width)
+
+    def forward(self, image: Tensor, domain: Tensor, position: Tensor) -> Tensor:
+        """``image`` (B, C, S, S), ``domain`` (B,), ``position`` (B,) to logits (B, 1)."""
+        h = self.embed(image)
+        condition = self.condition(domain, position)
+        return (h * condition).sum(dim=1, keepdim=True) / math.sqrt(h.shape[1])
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Features before the projection: (B, width)."""
+        x = scaled_leaky_relu(self.from_image(image))
+        for block in self.blocks:
+            x = block(x)
+        x = minibatch_standard_deviation(x, self.group_size)
+        x = scaled_leaky_relu(self.final_convolution(x))
+        return self.final_linear(x.flatten(1))

@@ -1,0 +1,119 @@
+"""The factory's networks as one module, and the file in which a trained factory travels."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from shared_components.errors import InputError
+from shared_components.files import load_tensors, save_tensors
+from shared_components.networks.discriminator import Discriminator
+from shared_components.networks.generator import Generator
+
+
+class FactoryNetwork(nn.Module):
+    """Generator, discriminator and the exponential moving average (EMA) of the generator.
+
+    Children: ``generator``, ``discriminator``, ``generator_ema``; a federation names those that it exchanges.
+
+    Args:
+        generator: the network that trains.
+        discriminator: its critic.
+    """
+
+    def __init__(self, generator: Generator, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.generator = generator
+        self.discriminator = discriminator
+        self.generator_ema = copy.deepcopy(generator).requires_grad_(False)
+
+    @torch.no_grad()
+    def update_average(self, decay: float) -> None:
+        """EMA ← decay · EMA + (1 - decay) · generator."""
+        averages = list(self.generator_ema.parameters())
+        torch._foreach_lerp_(averages, list(self.generator.parameters()), 1.0 - decay)
+
+    def forward(self, z: Tensor, domain: Tensor, position: Tensor) -> Tensor:
+        """Images of the averaged generator: ``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to (B, 1, S, S)."""
+        return self.generator_ema(z, domain, position)
+
+
+def export_generator(
+    generator: Generator,
+    path: str | os.PathLike,
+    domains: Sequence[str],
+    labels: Mapping[int, str],
+    spacing: float | None,
+    orientation: str | None,
+) -> Path:
+    """Write the factory's deliverable: weights, how to rebuild the network, and what its slices mean.
+
+    Args:
+        generator: the EMA generator.
+        path: file to write (replaced as a whole).
+        domains: the federation's domain names, in index order.
+        labels: the federation's label set.
+        spacing: in-plane pixel size in mm, None if slices were not resampled.
+        orientation: axis codes of the volumes; the last letter is the slicing axis.
+    """
+    description = {
+        "generator": dict(generator.arguments),
+        "domains": [str(domain) for domain in domains],
+        "labels": {int(value): str(name) for value, name in labels.items()},
+        "spacing": None if spacing is None else float(spacing),
+        "orientation": orientation,
+    }
+    state = {name: tensor.detach().cpu().clone() for name, tensor in generator.state_dict().items()}
+    save_tensors(Path(path), {"model": state, "description": description})
+    return Path(path)
+
+
+def factory_description(path: str | os.PathLike) -> dict:
+    """Domains, labels, spacing (mm), orientation and generator arguments of a factory file.
+
+    Raises:
+        InputError: the file is not a factory.
+    """
+    return _read(path)["description"]
+
+
+def load_generator(path: str | os.PathLike) -> Generator:
+    """Rebuild the frozen generator of a factory file, in evaluation mode.
+
+    Raises:
+        InputError: the file is missing, is not a factory, or its weights do not fit its description.
+    """
+    content = _read(path)
+    generator = Generator(**content["description"]["generator"])
+    try:
+        generator.load_state_dict(content["model"], strict=True)
+    except RuntimeError as error:
+        raise InputError(f"{path}: the weights do not fit the file's own description; export it again") from error
+    return generator.eval().requires_grad_(False)
+
+
+def domain_index(path: str | os.PathLike, domain: str) -> int:
+    """Index of a domain's name in a factory file.
+
+    Raises:
+        InputError: the factory does not know the domain.
+    """
+    known = factory_description(path)["domains"]
+    if domain not in known:
+        raise InputError(f"{path}: expected one of the factory's domains {known}, found {domain!r}; name one of them")
+    return known.index(domain)
+
+
+def _read(path: str | os.PathLike) -> dict:
+    content = load_tensors(Path(path))
+    if not isinstance(content, dict) or not {"model", "description"} <= content.keys():
+        raise InputError(
+            f"{path}: expected a factory file (model and description); "
+            "train bundles/factory, which exports factory.pt"
+        )
+    return content

@@ -1,0 +1,221 @@
+"""Conditional style-based generator of slices (method §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shared_components.errors import InputError
+from shared_components.networks.style_layers import (
+    EqualLinear,
+    ModulatedConv2d,
+    fir_upsample,
+    rms_normalise,
+    scaled_leaky_relu,
+)
+
+Noise = str | Sequence[Tensor]
+Inject = Callable[[int, Tensor], Tensor]
+
+
+class SynthesisOutput(NamedTuple):
+    """What the synthesis network returns.
+
+    image: (B, image_channels, S, S), about [-1, 1]. features: the last features of each resolution,
+    coarsest first, (B, C_l, h_l, w_l).
+    """
+
+    image: Tensor
+    features: tuple[Tensor, ...]
+
+
+def resolutions(size: int, levels: int) -> tuple[int, ...]:
+    """Resolutions in px, coarsest first, ending at ``size``: ``resolutions(48, 5)`` is (3, 6, 12, 24, 48).
+
+    Raises:
+        InputError: ``size`` is not divisible by 2^(levels - 1), or the coarsest would be below 3 px.
+    """
+    base, rest = divmod(size, 2 ** (levels - 1))
+    if rest or base < 3:
+        raise InputError(
+            f"image_size {size} with {levels} resolutions: expected a base of at least 3 px times a power of two, "
+            f"found {size} / {2 ** (levels - 1)}; change image_size or the number of generator channels"
+        )
+    return tuple(base * 2**level for level in range(levels))
+
+
+class ConditionEmbedding(nn.Module):
+    """e = rms-normalise(EqualLinear([one-hot domain, one-hot position])).
+
+    Args:
+        domains: number of domains K.
+        positions: number of slice positions P.
+        width: width of the embedding.
+    """
+
+    def __init__(self, domains: int, positions: int, width: int) -> None:
+        super().__init__()
+        self.domains, self.positions = domains, positions
+        self.linear = EqualLinear(domains + positions, width)
+
+    def forward(self, domain: Tensor, position: Tensor) -> Tensor:
+        """``domain`` and ``position``: (B,) integers; returns (B, width)."""
+        condition = torch.cat([F.one_hot(domain, self.domains), F.one_hot(position, self.positions)], dim=1)
+        return rms_normalise(self.linear(condition.to(self.linear.weight.dtype)))
+
+
+class StyledLayer(nn.Module):
+    """Modulated 3×3 convolution, per-pixel noise with a learned strength, bias, leaky ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, upsample: bool = False) -> None:
+        super().__init__()
+        self.convolution = ModulatedConv2d(in_channels, out_channels, 3, w_dim, upsample=upsample)
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        x = self.convolution(x, w)
+        if noise is not None:
+            x = x + self.noise_strength * noise
+        return scaled_leaky_relu(x + self.bias[:, None, None])
+
+
+class Generator(nn.Module):
+    """Draws slices of a domain at a position of the volume.
+
+    W+ has two rows per resolution, ``2 * len(channels)``: one for each 3×3 layer (the first resolution has a
+    single one) and the row after for the to-image layer.
+
+    Args:
+        size: height and width of a slice in px.
+        domains: number of domains K of the federation.
+        positions: number of slice positions P.
+        channels: widths per resolution, coarsest first; their number fixes the number of resolutions.
+        z_dim: width of the latent z.
+        w_dim: width of w and of the condition's embedding.
+        mapping_layers: depth of the mapping network.
+        mapping_lr: learning-rate multiplier of the mapping network.
+        image_channels: channels of the image.
+    Raises:
+        InputError: the size does not fit the number of resolutions.
+    Source: Karras et al. 2020; condition: Galati et al. 2024, Sec. 2.1.
+    Deviation: the coarsest resolution may be 3 px or more (48 = 3·2⁴), not 4 only.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        domains: int,
+        positions: int,
+        channels: Sequence[int] = (64, 64, 64, 48, 32),
+        z_dim: int = 128,
+        w_dim: int = 128,
+        mapping_layers: int = 4,
+        mapping_lr: float = 0.01,
+        image_channels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.arguments = {
+            "size": int(size),
+            "domains": int(domains),
+            "positions": int(positions),
+            "channels": [int(c) for c in channels],
+            "z_dim": int(z_dim),
+            "w_dim": int(w_dim),
+            "mapping_layers": int(mapping_layers),
+            "mapping_lr": float(mapping_lr),
+            "image_channels": int(image_channels),
+        }
+        self.sizes = resolutions(size, len(channels))
+        self.channels = tuple(channels)
+        self.domains, self.positions = domains, positions
+        self.z_dim, self.w_dim = z_dim, w_dim
+        self.rows = 2 * len(channels)
+        self.condition = ConditionEmbedding(domains, positions, w_dim)
+        widths = [z_dim + w_dim] + [w_dim] * mapping_layers
+        self.mapping_network = nn.Sequential(
+            *(
+                EqualLinear(widths[i], widths[i + 1], lr_multiplier=mapping_lr, activate=True)
+                for i in range(mapping_layers)
+            )
+        )
+        self.constant = nn.Parameter(torch.randn(1, channels[0], self.sizes[0], self.sizes[0]))
+        self.layers = nn.ModuleList([StyledLayer(channels[0], channels[0], w_dim)])
+        for low, high in zip(channels[:-1], channels[1:], strict=True):
+            self.layers.append(StyledLayer(low, high, w_dim, upsample=True))
+            self.layers.append(StyledLayer(high, high, w_dim))
+        self.to_image = nn.ModuleList(
+            [ModulatedConv2d(c, image_channels, 1, w_dim, demodulate=False) for c in channels]
+        )
+        self.image_bias = nn.Parameter(torch.zeros(len(channels), image_channels))
+
+    def mapping(self, z: Tensor, domain: Tensor, position: Tensor) -> Tensor:
+        """``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to w (B, w_dim)."""
+        return self.mapping_network(torch.cat([rms_normalise(z), self.condition(domain, position)], dim=1))
+
+    def to_w_plus(self, w: Tensor) -> Tensor:
+        """Repeat w (B, w_dim) for every row: (B, rows, w_dim)."""
+        return w[:, None].expand(-1, self.rows, -1)
+
+    def sample_noise(self, batch: int, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Noise maps (B, 1, h, w) on the CPU, one per 3×3 layer, for ``synthesis(noise=...)``.
+
+        The same maps under two domains give twins that share fine detail as well as anatomy.
+        """
+        layer_sizes = [self.sizes[(layer + 1) // 2] for layer in range(len(self.layers))]
+        return [torch.randn(batch, 1, size, size, generator=generator) for size in layer_sizes]
+
+    def synthesis(self, w_plus: Tensor, noise: Noise = "random", inject: Inject | None = None) -> SynthesisOutput:
+        """Decode W+ to an image.
+
+        Args:
+            w_plus: (B, rows, w_dim).
+            noise: "random", "none", or the maps of :meth:`sample_noise`.
+            inject: called as ``inject(level, features)`` after each resolution; its result goes on.
+        Raises:
+            ValueError: W+ of another shape, or an unknown noise mode.
+        """
+        if w_plus.shape[1:] != (self.rows, self.w_dim):
+            raise ValueError(f"w_plus: expected (B, {self.rows}, {self.w_dim}), found {tuple(w_plus.shape)}")
+        maps = self._noise_maps(noise, w_plus)
+        x = self.constant.expand(len(w_plus), -1, -1, -1)
+        image: Tensor | None = None
+        features = []
+        layer = 0
+        for level in range(len(self.sizes)):
+            for _ in range(1 if level == 0 else 2):
+                x = self.layers[layer](x, w_plus[:, layer], maps[layer])
+                layer += 1
+            if inject is not None:
+                x = inject(level, x)
+            features.append(x)
+            contribution = self.to_image[level](x, w_plus[:, layer]) + self.image_bias[level][:, None, None]
+            image = contribution if image is None else fir_upsample(image) + contribution
+        return SynthesisOutput(image, tuple(features))
+
+    def _noise_maps(self, noise: Noise, like: Tensor) -> Sequence[Tensor | None]:
+        if not isinstance(noise, str):
+            return [m.to(like) for m in noise]
+        if noise == "none":
+            return [None] * len(self.layers)
+        if noise != "random":
+            raise ValueError(f"noise: expected 'random', 'none' or a sequence of maps, found {noise!r}")
+        layer_sizes = [self.sizes[(layer + 1) // 2] for layer in range(len(self.layers))]
+        return [like.new_empty(len(like), 1, size, size).normal_() for size in layer_sizes]
+
+    def forward(self, z: Tensor, domain: Tensor, position: Tensor, noise: Noise = "random") -> Tensor:
+        """``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to images (B, image_channels, S, S)."""
+        return self.synthesis(self.to_w_plus(self.mapping(z, domain, position)), noise).image
+
+    @torch.no_grad()
+    def latent_mean(self, domain: int, samples: int = 1024, generator: torch.Generator | None = None) -> Tensor:
+        """Mean of w over ``samples`` z and the central half of the slice positions: (w_dim,)."""
+        device = self.constant.device
+        z = torch.randn(samples, self.z_dim, generator=generator).to(device)
+        first, last = self.positions // 4, max(self.positions // 4 + 1, (3 * self.positions + 3) // 4)
+        position = (torch.arange(samples) % (last - first) + first).to(device)
+        return self.mapping(z, torch.full_like(position, domain), position).mean(dim=0)
