@@ -1,0 +1,90 @@
+"""Files that are whole or absent: every writer goes through a temporary name in the same folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shared_components.errors import InputError
+
+
+def write_atomically(path: str | os.PathLike, writer: Callable[[Path], None]) -> Path:
+    """Let ``writer`` fill a temporary file beside ``path``, then put it in place in one step.
+
+    A reader sees the old file or the new one, never a part; when ``writer`` raises, ``path`` is as before.
+    The temporary name keeps the suffixes of ``path``, since many writers choose their format by them.
+    Nothing is synced to disk: this guards against a killed process, not against a power cut.
+
+    Args:
+        path: the file to write; its folder is made when missing.
+        writer: called with the temporary path.
+    Returns:
+        ``path``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        temporary = Path(folder) / path.name
+        writer(temporary)
+        os.replace(temporary, path)
+    return path
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Write ``text`` as UTF-8, atomically."""
+    return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def save_tensors(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
+    """``torch.save`` of ``content`` (tensors, numbers, text, nested dicts and lists of them), atomically."""
+    return write_atomically(path, lambda temporary: torch.save(dict(content), temporary))
+
+
+def load_tensors(path: str | os.PathLike) -> dict[str, Any]:
+    """Load what ``save_tensors`` wrote onto the CPU; no code in the file is run (``weights_only=True``).
+
+    Raises:
+        InputError: the file is missing, damaged, holds other objects than tensors and plain values, or is
+            not a dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file of tensors, found none; check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{path}: expected a file of tensors written by torch.save, could not read it ({reason}); "
+            "copy or write it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a dict of tensors, found {type(content).__name__}")
+    return content
+
+
+def inside(root: str | os.PathLike, path: str | os.PathLike) -> Path:
+    """The resolved place of ``path`` (relative to ``root``), which must lie within ``root``.
+
+    Raises:
+        InputError: ``path`` leaves ``root``, by ``..``, as an absolute path or through a link.
+    """
+    root = Path(root).resolve()
+    place = (root / path).resolve()
+    if not place.is_relative_to(root):
+        raise InputError(f"{path}: leaves {root}; put the file inside that folder and name it relative to it")
+    return place
+
+
+def remove_files(*paths: str | os.PathLike) -> None:
+    """Remove files, those already gone included."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

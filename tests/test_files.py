@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shared_components.errors import InputError
+from shared_components.files import (
+    inside,
+    load_tensors,
+    remove_files,
+    save_tensors,
+    write_atomically,
+    write_text,
+)
+
+
+def test_text_and_tensors_come_back(tmp_path):
+    content = {"model": {"a": torch.arange(3.0)}, "round": 2, "names": ["x"]}
+    loaded = load_tensors(save_tensors(tmp_path / "new" / "a.pt", content))
+    assert torch.equal(loaded["model"]["a"], torch.arange(3.0))
+    assert loaded["round"] == 2 and loaded["names"] == ["x"]
+    assert write_text(tmp_path / "t.txt", "näher\n").read_text(encoding="utf-8") == "näher\n"
+
+
+def test_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = write_text(tmp_path / "a.nii.gz", "old")
+
+    def fails(temporary):
+        assert temporary.name == "a.nii.gz" and temporary != path
+        temporary.write_text("half")
+        raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_atomically(path, fails)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+def test_permissions_are_those_of_an_ordinary_file(tmp_path):
+    (tmp_path / "plain").write_text("")
+    assert write_text(tmp_path / "a", "").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_unreadable_files_are_one_line_errors(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.pt: expected a file of tensors, found none"):
+        load_tensors(tmp_path / "gone.pt")
+    (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match=r"bad\.pt: .*could not read it") as caught:
+        load_tensors(tmp_path / "bad.pt")
+    assert "\n" not in str(caught.value)
+    whole = save_tensors(tmp_path / "whole.pt", {"a": torch.zeros(1000)}).read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"cut\.pt"):
+        load_tensors(tmp_path / "cut.pt")
+    torch.save([1], tmp_path / "list.pt")
+    with pytest.raises(InputError, match="found list"):
+        load_tensors(tmp_path / "list.pt")
+
+
+def test_objects_are_not_unpickled(tmp_path):
+    torch.save({"hook": tmp_path}, tmp_path / "object.pt")
+    with pytest.raises(InputError, match=r"object\.pt"):
+        load_tensors(tmp_path / "object.pt")
+
+
+def test_inside(tmp_path):
+    assert inside(tmp_path, "a/b.nii") == tmp_path.resolve() / "a" / "b.nii"
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(tmp_path)
+    for path in ("../x", "/etc/hosts", "link/x"):
+        with pytest.raises(InputError, match="leaves"):
+            inside(tmp_path / "root", path)
+
+
+def test_remove_files_tolerates_missing(tmp_path):
+    path = write_text(tmp_path / "a", "")
+    remove_files(path, path)
+    assert not path.exists()
