@@ -1,0 +1,132 @@
+"""What a phantom scenario is made of: clients, their volumes and how each volume is stored."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from shared_components.errors import InputError
+
+SPLITS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume of one client; everything that decides its bytes.
+
+    Attributes:
+        index: place within its split, from 0.
+        seed: seed of the whole scenario.
+        coarseness: factor on the voxel size; 1 is the real thing, larger ones make small test volumes.
+        codes: stored orientation, ``"RAS"`` or ``"LPS"``.
+        oblique: whether the image grid is rotated against the world's axes.
+        suffix: ``".nii.gz"`` or ``".nii"``.
+        labelled: whether the client's data root offers this volume's label.
+        slices: 0 for the whole stack; n for a stack of the n middle slices.
+    """
+
+    scenario: str
+    domain: str
+    split: str
+    index: int
+    seed: int
+    coarseness: float = 1.0
+    codes: str = "RAS"
+    oblique: bool = False
+    suffix: str = ".nii.gz"
+    labelled: bool = True
+    slices: int = 0
+
+    @property
+    def name(self) -> str:
+        """Subject name, unique within its client: ``t2_training_003``."""
+        return f"{self.domain}_{self.split}_{self.index + 1:03d}"
+
+    def generator(self, purpose: str = "") -> np.random.Generator:
+        """A generator that depends on seed, scenario, domain, split, index and purpose, on nothing else."""
+        words = f"{self.scenario}/{self.domain}/{self.split}/{purpose}"
+        return np.random.default_rng([self.seed, zlib.crc32(words.encode()), self.index])
+
+
+class Phantom(NamedTuple):
+    """A finished volume: ``image`` (X, Y, Z) int16, ``label`` alike but uint8, ``affine`` voxel to world, mm."""
+
+    image: np.ndarray
+    label: np.ndarray
+    affine: np.ndarray
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client data root to be made.
+
+    Attributes:
+        counts: volumes in training, validation and test.
+        labelled: the splits whose labels the root offers.
+    """
+
+    domain: str
+    modality: str
+    counts: tuple[int, int, int]
+    labelled: tuple[str, ...]
+
+    def cases(self, scenario: str, seed: int, coarseness: float) -> list[Case]:
+        """All volumes; every second one is stored LPS, the second of training and of test is oblique, and
+        the last training volume is an uncompressed ``.nii``."""
+        return [
+            Case(
+                scenario, self.domain, split, index, seed, coarseness,
+                codes="LPS" if index % 2 else "RAS",
+                oblique=index == 1 and split != "validation",
+                suffix=".nii" if split == "training" and index == count - 1 else ".nii.gz",
+                labelled=split in self.labelled,
+            )
+            for split, count in zip(SPLITS, self.counts, strict=True)
+            for index in range(count)
+        ]  # fmt: skip
+
+    def described(self) -> dict:
+        """The client as plain values, for the record of a run."""
+        return {**asdict(self), "counts": list(self.counts), "labelled": list(self.labelled)}
+
+
+Subjects = int | Sequence[int] | Mapping[str, int | Sequence[int]] | None
+
+
+def subject_counts(
+    subjects: Subjects, defaults: Mapping[str, tuple[int, int, int]]
+) -> dict[str, tuple[int, int, int]]:
+    """Numbers of volumes per client and split out of what a user may write.
+
+    Args:
+        subjects: ``None`` (the defaults); n training volumes for every client (and n/5 for validation, n/4
+            for test, at least one); three numbers for every client; or either of them per domain.
+        defaults: training, validation and test volumes of every domain.
+    Raises:
+        InputError: unknown domain, or numbers that are not one or three integers of at least 0.
+    """
+    if subjects is None:
+        return dict(defaults)
+    if not isinstance(subjects, Mapping):
+        return {domain: _counts(subjects) for domain in defaults}
+    if unknown := sorted(set(subjects) - set(defaults)):
+        raise InputError(
+            f"--subjects: unknown domain {unknown[0]!r}; this scenario has {', '.join(defaults)}"
+        )
+    return {domain: _counts(subjects.get(domain, counts)) for domain, counts in defaults.items()}
+
+
+def _counts(value: int | Sequence[int]) -> tuple[int, int, int]:
+    numbers = [value] if isinstance(value, int) else list(value) if isinstance(value, Sequence) else []
+    integers = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
+    if not integers or isinstance(value, str) or len(numbers) not in (1, 3):
+        raise InputError(
+            f"--subjects: expected one number or training,validation,test (such as 20,4,6), found {value!r}"
+        )
+    training, *rest = numbers
+    validation, test = rest or (max(1, training // 5), max(1, training // 4))
+    return training, validation, test
