@@ -1,0 +1,79 @@
+"""Turning what goes wrong inside a reader into one line for the user."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+from nibabel.wrapstruct import WrapStructError
+
+from shared_components.errors import InputError
+
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    struct.error,
+    zlib.error,
+    gzip.BadGzipFile,
+    ImageFileError,
+    HeaderDataError,
+    HeaderTypeError,
+    WrapStructError,
+)
+"""What the readers of nibabel, ITK, Pillow and NumPy raise on files that they cannot make sense of."""
+
+
+def read(reader: Callable[[Any], Any], item: Any) -> Any:
+    """Call ``reader(item)``, a chain of MONAI transforms, and name a failure's cause, not its step.
+
+    Raises:
+        InputError: a file is missing, damaged or unfit. Faults of other kinds pass unchanged.
+    """
+    try:
+        return reader(item)
+    except RuntimeError as error:  # MONAI wraps whatever a transform raises
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, InputError):
+                raise InputError(str(cause)) from error
+        if isinstance(causes[-1], UNREADABLE) and _from_loading(causes):
+            raise InputError(
+                f"{_files(item)}: could not be read ({one_line(causes[-1])}); run "
+                "`python scripts/prepare_data.py check` on its data root"
+            ) from error
+        raise
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _from_loading(causes: list[BaseException]) -> bool:
+    return any("LoadImaged" in str(cause) for cause in causes)
+
+
+def _files(item: Any) -> str:
+    return (
+        " / ".join(str(item[key]) for key in ("image", "label") if key in item)
+        if isinstance(item, dict)
+        else ""
+    )
+
+
+def one_line(error: BaseException, limit: int = 160) -> str:
+    """An exception's text on one line; of ITK's long reports the description only."""
+    text = str(error) or type(error).__name__
+    if "Description:" in text:
+        text = text.split("Description:")[-1]
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

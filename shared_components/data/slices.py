@@ -1,0 +1,207 @@
+"""Slices of many volumes, each volume decoded once."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from monai.data import PersistentDataset
+from monai.data.utils import pickle_hashing
+from monai.transforms import Compose, Transform
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from shared_components.data.reading import read
+from shared_components.data.volumes import volume_transforms
+from shared_components.errors import InputError
+
+CACHES = ("memory", "disk", "none")
+BACKGROUND = -0.9
+"""Scaled intensity up to which a pixel counts as empty."""
+
+_OPEN_VOLUMES = (
+    8  # volumes that a disk cache keeps open; with none, the neighbour slices of one volume pay again
+)
+
+
+class SliceIndex(NamedTuple):
+    """Where a slice comes from: number of the item, of the slice in its volume, and of that volume's slices."""
+
+    item: int
+    slice: int
+    depth: int
+
+
+class ToSlices(Transform):
+    """``(1, H, W, D)`` volumes to contiguous ``(D, 1, H, W)`` slices; labels as int16."""
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        slices = {"image": _slices_first(data["image"])}
+        if "label" in data:
+            slices["label"] = _slices_first(data["label"]).round().to(torch.int16)
+        return slices
+
+
+def _slices_first(volume: Tensor) -> Tensor:
+    return volume.as_tensor().permute(3, 0, 1, 2).contiguous()
+
+
+class SliceDataset(Dataset):
+    """Slices of the volumes that ``items`` name, as a network takes them; deterministic.
+
+    ``dataset[i]`` is ``{"image": float32 (1, S, S) in [-1, 1], "label": int64 (1, S, S), zeros when absent,
+    "labelled": bool (), "domain": int64 (), "position": int64 ()}``; the position of slice i of D is
+    ``floor(positions * i / D)``.
+
+    Args:
+        items: ``{"image": path, "label": path or absent, "domain": name, "subject": name}``, as
+            :func:`shared_components.data.datalist` gives them.
+        domains: the federation's domain names; a slice carries the index of its own.
+        size: height and width of a slice, pixels.
+        spacing: in-plane voxel size, mm; ``None`` keeps each file's own.
+        positions: number of bins of the relative slice position.
+        orientation: axis codes, slices along the last; ``None`` or ``"native"`` keeps the file's axes.
+        percentiles: intensities of each volume that become -1 and 1.
+        slices_per_volume: this many evenly spaced slices of each volume; ``None`` takes all.
+        cache: ``"memory"`` holds all slices, ``"disk"`` holds volumes in ``cache_dir`` by MONAI's
+            ``PersistentDataset`` (renewed when a file or a setting changes), ``"none"``
+            decodes at each access.
+        cache_dir: folder of the disk cache.
+        min_foreground: leave out slices in which a smaller fraction of pixels is brighter than -0.9.
+        progress: show a progress bar over the volumes.
+    Attributes:
+        index: per slice, its :class:`SliceIndex`.
+        labelled: indices of the slices with a label map.
+        unlabelled: indices of the others.
+        subjects: the items' subject names.
+    Raises:
+        InputError: no items, an unknown domain, a volume that cannot be read or has no slice left.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Mapping[str, str]],
+        domains: Sequence[str],
+        size: int,
+        spacing: float | Sequence[float] | None,
+        positions: int,
+        orientation: str | None = "RAS",
+        percentiles: Sequence[float] = (0.5, 99.5),
+        slices_per_volume: int | None = None,
+        cache: str = "memory",
+        cache_dir: str | os.PathLike | None = None,
+        min_foreground: float = 0.0,
+        progress: bool = False,
+    ) -> None:
+        if not items:
+            raise InputError("no volumes: the data roots' dataset.json name none for this split")
+        if positions < 1:
+            raise InputError(f"positions: expected at least 1, found {positions}")
+        if slices_per_volume is not None and slices_per_volume < 1:
+            raise InputError(f"slices_per_volume: expected at least 1 or null, found {slices_per_volume}")
+        self.items = [dict(item) for item in items]
+        self.positions = positions
+        self.subjects = [item["subject"] for item in self.items]
+        self._domains = torch.tensor([domain_index(item, domains) for item in self.items])
+        geometry = volume_transforms(("image", "label"), size, spacing, orientation, percentiles)
+        self._volumes = _Volumes(self.items, Compose([geometry, ToSlices()]), cache, cache_dir)
+        self.index: list[SliceIndex] = []
+        for number in tqdm(
+            range(len(self.items)), desc="reading volumes", unit="volume", disable=not progress
+        ):
+            image = self._volumes[number]["image"]
+            chosen = chosen_slices(image, slices_per_volume, min_foreground)
+            if not chosen:
+                raise InputError(
+                    f"{self.items[number]['image']}: none of its {len(image)} slices has a foreground of "
+                    f"{min_foreground:.0%}; lower min_foreground"
+                )
+            self.index += [SliceIndex(number, i, len(image)) for i in chosen]
+        self._no_label = torch.zeros(image.shape[1:], dtype=torch.int64)
+        has_label = ["label" in self.items[where.item] for where in self.index]
+        self.labelled = [i for i, has in enumerate(has_label) if has]
+        self.unlabelled = [i for i, has in enumerate(has_label) if not has]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        item, number, depth = self.index[index]
+        volume = self._volumes[item]
+        label = volume.get("label")
+        return {
+            "image": volume["image"][number],
+            "label": self._no_label if label is None else label[number].long(),
+            "labelled": torch.tensor(label is not None),
+            "domain": self._domains[item],
+            "position": torch.tensor(self.positions * number // depth),
+        }
+
+
+def domain_index(item: Mapping[str, str], domains: Sequence[str]) -> int:
+    """Index of an item's domain among the federation's.
+
+    Raises:
+        InputError: the federation has no domain of that name.
+    """
+    if item["domain"] not in domains:
+        raise InputError(
+            f"{item['image']}: its client data root is of domain {item['domain']!r}, the federation has "
+            f"{', '.join(map(repr, domains))}; correct `domain` in dataset.json or the federation's `domains`"
+        )
+    return list(domains).index(item["domain"])
+
+
+def chosen_slices(image: Tensor, count: int | None, min_foreground: float) -> list[int]:
+    """Numbers of the non-empty slices of ``image`` ``(D, 1, H, W)``, or of ``count`` evenly spaced ones."""
+    filled = (image > BACKGROUND).flatten(1).float().mean(1)  # (D,)
+    full = [i for i, fraction in enumerate(filled.tolist()) if fraction >= min_foreground]
+    if count is None or count >= len(full):
+        return full
+    return [full[(2 * k + 1) * len(full) // (2 * count)] for k in range(count)]
+
+
+class _Volumes:
+    """The items' slices by item number, decoded when first asked for and kept as ``cache`` says."""
+
+    def __init__(
+        self, items: list[dict[str, str]], transform: Compose, cache: str, cache_dir: str | os.PathLike | None
+    ) -> None:
+        if cache not in CACHES:
+            raise InputError(f"cache: expected one of {', '.join(CACHES)}, found {cache!r}")
+        if cache == "disk" and cache_dir is None:
+            raise InputError("cache: 'disk' needs cache_dir, a folder to keep decoded volumes in")
+        self._items = [{key: item[key] for key in ("image", "label") if key in item} for item in items]
+        self._transform = transform
+        self._open: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
+        self._capacity = {"memory": len(items), "disk": _OPEN_VOLUMES, "none": 1}[cache]
+        self._disk = None
+        if cache == "disk":
+            stamped = [item | {"stamps": [_stamp(path) for path in item.values()]} for item in self._items]
+            self._disk = PersistentDataset(stamped, transform, cache_dir, hash_transform=pickle_hashing)
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        if number in self._open:
+            return self._open[number]
+        if self._disk is not None:
+            volume = read(self._disk.__getitem__, number)
+        else:
+            volume = read(self._transform, self._items[number])
+        self._open[number] = volume
+        if len(self._open) > self._capacity:
+            self._open.popitem(last=False)
+        return volume
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Size and time of change of a file, so that a cached copy of an older version is not used."""
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file; run `python scripts/prepare_data.py check` on its data root")
+    files = sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]
+    status = [file.stat() for file in files]
+    return sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)

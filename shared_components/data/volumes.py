@@ -1,0 +1,104 @@
+"""From a file to a volume whose last axis runs over the slices that a 2-D network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from monai.transforms import Compose, LoadImaged, Orientationd, ResizeWithPadOrCropd, Spacingd, Transform
+
+from shared_components.data.transforms import (
+    AntiAliasd,
+    AsVolumed,
+    SameGridd,
+    ScalePercentilesd,
+    SlicesAcrossd,
+)
+from shared_components.errors import InputError
+
+
+def volume_transforms(
+    keys: Sequence[str],
+    size: int,
+    spacing: float | Sequence[float] | None,
+    orientation: str | None = "RAS",
+    percentiles: Sequence[float] = (0.5, 99.5),
+    crop: bool = True,
+    anti_aliasing: bool = True,
+) -> Compose:
+    """Read, orient, resample in-plane, scale to [-1, 1] and crop or pad; ``Invertd`` undoes the geometry.
+
+    Keys that an item lacks are passed over. A key with "label" in its name is a label map: nearest neighbour,
+    padded with 0, never scaled. Images are padded with -1. A 2-D image becomes a volume of one slice.
+
+    Args:
+        keys: ``("image", "label")`` for training, ``("image",)`` for inference.
+        size: height and width of a slice, pixels.
+        spacing: in-plane voxel size, mm, one number or ``(first, second)``; ``None`` keeps the file's own.
+            The slice axis is never resampled.
+        orientation: axis codes such as ``"RAS"``; slices lie along the last one (``"RAS"``: axial, ``"ASR"``:
+            sagittal, ``"RSA"``: coronal). ``None`` or ``"native"`` keeps the file's own axes.
+        percentiles: intensities of each volume that become -1 and 1.
+        crop: crop and pad the middle of each slice to ``size``; otherwise slices keep their shape.
+        anti_aliasing: blur images before they are made coarser.
+    Returns:
+        Transform of a dict of paths to a dict of ``(1, size, size, D)`` float32 ``MetaTensor``.
+    """
+    keys = (keys,) if isinstance(keys, str) else tuple(keys)
+    images = tuple(key for key in keys if "label" not in key)
+    steps: list[Transform] = [
+        LoadImaged(keys, ensure_channel_first=True, dtype=np.float32, allow_missing_keys=True),
+        AsVolumed(keys, allow_missing_keys=True),
+        SameGridd(keys, allow_missing_keys=True),
+    ]
+    axcodes = slice_axes(orientation)
+    if axcodes is not None:
+        steps.append(Orientationd(keys, axcodes=axcodes, labels=None, allow_missing_keys=True))
+    steps.append(SlicesAcrossd(keys, allow_missing_keys=True))
+    if spacing is not None:
+        in_plane = in_plane_spacing(spacing)
+        if anti_aliasing:
+            steps.append(AntiAliasd(images, in_plane, allow_missing_keys=True))
+        modes = ["bilinear" if key in images else "nearest" for key in keys]
+        steps.append(
+            Spacingd(keys, pixdim=(*in_plane, -1.0), mode=modes, dtype=np.float32, allow_missing_keys=True)
+        )
+    steps.append(ScalePercentilesd(images, percentiles, allow_missing_keys=True))
+    if crop:
+        steps += [_pad_or_crop(key, size, -1.0 if key in images else 0.0) for key in keys]
+    return Compose(steps)
+
+
+def _pad_or_crop(key: str, size: int, value: float) -> ResizeWithPadOrCropd:
+    return ResizeWithPadOrCropd((key,), (size, size, -1), allow_missing_keys=True, value=value)
+
+
+def slice_axes(orientation: str | None) -> str | None:
+    """Check three axis codes; ``None`` for the file's own axes.
+
+    Raises:
+        InputError: not one letter each of R/L, A/P and S/I.
+    """
+    if orientation is None or orientation == "native":
+        return None
+    axes = [
+        next((i for i, pair in enumerate(("RL", "AP", "SI")) if code in pair), -1) for code in orientation
+    ]
+    if sorted(axes) != [0, 1, 2]:
+        raise InputError(
+            f"orientation: expected 'native' or one letter each of R/L, A/P and S/I (as in 'RAS'), "
+            f"found {orientation!r}"
+        )
+    return orientation
+
+
+def in_plane_spacing(spacing: float | Sequence[float]) -> tuple[float, float]:
+    """One or two voxel sizes (mm) as two.
+
+    Raises:
+        InputError: not one or two positive numbers.
+    """
+    sizes = (spacing, spacing) if isinstance(spacing, (int, float)) else tuple(spacing)
+    if len(sizes) != 2 or not all(mm > 0 for mm in sizes):
+        raise InputError(f"spacing: expected one or two positive numbers (mm) or null, found {spacing!r}")
+    return float(sizes[0]), float(sizes[1])
