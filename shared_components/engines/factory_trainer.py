@@ -30,7 +30,7 @@ def lazy_adam(parameters: Iterable[Tensor], lr: float, interval: int, betas: tup
     Source: Karras et al. 2020, Appendix B ("Lazy regularization").
     """
     c = interval / (interval + 1) if interval else 1.0
-    return Adam(parameters, lr=lr * c, betas=(betas[0] ** c, betas[1] ** c))
+    return Adam(parameters, lr=lr * c, betas=(betas[0] ** c, betas[1] ** c), fused=True)
 
 
 class FactoryTrainer(SupervisedTrainer):

@@ -1,0 +1,177 @@
+"""Adaptation of the published model by intra-domain, inter-domain and cycle steps (method §2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from ignite.utils import convert_tensor
+from monai.engines import SupervisedTrainer
+from monai.utils import CommonKeys as Keys
+from torch import Tensor
+from torch.optim import Optimizer
+
+from shared_components.engines.loss_averages import LossAverages
+from shared_components.losses.adversarial import (
+    discriminator_logistic_loss,
+    generator_nonsaturating_loss,
+    r1_penalty,
+)
+from shared_components.networks.generator import SynthesisOutput
+from shared_components.networks.published_adapter import SegmentationPaths
+
+Batch = dict[str, Tensor]
+Losses = dict[str, Tensor]
+
+
+class CycleTrainer(SupervisedTrainer):
+    """Alternates intra-domain and inter-domain updates on batches that mix source and target slices.
+
+    Intra: every slice is decoded in its own domain; image loss, and mask loss where a label exists. Inter: every
+    slice is decoded in the other domain; the translated source must keep its mask (target classifier); the
+    detached translation, decoded back, must give the first image and mask. Generator and source classifier stay
+    as they are; the target classifier sees detached features, except those of labelled target slices.
+
+    Args:
+        device: torch device.
+        max_epochs: epochs.
+        train_data_loader: batches of source and target slices with "image" (B, 1, S, S) in [-1, 1], "label"
+            (B, 1, S, S), "labelled" (B,), "domain" (B,) and "position" (B,).
+        network: the paths; its adapter is trained, its ``source`` and ``target`` are the two domains.
+        optimizer: over ``adapter.adaptation_parameters()``.
+        loss_function: mask loss, called as ``(logits, label, labelled)``.
+        image_loss: called as ``(reconstruction, image)``.
+        image_weight: weight of the image losses.
+        mask_weight: weight of the mask losses.
+        adversarial_weight: weight of the adversarial loss on translations (0: the published losses alone).
+        discriminator_optimizer: over ``adapter.discriminator``; needed when ``adversarial_weight`` is not 0.
+        r1_gamma: weight γ of the discriminator's R1 penalty (γ / 2 multiplies it).
+        r1_every: discriminator steps between two R1 terms.
+        epoch_length: updates per epoch, intra and inter updates counted alike.
+        kwargs: the rest of ``SupervisedTrainer``.
+    Raises:
+        ValueError: an adversarial weight without discriminator or its optimiser.
+    Deviation: the adversarial loss is not in the publication; without it translations across inverted contrast
+    keep the image's own look.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        network: SegmentationPaths,
+        optimizer: Optimizer,
+        loss_function: Callable[[Tensor, Tensor, Tensor], Tensor],
+        image_loss: Callable[[Tensor, Tensor], Tensor],
+        image_weight: float = 1.0,
+        mask_weight: float = 1.0,
+        adversarial_weight: float = 0.0,
+        discriminator_optimizer: Optimizer | None = None,
+        r1_gamma: float = 0.5,
+        r1_every: int = 16,
+        epoch_length: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if adversarial_weight and (network.adapter.discriminator is None or discriminator_optimizer is None):
+            raise ValueError(
+                f"adversarial_weight {adversarial_weight}: expected adapter.discriminator and discriminator_optimizer; "
+                "give both or set the weight to 0"
+            )
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            train_data_loader=train_data_loader,
+            network=network,
+            optimizer=optimizer,
+            loss_function=loss_function,
+            epoch_length=epoch_length,
+            decollate=False,
+            **kwargs,
+        )
+        self.image_loss = image_loss
+        self.image_weight, self.mask_weight = image_weight, mask_weight
+        self.adversarial_weight = adversarial_weight
+        self.discriminator_optimizer = discriminator_optimizer
+        self.r1_gamma, self.r1_every = r1_gamma, r1_every
+        network.adapter.fix_source()
+        LossAverages().attach(self)
+
+    def _iteration(self, engine: Engine, batchdata: Batch) -> dict:
+        """One update: intra-domain and inter-domain by turns, counted by the network's own buffer."""
+        if batchdata is None:
+            raise ValueError("CycleTrainer: expected a batch, found None; check the data loader")
+        batch = convert_tensor(batchdata, self.state.device, self.non_blocking)
+        adapter = self.network.train().adapter
+        updates = int(adapter.injection.updates)  # saved with the weights: a resumed run keeps the turn
+        if updates % 2 == 0:
+            losses = self._update(self._intra(batch))
+        else:
+            other = torch.where(batch["domain"] == self.network.source, self.network.target, self.network.source)
+            translation = adapter.decode(batch["image"], batch["domain"], other)
+            losses = self._update(self._inter(batch, other, translation))
+            if self.adversarial_weight:
+                losses |= self._discriminator_step(batch, other, translation.image.detach(), updates // 2)
+        adapter.injection.advance()
+        self.state.output = {Keys.LOSS: losses}
+        return self.state.output
+
+    def _update(self, losses: Losses) -> Losses:
+        self.optimizer.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        self.optimizer.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _intra(self, batch: Batch) -> Losses:
+        decoded = self.network.adapter.decode(batch["image"], batch["domain"], batch["domain"])
+        losses = {"intra_image": self.image_weight * self.image_loss(decoded.image, batch["image"])}
+        return losses | self._own_masks("intra", decoded.features, batch)
+
+    def _inter(self, batch: Batch, other: Tensor, translation: SynthesisOutput) -> Losses:
+        adapter = self.network.adapter
+        source = batch["domain"] == self.network.source
+        detached = [feature.detach() for feature in translation.features]
+        losses = self._mask("translated_mask", adapter.target_classifier, detached, batch, source)
+        if self.adversarial_weight:
+            adapter.discriminator.requires_grad_(False)
+            logits = adapter.discriminator(translation.image, other, batch["position"])
+            losses["adversarial"] = self.adversarial_weight * generator_nonsaturating_loss(logits)
+        cycle = adapter.decode(translation.image.detach(), other, batch["domain"])
+        losses["cycle_image"] = self.image_weight * self.image_loss(cycle.image, batch["image"])
+        return losses | self._own_masks("cycle", cycle.features, batch)
+
+    def _own_masks(self, step: str, features: Sequence[Tensor], batch: Batch) -> Losses:
+        """Mask losses of features decoded in the slices' own domains."""
+        adapter, source = self.network.adapter, batch["domain"] == self.network.source
+        losses = self._mask(f"{step}_source_mask", adapter.source_classifier, features, batch, source)
+        return losses | self._mask(f"{step}_target_mask", adapter.target_classifier, features, batch, ~source)
+
+    def _mask(
+        self, name: str, classifier: Callable, features: Sequence[Tensor], batch: Batch, chosen: Tensor
+    ) -> Losses:
+        """The mask loss over the labelled slices among ``chosen`` (B,); nothing when there is none."""
+        chosen = torch.nonzero(chosen & batch["labelled"]).flatten()
+        if len(chosen) == 0:
+            return {}
+        logits = classifier([feature[chosen] for feature in features])
+        return {
+            name: self.mask_weight * self.loss_function(logits, batch["label"][chosen], batch["labelled"][chosen])
+        }
+
+    def _discriminator_step(self, batch: Batch, other: Tensor, fake: Tensor, step: int) -> Losses:
+        """Real slices against translations, each judged for the domain that it shows or should show."""
+        discriminator = self.network.adapter.discriminator.requires_grad_(True)
+        lazy = bool(self.r1_gamma) and step % self.r1_every == 0
+        real = batch["image"].detach().requires_grad_(lazy)
+        real_logits = discriminator(real, batch["domain"], batch["position"])
+        fake_logits = discriminator(fake, other, batch["position"])
+        loss = discriminator_logistic_loss(real_logits, fake_logits)
+        losses = {"discriminator": loss.detach()}
+        if lazy:
+            loss = loss + r1_penalty(real_logits, real) * (self.r1_gamma / 2 * self.r1_every)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.discriminator_optimizer.step()
+        return losses

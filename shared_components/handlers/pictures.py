@@ -1,0 +1,100 @@
+"""Pictures of slices: grids as PNG files and in TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+from PIL import Image
+from torch import Tensor
+
+from shared_components.files import write_atomically
+from shared_components.networks.factory import FactoryNetwork
+
+
+def picture_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
+    """Tile slices to one picture.
+
+    Args:
+        images: (N, 1, H, W) in [-1, 1].
+        columns: pictures in a row.
+        gap: white pixels between two pictures.
+    Returns:
+        (1, rows·(H + gap) - gap, columns·(W + gap) - gap) uint8.
+    """
+    count, _, height, width = images.shape
+    rows = -(-count // columns)
+    canvas = torch.full((rows * (height + gap), columns * (width + gap)), 255, dtype=torch.uint8)
+    pixels = ((images.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    for n, picture in enumerate(pixels[:, 0]):
+        top, left = n // columns * (height + gap), n % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = picture
+    return canvas[None, : -gap or None, : -gap or None]
+
+
+def save_picture(path: str | os.PathLike, grid: Tensor, zoom: int = 3) -> Path:
+    """Write a (1, H, W) uint8 picture as PNG, ``zoom`` times enlarged."""
+    picture = Image.fromarray(grid[0].numpy())
+    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.BICUBIC)
+    write_atomically(Path(path), lambda temporary: picture.save(temporary, format="PNG"))
+    return Path(path)
+
+
+class FactoryPictures:
+    """Every few epochs, the same latents under every domain: one row a domain, heights from left to right.
+
+    Draws from its own generator, so that training is the same with and without pictures.
+
+    Args:
+        network: the factory; its averaged generator draws.
+        output_dir: pictures go to ``pictures/factory_<epoch>.png`` and to TensorBoard in ``tensorboard/``.
+        domains: names of the domains, in order.
+        every: epochs between two pictures; 0 for none.
+        columns: pictures in a row.
+        seed: of the latents.
+    """
+
+    def __init__(
+        self,
+        network: FactoryNetwork,
+        output_dir: str | os.PathLike,
+        domains: Sequence[str],
+        every: int = 1,
+        columns: int = 8,
+        seed: int = 0,
+    ) -> None:
+        self.network = network
+        self.output_dir = Path(output_dir)
+        self.domains = list(domains)
+        self.every = every
+        self.columns = columns
+        self.seed = seed
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        if self.every:
+            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every), self)
+
+    @torch.no_grad()
+    def draw(self) -> Tensor:
+        """Images (domains · columns, 1, S, S), the rows sharing latents, heights and noise."""
+        network = self.network.generator_ema
+        device = network.constant.device
+        random = torch.Generator().manual_seed(self.seed)
+        z = torch.randn(self.columns, network.z_dim, generator=random).to(device)
+        noise = network.sample_noise(self.columns, random)
+        position = torch.linspace(0, network.positions - 1, self.columns).round().long().to(device)
+        rows = [network(z, torch.full_like(position, d), position, noise) for d in range(len(self.domains))]
+        return torch.cat(rows)
+
+    def __call__(self, engine: Engine) -> None:
+        """Draw and save."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        grid = picture_grid(self.draw(), self.columns)
+        save_picture(self.output_dir / "pictures" / f"factory_{engine.state.epoch:05d}.png", grid)
+        with SummaryWriter(str(self.output_dir / "tensorboard")) as writer:
+            writer.add_image("factory: " + ", ".join(self.domains), grid, engine.state.epoch)
