@@ -29,10 +29,11 @@ Losses = dict[str, Tensor]
 class CycleTrainer(SupervisedTrainer):
     """Alternates intra-domain and inter-domain updates on batches that mix source and target slices.
 
-    Intra: every slice is decoded in its own domain; image loss, and mask loss where a label exists. Inter: every
-    slice is decoded in the other domain; the translated source must keep its mask (target classifier); the
-    detached translation, decoded back, must give the first image and mask. Generator and source classifier stay
-    as they are; the target classifier sees detached features, except those of labelled target slices.
+    Intra: every slice is decoded in its own domain; image loss, and mask loss where a label exists. Inter:
+    every slice is decoded in the other domain; the translated source must keep its mask (target classifier);
+    the detached translation, decoded back, must give the first image and mask. Generator and source
+    classifier stay as they are; the target classifier sees detached features, except those of labelled
+    target slices.
 
     Args:
         device: torch device.
@@ -53,8 +54,8 @@ class CycleTrainer(SupervisedTrainer):
         kwargs: the rest of ``SupervisedTrainer``.
     Raises:
         ValueError: an adversarial weight without discriminator or its optimiser.
-    Deviation: the adversarial loss is not in the publication; without it translations across inverted contrast
-    keep the image's own look.
+    Deviation: the adversarial loss is not in the publication; without it translations across inverted
+    contrast keep the image's own look.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class CycleTrainer(SupervisedTrainer):
     ) -> None:
         if adversarial_weight and (network.adapter.discriminator is None or discriminator_optimizer is None):
             raise ValueError(
-                f"adversarial_weight {adversarial_weight}: expected adapter.discriminator and discriminator_optimizer; "
-                "give both or set the weight to 0"
+                f"adversarial_weight {adversarial_weight}: expected adapter.discriminator and "
+                "discriminator_optimizer; give both or set the weight to 0"
             )
         super().__init__(
             device=device,
@@ -109,7 +110,8 @@ class CycleTrainer(SupervisedTrainer):
         if updates % 2 == 0:
             losses = self._update(self._intra(batch))
         else:
-            other = torch.where(batch["domain"] == self.network.source, self.network.target, self.network.source)
+            source, target = self.network.source, self.network.target
+            other = torch.where(batch["domain"] == source, target, source)
             translation = adapter.decode(batch["image"], batch["domain"], other)
             losses = self._update(self._inter(batch, other, translation))
             if self.adversarial_weight:
@@ -156,9 +158,8 @@ class CycleTrainer(SupervisedTrainer):
         if len(chosen) == 0:
             return {}
         logits = classifier([feature[chosen] for feature in features])
-        return {
-            name: self.mask_weight * self.loss_function(logits, batch["label"][chosen], batch["labelled"][chosen])
-        }
+        loss = self.loss_function(logits, batch["label"][chosen], batch["labelled"][chosen])
+        return {name: self.mask_weight * loss}
 
     def _discriminator_step(self, batch: Batch, other: Tensor, fake: Tensor, step: int) -> Losses:
         """Real slices against translations, each judged for the domain that it shows or should show."""

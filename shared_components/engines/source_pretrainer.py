@@ -1,4 +1,4 @@
-"""Source pre-training of the published adaptation: reconstruct and segment labelled source slices (method §2.1)."""
+"""Source pre-training: reconstruct and segment labelled source slices (method §2.1)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,68 @@
+"""Cross entropy and soft Dice over labelled pixels only (method §2)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from monai.losses import MaskedDiceLoss
+from monai.networks import one_hot
+from torch import Tensor, nn
+
+
+class MaskedSegmentationLoss(nn.Module):
+    r"""``cross_entropy``·CE + ``dice``·(1 − soft Dice), both over pixels of weight above 0.
+
+    :math:`CE = \sum_i m_i\,(-\log p_{i,y_i}) / \sum_i m_i`; Dice per sample and class over the weighted
+    pixels, averaged over classes and over the samples that have any weight; 0 without a labelled pixel.
+
+    Args:
+        cross_entropy: weight of the cross entropy.
+        dice: weight of the Dice term.
+        include_background: class 0 counts in the Dice term.
+    """
+
+    def __init__(
+        self, cross_entropy: float = 1.0, dice: float = 1.0, include_background: bool = False
+    ) -> None:
+        super().__init__()
+        self.cross_entropy, self.dice = cross_entropy, dice
+        self.soft_dice = MaskedDiceLoss(include_background=include_background, softmax=True)
+
+    def forward(self, logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            logits: (B, C, H, W).
+            label: (B, 1, H, W) integers; its values do not matter where the weight is 0.
+            weight: (B, 1, H, W) in [0, 1], or (B,) for whole slices; None: every pixel is labelled.
+        Returns:
+            Scalar.
+        Raises:
+            ValueError: ``label`` or ``weight`` does not fit ``logits``.
+        """
+        expected = (logits.shape[0], 1, *logits.shape[2:])
+        if label.shape != expected:
+            raise ValueError(f"label: expected {tuple(expected)}, found {tuple(label.shape)}")
+        weight = pixel_weight(weight, label, logits)
+        labelled = weight.flatten(1).amax(dim=1) > 0  # (B,)
+        if not labelled.any():
+            return logits.sum() * 0
+        logits, label, weight = logits[labelled], label[labelled], weight[labelled]
+        label = label.long() * (weight > 0)  # a value such as 255 for "not labelled" has no class of its own
+        entropy = F.cross_entropy(logits, label[:, 0], reduction="none")
+        loss = self.cross_entropy * (entropy * weight[:, 0]).sum() / weight.sum()
+        return loss + self.dice * self.soft_dice(logits, one_hot(label, logits.shape[1]), weight)
+
+
+def pixel_weight(weight: Tensor | None, label: Tensor, logits: Tensor) -> Tensor:
+    """Weights (B, 1, H, W) in the dtype of ``logits`` from None, (B,) or (B, 1, H, W).
+
+    Raises:
+        ValueError: another shape.
+    """
+    if weight is None:
+        return logits.new_ones(label.shape)
+    if weight.shape == label.shape[:1]:
+        return weight.to(logits)[:, None, None, None].expand(label.shape)
+    if weight.shape != label.shape:
+        raise ValueError(f"weight: expected (B,) or {tuple(label.shape)}, found {tuple(weight.shape)}")
+    return weight.to(logits)
