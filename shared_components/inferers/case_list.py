@@ -1,0 +1,42 @@
+"""The list of what an inference run segmented: what its scores and its report need to know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shared_components.errors import InputError
+from shared_components.files import write_text
+from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
+
+FILE_NAME = "cases.json"
+
+
+def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir: str | Path) -> Path:
+    """Write ``<output_dir>/cases.json``: class names, each case's image, label (if any) and segmentation."""
+    content = {
+        "labels": {str(value): str(name) for value, name in labels.items()},
+        "cases": [case | {"segmentation": f"{case['case']}{OUTPUT_SUFFIX}.nii.gz"} for case in cases],
+    }
+    return write_text(Path(output_dir) / FILE_NAME, json.dumps(content, indent=2) + "\n")
+
+
+def read_case_list(output_dir: str | Path) -> tuple[list[Case], dict[int, str]]:
+    """Cases, ``segmentation`` as a whole path, and class names of the run that wrote into ``output_dir``.
+
+    Raises:
+        InputError: no such list, or it is damaged.
+    """
+    path = Path(output_dir) / FILE_NAME
+    if not path.is_file():
+        raise InputError(f"{path}: expected an inference run's case list, found none; name its folder")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        labels = {int(value): str(name) for value, name in content["labels"].items()}
+        cases = [
+            case | {"segmentation": str(path.parent / case["segmentation"])} for case in content["cases"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: expected a case list, found {error!r}; run the inference again") from error
+    return cases, labels

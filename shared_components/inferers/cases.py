@@ -1,0 +1,204 @@
+"""Which volumes a user means: a folder, a glob, a file, a list of these, or a client data root."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nibabel as nib
+
+from shared_components.errors import InputError
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
+DATALIST = "dataset.json"
+OUTPUT_SUFFIX = "_seg"
+
+Case = dict[str, str]
+
+
+def find_cases(
+    source: str | Path | Mapping | Sequence,
+    split: str = "test",
+    labelled: bool | None = None,
+) -> list[Case]:
+    """List the volumes to segment, each under a name of its own.
+
+    Args:
+        source: one of, or a list of: a volume's file (NIfTI, NRRD, MetaImage); a folder with one DICOM
+            series; a folder of volumes or of DICOM series (its sub-folders are not searched for files); a
+            glob pattern (``**`` searches sub-folders); a client data root (a folder with ``dataset.json``);
+            a mapping ``{"image": path}`` with, if wanted, ``"label"`` and ``"case"``.
+            In a folder or a glob, ``x_seg.*`` beside ``x.*`` is an earlier output, not an input.
+        split: of a client data root: which of its lists.
+        labelled: keep only cases with (``True``) or without (``False``) a label; ``None`` keeps all.
+    Returns:
+        ``{"image": path, "case": name}``, and ``"label": path`` where one is known, in a stable order;
+        ``case`` is the file's name without suffixes, with as many folder names before it as it takes to
+        be unique.
+    Raises:
+        InputError: nothing found, a path that does not exist, a series of volumes in one file, or two
+            volumes that would be written under one name.
+    """
+    entries = [source] if isinstance(source, (str, Path, Mapping)) else list(source)
+    found = [case for entry in entries for case in _cases_of(entry, split)]
+    found = list({case["image"]: case for case in found}.values())
+    if labelled is not None:
+        found = [case for case in found if ("label" in case) == labelled]
+    if not found:
+        kind = {None: "", True: "labelled ", False: "unlabelled "}[labelled]
+        raise InputError(
+            f"{_shown(source)}: expected at least one {kind}volume, found none; name a file, a folder of "
+            "volumes, a pattern such as 'folder/**/*.nii.gz', or a client data root whose "
+            f"'{split}' list has such items"
+        )
+    for case in found:
+        _require_volume(case["image"])
+    return _named(found)
+
+
+def stem(path: str | Path) -> str:
+    """A volume's file name without its suffixes (``a.b.nii.gz`` gives ``a.b``); a folder's own name."""
+    name = Path(path).name
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _cases_of(entry: str | Path | Mapping, split: str) -> list[Case]:
+    if isinstance(entry, Mapping):
+        return [_stated_case(entry)]
+    path = Path(entry).expanduser()
+    if (path / DATALIST).is_file():
+        return _root_cases(path, split)
+    if path.is_dir():
+        return _folder_cases(path)
+    if path.is_file():
+        return [_case(path)]
+    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    volumes = _without_outputs([match for match in matches if _is_volume(match)])
+    if not volumes:
+        raise InputError(
+            f"{entry}: expected a volume, a folder or a pattern that matches volumes, found none"
+        )
+    return [_case(volume) for volume in volumes]
+
+
+def _case(path: str | Path) -> Case:
+    return {"image": os.path.abspath(path)}
+
+
+def _stated_case(entry: Mapping) -> Case:
+    if "image" not in entry:
+        raise InputError(f"case {dict(entry)}: expected a key 'image' with a volume's path")
+    case = {
+        key: os.path.abspath(Path(entry[key]).expanduser()) for key in ("image", "label") if entry.get(key)
+    }
+    missing = [path for path in case.values() if not Path(path).exists()]
+    if missing:
+        raise InputError(f"{missing[0]}: expected a volume, found nothing; check the path")
+    return case | ({"case": str(entry["case"])} if "case" in entry else {})
+
+
+def _root_cases(root: Path, split: str) -> list[Case]:
+    from shared_components.data.client_root import ClientRoot  # only roots need the data room
+
+    keep = {"image": "image", "label": "label", "subject": "case"}
+    return [
+        {new: item[old] for old, new in keep.items() if old in item}
+        for item in ClientRoot.load(root).items(split)
+    ]
+
+
+def _folder_cases(folder: Path) -> list[Case]:
+    if _is_series(folder):
+        return [_case(folder)]
+    entries = sorted(folder.iterdir())
+    volumes = _without_outputs([entry for entry in entries if _is_volume(entry)])
+    if not volumes:
+        raise InputError(
+            f"{folder}: expected volumes ({', '.join(SUFFIXES)} or DICOM series), found none; "
+            f"to search sub-folders give a pattern such as '{folder}/**/*.nii.gz'"
+        )
+    return [_case(volume) for volume in volumes]
+
+
+def _is_volume(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    if path.is_dir():
+        return _is_series(path)
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def _is_series(folder: Path) -> bool:
+    """Whether the folder itself holds DICOM slices: named .dcm, or nameless with DICOM's mark at byte 128."""
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+    first = next((path for path in files if path.suffix.lower() in ("", ".dcm", ".ima")), None)
+    if first is None or first.name == "DICOMDIR":
+        return False
+    with first.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _without_outputs(volumes: list[Path]) -> list[Path]:
+    inputs = {(volume.parent, stem(volume)) for volume in volumes}
+
+    def is_output(volume: Path) -> bool:
+        name = stem(volume)
+        return name.endswith(OUTPUT_SUFFIX) and (volume.parent, name.removesuffix(OUTPUT_SUFFIX)) in inputs
+
+    return [volume for volume in volumes if not is_output(volume)]
+
+
+def _require_volume(image: str) -> None:
+    if not image.lower().endswith((".nii", ".nii.gz")):
+        return  # other readers have no cheap look at the header; their faults show when the volume is loaded
+    try:
+        shape = nib.load(image).shape
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+        raise InputError(
+            f"{image}: expected a NIfTI volume, found none ({error}); export it again"
+        ) from error
+    if any(size > 1 for size in shape[3:]):
+        raise InputError(
+            f"{image}: expected one 3-D volume, found shape {shape}; "
+            f"split it with `python scripts/prepare_data.py split {image}`"
+        )
+
+
+def _named(cases: list[Case]) -> list[Case]:
+    """Give each case its name: the file's, with as many folders before it as set it apart from the others."""
+    depths = [0] * len(cases)
+    names = [_name(case, 0) for case in cases]
+    while clashes := [index for index, name in enumerate(names) if names.count(name) > 1]:
+        deeper = [index for index in clashes if depths[index] < _depth_limit(cases[index])]
+        places = {(Path(cases[index]["image"]).parent, names[index]) for index in clashes}
+        if not deeper or len(places) < len(clashes):
+            same = [cases[index]["image"] for index in clashes if names[index] == names[clashes[0]]]
+            raise InputError(
+                f"{' and '.join(same)}: would be one file, {names[clashes[0]]}{OUTPUT_SUFFIX}.nii.gz; "
+                "rename them, or segment them in separate runs"
+            )
+        for index in deeper:
+            depths[index] += 1
+            names[index] = _name(cases[index], depths[index])
+    return [case | {"case": name} for case, name in zip(cases, names, strict=True)]
+
+
+def _name(case: Case, depth: int) -> str:
+    if "case" in case:
+        return case["case"]
+    folders = Path(case["image"]).parent.parts
+    return "_".join([*folders[len(folders) - depth :], stem(case["image"])])
+
+
+def _depth_limit(case: Case) -> int:
+    return 0 if "case" in case else len(Path(case["image"]).parent.parts) - 1
+
+
+def _shown(source: object) -> str:
+    text = str(source)
+    return text if len(text) <= 200 else text[:200] + " …"

@@ -1,0 +1,50 @@
+"""A checkpoint loader that says in one line what does not fit."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine
+from ignite.handlers import Checkpoint
+from monai.handlers import CheckpointLoader
+
+from shared_components.errors import InputError
+from shared_components.files import load_tensors
+
+
+class ModelLoader(CheckpointLoader):
+    """MONAI's ``CheckpointLoader``, strict and ``weights_only``, whose errors a user can act on.
+
+    Args:
+        load_path: file written by ``torch.save`` with the keys of ``load_dict``.
+        load_dict: name to module.
+    Raises:
+        InputError: (when the engine starts) the file is missing, unreadable, lacks a name, or its tensors do
+            not fit the module.
+    """
+
+    def __init__(self, load_path: str, load_dict: dict) -> None:
+        super().__init__(load_path=load_path, load_dict=load_dict, map_location="cpu", strict=True)
+
+    def __call__(self, engine: Engine) -> None:
+        checkpoint = load_tensors(self.load_path)
+        absent = [name for name in self.load_dict if name not in checkpoint]
+        if absent:
+            raise InputError(
+                f"{self.load_path}: expected a key '{absent[0]}', found {sorted(map(str, checkpoint))[:8]}; "
+                "give a checkpoint that this bundle's training wrote"
+            )
+        for name, module in self.load_dict.items():
+            self._require_fit(module.state_dict(), checkpoint[name])
+        Checkpoint.load_objects(to_load=self.load_dict, checkpoint=checkpoint, strict=True)
+        self.logger.info(f"loaded {', '.join(self.load_dict)} from {self.load_path}")
+
+    def _require_fit(self, expected: dict, found: dict) -> None:
+        shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+        stored = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in dict(found).items()}
+        misfits = [name for name in {**shapes, **stored} if shapes.get(name) != stored.get(name)]
+        if misfits:
+            name = misfits[0]
+            raise InputError(
+                f"{self.load_path}: {len(misfits)} tensors do not fit the configured network, first "
+                f"'{name}': expected {shapes.get(name, 'none')}, found {stored.get(name, 'none')}; "
+                "use the configuration (network, image_size, labels, domains) of its training"
+            )

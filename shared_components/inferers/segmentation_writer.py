@@ -1,0 +1,103 @@
+"""Label maps as NIfTI files on exactly the grid of the volume that they belong to."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data.utils import to_affine_nd
+from monai.transforms import Transform
+
+from shared_components.errors import InputError
+from shared_components.files import inside, write_atomically
+
+NIFTI = (".nii", ".nii.gz", ".hdr", ".img")
+
+
+def write_segmentation(path: str | Path, labels: np.ndarray, image: str | Path, affine: np.ndarray) -> Path:
+    """Write a label map as ``.nii.gz``, whole or not at all.
+
+    For a NIfTI ``image`` the geometry fields (shape, affine, sform and qform with their codes, units) are
+    those of its header, bit for bit. MONAI's own writer builds the header anew from an affine that has been
+    through the inverse transforms.
+
+    Args:
+        path: file to write.
+        labels: whole numbers >= 0, ``(X, Y, Z)``, on the image's grid.
+        image: file (or DICOM folder) that was segmented.
+        affine: voxel to RAS world (mm), ``(4, 4)``; used when ``image`` is not NIfTI.
+    Raises:
+        InputError: ``labels`` has another shape than a NIfTI ``image``.
+    """
+    data = np.asarray(labels).astype(np.uint8 if np.max(labels, initial=0) <= 255 else np.uint16)
+    if str(image).lower().endswith(NIFTI):
+        segmentation = _on_grid_of(nib.load(image), data, image)
+    else:
+        segmentation = _on_grid(data, affine)
+    # a fixed time stamp: the same labels give the same bytes
+    content = gzip.compress(segmentation.to_bytes(), compresslevel=6, mtime=0)
+    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _on_grid_of(source: nib.Nifti1Image, data: np.ndarray, image: str | Path) -> nib.Nifti1Image:
+    if _without_singletons(data.shape) != _without_singletons(source.shape):
+        raise InputError(
+            f"{image}: expected labels of shape {source.shape}, found {data.shape}; segment it again"
+        )
+    kind = nib.Nifti2Image if isinstance(source.header, nib.Nifti2Header) else nib.Nifti1Image
+    header = kind.header_class.from_header(source.header)
+    header.extensions.clear()  # they describe the image, not its labels
+    header.set_data_dtype(data.dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"], header["cal_max"], header["descrip"] = 0, 0, b"segmentation"
+    return kind(data.reshape(source.shape), source.affine, header)
+
+
+def _without_singletons(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the ones at its end, which files of slices and of single volumes may carry."""
+    return shape if not shape or shape[-1] != 1 else _without_singletons(shape[:-1])
+
+
+def _on_grid(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    segmentation = nib.Nifti1Image(data, np.asarray(affine, dtype=np.float64))
+    segmentation.header.set_xyzt_units("mm")
+    segmentation.set_sform(affine, code="scanner")
+    segmentation.set_qform(affine, code="scanner")
+    return segmentation
+
+
+class WriteSegmentationd(Transform):
+    """Write one case's label map as ``<output_dir>/<case>_seg.nii.gz``; the last step of postprocessing.
+
+    Args:
+        output_dir: folder, made when missing.
+        keys: key of the label map, ``(1, X, Y, Z)``, on the grid of the file ``image`` (after ``Invertd``).
+        image_key: key of the image, whose metadata names the file.
+        case_key: key of the case's name.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        keys: Hashable = "pred",
+        image_key: Hashable = "image",
+        case_key: Hashable = "case",
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.keys = keys
+        self.image_key = image_key
+        self.case_key = case_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        case = dict(data)
+        meta = case[self.image_key].meta
+        labels = torch.as_tensor(case[self.keys])[0].cpu().numpy()
+        path = inside(self.output_dir, f"{case[self.case_key]}_seg.nii.gz")
+        affine = to_affine_nd(3, np.asarray(meta["original_affine"]).squeeze())
+        write_segmentation(path, labels, str(meta["filename_or_obj"]), affine)
+        return case

@@ -1,0 +1,100 @@
+"""How far generated slices are from real ones, without any downloaded network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shared_components.errors import InputError
+
+
+class RandomFeatures(nn.Module):
+    """A fixed random convolutional network that describes a slice by statistics of its responses.
+
+    Random filters with a rectifier react to edges and texture at several scales; mean and spread of each
+    response over the slice, with the slice's own mean, spread and mean gradient, are its features.
+
+    Args:
+        seed: of the filters; the same seed gives the same features on every machine.
+        channels: filters per level.
+        levels: number of resolutions, each half of the one before.
+    """
+
+    def __init__(self, seed: int = 0, channels: int = 16, levels: int = 3) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        widths = [1] + [channels] * levels
+        for level in range(levels):
+            filters = torch.randn(channels, widths[level], 3, 3, generator=generator)
+            filters = filters / filters.flatten(1).norm(dim=1)[:, None, None, None]
+            self.register_buffer(f"filters_{level}", filters)
+        self.levels = levels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, 1, H, W)`` in [-1, 1] to ``(B, F)`` with F = 3 + 2 · channels · levels."""
+        features = [_image_statistics(images)]
+        response = images
+        for level in range(self.levels):
+            if level:
+                response = functional.avg_pool2d(response, 2)
+            response = functional.leaky_relu(
+                functional.conv2d(response, getattr(self, f"filters_{level}"), padding=1), 0.2
+            )
+            features += [response.mean(dim=(2, 3)), response.std(dim=(2, 3))]
+        return torch.cat(features, dim=1)
+
+
+def _image_statistics(images: Tensor) -> Tensor:
+    rows, columns = images.diff(dim=2).abs(), images.diff(dim=3).abs()
+    return torch.cat(
+        [images.mean((2, 3)), images.std((2, 3)), (rows.mean((2, 3)) + columns.mean((2, 3))) / 2], dim=1
+    )
+
+
+@torch.no_grad()
+def feature_distance(real: Tensor, generated: Tensor, seed: int = 0, batch_size: int = 64) -> float:
+    r"""Fréchet distance between the features of two sets of slices.
+
+    .. math:: \lVert\mu_1-\mu_2\rVert^2 + \mathrm{tr}(\Sigma_1) + \mathrm{tr}(\Sigma_2)
+        - 2\,\mathrm{tr}\,(\Sigma_1\Sigma_2)^{1/2}
+
+    A relative measure: compare it between generators for the same ``real`` set and the same number of slices,
+    and with its floor, the distance between two sets of real slices. It is no Fréchet Inception distance.
+    Features are divided by their spread over ``real``, so that each weighs the same.
+
+    Args:
+        real: ``(N, 1, H, W)`` in [-1, 1], N >= 2.
+        generated: ``(M, 1, H, W)`` of the same H and W, M >= 2.
+        seed: of the random features.
+        batch_size: slices at a time.
+    Raises:
+        InputError: fewer than two slices, or slices of another shape.
+    Source: Heusel et al. 2017, with random features in place of Inception's.
+    """
+    if min(len(real), len(generated)) < 2 or real.shape[1:] != generated.shape[1:] or real.dim() != 4:
+        raise InputError(
+            "feature distance: expected two sets of at least two slices (N, 1, H, W) of the same size, "
+            f"found {tuple(real.shape)} and {tuple(generated.shape)}"
+        )
+    network = RandomFeatures(seed).to(real.device)
+    first, second = (
+        torch.cat([network(batch.float()) for batch in images.split(batch_size)]).double()
+        for images in (real, generated.to(real.device))
+    )
+    spread = first.std(dim=0).clamp_min(1e-6)
+    return frechet_distance(first / spread, second / spread)
+
+
+def frechet_distance(first: Tensor, second: Tensor) -> float:
+    """Fréchet distance between Gaussians fitted to features ``(N, F)`` and ``(M, F)``, divided by F.
+
+    With centred features X = A/√(N-1) and Y = B/√(M-1), the trace of (Σ₁Σ₂)^½ is the sum of the singular
+    values of X Yᵀ: exact also for fewer slices than features, where a matrix square root is ill-conditioned.
+    """
+    means = first.mean(dim=0), second.mean(dim=0)
+    x = (first - means[0]) / (len(first) - 1) ** 0.5
+    y = (second - means[1]) / (len(second) - 1) ** 0.5
+    overlap = torch.linalg.matrix_norm(x @ y.T, ord="nuc")
+    distance = (means[0] - means[1]).square().sum() + x.square().sum() + y.square().sum() - 2 * overlap
+    return max(distance.item(), 0.0) / first.shape[1]
