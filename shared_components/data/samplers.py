@@ -83,6 +83,6 @@ def shuffled_passes(pool: Sequence[int]) -> Iterator[int]:
 def slice_loader(
     dataset: SliceDataset, batch_size: int, batches: int, labelled_per_batch: int | None = None
 ) -> DataLoader:
-    """A loader of ``batches`` batches an epoch, see :class:`SliceBatches`; slices lie in memory, so no workers."""
+    """A loader of ``batches`` batches an epoch, see :class:`SliceBatches`; without workers."""
     sampler = SliceBatches(dataset, batch_size, batches, labelled_per_batch)
     return DataLoader(dataset, batch_sampler=sampler, num_workers=0)

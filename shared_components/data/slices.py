@@ -30,7 +30,7 @@ _OPEN_VOLUMES = (
 
 
 class SliceIndex(NamedTuple):
-    """Where a slice comes from: number of the item, of the slice in its volume, and of that volume's slices."""
+    """Where a slice comes from: item number, slice number in its volume, slices of that volume."""
 
     item: int
     slice: int

@@ -102,8 +102,8 @@ class SlicesAcrossd(MapTransform):
             height, width, _ = data[key].shape[1:]
             if min(height, width) == 1:
                 raise InputError(
-                    f"{source_of(data[key])}: its slices would be {height}×{width} voxels; set `orientation` so that "
-                    "its last letter is the axis across the slices, or to 'native'"
+                    f"{source_of(data[key])}: its slices would be {height}×{width} voxels; set `orientation` "
+                    "so that its last letter is the axis across the slices, or to 'native'"
                 )
         return dict(data)
 

@@ -1,0 +1,155 @@
+"""The check of a client's data root: every fault in one list, before anything trains."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from shared_components.data.description import DATASET_FILE, SPLITS, read_description
+from shared_components.data.entries import Entry, read_entries
+from shared_components.data.problems import Problem
+from shared_components.data.volume_check import Grid, check_image, check_label, grid_of
+
+
+@dataclass(frozen=True)
+class RootReport:
+    """What the check found.
+
+    Attributes:
+        root: the data root.
+        domain: its domain's name, empty when not stated.
+        problems: every fault.
+        images: the entries whose image is sound, with the image's grid.
+    """
+
+    root: str
+    domain: str
+    problems: list[Problem]
+    images: list[tuple[Entry, Grid]] = field(default_factory=list)
+
+    def subjects(self, split: str, labelled: bool | None = None) -> int:
+        """Number of sound images of a split, of the labelled ones only on request."""
+        chosen = [entry for entry, _ in self.images if entry.split == split]
+        return sum(labelled is None or entry.labelled == labelled for entry in chosen)
+
+
+def check_client_root(
+    root: str | os.PathLike,
+    *,
+    labels: Mapping[int | str, str] | None = None,
+    domains: Collection[str] | str | None = None,
+) -> list[Problem]:
+    """Every fault of a data root; empty if it can be trained on.
+
+    Args:
+        root: the folder with ``dataset.json``.
+        labels: the federation's label values and class names, which the root's must equal; ``None``: any.
+        domains: the domain names (or the one) that the root may have; ``None``: any.
+    """
+    return inspect_client_root(root, labels=labels, domains=domains).problems
+
+
+def inspect_client_root(
+    root: str | os.PathLike,
+    *,
+    labels: Mapping[int | str, str] | None = None,
+    domains: Collection[str] | str | None = None,
+    progress: bool = False,
+) -> RootReport:
+    """As :func:`check_client_root`, with what an overview needs; ``progress`` shows a bar over the images."""
+    content, problems = read_description(root)
+    file = str(Path(root) / DATASET_FILE)
+    if not content:
+        return RootReport(str(root), "", problems)
+    if content.get("training") == []:
+        cure = "add images that may be trained on, labelled or not"
+        problems.append(Problem(file, "'training' is empty", cure))
+    domains = (domains,) if isinstance(domains, str) else domains
+    problems += _federation_faults(file, content, labels, domains)
+    entries, faults = read_entries(root, content)
+    problems += faults
+    values = _values(content.get("labels"))
+    images: list[tuple[Entry, Grid]] = []
+    for entry in tqdm(entries, desc=f"checking {root}", unit="image", disable=not progress, leave=False):
+        image, faults = check_image(entry.image)
+        if image is not None and not faults:
+            images.append((entry, grid_of(image)))
+        if entry.label is not None:
+            faults = faults + check_label(entry.label, image, values)
+        problems += faults
+    problems += _copies(images)
+    return RootReport(str(root), str(content.get("domain", "")), problems, images)
+
+
+def _values(labels: Any) -> set[int] | None:
+    """The label values, unless the table itself is faulty and reported."""
+    if not isinstance(labels, dict) or not all(str(value).isdecimal() for value in labels):
+        return None
+    return {int(value) for value in labels}
+
+
+def _federation_faults(
+    file: str,
+    content: dict[str, Any],
+    labels: Mapping[int | str, str] | None,
+    domains: Collection[str] | None,
+) -> Iterator[Problem]:
+    domain = content.get("domain")
+    if domains is not None and domain is not None and domain not in domains:
+        fault = f"'domain' is {domain!r}, the federation expects {' or '.join(map(repr, domains))}"
+        yield Problem(file, fault, "correct 'domain' here or the domains of the federation's file")
+    mine = content.get("labels")
+    if labels is None or _values(mine) is None:
+        return
+    wanted = {int(value): str(name) for value, name in labels.items()}
+    if {int(value): name for value, name in mine.items()} != wanted:
+        fault = f"'labels' are {_table(mine)}, the federation's are {_table(wanted)}"
+        yield Problem(file, fault, "use the federation's classes: renumber the label maps if need be")
+
+
+def _table(labels: Mapping[Any, str]) -> str:
+    return ", ".join(
+        f"{value}: {name}" for value, name in sorted(labels.items(), key=lambda pair: int(pair[0]))
+    )
+
+
+def _copies(images: list[tuple[Entry, Grid]]) -> Iterator[Problem]:
+    same: dict[str, list[Entry]] = defaultdict(list)
+    for entry, grid in images:
+        same[grid.digest].append(entry)
+    for entries in same.values():
+        files = {(entry.image.stat().st_dev, entry.image.stat().st_ino) for entry in entries}
+        if len(files) == len(entries) > 1:  # one file named twice is reported already
+            others = ", ".join(f"{entry.image} ({entry.split})" for entry in entries[1:])
+            fault = f"({entries[0].split}) has the same voxels as {others}: one subject under two names"
+            yield Problem(str(entries[0].image), fault, "keep one of them")
+
+
+def overview(reports: Collection[RootReport]) -> str:
+    """A table of sound data roots: subjects and labelled subjects a split, voxel sizes, shapes, axes."""
+    header = ("data root", "domain", *SPLITS, "voxels (mm)", "shape", "axes")
+    rows = [header, *(_row(report) for report in reports)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(report: RootReport) -> tuple[str, ...]:
+    counts = [f"{report.subjects(s)} ({report.subjects(s, labelled=True)} labelled)" for s in SPLITS]
+    grids = [grid for _, grid in report.images]
+    spacing = " × ".join(_span(sizes) for sizes in zip(*(grid.spacing for grid in grids), strict=True))
+    shape = " × ".join(_span(sizes) for sizes in zip(*(grid.shape for grid in grids), strict=True))
+    axes = ", ".join(sorted({grid.axes for grid in grids}))
+    return (report.root, report.domain, *counts, spacing, shape, axes)
+
+
+def _span(sizes: Collection[float]) -> str:
+    low, high = (f"{size:.3g}" if isinstance(size, float) else str(size) for size in (min(sizes), max(sizes)))
+    return low if low == high else f"{low}–{high}"

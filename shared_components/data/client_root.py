@@ -1,0 +1,80 @@
+"""A client's data root: a folder and its ``dataset.json``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared_components.data.description import DATASET_FILE, SPLITS, read_description
+from shared_components.data.entries import read_entries
+from shared_components.data.names import subject_name
+from shared_components.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClientRoot:
+    """What ``dataset.json`` says, its structure checked; the images themselves are not opened.
+
+    Attributes:
+        root: the folder, resolved.
+        name: the data's name.
+        domain: the domain's name in the federation.
+        modality: channel number to modality, as in the Decathlon format.
+        labels: label value to class name.
+        splits: for ``training``, ``validation`` and ``test`` the ``{"image": …, "label": …}`` entries, with
+            paths relative to ``root``; an entry without ``label`` is unlabelled.
+    """
+
+    root: Path
+    name: str
+    domain: str
+    modality: dict[str, str]
+    labels: dict[int, str]
+    splits: dict[str, list[dict[str, str]]]
+
+    @classmethod
+    def load(cls, root: str | os.PathLike) -> ClientRoot:
+        """Read and check ``dataset.json`` of the folder ``root``.
+
+        Raises:
+            InputError: the file is missing or faulty; the text holds the first fault and how many follow.
+        """
+        content, problems = read_description(root)
+        problems = problems + read_entries(root, content)[1]
+        if len(problems) == 1:
+            raise InputError(str(problems[0]))
+        if problems:
+            rest = f"{len(problems) - 1} more: run `python scripts/prepare_data.py check {root}`"
+            raise InputError(f"{problems[0]} (and {rest})")
+        return cls(
+            root=Path(root).resolve(),
+            name=content["name"],
+            domain=content["domain"],
+            modality=dict(content.get("modality", {})),
+            labels={int(value): name for value, name in content["labels"].items()},
+            splits={split: list(content.get(split, [])) for split in SPLITS},
+        )
+
+    @property
+    def file(self) -> Path:
+        """The ``dataset.json``."""
+        return self.root / DATASET_FILE
+
+    def items(self, split: str, labelled: bool | None = None) -> list[dict[str, str]]:
+        """Entries of a split: ``{"image", "label", "domain", "subject"}``, absolute paths; no absent labels.
+
+        Args:
+            split: ``training``, ``validation`` or ``test``.
+            labelled: ``True`` or ``False`` keeps the entries with or without a label; ``None`` keeps all.
+        Raises:
+            InputError: there is no such split.
+        """
+        if split not in SPLITS:
+            raise InputError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
+        chosen = [e for e in self.splits[split] if labelled is None or ("label" in e) == labelled]
+        return [self._item(entry) for entry in chosen]
+
+    def _item(self, entry: dict[str, str]) -> dict[str, str]:
+        paths = {key: os.path.normpath(self.root / path) for key, path in entry.items()}
+        return paths | {"domain": self.domain, "subject": subject_name(entry["image"])}

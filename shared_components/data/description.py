@@ -1,0 +1,119 @@
+"""``dataset.json``: reading it, and every fault that shows without opening an image."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shared_components.data.problems import Problem
+
+DATASET_FILE = "dataset.json"
+SPLITS = ("training", "validation", "test")
+_REQUIRED = ("name", "domain", "labels", "training")
+_DESCRIPTIVE = (  # of the Decathlon format; read by nobody here
+    "description",
+    "reference",
+    "licence",
+    "license",
+    "release",
+    "tensorImageSize",
+    "numTraining",
+    "numValidation",
+    "numTest",
+)
+_KNOWN = (*_REQUIRED, "modality", "validation", "test", *_DESCRIPTIVE)
+_LABELS_EXAMPLE = 'write it as {"0": "background", "1": "brain"}'
+
+
+def read_description(root: str | os.PathLike) -> tuple[dict[str, Any], list[Problem]]:
+    """Parse ``root/dataset.json`` and list the faults of its structure; see :mod:`.entries` for its files.
+
+    Returns:
+        The content, empty if it cannot be parsed, and the faults.
+    """
+    file = Path(root) / DATASET_FILE
+    content, problem = _parse(file)
+    if problem is not None:
+        return {}, [problem]
+    return content, list(_structure(str(file), content))
+
+
+def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
+    if not file.parent.is_dir():
+        return {}, Problem(str(file.parent), "no such folder", "correct the path of the data root")
+    if not file.is_file():
+        cure = f"write one with `python scripts/prepare_data.py make-datalist {file.parent} --domain NAME`"
+        return {}, Problem(str(file), "no such file", cure)
+    repeated: list[str] = []
+
+    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in members]
+        repeated.extend(name for name in dict.fromkeys(names) if names.count(name) > 1)
+        return dict(members)
+
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        fault = f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        return {}, Problem(str(file), fault, "mend that place (often a missing or a spare comma or quote)")
+    except UnicodeDecodeError:
+        return {}, Problem(str(file), "not UTF-8 text", "save it with the encoding UTF-8")
+    except OSError as error:
+        return {}, Problem(str(file), f"cannot be read ({error.strerror})", "correct its permissions")
+    if repeated:
+        fault = f"has the key {repeated[0]!r} twice in one place"
+        return {}, Problem(str(file), fault, "keep one of the two; readers would silently take the last")
+    if not isinstance(content, dict):
+        fault = f"expected an object {{…}}, found {type(content).__name__}"
+        return {}, Problem(str(file), fault, "write it anew with make-datalist")
+    return content, None
+
+
+def _structure(file: str, content: dict[str, Any]) -> Iterator[Problem]:
+    for key in content:
+        if key not in _KNOWN:
+            yield Problem(file, f"unknown key {key!r}", unknown_key_cure(key, _KNOWN))
+    for key in _REQUIRED:
+        if key not in content:
+            yield Problem(
+                file, f"has no {key!r}", f"add it; make-datalist writes all of {', '.join(_REQUIRED)}"
+            )
+    for key in ("name", "domain"):
+        if key in content and not (isinstance(content[key], str) and content[key].strip()):
+            yield Problem(file, f"{key!r}: expected a name, found {content[key]!r}", "write a non-empty text")
+    if "modality" in content and not _is_text_table(content["modality"]):
+        yield Problem(file, "'modality': expected channel numbers to names", 'write it as {"0": "MRI"}')
+    if "labels" in content:
+        yield from _label_faults(file, content["labels"])
+    for split in SPLITS:
+        if split in content and not isinstance(content[split], list):
+            yield Problem(file, f"{split!r}: expected a list", f'write it as "{split}": [{{"image": "…"}}]')
+
+
+def unknown_key_cure(key: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(str(key).lower(), known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"remove it; known are {', '.join(known)}"
+
+
+def _is_text_table(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _label_faults(file: str, labels: Any) -> Iterator[Problem]:
+    if not _is_text_table(labels) or not labels:
+        yield Problem(file, "'labels': expected label values to class names", _LABELS_EXAMPLE)
+        return
+    if not all(value.isdecimal() for value in labels):
+        wrong = next(value for value in labels if not value.isdecimal())
+        yield Problem(file, f"'labels': expected whole numbers as keys, found {wrong!r}", _LABELS_EXAMPLE)
+        return
+    if sorted(map(int, labels)) != list(range(len(labels))):
+        fault = f"'labels': expected the values 0 to {len(labels) - 1}, found {', '.join(labels)}"
+        yield Problem(file, fault, "number the classes 0, 1, 2, … without a gap, 0 for background")
+    names = list(labels.values())
+    if len(set(names)) < len(names):
+        yield Problem(file, "'labels': two values have the same class name", "give each class its own name")

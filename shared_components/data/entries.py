@@ -1,0 +1,144 @@
+"""The files that ``dataset.json`` names: present, inside the root, each named once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared_components.data.description import DATASET_FILE, SPLITS, unknown_key_cure
+from shared_components.data.names import subject_name
+from shared_components.data.problems import Problem
+from shared_components.errors import InputError
+from shared_components.files import inside
+
+_KEYS = ("image", "label")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of a split with an image that can be opened.
+
+    Attributes:
+        split: ``training``, ``validation`` or ``test``.
+        subject: the image's file name without its ending.
+        image: the image's path.
+        label: the label map's path; ``None`` for an unlabelled entry, and for a label that has a fault.
+        labelled: whether the entry names a label.
+    """
+
+    split: str
+    subject: str
+    image: Path
+    label: Path | None
+    labelled: bool
+
+
+def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list[Entry], list[Problem]]:
+    """The entries of all splits whose image exists, and the faults of all entries.
+
+    Args:
+        root: the data root.
+        content: a parsed ``dataset.json``.
+    """
+    root = Path(root)
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    for split in SPLITS:
+        listed = content.get(split, [])
+        for number, raw in enumerate(listed if isinstance(listed, list) else []):
+            faults = list(_shape_faults(f"{root / DATASET_FILE}", f"{split}[{number}]", raw))
+            problems += faults
+            if faults and not (isinstance(raw, dict) and isinstance(raw.get("image"), str)):
+                continue
+            sound = {}
+            for key in _KEYS:
+                if isinstance(raw.get(key), str) and raw[key].strip():
+                    problem = _path_fault(root, raw[key])
+                    problems += [problem] if problem else []
+                    sound[key] = root / raw[key] if problem is None else None
+            if sound.get("image") is not None:
+                subject = subject_name(raw["image"])
+                entries.append(Entry(split, subject, sound["image"], sound.get("label"), "label" in raw))
+    return entries, problems + list(_repeats(entries))
+
+
+def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Problem]:
+    if not isinstance(entry, dict):
+        cure = f'write {{"image": {entry!r}}}' if isinstance(entry, str) else 'write {"image": "…"}'
+        yield Problem(file, f"{where}: expected an object, found {entry!r}", cure.replace("'", '"'))
+        return
+    for key in entry:
+        if key not in _KEYS:
+            yield Problem(file, f"{where}: unknown key {key!r}", unknown_key_cure(key, _KEYS))
+    if "image" not in entry:
+        yield Problem(file, f"{where}: has no 'image'", 'add "image": the image\'s path within the root')
+    for key in _KEYS:
+        if key in entry and not (isinstance(entry[key], str) and entry[key].strip()):
+            cure = "leave the key out for an image without a label" if key == "label" else "write a path"
+            yield Problem(file, f"{where}: {key!r} expected a path, found {entry[key]!r}", cure)
+
+
+def _path_fault(root: Path, path: str) -> Problem | None:
+    place = root / path
+    if os.path.isabs(path):
+        return Problem(str(place), "an absolute path leaves the root", f"write it relative to {root}")
+    try:
+        resolved = inside(root, path)
+    except InputError:
+        where = "by '..'" if ".." in Path(path).parts else "through a link"
+        return Problem(str(place), f"leaves the root {where}", f"move or copy the file into {root}")
+    if not resolved.exists():
+        return Problem(str(place), "no such file", _missing_cure(root, path))
+    return None
+
+
+def _missing_cure(root: Path, path: str) -> str:
+    if "\\" in path:
+        return "write the path with '/' instead of '\\'"
+    folder = (root / path).parent
+    names = [neighbour.name for neighbour in folder.iterdir()] if folder.is_dir() else []
+    same = [name for name in names if name.lower() == Path(path).name.lower()]
+    close = same or difflib.get_close_matches(Path(path).name, names, n=1, cutoff=0.8)
+    return f"did you mean {close[0]!r}?" if close else "put it there or take the entry out"
+
+
+def _repeats(entries: list[Entry]) -> Iterator[Problem]:
+    places: dict[tuple[int, int], list[tuple[str, Entry]]] = defaultdict(list)
+    subjects: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        subjects[entry.subject].append(entry)
+        for key, path in (("image", entry.image), ("label", entry.label)):
+            if path is not None:
+                status = path.stat()  # the same for a link, a hard link or another spelling of the path
+                places[(status.st_dev, status.st_ino)].append((key, entry))
+    for uses in places.values():
+        if len(uses) > 1:
+            yield _same_file(uses)
+    for subject, same in subjects.items():
+        files = {(entry.image.stat().st_dev, entry.image.stat().st_ino) for entry in same}
+        if len(files) > 1:
+            others = ", ".join(f"{e.image} ({e.split})" for e in same[1:])
+            fault = f"the subject name {subject!r} ({same[0].split}) is also that of {others}"
+            yield Problem(str(same[0].image), fault, "rename the files so that each subject has its own name")
+
+
+def _same_file(uses: list[tuple[str, Entry]]) -> Problem:
+    key, first = uses[0]
+    file = first.image if key == "image" else first.label
+    splits = list(dict.fromkeys(entry.split for _, entry in uses))
+    kinds = {kind for kind, _ in uses}
+    names = list(dict.fromkeys(str(e.image if kind == "image" else e.label) for kind, e in uses))
+    spelt = f" (as {' and '.join(names)})" if len(names) > 1 else ""
+    if kinds == {"image", "label"}:
+        return Problem(str(file), f"is used as an image and as a label{spelt}", "correct the entry")
+    if len(splits) > 1:
+        fault = f"the same file is in {' and '.join(splits)}{spelt}"
+        return Problem(
+            str(file), fault, "keep it in one split: scores on images seen in training mean nothing"
+        )
+    return Problem(str(file), f"is named {len(uses)} times in {splits[0]}{spelt}", "keep one of the entries")

@@ -1,0 +1,108 @@
+"""Which files of a folder are images, and which label map belongs to which image."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared_components.data.names import IMAGE_SUFFIXES, subject_name
+from shared_components.errors import InputError
+
+_LAYOUTS = (  # images, labels, images of the test split, their labels
+    ("imagesTr", "labelsTr", "imagesTs", "labelsTs"),
+    ("images", "labels", None, None),
+)
+_LABEL_ENDING = re.compile(r"[_.-](seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
+_CHANNEL_ENDING = re.compile(r"_(\d{4})$")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its label map, if any; ``subject`` is the image's name without ending and channel."""
+
+    subject: str
+    image: Path
+    label: Path | None = None
+    held_out: bool = False
+
+
+def find_pairs(root: Path) -> list[Pair]:
+    """Images of a folder with their label maps, by file name, in order of subjects.
+
+    Three layouts are known: ``images/`` and ``labels/``; ``imagesTr/``, ``labelsTr/``, ``imagesTs/`` and
+    ``labelsTs/`` (Decathlon, nnU-Net; the last two are held out for testing); any other folder, searched with
+    its subfolders, where label maps end in ``_seg``, ``_label`` or ``_mask`` (``s01.nii.gz``,
+    ``s01_seg.nii.gz``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end of image names is passed over.
+
+    Raises:
+        InputError: no images, a label map without an image, two images of one subject.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; name the folder that holds the images")
+    for images, labels, test_images, test_labels in _LAYOUTS:
+        if (root / images).is_dir():
+            pairs = _match(image_paths(root / images), image_paths(root / labels))
+            if test_images is not None:
+                held_out = _match(image_paths(root / test_images), image_paths(root / test_labels))
+                pairs += [Pair(p.subject, p.image, p.label, held_out=True) for p in held_out]
+            break
+    else:
+        paths = image_paths(root)
+        labels = [path for path in paths if _LABEL_ENDING.search(subject_name(path))]
+        pairs = _match([path for path in paths if path not in labels], labels)
+    if not pairs:
+        raise InputError(
+            f"{root}: found no images (in images/, imagesTr/ or the folder itself) with one of the endings "
+            f"{', '.join(IMAGE_SUFFIXES)}, nor folders of DICOM files"
+        )
+    return pairs
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """Image files and DICOM folders under ``folder``, sorted, hidden ones left out; none if it is missing."""
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = [Path(place) / name for name in sorted(files) if not name.startswith(".")]
+        if Path(place) != folder and any(is_dicom(file) for file in here):
+            found.append(Path(place))
+            folders.clear()
+        else:
+            found += [file for file in here if file.name.lower().endswith(IMAGE_SUFFIXES)]
+    return sorted(found)
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether a file has DICOM's preamble, whatever its name."""
+    if file.name.lower().endswith(tuple(s for s in IMAGE_SUFFIXES if s != ".dcm")) or not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _match(images: Iterable[Path], labels: Iterable[Path]) -> list[Pair]:
+    by_subject: dict[str, Path] = {}
+    for label in labels:
+        subject = _CHANNEL_ENDING.sub("", _LABEL_ENDING.sub("", subject_name(label)))
+        if subject in by_subject:
+            raise InputError(
+                f"{label}: a second label map of {subject!r} beside {by_subject[subject]}; keep one"
+            )
+        by_subject[subject] = label
+    pairs: dict[str, Pair] = {}
+    for image in images:
+        subject = _CHANNEL_ENDING.sub("", subject_name(image))
+        if subject in pairs:
+            raise InputError(
+                f"{image}: a second image of {subject!r} beside {pairs[subject].image}; keep one image a "
+                "subject (of several channels or sequences, each makes a data root of its own)"
+            )
+        pairs[subject] = Pair(subject, image, by_subject.pop(subject, None))
+    if by_subject:
+        subject, label = next(iter(by_subject.items()))
+        rest = f" (nor have {len(by_subject) - 1} more label maps)" if len(by_subject) > 1 else ""
+        raise InputError(f"{label}: no image is named {subject!r}{rest}; name label maps as their images are")
+    return list(pairs.values())
