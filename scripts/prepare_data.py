@@ -10,8 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
-from fire.decorators import SetParseFns
-
 from shared_components.command_line import run
 from shared_components.data.check import inspect_client_root, overview
 from shared_components.data.client_root import ClientRoot
@@ -46,7 +44,6 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-@SetParseFns(root=str, domain=str, name=str, modality=str)
 def make(
     root: str,
     domain: str,
@@ -61,8 +58,8 @@ def make(
     """Write dataset.json for a folder of images and label maps, matched by file name.
 
     Known layouts: images/ and labels/; imagesTr/, labelsTr/, imagesTs/, labelsTs/; or any folder in which
-    label maps end in _seg (s01.nii.gz and s01_seg.nii.gz). A folder of DICOM files is one image. Images without
-    a label map are unlabelled.
+    label maps end in _seg (s01.nii.gz and s01_seg.nii.gz). A folder of DICOM files is one image. Images
+    without a label map are unlabelled.
 
     Args:
         root: the folder.
@@ -76,18 +73,18 @@ def make(
         force: replace a dataset.json that is there.
     """
     file = make_datalist(
-        root,
-        domain,
+        str(root),
+        str(domain),
         labels=_labels(labels),
-        name=name,
-        modality=modality,
+        name=None if name is None else str(name),
+        modality=str(modality),
         validation=validation,
         test=test,
         seed=seed,
         force=force,
     )
     print(f"wrote {file}")
-    written = ClientRoot.load(root)
+    written = ClientRoot.load(str(root))
     counts = [
         f"{split} {len(written.items(split))} ({len(written.items(split, labelled=True))} labelled)"
         for split in SPLITS
@@ -108,7 +105,6 @@ def _labels(labels: Mapping | Sequence | str | None) -> dict[str, str] | list[st
     return [str(label) for label in labels]
 
 
-@SetParseFns(series=str, folder=str)
 def split(series: str, folder: str | None = None) -> None:
     """Write each frame of a 4-D image as a 3-D image of its own.
 
@@ -116,7 +112,7 @@ def split(series: str, folder: str | None = None) -> None:
         series: the 4-D image.
         folder: where to write; beside the image if left out.
     """
-    files = split_frames(series, folder)
+    files = split_frames(str(series), None if folder is None else str(folder))
     print(f"wrote {len(files)} volumes: {files[0]} … {files[-1].name}")
 
 

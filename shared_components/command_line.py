@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -45,7 +46,8 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
         commands: object = _deferred(component)
     else:
         commands = {name: _deferred(function) for name, function in component.items()}
-    call = fire.Fire(commands, command=None if argv is None else list(argv), serialize=_silent)
+    words = [_as_typed(word) for word in (sys.argv[1:] if argv is None else argv)]
+    call = fire.Fire(commands, command=words, serialize=_silent)
     if not isinstance(call, _Call):  # no command was named: fire has printed what there is
         raise SystemExit(2)
     try:
@@ -56,6 +58,11 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _as_typed(word: str) -> str:
+    """Quote a name such as ``2024_01``, which fire would take for the number 202401."""
+    return f'"{word}"' if re.fullmatch(r"\d+(_\d+)+", word) else word
 
 
 def _silent(result: object) -> object:

@@ -93,3 +93,9 @@ def test_ctrl_c_exits_130(capsys):
     with pytest.raises(SystemExit) as stopped:
         run(command, [])
     assert stopped.value.code == 130
+
+
+def test_a_folder_named_by_a_date_stays_text():
+    seen = []
+    run(lambda folder: seen.append(folder), ["2024_01"])
+    assert seen == ["2024_01"]

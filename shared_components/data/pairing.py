@@ -35,7 +35,8 @@ def find_pairs(root: Path) -> list[Pair]:
     Three layouts are known: ``images/`` and ``labels/``; ``imagesTr/``, ``labelsTr/``, ``imagesTs/`` and
     ``labelsTs/`` (Decathlon, nnU-Net; the last two are held out for testing); any other folder, searched with
     its subfolders, where label maps end in ``_seg``, ``_label`` or ``_mask`` (``s01.nii.gz``,
-    ``s01_seg.nii.gz``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end of image names is passed over.
+    ``s01_seg.nii.gz``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end of image
+    names is passed over.
 
     Raises:
         InputError: no images, a label map without an image, two images of one subject.
