@@ -10,7 +10,7 @@ from ignite.engine import Engine
 from ignite.utils import convert_tensor
 from monai.engines import SupervisedTrainer
 from monai.utils import CommonKeys as Keys
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shared_components.engines.loss_averages import LossAverages
@@ -47,7 +47,9 @@ class CycleTrainer(SupervisedTrainer):
         image_weight: weight of the image losses.
         mask_weight: weight of the mask losses.
         adversarial_weight: weight of the adversarial loss on translations (0: the published losses alone).
-        discriminator_optimizer: over ``adapter.discriminator``; needed when ``adversarial_weight`` is not 0.
+        discriminator: critic of translations, called as ``(image, domain, position)``, the factory's or a new
+            one; it is fine-tuned here and is no part of ``network``.
+        discriminator_optimizer: over the discriminator.
         r1_gamma: weight γ of the discriminator's R1 penalty (γ / 2 multiplies it).
         r1_every: discriminator steps between two R1 terms.
         epoch_length: updates per epoch, intra and inter updates counted alike.
@@ -70,16 +72,17 @@ class CycleTrainer(SupervisedTrainer):
         image_weight: float = 1.0,
         mask_weight: float = 1.0,
         adversarial_weight: float = 0.0,
+        discriminator: nn.Module | None = None,
         discriminator_optimizer: Optimizer | None = None,
         r1_gamma: float = 0.5,
         r1_every: int = 16,
         epoch_length: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if adversarial_weight and (network.adapter.discriminator is None or discriminator_optimizer is None):
+        if adversarial_weight and (discriminator is None or discriminator_optimizer is None):
             raise ValueError(
-                f"adversarial_weight {adversarial_weight}: expected adapter.discriminator and "
-                "discriminator_optimizer; give both or set the weight to 0"
+                f"adversarial_weight {adversarial_weight}: expected a discriminator and its optimizer, "
+                "found none; give both or set the weight to 0"
             )
         super().__init__(
             device=device,
@@ -95,7 +98,7 @@ class CycleTrainer(SupervisedTrainer):
         self.image_loss = image_loss
         self.image_weight, self.mask_weight = image_weight, mask_weight
         self.adversarial_weight = adversarial_weight
-        self.discriminator_optimizer = discriminator_optimizer
+        self.discriminator, self.discriminator_optimizer = discriminator, discriminator_optimizer
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         network.adapter.fix_source()
         LossAverages().attach(self)
@@ -137,8 +140,8 @@ class CycleTrainer(SupervisedTrainer):
         detached = [feature.detach() for feature in translation.features]
         losses = self._mask("translated_mask", adapter.target_classifier, detached, batch, source)
         if self.adversarial_weight:
-            adapter.discriminator.requires_grad_(False)
-            logits = adapter.discriminator(translation.image, other, batch["position"])
+            critic = self.discriminator.requires_grad_(False)
+            logits = critic(translation.image, other, batch["position"])
             losses["adversarial"] = self.adversarial_weight * generator_nonsaturating_loss(logits)
         cycle = adapter.decode(translation.image.detach(), other, batch["domain"])
         losses["cycle_image"] = self.image_weight * self.image_loss(cycle.image, batch["image"])
@@ -163,11 +166,11 @@ class CycleTrainer(SupervisedTrainer):
 
     def _discriminator_step(self, batch: Batch, other: Tensor, fake: Tensor, step: int) -> Losses:
         """Real slices against translations, each judged for the domain that it shows or should show."""
-        discriminator = self.network.adapter.discriminator.requires_grad_(True)
+        critic = self.discriminator.requires_grad_(True)
         lazy = bool(self.r1_gamma) and step % self.r1_every == 0
         real = batch["image"].detach().requires_grad_(lazy)
-        real_logits = discriminator(real, batch["domain"], batch["position"])
-        fake_logits = discriminator(fake, other, batch["position"])
+        real_logits = critic(real, batch["domain"], batch["position"])
+        fake_logits = critic(fake, other, batch["position"])
         loss = discriminator_logistic_loss(real_logits, fake_logits)
         losses = {"discriminator": loss.detach()}
         if lazy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -11,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_components.errors import InputError
+from shared_components.files import load_tensors
 from shared_components.networks.content_injection import ContentInjection
 from shared_components.networks.domain_norm import DomainLabel
 from shared_components.networks.feature_classifier import FeatureClassifier
@@ -30,8 +33,8 @@ class PathLogits(NamedTuple):
 class PublishedAdapter(nn.Module):
     """Encoder, content injection and two feature classifiers around a frozen generator.
 
-    Children: ``generator`` (frozen), ``encoder``, ``injection``, ``source_classifier``, ``target_classifier``
-    and, where an adversarial loss is wanted, ``discriminator``.
+    Children: ``generator`` (frozen), ``encoder``, ``injection``, ``source_classifier`` and
+    ``target_classifier``.
 
     Args:
         generator: the factory's generator; frozen here.
@@ -47,7 +50,6 @@ class PublishedAdapter(nn.Module):
         momentum: see :class:`DomainBatchNorm2d`.
         noise: per-layer noise while decoding; "none" makes decoding deterministic.
         latent_samples: samples behind each domain's latent mean.
-        discriminator: critic of translated slices, called as ``(image, domain, position)``.
     """
 
     def __init__(
@@ -65,7 +67,6 @@ class PublishedAdapter(nn.Module):
         momentum: float = 0.1,
         noise: Noise = "none",
         latent_samples: int = 1024,
-        discriminator: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.generator = generator.requires_grad_(False)
@@ -88,7 +89,6 @@ class PublishedAdapter(nn.Module):
         shape = (generator.channels, classes, classifier_width, classifier_hidden, progressive)
         self.source_classifier = FeatureClassifier(*shape)
         self.target_classifier = FeatureClassifier(*shape)
-        self.discriminator = discriminator
         self.noise = noise
         self.source_is_fixed = False
 
@@ -179,3 +179,27 @@ class SegmentationPaths(nn.Module):
             return F.log_softmax(getattr(logits, self.paths), dim=1)
         both = torch.stack([F.log_softmax(path, dim=1) for path in logits])
         return torch.logsumexp(both, dim=0) - math.log(2)
+
+
+def start_from_source(paths: SegmentationPaths, source_weights: str | os.PathLike) -> SegmentationPaths:
+    """Load what source pre-training wrote into ``paths``, and start the target's parts from the source's.
+
+    Args:
+        paths: the untrained network, for the target.
+        source_weights: file with the pre-trained network under ``model``.
+    Returns:
+        ``paths``.
+    Raises:
+        InputError: the file is missing, or holds another network.
+    """
+    content = load_tensors(source_weights)
+    try:
+        paths.load_state_dict(content["model"])
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{source_weights}: expected the weights of published_pretrain.yaml under 'model', for the same "
+            f"factory and widths ({reason}); run that configuration and name its model.pt"
+        ) from error
+    paths.adapter.start_target_from_source(paths.source, paths.target)
+    return paths

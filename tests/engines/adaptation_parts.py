@@ -16,11 +16,10 @@ SOURCE, TARGET = 0, 2
 CHANNELS = (8, 8, 6, 4)
 
 
-def paths(source: int = SOURCE, target: int = TARGET, discriminator: bool = False) -> SegmentationPaths:
+def paths(source: int = SOURCE, target: int = TARGET) -> SegmentationPaths:
     """The same small network on every call."""
     torch.manual_seed(1)
     generator = Generator(SIZE, DOMAINS, POSITIONS, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
-    critic = Discriminator(SIZE, DOMAINS, POSITIONS, CHANNELS, width=8) if discriminator else None
     adapter = PublishedAdapter(
         generator,
         CLASSES,
@@ -29,9 +28,14 @@ def paths(source: int = SOURCE, target: int = TARGET, discriminator: bool = Fals
         classifier_width=6,
         classifier_hidden=4,
         latent_samples=16,
-        discriminator=critic,
     )
     return SegmentationPaths(adapter, source, target)
+
+
+def critic() -> Discriminator:
+    """The same small discriminator on every call."""
+    torch.manual_seed(2)
+    return Discriminator(SIZE, DOMAINS, POSITIONS, CHANNELS, width=8)
 
 
 def batch(domain: list[int], labelled: list[bool]) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from ignite.engine import Events
@@ -16,6 +18,7 @@ from tests.engines.adaptation_parts import (
     RandomBatches,
     batch,
     changed_children,
+    critic,
     losses,
     paths,
     state,
@@ -27,8 +30,9 @@ INTRA, INTER = {"intra_image", "intra_source_mask"}, {"cycle_image", "cycle_sour
 
 def trainer(network, epochs: int = 1, data=None, **kwargs) -> CycleTrainer:
     if kwargs.get("adversarial_weight"):
-        critic = network.adapter.discriminator
-        kwargs["discriminator_optimizer"] = torch.optim.Adam(critic.parameters(), lr=1e-2)
+        kwargs["discriminator"] = critic()
+        optimizer = torch.optim.Adam(kwargs["discriminator"].parameters(), lr=1e-2)
+        kwargs["discriminator_optimizer"] = optimizer
     return CycleTrainer(
         device=torch.device("cpu"),
         max_epochs=epochs,
@@ -88,16 +92,17 @@ def test_two_updates_change_encoder_injection_and_target_classifier_only():
     assert changed_children(network.adapter, before) == {"encoder", "injection", "target_classifier"}
 
 
-def test_the_discriminator_changes_with_an_adversarial_weight_only():
-    network = paths(discriminator=True)
+def test_the_discriminator_is_fine_tuned_outside_the_network():
+    network = paths()
     before = state(network.adapter)
-    trainer(network).run()
-    assert "discriminator" not in changed_children(network.adapter, before)
     engine = trainer(network, adversarial_weight=0.1)
-    names = loss_names(engine)
-    assert names == [INTRA, INTER | {"adversarial", "discriminator"}]
-    expected = {"encoder", "injection", "target_classifier", "discriminator"}
-    assert changed_children(network.adapter, before) == expected
+    critic_before = state(engine.discriminator)
+    assert loss_names(engine) == [INTRA, INTER | {"adversarial", "discriminator"}]
+    assert changed_children(network.adapter, before) == {"encoder", "injection", "target_classifier"}
+    changed = [
+        n for n, t in engine.discriminator.state_dict().items() if not torch.equal(t, critic_before[n])
+    ]
+    assert set(changed) == set(dict(engine.discriminator.named_parameters()))
 
 
 def test_gradient_routing_of_intra_losses():
@@ -114,8 +119,9 @@ def test_gradient_routing_of_intra_losses():
 
 
 def test_gradient_routing_of_inter_losses():
-    engine = trainer(paths(discriminator=True), adversarial_weight=1.0)
+    engine = trainer(paths(), adversarial_weight=1.0)
     routed = {name: touched(engine, loss) for name, loss in inter_losses(engine, ONE_TARGET_LABEL).items()}
+    assert all(p.grad is None for p in engine.discriminator.parameters())
     assert routed == {
         "translated_mask": {"target_classifier"},
         "adversarial": {"encoder", "injection"},
@@ -144,26 +150,30 @@ def test_resumed_equals_uninterrupted(interrupted_after):
 
     def run(network, epochs, saved=None):
         engine = trainer(network, epochs, RandomBatches(MIXED, NO_TARGET_LABEL, 1), adversarial_weight=0.1)
-        optimizers = (engine.optimizer, engine.discriminator_optimizer)
+        entries = [
+            network,
+            engine.discriminator,
+            engine.optimizer,
+            engine.discriminator_optimizer,
+            RandomState(),
+        ]
         torch.manual_seed(5)
-        if saved is not None:
-            network.load_state_dict(saved[0])
-            for optimizer, content in zip(optimizers, saved[1], strict=True):
-                optimizer.load_state_dict(content)
-            RandomState().load_state_dict(saved[2])
+        for entry, content in zip(entries, saved or [], strict=saved is not None):
+            entry.load_state_dict(content)
         engine.run()
-        return state(network), [o.state_dict() for o in optimizers], RandomState().state_dict()
+        return copy.deepcopy([entry.state_dict() for entry in entries])
 
-    whole = run(paths(discriminator=True), epochs=4)[0]
-    part = run(paths(discriminator=True), epochs=interrupted_after)
-    resumed = run(paths(discriminator=True), 4 - interrupted_after, part)[0]
-    for name, tensor in whole.items():
-        assert torch.equal(tensor, resumed[name]), name
+    whole = run(paths(), epochs=4)
+    part = run(paths(), epochs=interrupted_after)
+    resumed = run(paths(), 4 - interrupted_after, part)
+    for number in (0, 1):  # the network and the discriminator
+        for name, tensor in whole[number].items():
+            assert torch.equal(tensor, resumed[number][name]), name
 
 
 def test_an_adversarial_weight_needs_a_discriminator():
     network = paths()
-    with pytest.raises(ValueError, match=r"expected adapter\.discriminator"):
+    with pytest.raises(ValueError, match="expected a discriminator and its optimizer"):
         CycleTrainer(
             device=torch.device("cpu"),
             max_epochs=1,

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from shared_components.errors import InputError
+from shared_components.files import save_tensors
 from shared_components.networks.generator import Generator
-from shared_components.networks.published_adapter import PublishedAdapter, SegmentationPaths, latent_means
+from shared_components.networks.published_adapter import (
+    PublishedAdapter,
+    SegmentationPaths,
+    latent_means,
+    start_from_source,
+)
 
 CLASSES = 3
 
@@ -133,6 +140,25 @@ def test_traced_network_serves_other_batch_sizes():
     traced = torch.jit.trace(network, torch.randn(2, 1, 32, 32))
     image = torch.randn(3, 1, 32, 32)
     torch.testing.assert_close(traced(image), network(image))
+
+
+def test_start_from_source(tmp_path):
+    trained = adapter().train()
+    trained.encode(torch.randn(4, 1, 32, 32) + 1, 0)
+    save_tensors(tmp_path / "model.pt", {"model": SegmentationPaths(trained, 0, 0).state_dict()})
+    fresh = start_from_source(SegmentationPaths(adapter(), 0, 1), tmp_path / "model.pt")
+    trained.eval()
+    fresh.eval()
+    image = torch.randn(2, 1, 32, 32)
+    expected = trained.encode(image, 0).content
+    torch.testing.assert_close(fresh.adapter.encode(image, 1).content, expected)
+
+
+@pytest.mark.parametrize("content", [{"model": {"weight": torch.zeros(1)}}, {"network": {}}])
+def test_start_from_another_network(tmp_path, content):
+    save_tensors(tmp_path / "model.pt", content)
+    with pytest.raises(InputError, match=r"model\.pt: expected the weights of published_pretrain\.yaml"):
+        start_from_source(SegmentationPaths(adapter(), 0, 1), tmp_path / "model.pt")
 
 
 def test_unknown_paths():

@@ -1,0 +1,37 @@
+"""Batches with a fixed share from each of several loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from shared_components.errors import InputError
+
+
+class MixedBatches:
+    """Joins the batches of several loaders along the batch dimension, in the order of the loaders.
+
+    Args:
+        loaders: loaders of equally many batches of tensors with the same keys, such as one of labelled source
+            slices and one of the target's.
+    Raises:
+        InputError: no loader, or numbers of batches that differ.
+    """
+
+    def __init__(self, loaders: Sequence[Iterable[dict[str, Tensor]]]) -> None:
+        lengths = {len(loader) for loader in loaders}
+        if len(lengths) != 1:
+            raise InputError(
+                f"loaders: expected one or more with equally many batches, found {sorted(lengths)}"
+            )
+        self.loaders = list(loaders)
+        self.batches = lengths.pop()
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for parts in zip(*self.loaders, strict=True):
+            yield {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
