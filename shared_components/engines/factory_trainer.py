@@ -22,7 +22,9 @@ from shared_components.losses.adversarial import (
 from shared_components.networks.factory import FactoryNetwork
 
 
-def lazy_adam(parameters: Iterable[Tensor], lr: float, interval: int, betas: tuple[float, float] = (0.0, 0.99)) -> Adam:
+def lazy_adam(
+    parameters: Iterable[Tensor], lr: float, interval: int, betas: tuple[float, float] = (0.0, 0.99)
+) -> Adam:
     """Adam corrected for a regulariser that is evaluated every ``interval`` updates only.
 
     lr and betas are changed with c = interval / (interval + 1): lr·c and β^c; ``interval`` 0 means none.

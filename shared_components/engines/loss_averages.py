@@ -12,8 +12,9 @@ from monai.utils import CommonKeys as Keys
 class LossAverages:
     """Means of each named loss over an epoch, into ``engine.state.metrics``.
 
-    An iteration's output holds ``{"loss": {name: scalar tensor}}``; a lazy term that is absent from some
-    iterations is averaged over those in which it occurs.
+    An iteration's output holds ``{"loss": scalar}`` or ``{"loss": {name: scalar tensor}}``; a lazy term that is
+    absent from some iterations is averaged over those in which it occurs. MONAI's stock ``SupervisedTrainer``
+    takes it as a handler (with ``decollate: false``).
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,8 @@ class LossAverages:
         self._values.clear()
 
     def _collect(self, engine: Engine) -> None:
-        for name, value in engine.state.output[Keys.LOSS].items():
+        losses = engine.state.output[Keys.LOSS]
+        for name, value in (losses if isinstance(losses, dict) else {Keys.LOSS: losses}).items():
             self._values[name].append(torch.as_tensor(value).detach())
 
     def _report(self, engine: Engine) -> None:

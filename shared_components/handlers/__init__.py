@@ -1,13 +1,19 @@
 """What listens to an engine: progress, tables of metrics, pictures, checkpoints."""
 
 from shared_components.handlers.checkpoints import attach_checkpoints
-from shared_components.handlers.pictures import FactoryPictures, picture_grid, save_picture
+from shared_components.handlers.pictures import (
+    FactoryPictures,
+    TranslationPictures,
+    picture_grid,
+    save_picture,
+)
 from shared_components.handlers.progress import EpochProgress, MetricsTable
 
 __all__ = [
     "EpochProgress",
     "FactoryPictures",
     "MetricsTable",
+    "TranslationPictures",
     "attach_checkpoints",
     "picture_grid",
     "save_picture",

@@ -18,7 +18,11 @@ CHECKPOINT_NAME = "checkpoint.pt"
 
 
 def attach_checkpoints(
-    trainer: Trainer, state: Mapping[str, Any], output_dir: str | os.PathLike, every: int = 1, resume: bool = False
+    trainer: Trainer,
+    state: Mapping[str, Any],
+    output_dir: str | os.PathLike,
+    every: int = 1,
+    resume: bool = False,
 ) -> Path:
     """Save ``state`` and the trainer every few epochs and at the end; with ``resume``, load them first.
 
@@ -40,13 +44,17 @@ def attach_checkpoints(
     entries = {**state, "trainer": trainer}
     if resume:
         if not path.is_file():
-            raise InputError(f"{path}: expected a checkpoint to resume from, found none; start with resume: false")
+            raise InputError(
+                f"{path}: expected a checkpoint to resume from, found none; start with resume: false"
+            )
         CheckpointLoader(load_path=str(path), load_dict=entries, map_location="cpu").attach(trainer)
 
     def save() -> None:
         save_tensors(path, {name: entry.state_dict() for name, entry in entries.items()})
 
     last = trainer.state.max_epochs
-    trainer.add_event_handler(Events.EPOCH_COMPLETED(event_filter=lambda _, e: e % every == 0 and e != last), save)
+    trainer.add_event_handler(
+        Events.EPOCH_COMPLETED(event_filter=lambda _, e: e % every == 0 and e != last), save
+    )
     trainer.add_event_handler(Events.COMPLETED, save)
     return path

@@ -10,9 +10,12 @@ import torch
 from ignite.engine import Engine, Events
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
+from torch.utils.tensorboard import SummaryWriter
 
 from shared_components.files import write_atomically
 from shared_components.networks.factory import FactoryNetwork
+from shared_components.networks.translator import AdaptationNetwork
 
 
 def picture_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
@@ -92,9 +95,58 @@ class FactoryPictures:
 
     def __call__(self, engine: Engine) -> None:
         """Draw and save."""
-        from torch.utils.tensorboard import SummaryWriter
-
         grid = picture_grid(self.draw(), self.columns)
-        save_picture(self.output_dir / "pictures" / f"factory_{engine.state.epoch:05d}.png", grid)
-        with SummaryWriter(str(self.output_dir / "tensorboard")) as writer:
-            writer.add_image("factory: " + ", ".join(self.domains), grid, engine.state.epoch)
+        publish_picture(self.output_dir, f"factory_{engine.state.epoch:05d}", grid, engine.state.epoch)
+
+
+class TranslationPictures:
+    """Every few epochs: synthetic source slices, their translations and their twins, three rows.
+
+    Args:
+        network: the adaptation's networks.
+        dataset: twins, the same evenly spaced slices each time.
+        output_dir: pictures go to ``pictures/translation_<epoch>.png`` and to TensorBoard in ``tensorboard/``.
+        every: epochs between two pictures; 0 for none.
+        columns: pictures in a row.
+    """
+
+    def __init__(
+        self,
+        network: AdaptationNetwork,
+        dataset: Dataset,
+        output_dir: str | os.PathLike,
+        every: int = 1,
+        columns: int = 10,
+    ) -> None:
+        self.network = network
+        self.dataset = dataset
+        self.output_dir = Path(output_dir)
+        self.every = every
+        self.columns = columns
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        if self.every:
+            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every), self)
+
+    @torch.no_grad()
+    def draw(self) -> Tensor:
+        """Images (3 · columns, 1, S, S)."""
+        chosen = [self.dataset[k * len(self.dataset) // self.columns] for k in range(self.columns)]
+        source, twin = (torch.stack([item[key] for item in chosen]) for key in ("source", "twin"))
+        device = next(self.network.parameters()).device
+        with torch.random.fork_rng(devices=[]):
+            translated = self.network.translator(source.to(device)).cpu()
+        return torch.cat([source, translated, twin])
+
+    def __call__(self, engine: Engine) -> None:
+        """Draw and save."""
+        grid = picture_grid(self.draw(), self.columns)
+        publish_picture(self.output_dir, f"translation_{engine.state.epoch:05d}", grid, engine.state.epoch)
+
+
+def publish_picture(output_dir: Path, name: str, grid: Tensor, epoch: int) -> None:
+    """Write a picture to ``pictures/<name>.png`` and to TensorBoard."""
+    save_picture(output_dir / "pictures" / f"{name}.png", grid)
+    with SummaryWriter(str(output_dir / "tensorboard")) as writer:
+        writer.add_image(name.split("_")[0], grid, epoch)

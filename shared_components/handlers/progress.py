@@ -56,7 +56,9 @@ class MetricsTable:
 
     def _add_row(self, engine: Engine) -> None:
         metrics = {name: f"{value:.6g}" for name, value in engine.state.metrics.items()}
-        self._rows.append({"epoch": str(engine.state.epoch), "update": str(engine.state.iteration), **metrics})
+        self._rows.append(
+            {"epoch": str(engine.state.epoch), "update": str(engine.state.iteration), **metrics}
+        )
         names = list(dict.fromkeys(name for row in self._rows for name in row))
         lines = [",".join(names), *(",".join(row.get(name, "") for name in names) for row in self._rows)]
         write_text(self.path, "\n".join(lines) + "\n")

@@ -43,7 +43,9 @@ def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
     Source: Mescheder et al. 2018, Sec. 4.1.
     """
     if not real.requires_grad:
-        raise ValueError("real: expected images that require grad, found requires_grad=False; set it before D(real)")
+        raise ValueError(
+            "real: expected images that require grad, found requires_grad=False; set it before D(real)"
+        )
     (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -9,7 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.networks.generator import ConditionEmbedding, resolutions
-from shared_components.networks.style_layers import EqualConv2d, EqualLinear, fir_downsample, scaled_leaky_relu
+from shared_components.networks.style_layers import (
+    EqualConv2d,
+    EqualLinear,
+    fir_downsample,
+    scaled_leaky_relu,
+)
 
 
 def minibatch_standard_deviation(x: Tensor, group_size: int = 4) -> Tensor:
@@ -76,9 +82,7 @@ class Discriminator(nn.Module):
         self.group_size = group_size
         self.from_image = EqualConv2d(image_channels, channels[-1], 1)
         fine_to_coarse = list(channels)[::-1]
-        self.blocks = nn.ModuleList(
-            [ResidualDownBlock(a, b) for a, b in zip(fine_to_coarse[:-1], fine_to_coarse[1:], strict=True)]
-        )
+        self.blocks = nn.ModuleList([ResidualDownBlock(a, b) for a, b in itertools.pairwise(fine_to_coarse)])
         self.final_convolution = EqualConv2d(channels[0] + 1, channels[0], 3)
         self.final_linear = EqualLinear(channels[0] * base**2, width, activate=True)
         self.condition = ConditionEmbedding(domains, positions, width)

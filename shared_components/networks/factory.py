@@ -93,7 +93,9 @@ def load_generator(path: str | os.PathLike) -> Generator:
     try:
         generator.load_state_dict(content["model"], strict=True)
     except RuntimeError as error:
-        raise InputError(f"{path}: the weights do not fit the file's own description; export it again") from error
+        raise InputError(
+            f"{path}: the weights do not fit the file's own description; export it again"
+        ) from error
     return generator.eval().requires_grad_(False)
 
 
@@ -105,7 +107,9 @@ def domain_index(path: str | os.PathLike, domain: str) -> int:
     """
     known = factory_description(path)["domains"]
     if domain not in known:
-        raise InputError(f"{path}: expected one of the factory's domains {known}, found {domain!r}; name one of them")
+        raise InputError(
+            f"{path}: expected one of the factory's domains {known}, found {domain!r}; name one of them"
+        )
     return known.index(domain)
 
 

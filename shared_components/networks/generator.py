@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -145,7 +146,7 @@ class Generator(nn.Module):
         )
         self.constant = nn.Parameter(torch.randn(1, channels[0], self.sizes[0], self.sizes[0]))
         self.layers = nn.ModuleList([StyledLayer(channels[0], channels[0], w_dim)])
-        for low, high in zip(channels[:-1], channels[1:], strict=True):
+        for low, high in itertools.pairwise(channels):
             self.layers.append(StyledLayer(low, high, w_dim, upsample=True))
             self.layers.append(StyledLayer(high, high, w_dim))
         self.to_image = nn.ModuleList(
@@ -169,7 +170,9 @@ class Generator(nn.Module):
         layer_sizes = [self.sizes[(layer + 1) // 2] for layer in range(len(self.layers))]
         return [torch.randn(batch, 1, size, size, generator=generator) for size in layer_sizes]
 
-    def synthesis(self, w_plus: Tensor, noise: Noise = "random", inject: Inject | None = None) -> SynthesisOutput:
+    def synthesis(
+        self, w_plus: Tensor, noise: Noise = "random", inject: Inject | None = None
+    ) -> SynthesisOutput:
         """Decode W+ to an image.
 
         Args:
@@ -212,7 +215,9 @@ class Generator(nn.Module):
         return self.synthesis(self.to_w_plus(self.mapping(z, domain, position)), noise).image
 
     @torch.no_grad()
-    def latent_mean(self, domain: int, samples: int = 1024, generator: torch.Generator | None = None) -> Tensor:
+    def latent_mean(
+        self, domain: int, samples: int = 1024, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Mean of w over ``samples`` z and the central half of the slice positions: (w_dim,)."""
         device = self.constant.device
         z = torch.randn(samples, self.z_dim, generator=generator).to(device)

@@ -1,0 +1,152 @@
+"""Augmentation of training slices: geometry, and looks that no scanner of the federation has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.data import set_track_meta
+from monai.engines import PrepareBatch
+from monai.transforms import (
+    Compose,
+    RandAffined,
+    RandBiasFieldd,
+    RandFlipd,
+    RandGaussianNoised,
+    RandGaussianSmoothd,
+    RandomizableTransform,
+)
+from torch import Tensor
+
+
+class RandRemapIntensityd(RandomizableTransform):
+    """Send intensities through a random piecewise-linear curve, monotone or not.
+
+    The curve has evenly spaced nodes on [-1, 1] whose heights are uniform in [-1, 1]; with probability
+    ``monotone`` they are sorted, upwards or downwards. It makes a network tell tissues apart by shape and
+    surroundings rather than by level.
+
+    Args:
+        key: entry of the dict, an image in [-1, 1], (1, H, W).
+        prob: probability that an image is remapped.
+        nodes: number of nodes of the curve.
+        monotone: probability that the curve is monotone, rising and falling alike.
+    """
+
+    def __init__(self, key: str = "image", prob: float = 0.7, nodes: int = 6, monotone: float = 0.5) -> None:
+        super().__init__(prob)
+        self.key, self.nodes, self.monotone = key, nodes, monotone
+
+    def randomize(self, data: object = None) -> Tensor | None:
+        """Heights of the curve's nodes, or None when the image is left alone."""
+        super().randomize(None)
+        if not self._do_transform:
+            return None
+        heights = self.R.uniform(-1, 1, self.nodes)
+        if self.R.rand() < self.monotone:
+            heights.sort()
+            heights = heights if self.R.rand() < 0.5 else heights[::-1].copy()
+        return torch.as_tensor(heights, dtype=torch.float32)
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        heights = self.randomize()
+        if heights is not None:
+            data[self.key] = remap_intensity(data[self.key], heights)
+        return data
+
+
+def remap_intensity(image: Tensor, heights: Tensor) -> Tensor:
+    """Send ``image`` in [-1, 1], any shape, through the curve with ``heights`` (N,) at evenly spaced nodes."""
+    place = (image.clamp(-1, 1) + 1) / 2 * (len(heights) - 1)
+    low = place.floor().long().clamp(max=len(heights) - 2)
+    return torch.lerp(heights[low], heights[low + 1], place - low)
+
+
+class SliceAugmentation:
+    """Augments a batch slice by slice with MONAI's random transforms, all seeded from torch's global generator.
+
+    Args:
+        geometry: rotation, scaling, shear, translation (image and label alike) and left-right flips.
+        looks: intensity remapping, bias field, blur and noise.
+        remap: probability of an intensity remapping.
+        flip_axis: in-plane axis of the flip, 0 (left-right in RAS); None for no flip.
+        rotation: largest rotation, radians.
+        scale: largest relative change of size.
+        noise: largest standard deviation of the noise, in units of the scaled intensity.
+    """
+
+    def __init__(
+        self,
+        geometry: bool = True,
+        looks: bool = True,
+        remap: float = 0.7,
+        flip_axis: int | None = 0,
+        rotation: float = 0.3,
+        scale: float = 0.15,
+        noise: float = 0.15,
+    ) -> None:
+        steps: list = []
+        if geometry:
+            steps.append(
+                RandAffined(
+                    ("image", "label"),
+                    prob=0.8,
+                    rotate_range=rotation,
+                    shear_range=0.1,
+                    scale_range=scale,
+                    translate_range=3,
+                    mode=("bilinear", "nearest"),
+                    padding_mode="border",
+                    cache_grid=False,
+                )
+            )
+            if flip_axis is not None:
+                steps.append(RandFlipd(("image", "label"), prob=0.5, spatial_axis=flip_axis))
+        if looks:
+            steps += [
+                RandRemapIntensityd("image", prob=remap),
+                RandBiasFieldd("image", prob=0.3, degree=2, coeff_range=(0.0, 0.2)),
+                RandGaussianSmoothd("image", prob=0.3, sigma_x=(0.3, 1.2), sigma_y=(0.3, 1.2)),
+                RandGaussianNoised("image", prob=0.5, std=noise, sample_std=True),
+            ]
+        self.transform = Compose(steps)
+
+    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """``image`` (B, 1, H, W) float and ``label`` (B, 1, H, W) integer to the same, augmented."""
+        if not self.transform.transforms:
+            return image, label
+        self.transform.set_random_state(seed=int(torch.randint(2**31 - 1, ())))
+        set_track_meta(False)
+        try:
+            items = [
+                self.transform({"image": i, "label": one.float()})
+                for i, one in zip(image.cpu(), label.cpu(), strict=True)
+            ]
+        finally:
+            set_track_meta(True)
+        images = torch.stack([torch.as_tensor(item["image"]) for item in items]).to(image)
+        labels = torch.stack([torch.as_tensor(item["label"]) for item in items]).to(label)
+        return images, labels
+
+
+class AugmentedBatch(PrepareBatch):
+    """Gives MONAI's ``SupervisedTrainer`` augmented images and labels of a :class:`SliceDataset` batch.
+
+    Args:
+        augmentation: called with (image, label).
+    """
+
+    def __init__(self, augmentation: SliceAugmentation) -> None:
+        self.augmentation = augmentation
+
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **_: Any,
+    ) -> tuple[Tensor, Tensor]:
+        image, label = self.augmentation(batchdata["image"], batchdata["label"])
+        return image.to(device, non_blocking=non_blocking), label.to(device, non_blocking=non_blocking)

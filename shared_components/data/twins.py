@@ -1,0 +1,83 @@
+"""Synthetic source slices, their labels and their twins in the target's look, beside the target's own slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from shared_components.data.datalist import datalist
+from shared_components.data.slices import SliceDataset
+from shared_components.errors import InputError
+
+
+class TwinSlices(Dataset):
+    """Slices of the same synthetic subjects in two domains, paired slice by slice.
+
+    ``dataset[i]`` is ``{"source": (1, S, S), "twin": (1, S, S), "source_label": (1, S, S) int64,
+    "source_position": ()}``.
+
+    Args:
+        source: labelled synthetic volumes in a labelled client's look.
+        twin: the same subjects in the target's look, the same number of slices each.
+    Raises:
+        InputError: the two hold different subjects or slices, or the source has slices without a label.
+    """
+
+    def __init__(self, source: SliceDataset, twin: SliceDataset) -> None:
+        if source.subjects != twin.subjects or list(source.index) != list(twin.index):
+            raise InputError(
+                "twins: expected the same subjects and slices in both synthetic data roots, found "
+                f"{len(source.subjects)} and {len(twin.subjects)} subjects, {len(source)} and {len(twin)} slices; "
+                "draw both with one run of synthesize.yaml"
+            )
+        if source.unlabelled:
+            raise InputError(
+                "twins: expected a label for every synthetic source slice; draw them with synthesize.yaml"
+            )
+        self.source, self.twin = source, twin
+        self.labelled, self.unlabelled = list(range(len(source))), []
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        source = self.source[index]
+        return {
+            "source": source["image"],
+            "twin": self.twin[index]["image"],
+            "source_label": source["label"],
+            "source_domain": source["domain"],
+            "source_position": source["position"],
+        }
+
+
+def twin_slices(source_dir: str, twin_dir: str, **slices: Any) -> TwinSlices:
+    """Twins of two synthetic client data roots; ``slices`` go to both :class:`SliceDataset`."""
+    source, twin = (SliceDataset(datalist(root, "training"), **slices) for root in (source_dir, twin_dir))
+    return TwinSlices(source, twin)
+
+
+class SideBySide:
+    """One batch of several loaders at a time, their entries in one dict.
+
+    Args:
+        loaders: loaders of dict batches with different keys and the same number of batches an epoch.
+    Raises:
+        ValueError: the loaders' lengths differ.
+    """
+
+    def __init__(self, loaders: Sequence[DataLoader]) -> None:
+        lengths = {len(loader) for loader in loaders}
+        if len(lengths) != 1:
+            raise ValueError(f"loaders: expected the same number of batches, found {sorted(lengths)}")
+        self.loaders = list(loaders)
+
+    def __len__(self) -> int:
+        return len(self.loaders[0])
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for batches in zip(*self.loaders, strict=True):
+            yield {name: value for batch in batches for name, value in batch.items()}

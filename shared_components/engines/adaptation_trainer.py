@@ -1,0 +1,215 @@
+"""The default adaptation: translation, training on translations and twins, self-training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from ignite.engine import Engine
+from monai.engines import SupervisedTrainer
+from monai.utils import CommonKeys as Keys
+from torch import Tensor
+from torch.optim import Optimizer
+
+from shared_components.engines.loss_averages import LossAverages
+from shared_components.errors import InputError
+from shared_components.losses.adversarial import (
+    discriminator_logistic_loss,
+    generator_nonsaturating_loss,
+    r1_penalty,
+)
+from shared_components.networks.translator import AdaptationNetwork
+
+Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def cosine_decay(step: int, steps: int, floor: float = 0.02) -> float:
+    """Factor of the learning rate at ``step`` of ``steps``: from 1 down to ``floor`` along half a cosine."""
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1.0)))
+
+
+class AdaptationTrainer(SupervisedTrainer):
+    """Makes a segmentation model for a domain without labels out of synthetic labelled source slices.
+
+    Three phases, counted in updates:
+
+    1. *Translation*: a network turns synthetic source slices into slices that the target's discriminator takes
+       for real, in which the frozen source model still finds the source's label, and that resemble the twins
+       which the factory draws of the same latents in the target's domain.
+    2. *Segmentation*: the segmenter, starting from the source model, trains on translations, twins and synthetic
+       source slices with the source's labels, strongly augmented.
+    3. *Self-training*: the segmenter is frozen as teacher; its labels of the client's own images train the
+       segmenter on, strongly augmented, with some of phase 2's slices beside them.
+
+    A phase of 0 updates is left out: without phases 1 and 2 this is plain self-training of the source model.
+
+    Args:
+        device: torch device.
+        max_epochs: epochs; epochs times ``epoch_length`` should be the sum of the phases.
+        train_data_loader: batches with "image" (B, 1, S, S), "domain", "position" (the client's own slices), and
+            "source", "twin", "source_label", "source_position" of synthetic ones.
+        network: segmenter, teacher, translator, discriminator.
+        optimizer: the segmenter's.
+        translator_optimizer: the translator's.
+        discriminator_optimizer: the discriminator's.
+        loss_function: of class scores (B, C, S, S) and labels (B, 1, S, S).
+        augmentation: strong augmentation of (image, label).
+        phases: updates of translation, segmentation and self-training.
+        consistency_weight: of the source model's loss on translations.
+        twin_weight: of the L1 distance to the twins.
+        r1_gamma: R1 weight γ of the discriminator.
+        r1_every: discriminator steps between two R1 terms.
+        own_share: share of the client's own slices in a batch of self-training.
+        kwargs: the rest of ``SupervisedTrainer``.
+    Raises:
+        InputError: the phases do not add up to the epochs' updates.
+    Deviation: not in the publications; section "A second trial" of the project's design notes compares it with them.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        network: AdaptationNetwork,
+        optimizer: Optimizer,
+        translator_optimizer: Optimizer,
+        discriminator_optimizer: Optimizer,
+        loss_function: Callable[[Tensor, Tensor], Tensor],
+        augmentation: Augmentation,
+        phases: tuple[int, int, int],
+        epoch_length: int,
+        consistency_weight: float = 1.0,
+        twin_weight: float = 1.0,
+        r1_gamma: float = 0.5,
+        r1_every: int = 8,
+        own_share: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            train_data_loader=train_data_loader,
+            network=network,
+            optimizer=optimizer,
+            loss_function=loss_function,
+            epoch_length=epoch_length,
+            decollate=False,
+            **kwargs,
+        )
+        if not sum(phases) or min(phases) < 0:
+            raise InputError(f"phases: expected three numbers of updates, not all 0, found {list(phases)}")
+        self.phases = tuple(phases)
+        self.translator_optimizer = translator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.augmentation = augmentation
+        self.consistency_weight, self.twin_weight = consistency_weight, twin_weight
+        self.r1_gamma, self.r1_every = r1_gamma, r1_every
+        self.own_share = own_share
+        self._base_rates = {
+            id(o): [group["lr"] for group in o.param_groups]
+            for o in (optimizer, translator_optimizer, discriminator_optimizer)
+        }
+        LossAverages().attach(self)
+
+    def _decay(self, optimizer: Optimizer, step: int, steps: int) -> None:
+        for group, rate in zip(optimizer.param_groups, self._base_rates[id(optimizer)], strict=True):
+            group["lr"] = rate * cosine_decay(step, steps)
+
+    def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict:
+        """One update of the phase that the update's number falls in."""
+        batch = {name: value.to(self.state.device, non_blocking=True) for name, value in batchdata.items()}
+        self.network.train()
+        step = self.state.iteration - 1
+        translation, segmentation, self_training = self.phases
+        if step < translation:
+            losses = self._translation_update(batch, step, translation)
+        elif step < translation + segmentation:
+            losses = self._segmentation_update(batch, step - translation, segmentation)
+        else:
+            step -= translation + segmentation
+            if step == 0:
+                self.network.renew_teacher()
+            losses = self._self_training_update(batch, step, self_training)
+        self.state.output = {Keys.LOSS: losses}
+        return self.state.output
+
+    # --- phase 1 -------------------------------------------------------------------------------------------------
+
+    def _translation_update(self, batch: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
+        for optimizer in (self.translator_optimizer, self.discriminator_optimizer):
+            self._decay(optimizer, step, steps)
+        losses = self._discriminator_step(batch, step)
+        discriminator = self.network.discriminator.requires_grad_(False)
+        fake = self.network.translator(batch["source"])
+        domain = batch["domain"][:1].expand(len(fake))
+        adversarial = generator_nonsaturating_loss(discriminator(fake, domain, batch["source_position"]))
+        consistency = self.loss_function(self.network.teacher(fake), batch["source_label"])
+        twin = F.l1_loss(fake, batch["twin"])
+        total = adversarial + self.consistency_weight * consistency + self.twin_weight * twin
+        self.translator_optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.translator_optimizer.step()
+        return losses | {
+            "translator_adversarial": adversarial.detach(),
+            "translator_consistency": consistency.detach(),
+            "translator_twin": twin.detach(),
+        }
+
+    def _discriminator_step(self, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        discriminator = self.network.discriminator.requires_grad_(True)
+        lazy = bool(self.r1_gamma) and step % self.r1_every == 0
+        real = batch["image"].detach().requires_grad_(lazy)
+        with torch.no_grad():
+            fake = self.network.translator(batch["source"])
+        domain = batch["domain"][:1].expand(len(fake))
+        real_logits = discriminator(real, batch["domain"], batch["position"])
+        loss = discriminator_logistic_loss(real_logits, discriminator(fake, domain, batch["source_position"]))
+        losses = {"discriminator": loss.detach()}
+        if lazy:
+            loss = loss + r1_penalty(real_logits, real) * (self.r1_gamma / 2 * self.r1_every)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.discriminator_optimizer.step()
+        return losses
+
+    # --- phases 2 and 3 ------------------------------------------------------------------------------------------
+
+    def _synthetic_slices(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Each synthetic slice in one of its looks: translated (if there is a phase 1), twin or source."""
+        looks = [batch["twin"], batch["source"]]
+        if self.phases[0]:
+            with torch.no_grad():
+                looks.insert(0, self.network.translator(batch["source"]))
+        choice = torch.arange(len(batch["source"]), device=batch["source"].device) % len(looks)
+        images = torch.stack(looks)[choice, torch.arange(len(choice), device=choice.device)]
+        return images, batch["source_label"]
+
+    def _segmenter_step(self, image: Tensor, label: Tensor) -> Tensor:
+        loss = self.loss_function(self.network.segmenter(image), label)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def _segmentation_update(self, batch: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
+        self._decay(self.optimizer, step, steps)
+        loss = self._segmenter_step(*self.augmentation(*self._synthetic_slices(batch)))
+        return {"segmentation": loss}
+
+    def _self_training_update(self, batch: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
+        self._decay(self.optimizer, step, steps)
+        size = len(batch["image"])
+        own = batch["image"][: max(1, round(size * self.own_share))]
+        with torch.no_grad():
+            label = self.network.teacher(own).argmax(dim=1, keepdim=True)
+        if len(own) < size and self.phases[1]:
+            images, labels = self._synthetic_slices(batch)
+            own, label = (
+                torch.cat([own, images[: size - len(own)]]),
+                torch.cat([label, labels[: size - len(own)]]),
+            )
+        return {"self_training": self._segmenter_step(*self.augmentation(own, label))}

@@ -1,0 +1,143 @@
+"""Labelled synthetic volumes of every domain, drawn by the factory and labelled by a source model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.transforms import KeepLargestConnectedComponent
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from shared_components.errors import InputError
+from shared_components.files import write_atomically, write_text
+from shared_components.networks.generator import Generator
+from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
+
+
+def slice_affine(
+    spacing: float | None, thickness: float, orientation: str | None, shape: Sequence[int]
+) -> np.ndarray:
+    """Affine (4, 4), mm, of a centred volume whose axes follow ``orientation``.
+
+    Args:
+        spacing: in-plane pixel size in mm; None counts as 1.
+        thickness: distance of slices in mm.
+        orientation: axis codes, such as "RAS"; None or "native" counts as "RAS".
+        shape: of the volume, in voxels.
+    """
+    codes = "RAS" if orientation in (None, "native") else orientation
+    in_plane = 1.0 if spacing is None else float(spacing)
+    directions = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), (2, 2, 2))[:3, :3]
+    affine = np.eye(4)
+    affine[:3, :3] = np.round(directions) @ np.diag([in_plane, in_plane, float(thickness)])
+    affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
+    return affine
+
+
+@torch.no_grad()
+def label_volume(model: nn.Module, volume: Tensor, largest_component: bool = False) -> Tensor:
+    """Labels (S, S, D) uint8 that a slice model gives to a volume (1, S, S, D) in [-1, 1]."""
+    slices = volume.movedim(-1, 0)  # (D, 1, S, S)
+    label = torch.cat([model(part).argmax(dim=1) for part in slices.split(16)]).movedim(0, -1)
+    if largest_component:
+        label = KeepLargestConnectedComponent(applied_labels=None, is_onehot=False)(label[None])[0]
+    return label.to(torch.uint8)
+
+
+def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    write_atomically(path, lambda temporary: nib.save(image, temporary))
+
+
+def synthesize(
+    generator: Generator,
+    model: nn.Module,
+    domains: Sequence[str],
+    labels: Mapping[int, str],
+    source_domain: str,
+    output_dir: str | os.PathLike,
+    twin_domains: Sequence[str] | None = None,
+    volumes: int = 20,
+    slices: int = 24,
+    seed: int = 0,
+    spacing: float | None = None,
+    thickness: float = 5.0,
+    orientation: str | None = "RAS",
+    largest_component: bool = False,
+    progress: bool = True,
+) -> dict[str, Path]:
+    """Draw subjects in the source's look, label them with the source's model, and draw their twins.
+
+    Each subject is one latent. Its volume in the source domain is labelled by the source model; the same latent
+    under another domain's condition shows the same anatomy, so the labels hold for it as well. One client data
+    root is written per domain, ``output_dir/<domain>``, with the same subjects and labels.
+
+    Args:
+        generator: the factory.
+        model: the labelled client's segmentation model, (B, 1, S, S) to class scores.
+        domains: the factory's domain names, in order.
+        labels: the label set.
+        source_domain: whose model labels.
+        output_dir: folder of the client data roots.
+        twin_domains: domains to draw beside the source; None: all others.
+        volumes: number of subjects.
+        slices: slices per volume.
+        seed: of the latents.
+        spacing: in-plane pixel size, mm.
+        thickness: distance of slices, mm.
+        orientation: axis codes of the volumes; the last is the slicing axis.
+        largest_component: keep only the largest connected component of each label.
+        progress: show a progress bar.
+    Returns:
+        Domain name to its client data root.
+    Raises:
+        InputError: an unknown domain.
+    Source: Galati et al. 2024, Sec. 2.2 (synthetic source volumes); the twins are ours.
+    """
+    names = list(domains)
+    wanted = [
+        source_domain,
+        *(n for n in (names if twin_domains is None else twin_domains) if n != source_domain),
+    ]
+    for name in wanted:
+        if name not in names:
+            raise InputError(f"domain {name!r}: the factory knows {', '.join(names)}; name one of them")
+    model = model.eval()
+    size = generator.sizes[-1]
+    affine = slice_affine(spacing, thickness, orientation, (size, size, slices))
+    draw = {name: VolumeGenerator(generator, names.index(name), slices) for name in wanted}
+    roots = {name: Path(output_dir) / name for name in wanted}
+    for number, z in enumerate(
+        tqdm(sample_latents(volumes, generator.z_dim, seed), "synthesis", disable=not progress)
+    ):
+        with torch.no_grad():
+            drawn = {name: draw[name](z[None])[0] for name in wanted}  # (1, S, S, D)
+        label = label_volume(model, drawn[source_domain], largest_component)
+        for name in wanted:
+            file = f"synthetic_{number:04d}.nii.gz"
+            _save(roots[name] / "images" / file, drawn[name][0].numpy().astype(np.float32), affine)
+            _save(roots[name] / "labels" / file, label.numpy(), affine)
+    for name in wanted:
+        _write_datalist(roots[name], name, labels, volumes)
+    return roots
+
+
+def _write_datalist(root: Path, domain: str, labels: Mapping[int, str], volumes: int) -> None:
+    files = [f"synthetic_{number:04d}.nii.gz" for number in range(volumes)]
+    content = {
+        "name": f"synthetic {domain}",
+        "domain": domain,
+        "modality": {"0": f"synthetic {domain}"},
+        "labels": {str(value): name for value, name in labels.items()},
+        "training": [{"image": f"images/{file}", "label": f"labels/{file}"} for file in files],
+        "validation": [],
+        "test": [],
+    }
+    write_text(root / "dataset.json", json.dumps(content, indent=1) + "\n")

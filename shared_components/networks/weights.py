@@ -1,0 +1,61 @@
+"""Segmentation weights as files: what a client hands on, and how another starts from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from shared_components.errors import InputError
+from shared_components.files import load_tensors, save_tensors
+
+
+def export_model(
+    network: nn.Module, path: str | os.PathLike, description: Mapping[str, Any] | None = None
+) -> Path:
+    """Write ``{"model": weights, "description": …}``, on the CPU, in one step.
+
+    Args:
+        network: whose weights are written.
+        path: the file.
+        description: plain values that say what the weights are for.
+    """
+    state = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+    save_tensors(path, {"model": state, "description": dict(description or {})})
+    return Path(path)
+
+
+def with_weights(
+    network: nn.Module, path: str | os.PathLike | None, key: str = "model", prefix: str = ""
+) -> nn.Module:
+    """Load a file's weights into ``network``, strictly, and return it; ``path`` None leaves it as built.
+
+    Args:
+        network: the module to fill.
+        path: file written by ``torch.save``.
+        key: entry that holds the weights.
+        prefix: leading part of the names that are wanted, such as ``"discriminator."``; it is cut off.
+    Raises:
+        InputError: the file is missing or its weights do not fit.
+    """
+    if path is None:
+        return network
+    content = load_tensors(path)
+    weights = content.get(key)
+    if not isinstance(weights, dict):
+        raise InputError(
+            f"{path}: expected weights under '{key}', found {sorted(map(str, content))}; check the path"
+        )
+    weights = {name[len(prefix) :]: tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{path}: its weights do not fit the configured network ({reason}); "
+            "use the network, labels and image_size that it was trained with"
+        ) from error
+    return network
