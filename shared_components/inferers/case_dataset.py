@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from monai.data import Dataset
 
 from shared_components.errors import InputError
+from shared_components.one_line_errors import input_error_in
 
 
 class CaseDataset(Dataset):
@@ -29,18 +30,19 @@ class CaseDataset(Dataset):
         try:
             return super()._transform(index)
         except RuntimeError as error:
-            cause = _first_cause(error)
-            if isinstance(cause, InputError):
-                raise cause from None
-            if "suitable reader" in str(cause):
+            found = input_error_in(error)
+            if found is not None:
+                raise found from None
+            chain = _chain(error)
+            if any("LoadImaged" in str(link) for link in chain):
+                reason = (str(chain[-1]).strip() or type(chain[-1]).__name__).splitlines()[0]
                 raise InputError(
-                    f"{self.data[index]['image']}: expected a medical volume, but no reader opens it; "
-                    "export it again, as NIfTI if in doubt"
+                    f"{self.data[index]['image']}: expected a medical volume, but no reader opens it "
+                    f"({reason}); export it again, as NIfTI if in doubt"
                 ) from error
             raise
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _chain(error: BaseException) -> list[BaseException]:
+    """``error`` and what it was raised from, the first cause last."""
+    return [error, *(_chain(error.__cause__) if error.__cause__ else [])]

@@ -1,0 +1,32 @@
+"""Mendable faults as one line, also where a program that is not ours runs our configs."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from shared_components.errors import InputError
+
+
+def show_input_errors() -> None:
+    """From now on a process that dies of an :class:`InputError` prints its text alone.
+
+    ``python -m monai.bundle`` wraps whatever a config's expression raises, so that the text would stand in the middle of two stack
+    traces. To be called first in a config's ``initialize``. Code that catches errors is not affected.
+    """
+    sys.excepthook = _print_error
+
+
+def input_error_in(error: BaseException | None) -> InputError | None:
+    """The :class:`InputError` that ``error`` is or was raised from, if any."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    found = input_error_in(error)
+    if found is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"error: {found}", file=sys.stderr)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.transforms import Compose
+
+from shared_components.errors import InputError
+from shared_components.inferers import CaseDataset, inference_transforms
+
+
+def test_labels_stay_behind(tmp_path):
+    dataset = CaseDataset([{"image": "a", "case": "b", "label": "c"}], Compose([]))
+    assert dataset[0] == {"image": "a", "case": "b"}
+
+
+def test_faults_of_a_volume_are_told_in_one_line(tmp_path):
+    bad = np.ones((6, 6, 6), np.float32)
+    bad[0, 0, 0] = np.nan
+    nib.save(nib.Nifti1Image(bad, np.eye(4)), tmp_path / "nan.nii")
+    (tmp_path / "text.nrrd").write_text("hello")
+    cases = [{"image": str(tmp_path / name), "case": name} for name in ("nan.nii", "text.nrrd")]
+    dataset = CaseDataset(cases, inference_transforms(16, 1.0))
+    with pytest.raises(InputError, match=r"nan\.nii: .*NaN"):
+        dataset[0]
+    with pytest.raises(InputError, match=r"text\.nrrd: expected a medical volume, but no reader opens it"):
+        dataset[1]
+
+
+def test_faults_of_a_program_are_not_dressed_up(tmp_path):
+    dataset = CaseDataset([{"image": "a", "case": "b"}], Compose([lambda item: item["absent"]]))
+    with pytest.raises(RuntimeError, match="applying transform"):
+        dataset[0]

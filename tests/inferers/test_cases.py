@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.inferers import find_cases
+
+
+def volume(path: Path, shape=(4, 5, 6)) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)), path)
+    return str(path)
+
+
+def names(cases) -> list[str]:
+    return [case["case"] for case in cases]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    for name in ("b.nii.gz", "a.nii", "deep/c.nii.gz"):
+        volume(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not a volume")
+    (tmp_path / "d.nrrd").write_bytes(b"NRRD0004\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{}", ["a", "b", "d"]),
+        ("{}/a.nii", ["a"]),
+        ("{}/*.nii.gz", ["b"]),
+        ("{}/**/*.nii.gz", ["b", "c"]),
+        (["{}/deep", "{}/a.nii"], ["c", "a"]),
+        (["{}/a.nii", "{}/a.nii", "{}"], ["a", "b", "d"]),
+        ({"image": "{}/a.nii", "case": "subject 1"}, ["subject 1"]),
+    ],
+)
+def test_files_that_a_source_means(folder, source, expected):
+    def filled(value):
+        if isinstance(value, dict):
+            return {key: filled(item) for key, item in value.items()}
+        return [filled(item) for item in value] if isinstance(value, list) else value.format(folder)
+
+    assert names(find_cases(filled(source))) == expected
+
+
+def test_paths_relative_to_the_working_directory_become_absolute(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert find_cases("deep") == [{"image": str(folder / "deep" / "c.nii.gz"), "case": "c"}]
+
+
+def test_an_earlier_output_is_no_input_but_a_name_that_ends_alike_is(tmp_path):
+    for name in ("x.nii.gz", "x_seg.nii.gz", "y_seg.nii.gz"):
+        volume(tmp_path / name)
+    assert names(find_cases(tmp_path)) == ["x", "y_seg"]
+    assert names(find_cases(tmp_path / "x_seg.nii.gz")) == ["x_seg"]
+
+
+def test_equal_file_names_are_told_apart_by_their_folders(tmp_path):
+    for name in ("one/mr/t1.nii.gz", "two/mr/t1.nii.gz", "two/mr/t2.nii.gz"):
+        volume(tmp_path / name)
+    assert names(find_cases(f"{tmp_path}/**/*.nii.gz")) == ["one_mr_t1", "two_mr_t1", "t2"]
+
+
+def test_a_client_root_gives_a_split_with_its_labels(tmp_path):
+    images = [volume(tmp_path / "images" / f"s{index}.nii.gz") for index in range(3)]
+    volume(tmp_path / "labels" / "s0.nii.gz")
+    content = {
+        "name": "north", "domain": "t1", "modality": {"0": "MRI"},
+        "labels": {"0": "background", "1": "brain"},
+        "training": [{"image": "images/s2.nii.gz"}], "validation": [],
+        "test": [{"image": "images/s0.nii.gz", "label": "labels/s0.nii.gz"}, {"image": "images/s1.nii.gz"}],
+    }  # fmt: skip
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+
+    labelled, unlabelled = find_cases(tmp_path)
+    assert labelled == {"image": images[0], "label": str(tmp_path / "labels/s0.nii.gz"), "case": "s0"}
+    assert unlabelled == {"image": images[1], "case": "s1"}
+    assert names(find_cases(tmp_path, labelled=True)) == ["s0"]
+    assert names(find_cases(tmp_path, split="training")) == ["s2"]
+    with pytest.raises(InputError, match=r"expected at least one volume, found none.*'validation' list"):
+        find_cases(tmp_path, split="validation")
+
+
+def test_folders_of_dicom_slices_are_one_case_each(tmp_path):
+    for series, suffix in (("s1", ".dcm"), ("s2", "")):
+        (tmp_path / series).mkdir()
+        for index in range(2):
+            (tmp_path / series / f"{index}{suffix}").write_bytes(bytes(128) + b"DICM")
+    assert names(find_cases(tmp_path)) == ["s1", "s2"]
+    assert names(find_cases(tmp_path / "s2")) == ["s2"]
+
+
+def test_faults_name_the_file_and_the_cure(tmp_path):
+    series = volume(tmp_path / "series.nii.gz", (4, 4, 4, 3))
+    with pytest.raises(InputError, match=r"series\.nii\.gz: expected one 3-D volume.*prepare_data\.py split"):
+        find_cases(series)
+    (tmp_path / "text.nii").write_text("hello")
+    with pytest.raises(InputError, match=r"text\.nii: expected a NIfTI volume"):
+        find_cases(tmp_path / "text.nii")
+    with pytest.raises(InputError, match=r"absent: expected a volume, a folder or a pattern"):
+        find_cases(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: expected volumes .*to search sub-folders"):
+        find_cases(tmp_path / "empty")
+    with pytest.raises(InputError, match=r"nowhere\.nii: expected a volume, found nothing"):
+        find_cases([{"image": tmp_path / "nowhere.nii"}])
+    with pytest.raises(InputError, match="expected a key 'image'"):
+        find_cases([{"label": "x.nii"}])
+    same = [volume(tmp_path / "same" / name) for name in ("a.nii", "a.nii.gz")]
+    with pytest.raises(InputError, match=r"a\.nii and .*a\.nii\.gz: would be one file, a_seg\.nii\.gz"):
+        find_cases(same)
+
+
+def test_a_volume_of_one_time_point_or_one_slice_is_accepted(tmp_path):
+    volume(tmp_path / "one.nii.gz", (4, 5, 6, 1))
+    volume(tmp_path / "slice.nii.gz", (4, 5))
+    assert names(find_cases(tmp_path)) == ["one", "slice"]

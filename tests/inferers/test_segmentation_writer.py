@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from shared_components.errors import InputError
+from shared_components.inferers import WriteSegmentationd, write_segmentation
+
+LABELS = np.arange(24).reshape(2, 3, 4) % 3
+AFFINE = np.array([[-1.1, 0.2, 0, 10], [0.3, 2, 0.1, -5], [0, 0.4, 3, 7], [0, 0, 0, 1]])
+
+
+def image(path, *, kind=nib.Nifti1Image, shape=(2, 3, 4), sform=2, qform=1, dtype=np.int16):
+    made = kind(np.ones(shape, dtype), AFFINE)
+    made.set_sform(AFFINE if sform else None, code=sform)
+    made.set_qform(nib.Nifti1Image(np.ones((1, 1, 1)), AFFINE).get_qform(), code=qform)
+    made.header.set_xyzt_units("micron", "msec")
+    made.header.set_slope_inter(0.5, 3)
+    made.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"about the image"))
+    nib.save(made, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("sform", "qform"), [(2, 1), (0, 1), (1, 0), (4, 4)])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_the_geometry_fields_are_those_of_the_image(tmp_path, suffix, sform, qform, kind):
+    source = nib.load(image(tmp_path / f"image{suffix}", kind=kind, sform=sform, qform=qform))
+    written = nib.load(
+        write_segmentation(tmp_path / "image_seg.nii.gz", LABELS, tmp_path / f"image{suffix}", np.eye(4))
+    )
+    assert np.array_equal(written.affine, source.affine)
+    for field in (
+        "dim", "pixdim", "sform_code", "qform_code", "srow_x", "srow_y", "srow_z",
+        "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "xyzt_units",
+    ):  # fmt: skip
+        assert np.array_equal(written.header[field], source.header[field]), field
+    assert written.get_data_dtype() == np.uint8
+    assert np.array_equal(written.get_fdata(), LABELS)
+    assert not written.header.extensions
+
+
+def test_singleton_axes_of_the_image_are_kept(tmp_path):
+    image(tmp_path / "image.nii", shape=(2, 3, 4, 1))
+    written = nib.load(write_segmentation(tmp_path / "s.nii.gz", LABELS, tmp_path / "image.nii", np.eye(4)))
+    assert written.shape == (2, 3, 4, 1)
+
+
+def test_other_formats_get_the_world_affine(tmp_path):
+    written = nib.load(write_segmentation(tmp_path / "s.nii.gz", LABELS, tmp_path / "image.nrrd", AFFINE))
+    np.testing.assert_allclose(written.affine, AFFINE, atol=1e-6)
+    assert written.header.get_xyzt_units()[0] == "mm"
+    assert written.header["sform_code"] == 1
+
+
+def test_labels_beyond_255_and_equal_bytes_for_equal_labels(tmp_path):
+    image(tmp_path / "image.nii")
+    paths = [
+        write_segmentation(tmp_path / name, LABELS * 200, tmp_path / "image.nii", AFFINE)
+        for name in ("a.nii.gz", "b.nii.gz")
+    ]
+    assert nib.load(paths[0]).get_data_dtype() == np.uint16
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert nib.load(paths[0]).get_fdata().max() == 400
+
+
+def test_another_shape_is_refused_and_nothing_is_written(tmp_path):
+    image(tmp_path / "image.nii")
+    with pytest.raises(
+        InputError, match=r"image\.nii: expected labels of shape \(2, 3, 4\), found \(4, 3, 2\)"
+    ):
+        write_segmentation(tmp_path / "s.nii.gz", LABELS.T, tmp_path / "image.nii", AFFINE)
+    assert [path.name for path in tmp_path.iterdir()] == ["image.nii"]
+
+
+def test_the_transform_names_files_by_case_and_stays_in_its_folder(tmp_path):
+    meta = {"filename_or_obj": str(image(tmp_path / "image.nii")), "original_affine": AFFINE}
+    data = {
+        "image": MetaTensor(torch.zeros(1, 2, 3, 4), meta=meta),
+        "pred": torch.from_numpy(LABELS)[None],
+        "case": "s1",
+    }
+    writer = WriteSegmentationd(tmp_path / "out")
+    writer(data)
+    assert np.array_equal(nib.load(tmp_path / "out" / "s1_seg.nii.gz").get_fdata(), LABELS)
+    with pytest.raises(InputError, match="leaves"):
+        writer(data | {"case": "../s1"})

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import math
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.ndimage import binary_erosion, gaussian_filter
+from scipy.spatial import cKDTree
+
+from shared_components.errors import InputError
+from shared_components.metrics import read_scores, score_segmentations, summarize
+
+NAMES = {0: "background", 1: "shell", 2: "core"}
+AFFINE = np.array([[0, -1.5, 0, 3], [0.8, 0, 0, -7], [0, 0, 2.5, 1], [0, 0, 0, 1.0]])
+VOXEL = np.array([0.8, 1.5, 2.5])
+
+
+def blobs(seed: int, shape=(24, 20, 12)) -> np.ndarray:
+    field = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2)
+    return np.digitize(field, np.quantile(field, [0.6, 0.85])).astype(np.uint8)
+
+
+def case(folder, name: str, predicted: np.ndarray, reference: np.ndarray, affine=AFFINE) -> dict:
+    nib.save(nib.Nifti1Image(predicted, AFFINE), folder / f"{name}_seg.nii.gz")
+    nib.save(nib.Nifti1Image(reference, affine), folder / f"{name}_label.nii.gz")
+    return {"case": name, "label": str(folder / f"{name}_label.nii.gz")}
+
+
+def reference_scores(predicted: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """Dice by counting; the larger 95th percentile of nearest surface distances, by a search tree."""
+    dice = 2 * (predicted & reference).sum() / (predicted.sum() + reference.sum())
+    surfaces = []
+    for mask in (predicted, reference):
+        padded = np.pad(mask, 1)
+        surfaces.append(np.argwhere(padded & ~binary_erosion(padded)) * VOXEL)
+    distances = [
+        np.percentile(cKDTree(surfaces[1 - index]).query(surfaces[index])[0], 95) for index in range(2)
+    ]
+    return dice, max(distances)
+
+
+def test_scores_agree_with_an_independent_computation(tmp_path):
+    pairs = {f"s{seed}": (blobs(seed), blobs(seed + 10)) for seed in range(3)}
+    cases = [case(tmp_path, name, *pair) for name, pair in pairs.items()]
+    rows = score_segmentations(tmp_path, cases, NAMES)
+    assert [(row["case"], row["name"]) for row in rows] == [(n, c) for n in pairs for c in ("shell", "core")]
+    for row in rows:
+        predicted, reference = (labels == row["label"] for labels in pairs[row["case"]])
+        dice, distance = reference_scores(predicted, reference)
+        assert row["dice"] == pytest.approx(dice, abs=1e-6)
+        assert row["hd95_mm"] == pytest.approx(distance, abs=1e-4)
+        assert row["predicted_ml"] == pytest.approx(predicted.sum() * VOXEL.prod() / 1000)
+        assert row["reference_ml"] == pytest.approx(reference.sum() * VOXEL.prod() / 1000)
+
+
+def test_distances_are_in_millimetres_along_each_axis(tmp_path):
+    for axis in range(3):
+        masks = np.zeros((2, 12, 12, 12), np.uint8)
+        masks[0, 4, 4, 4] = 1
+        shifted = [4, 4, 4]
+        shifted[axis] += 2
+        masks[(1, *shifted)] = 1
+        (row,) = score_segmentations(tmp_path, [case(tmp_path, "s", *masks)], {1: "point"})
+        assert row["dice"] == 0
+        assert row["hd95_mm"] == pytest.approx(2 * VOXEL[axis])
+
+
+def test_absent_classes_follow_the_stated_rule(tmp_path):
+    empty, full = np.zeros((6, 6, 6), np.uint8), np.ones((6, 6, 6), np.uint8)
+    cases = [
+        case(tmp_path, "both", empty, empty),
+        case(tmp_path, "missed", empty, full),
+        case(tmp_path, "invented", full, empty),
+        case(tmp_path, "same", full, full),
+    ]
+    rows = score_segmentations(tmp_path, cases, {0: "background", 1: "brain"})
+    assert [row["dice"] for row in rows] == [1, 0, 0, 1]
+    assert [row["hd95_mm"] for row in rows] == pytest.approx([0, math.nan, math.nan, 0], nan_ok=True)
+    summary = summarize(rows)["brain"]
+    assert (summary["cases"], summary["missed"], summary["dice_mean"], summary["hd95_mean"]) == (4, 2, 0.5, 0)
+    assert summary["dice_sd"] == pytest.approx(np.std([1, 0, 0, 1], ddof=1))
+
+
+def test_tables_are_written_and_read_back(tmp_path):
+    empty = np.zeros((24, 20, 12), np.uint8)
+    cases = [case(tmp_path, "s1", blobs(1), blobs(2)), case(tmp_path, "s2", empty, blobs(3))]
+    rows = score_segmentations(tmp_path, cases, NAMES, tmp_path / "out" / "scores.csv")
+    again = read_scores(tmp_path / "out" / "scores.csv")
+    for row, copy in zip(rows, again, strict=True):
+        assert list(copy) == list(row)
+        assert copy["dice"] == pytest.approx(row["dice"], rel=1e-5)
+        assert copy["hd95_mm"] == pytest.approx(row["hd95_mm"], rel=1e-5, nan_ok=True)
+    summary = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert summary["mean"]["dice_mean"] == pytest.approx(np.mean([row["dice"] for row in rows]))
+    assert summary["core"]["missed"] == 1
+    assert summary["core"]["hd95_sd"] is None
+
+
+def test_faults_name_the_file(tmp_path):
+    labels = blobs(0)
+    shifted = AFFINE.copy()
+    shifted[0, 3] += 1
+    with pytest.raises(InputError, match=r"s_seg\.nii\.gz: expected the grid of .*up to 1 mm apart"):
+        score_segmentations(tmp_path, [case(tmp_path, "s", labels, labels, shifted)], NAMES)
+    with pytest.raises(InputError, match=r"found shape \(24, 20, 12\) for \(12, 20, 24\)"):
+        score_segmentations(tmp_path, [case(tmp_path, "s", labels, labels.T.copy())], NAMES)
+    with pytest.raises(InputError, match=r"absent_seg\.nii\.gz: expected a segmentation, found none"):
+        score_segmentations(tmp_path, [{"case": "absent", "label": "x"}], NAMES)
+    with pytest.raises(InputError, match="case 'u': expected a label"):
+        score_segmentations(tmp_path, [{"case": "u"}], NAMES)
+    with pytest.raises(InputError, match="expected at least one labelled case"):
+        score_segmentations(tmp_path, [], NAMES)
+    with pytest.raises(InputError, match=r"scores\.csv: expected a table of scores"):
+        read_scores(tmp_path / "scores.csv")
