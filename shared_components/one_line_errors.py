@@ -11,8 +11,9 @@ from shared_components.errors import InputError
 def show_input_errors() -> None:
     """From now on a process that dies of an :class:`InputError` prints its text alone.
 
-    ``python -m monai.bundle`` wraps whatever a config's expression raises, so that the text would stand in the middle of two stack
-    traces. To be called first in a config's ``initialize``. Code that catches errors is not affected.
+    ``python -m monai.bundle`` wraps whatever a config's expression raises, so that the text would stand in the
+    middle of two stack traces. To be called first in a config's ``initialize``; code that catches errors is not
+    affected.
     """
     sys.excepthook = _print_error
 
