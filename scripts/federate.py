@@ -1,0 +1,68 @@
+"""Train one bundle at several clients together: ``python scripts/federate.py check|run|status …``.
+
+A federation file (YAML) names the bundle, the domains, the clients with their data roots, and the rounds; see
+``shared_components/federation/federation_file.py`` for every key.
+"""
+
+from __future__ import annotations
+
+from shared_components.command_line import run as run_command_line
+
+
+def check(file: str) -> None:
+    """Check a federation file and every client's data; all problems are printed in one list.
+
+    Args:
+        file: the federation file.
+    """
+    from shared_components.federation.data_check import check_clients
+    from shared_components.federation.federation_file import read_federation
+
+    federation = read_federation(str(file))
+    check_clients(federation)
+    print(f"{federation.name}: {len(federation.clients)} clients ready: {', '.join(federation.clients)}")
+
+
+def run(
+    file: str,
+    resume: bool = False,
+    force: bool = False,
+    rounds: int | None = None,
+    output_dir: str | None = None,
+    check: bool = True,
+) -> None:
+    """Train the bundle of a federation file at all clients together.
+
+    Args:
+        file: the federation file.
+        resume: go on with the run in the output folder from its last whole round.
+        force: throw away the run in the output folder and start over.
+        rounds: replaces the file's rounds.
+        output_dir: replaces the file's output folder.
+        check: check every client's data first (--nocheck to skip it).
+    """
+    from shared_components.federation.data_check import check_clients
+    from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.local import LocalEngine
+
+    federation = read_federation(str(file), rounds=rounds, output_dir=output_dir)
+    if check:
+        check_clients(federation)
+    print(f"{federation.name}: written to {LocalEngine(federation).run(resume=resume, force=force)}")
+
+
+def status(run_dir: str) -> None:
+    """Show how far a run is.
+
+    Args:
+        run_dir: the run's output folder.
+    """
+    from shared_components.federation.status import run_status
+
+    print(run_status(str(run_dir)))
+
+
+COMMANDS = {"check": check, "run": run, "status": status}
+
+if __name__ == "__main__":
+    run_command_line(COMMANDS)

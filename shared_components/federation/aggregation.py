@@ -1,0 +1,133 @@
+"""How clients' updates become one: pure functions on named tensors, apart from any transport."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from shared_components.errors import InputError
+
+NamedTensors = Mapping[str, Tensor]
+
+
+def federated_average(updates: Mapping[str, NamedTensors], weights: Mapping[str, float]) -> dict[str, Tensor]:
+    r"""Weighted mean :math:`\sum_c n_c\,\theta_c \,/\, \sum_c n_c` of every named tensor.
+
+    Clients are summed in the order of their names, in float64, and the mean is cast back, so the result does
+    not depend on who answered first and one client alone gets its own tensors back bit for bit. Integer and
+    boolean buffers (such as batch norm's counters) have no mean: they take the maximum.
+
+    Args:
+        updates: client -> name -> tensor; every client sends the same names, shapes and dtypes.
+        weights: client -> n_c, such as its number of training images; at least one above 0.
+    Returns:
+        name -> tensor, in the order of the first client's names.
+    Raises:
+        InputError: no client, other clients in ``weights``, a weight that is negative or not finite, only
+            zero weights, other names, shapes or dtypes than the first client's, NaN or infinite values.
+    Source: McMahan et al. 2017, Algorithm 1.
+    """
+    clients = sorted(updates)
+    _check_weights(clients, weights)
+    first = updates[clients[0]]
+    for client in clients:
+        check_same_layout(first, updates[client], reference=clients[0], found=client)
+        check_finite(updates[client], client)
+    total = math.fsum(weights[client] for client in clients)
+    return {
+        name: _mean(
+            [updates[client][name] for client in clients], [weights[client] for client in clients], total
+        )
+        for name in first
+    }
+
+
+class FedAvg:
+    """Federated averaging, as the ``aggregator`` of a federation file.
+
+    Source: McMahan et al. 2017.
+    """
+
+    def __call__(
+        self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
+    ) -> dict[str, Tensor]:
+        """The new global weights.
+
+        Args:
+            updates: client -> name -> tensor, the clients' weights after their local updates.
+            weights: client -> number of training images.
+            global_weights: name -> tensor, what the round began with; the layout that all must have.
+        Returns:
+            name -> tensor.
+        Raises:
+            InputError: see :func:`federated_average`.
+        """
+        for client in sorted(updates):
+            check_same_layout(global_weights, updates[client], reference="the global model", found=client)
+        return federated_average(updates, weights)
+
+
+def check_same_layout(expected: NamedTensors, tensors: NamedTensors, reference: str, found: str) -> None:
+    """Refuse ``tensors`` whose names, shapes or dtypes differ from ``expected``.
+
+    Args:
+        expected: name -> tensor.
+        tensors: name -> tensor.
+        reference: whose ``expected`` is, for the message.
+        found: whose ``tensors`` are, for the message.
+    Raises:
+        InputError: naming the first difference.
+    """
+    cure = "all clients must run the same bundle with the same settings"
+    for name in [*expected, *tensors]:
+        if name not in tensors:
+            raise InputError(f"client {found}: '{name}' is missing, which {reference} has; {cure}")
+        if name not in expected:
+            raise InputError(f"client {found}: sent '{name}', which {reference} lacks; {cure}")
+        here, there = tensors[name], expected[name]
+        if here.shape != there.shape or here.dtype != there.dtype:
+            raise InputError(
+                f"client {found}: '{name}' is {tuple(here.shape)} {here.dtype}, expected "
+                f"{tuple(there.shape)} {there.dtype} as in {reference}; {cure}"
+            )
+
+
+def check_finite(tensors: NamedTensors, client: str) -> None:
+    """Refuse NaN and infinite values, which would spoil every other client's work.
+
+    Raises:
+        InputError: naming the client and the first tensor at fault.
+    """
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise InputError(
+                f"client {client}: '{name}' holds NaN or infinite values; training diverged or the file is "
+                "damaged: lower the learning rate or look at its images"
+            )
+
+
+def _check_weights(clients: list[str], weights: Mapping[str, float]) -> None:
+    if not clients:
+        raise InputError("expected updates of at least one client, found none")
+    if sorted(weights) != clients:
+        raise InputError(f"expected a weight for each of {clients}, found weights of {sorted(weights)}")
+    for client in clients:
+        if not (math.isfinite(weights[client]) and weights[client] >= 0):
+            raise InputError(
+                f"client {client}: its weight must be a number from 0 up, found {weights[client]}"
+            )
+    if not any(weights[client] for client in clients):
+        raise InputError(f"all weights of {clients} are 0; at least one client must have training images")
+
+
+def _mean(tensors: list[Tensor], weights: list[float], total: float) -> Tensor:
+    if not (tensors[0].is_floating_point() or tensors[0].is_complex()):
+        return torch.stack(list(tensors)).amax(dim=0)
+    wide = torch.complex128 if tensors[0].is_complex() else torch.float64
+    mean = tensors[0].to(wide) * weights[0]
+    for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
+        mean.add_(tensor.to(wide), alpha=weight)
+    return mean.div_(total).to(tensors[0].dtype)

@@ -1,0 +1,260 @@
+"""A bundle as a federated client: its own trainer, of which only the shared modules are exchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow
+from torch import Tensor
+
+from shared_components.engines.random_state import RandomState
+from shared_components.errors import InputError
+from shared_components.federation.aggregation import check_same_layout
+from shared_components.files import load_tensors, save_tensors
+
+TRAINER_ATTRIBUTES = ("epoch", "iteration", "best_metric", "best_metric_epoch")
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a client sends after a round.
+
+    Attributes:
+        weights: name -> tensor on the CPU, of the shared modules only.
+        images: the client's number of training images, its weight in the average.
+        metrics: name -> mean over the round's updates.
+        seconds: wall time of the round's training.
+    """
+
+    weights: dict[str, Tensor]
+    images: int
+    metrics: dict[str, float]
+    seconds: float
+
+
+class FederatedClient:
+    """Builds a bundle's trainer and runs it one epoch, which is one round, at a time.
+
+    N rounds give bit for bit what N epochs of ``python -m monai.bundle run`` give when nothing is mixed in
+    from outside, since each round goes on with the trainer's own counters, optimisers and random state. The
+    random state of torch, NumPy and Python is the process's; it is swapped around everything that the client
+    does, so that several clients live in one process without touching each other's draws.
+
+    The bundle's config may say ``federation::shared`` (names of the child modules of ``trainer.network`` to
+    exchange), ``federation::images`` (number of training images), ``checkpoint_state`` (name -> object with a
+    ``state_dict``) and ``federation::export``. A bundle without them, as the model zoo has, exchanges its
+    whole network, is weighted by the length of its training dataset and keeps its one optimiser.
+
+    Args:
+        bundle_root: the bundle's folder.
+        config_files: config files, merged in order.
+        overrides: ids and values that replace the config's.
+        updates: the trainer's iterations in a round.
+    Raises:
+        InputError: the bundle's epoch is not ``updates`` long, or a shared module does not exist.
+    """
+
+    def __init__(
+        self, bundle_root: str, config_files: Sequence[str], overrides: Mapping[str, Any], updates: int
+    ) -> None:
+        self._random_state: dict[str, Any] | None = None
+        self._checked_reload = False
+        self.bundle_root = bundle_root
+        with self._own_randomness():
+            self._workflow = build_workflow(bundle_root, config_files, overrides)
+            self.trainer = self._workflow.parser.get_parsed_content("train::trainer")
+        with self._own_randomness(keep=False):  # plain training evaluates none of these
+            self.images = int(self._content("federation::images", self._training_images))
+            self._stateful = self._content("checkpoint_state", dict)
+            shared = self._content("federation::shared", lambda: [""])
+        self._check_epoch_length(updates)
+        self._shared_names = self._names_of(shared)
+
+    def shared_weights(self) -> dict[str, Tensor]:
+        """Copies of the exchanged tensors, on the CPU: name in ``trainer.network`` -> tensor."""
+        tensors = self.trainer.network.state_dict()
+        return {name: tensors[name].detach().cpu().clone() for name in self._shared_names}
+
+    def load_shared(self, weights: Mapping[str, Tensor]) -> None:
+        """Put the global weights into the network; they must have the layout of :meth:`shared_weights`.
+
+        Raises:
+            InputError: a name is missing or unknown, or a shape or dtype differs.
+        """
+        tensors = self.trainer.network.state_dict()
+        own = {name: tensors[name] for name in self._shared_names}
+        check_same_layout(own, weights, reference="its bundle", found="the global model")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(weights[name])
+
+    def run_round(self, weights: Mapping[str, Tensor]) -> Update:
+        """Train one round from the global ``weights``.
+
+        Args:
+            weights: name -> tensor, as in :meth:`shared_weights`.
+        Returns:
+            The update to send.
+        """
+        start = time.perf_counter()
+        with self._own_randomness():
+            self.load_shared(weights)
+            state = self.trainer.state
+            state.metrics.clear()  # a loss that is not of this round must not be reported with it
+            state.max_epochs = state.epoch + 1
+            self.trainer.run()
+        return Update(self.shared_weights(), self.images, self._metrics(), time.perf_counter() - start)
+
+    def save_state(self, path: str | os.PathLike) -> None:
+        """Write all that the client must remember between rounds and does not share: private tensors,
+        optimisers and whatever else ``checkpoint_state`` names, the trainer's counters, the random state.
+
+        Raises:
+            InputError: some state cannot be loaded again without running code (told at the first save).
+        """
+        network = self.trainer.network
+        shared = set(self._shared_names)
+        state = {
+            "private": {k: v for k, v in network.state_dict().items() if k not in shared},
+            "objects": {k: v.state_dict() for k, v in self._objects().items()},
+            "trainer": {k: getattr(self.trainer.state, k) for k in TRAINER_ATTRIBUTES},
+            "random": self._random_state,
+        }
+        save_tensors(path, state)
+        if not self._checked_reload:
+            load_tensors(path)
+            self._checked_reload = True
+
+    def load_state(self, path: str | os.PathLike) -> None:
+        """Go on from what :meth:`save_state` wrote.
+
+        Raises:
+            InputError: the file is missing, damaged or of another bundle.
+        """
+        state = load_tensors(path)
+        objects, network = self._objects(), self.trainer.network
+        private = {k: v for k, v in network.state_dict().items() if k not in set(self._shared_names)}
+        if set(state.get("objects", ())) != set(objects):
+            raise InputError(f"{path}: holds the state of another bundle; start the run over with --force")
+        check_same_layout(private, state["private"], reference="its bundle", found=Path(path).parent.name)
+        with torch.no_grad():
+            for name, tensor in private.items():
+                tensor.copy_(state["private"][name])
+        for name, value in objects.items():
+            value.load_state_dict(state["objects"][name])
+        for name in TRAINER_ATTRIBUTES:
+            setattr(self.trainer.state, name, state["trainer"][name])
+        self._random_state = state["random"]
+
+    def export(self, weights: Mapping[str, Tensor]) -> bool:
+        """Evaluate the bundle's ``federation::export`` with the global ``weights`` in the network.
+
+        Returns:
+            Whether the bundle has such an expression.
+        """
+        with self._own_randomness(keep=False):
+            self.load_shared(weights)
+            found = "federation::export" in self._workflow.parser
+            if found:
+                content = self._workflow.parser.get_parsed_content("federation::export")
+                if callable(content):  # a component with ``_mode_: callable``
+                    content()
+        return found
+
+    def _training_images(self) -> int:
+        return len(self._workflow.parser.get_parsed_content("train::dataset"))
+
+    def _content(self, id: str, default: Callable[[], Any]) -> Any:
+        parser = self._workflow.parser
+        return parser.get_parsed_content(id) if id in parser else default()
+
+    @contextlib.contextmanager
+    def _own_randomness(self, keep: bool = True) -> Iterator[None]:
+        """The client's random state inside, the process's again outside; ``keep``: remember its draws."""
+        outside = RandomState().state_dict()
+        if self._random_state is not None:
+            RandomState().load_state_dict(self._random_state)
+        try:
+            yield
+            if keep:
+                self._random_state = RandomState().state_dict()
+        finally:
+            RandomState().load_state_dict(outside)
+
+    def _objects(self) -> dict[str, Any]:
+        """What has a state besides network (its tensors are kept apart), trainer and random state."""
+        elsewhere = (self.trainer.network, self.trainer)
+        objects = {
+            name: value
+            for name, value in self._stateful.items()
+            if not isinstance(value, RandomState) and not any(value is other for other in elsewhere)
+        }
+        for name in ("optimizer", "scaler"):  # the scaler is mixed precision's
+            value = getattr(self.trainer, name, None)
+            if value is not None and not any(value is other for other in objects.values()):
+                objects[f"trainer {name}"] = value
+        return objects
+
+    def _names_of(self, shared: Sequence[str]) -> list[str]:
+        tensors = self.trainer.network.state_dict()
+        names = []
+        for module in shared:
+            found = [k for k in tensors if not module or k == module or k.startswith(f"{module}.")]
+            if not found:
+                children = ", ".join(name for name, _ in self.trainer.network.named_children())
+                raise InputError(
+                    f"{self.bundle_root}: federation::shared names '{module}', which holds no tensor of the "
+                    f"trainer's network; its modules are {children}"
+                )
+            names += found
+        return [name for name in tensors if name in set(names)]
+
+    def _check_epoch_length(self, updates: int) -> None:
+        found = self.trainer.state.epoch_length
+        if found != updates:
+            raise InputError(
+                f"{self.bundle_root}: expected epochs of {updates} updates (updates_per_round), "
+                f"found {found}; let the config's trainer take epoch_length: '@epoch_length'"
+            )
+
+    def _metrics(self) -> dict[str, float]:
+        """The trainer's scalar metrics; those of a stock trainer without any: its last loss."""
+        metrics = {k: float(v) for k, v in self.trainer.state.metrics.items() if _is_scalar(v)}
+        output = self.trainer.state.output
+        first = output[0] if isinstance(output, list) and output else output
+        if not metrics and isinstance(first, dict) and _is_scalar(first.get("loss")):
+            metrics = {"loss": float(first["loss"])}
+        return metrics
+
+
+def build_workflow(
+    bundle_root: str, config_files: Sequence[str], overrides: Mapping[str, Any]
+) -> ConfigWorkflow:
+    """The bundle's training workflow, initialised (which seeds) but not run.
+
+    As with ``python -m monai.bundle run``, the bundle's folder joins Python's search path (it may hold modules).
+    """
+    if bundle_root not in sys.path:
+        sys.path.insert(1, bundle_root)
+    log = logging.getLogger("monai.bundle.workflows")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns of each missing optional file and that logging is left alone
+    try:
+        workflow = ConfigWorkflow(list(config_files), logging_file=False, workflow_type="train", **overrides)
+    finally:
+        log.setLevel(level)
+    workflow.initialize()
+    return workflow
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, Tensor) and value.numel() == 1)

@@ -1,0 +1,249 @@
+"""The federation file: one YAML that says who trains which bundle together, and how long.
+
+Relative paths follow one rule: what must exist already (``bundle``, ``data_root``) is looked for beside the
+federation file first and in the current working directory second; ``output_dir``, which is made, belongs to
+the current working directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigParser
+
+from shared_components.errors import InputError
+from shared_components.federation.problems import federation_problems, unknown
+
+
+@dataclass(frozen=True)
+class Client:
+    """One site: its data root and the domain of its images."""
+
+    data_root: str
+    domain: str
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A validated federation file; all paths are absolute.
+
+    Attributes:
+        name: what the federation is called.
+        bundle: the bundle's folder.
+        configs: config files below ``<bundle>/configs``, merged in this order.
+        domains: names of the domains; the order fixes each one's index.
+        labels: label value -> name, or None where the bundle's own are kept.
+        clients: client name -> data root and domain, sorted by name.
+        rounds: rounds of the whole run.
+        updates_per_round: the trainer's iterations of each client in one round.
+        clients_per_round: how many clients are drawn each round.
+        aggregator: its config, with ``_target_``.
+        overrides: ids and values that replace those of the bundle's config at every client.
+        engine: ``local``.
+        workers: processes of the local engine; 0 runs every client in the calling process.
+        threads_per_worker: torch's threads in each process.
+        output_dir: the run's folder.
+        seed: client i of the sorted names trains with seed + i.
+        study: settings of the whole flow, kept as they are.
+    """
+
+    name: str
+    bundle: str
+    configs: tuple[str, ...]
+    domains: tuple[str, ...]
+    labels: dict[int, str] | None
+    clients: dict[str, Client]
+    rounds: int
+    updates_per_round: int
+    clients_per_round: int
+    aggregator: dict[str, Any]
+    overrides: dict[str, Any]
+    engine: str
+    workers: int
+    threads_per_worker: int
+    output_dir: str
+    seed: int
+    study: dict[str, Any]
+
+    @property
+    def config_files(self) -> list[str]:
+        """The bundle's config files, absolute."""
+        return [str(Path(self.bundle) / "configs" / name) for name in self.configs]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists and dicts, as a federation file has them."""
+        return {**asdict(self), "configs": list(self.configs), "domains": list(self.domains)}
+
+    def as_yaml(self) -> str:
+        """The resolved federation file."""
+        return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
+
+    def client_overrides(self, client: str) -> dict[str, Any]:
+        """The ids and values with which ``client`` builds the bundle (beside its config files)."""
+        labels = {} if self.labels is None else {"labels": dict(self.labels)}
+        return {
+            "quiet": True,  # the engine reports rounds; several clients' own bars would write over each other
+            **self.overrides,
+            **labels,
+            "bundle_root": self.bundle,
+            "dataset_dir": self.clients[client].data_root,
+            "domains": list(self.domains),
+            "seed": self.seed + list(self.clients).index(client),
+            "epoch_length": self.updates_per_round,
+            "max_epochs": self.rounds,
+            "output_dir": str(Path(self.output_dir) / "clients" / client),
+            "export_path": str(self.export_path),
+        }
+
+    @property
+    def export_path(self) -> Path:
+        """Where the bundle's deliverable is written: named after the bundle's folder."""
+        return Path(self.output_dir) / f"{Path(self.bundle).name}.pt"
+
+    def make_aggregator(self) -> Any:
+        """A fresh aggregator."""
+        return ConfigParser({"aggregator": self.aggregator}).get_parsed_content("aggregator")
+
+
+REQUIRED = ("bundle", "domains", "clients", "rounds", "updates_per_round", "output_dir")
+
+
+def read_federation(
+    path: str | os.PathLike, *, rounds: int | None = None, output_dir: str | os.PathLike | None = None
+) -> Federation:
+    """Read and validate a federation file.
+
+    Args:
+        path: the YAML file.
+        rounds: replaces the file's rounds.
+        output_dir: replaces the file's output folder.
+    Returns:
+        The federation, with every default filled in.
+    Raises:
+        InputError: every problem of the file, one a line.
+    """
+    path = Path(path)
+    values = _read_yaml(path)
+    values.update({k: v for k, v in (("rounds", rounds), ("output_dir", output_dir)) if v is not None})
+    return federation_from(values, source=path)
+
+
+def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
+    """The federation that ``values``, the content of the file ``source``, describe.
+
+    Raises:
+        InputError: every problem, one a line.
+    """
+    problems = [
+        *unknown("key", values, [f.name for f in fields(Federation)]),
+        *(f"'{key}' is missing" for key in REQUIRED if not values.get(key) and values.get(key) != 0),
+    ]
+    federation = Federation(
+        name=str(values.get("name") or source.stem),
+        bundle=_existing_place(values["bundle"], source) if values.get("bundle") else "",
+        configs=_texts(values.get("configs") or ("common.yaml", "train.yaml")),
+        domains=_texts(values.get("domains") or ()),
+        labels=_labels(values.get("labels"), problems),
+        clients=_clients(values.get("clients"), source, problems),
+        rounds=values.get("rounds", 1),
+        updates_per_round=values.get("updates_per_round", 1),
+        clients_per_round=values.get("clients_per_round", "all"),
+        aggregator=_dict(values, "aggregator", problems)
+        or {"_target_": "shared_components.federation.FedAvg"},
+        overrides=_dict(values, "overrides", problems),
+        engine=values.get("engine", "local"),
+        workers=values.get("workers"),
+        threads_per_worker=values.get("threads_per_worker", 1),
+        output_dir=os.path.abspath(str(values.get("output_dir") or "outputs")),
+        seed=values.get("seed", 0),
+        study=_dict(values, "study", problems),
+    )
+    federation = _fill_defaults(federation)
+    problems += federation_problems(federation)
+    if problems:
+        head = f"{source}: {problems[0]}" if len(problems) == 1 else f"{source}: {len(problems)} problems:"
+        raise InputError("\n".join([head, *(f"  - {p}" for p in problems if len(problems) > 1)]))
+    return federation
+
+
+def _fill_defaults(federation: Federation) -> Federation:
+    """``clients_per_round: all`` and the number of workers, which follow from the clients and the cores.
+
+    A worker for each drawn client lets the operating system share the cores fairly: three clients of equal
+    length end after 1.5 times one client's time on two cores, but after 2 times with two workers.
+    """
+    if federation.clients_per_round == "all":
+        federation = replace(federation, clients_per_round=len(federation.clients))
+    if federation.workers is None:
+        drawn = federation.clients_per_round if isinstance(federation.clients_per_round, int) else 1
+        federation = replace(federation, workers=min(drawn, max(4, os.cpu_count() or 1)))
+    return federation
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: expected a federation file, found none; check the path")
+    try:
+        values = ConfigParser.load_config_file(path)
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a YAML file, could not read it ({reason})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected 'key: value' lines, found {type(values).__name__}")
+    # overrides and the aggregator are config of other parsers: their $ and @ must reach those untouched
+    later = {k: v for k, v in values.items() if k in ("overrides", "aggregator", "study")}
+    parser = ConfigParser({k: v for k, v in values.items() if k not in later})
+    return {**{k: parser.get_parsed_content(k) for k in values if k not in later}, **later}
+
+
+def _existing_place(path: Any, source: Path) -> str:
+    beside = (source.parent / str(path)).absolute()
+    return os.path.normpath(beside if beside.exists() else Path(str(path)).absolute())
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(str(v) for v in values)
+
+
+def _dict(values: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
+    value = values.get(key) or {}
+    if isinstance(value, dict):
+        return dict(value)
+    problems.append(f"'{key}' must hold 'key: value' lines, found {value!r}")
+    return {}
+
+
+def _labels(labels: Any, problems: list[str]) -> dict[int, str] | None:
+    if labels is None:
+        return None
+    if not isinstance(labels, dict) or not all(str(k).isdecimal() for k in labels):
+        problems.append(
+            f"'labels' must map whole numbers to names, such as {{0: background}}, found {labels!r}"
+        )
+        return None
+    return {int(k): str(v) for k, v in labels.items()}
+
+
+def _clients(clients: Any, source: Path, problems: list[str]) -> dict[str, Client]:
+    if not isinstance(clients or {}, dict):
+        problems.append("'clients' must map each client's name to {data_root: …, domain: …}")
+        return {}
+    made = {}
+    for name, entry in sorted((clients or {}).items(), key=lambda item: str(item[0])):
+        if not isinstance(entry, dict):
+            problems.append(f"client '{name}' must be {{data_root: …, domain: …}}, found {entry!r}")
+            continue
+        problems += unknown(f"client '{name}': key", entry, ["data_root", "domain"])
+        problems += [
+            f"client '{name}': '{key}' is missing" for key in ("data_root", "domain") if not entry.get(key)
+        ]
+        root = entry.get("data_root")
+        made[str(name)] = Client(
+            _existing_place(root, source) if root else "", str(entry.get("domain") or "")
+        )
+    return made

@@ -1,0 +1,217 @@
+"""The local engine: every client on this machine, in worker processes, without a service or a socket."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import random
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from shared_components.errors import InputError
+from shared_components.federation import worker
+from shared_components.federation.federation_file import Federation
+from shared_components.federation.rounds_log import Progress, RoundsCsv
+from shared_components.federation.run_folder import Committed, RunFolder
+from shared_components.federation.worker import ClientPlan
+from shared_components.files import load_tensors, remove_files, write_text
+
+
+class LocalEngine:
+    """Runs a federation: each round, the drawn clients train from the global weights and are aggregated.
+
+    Clients are pinned to workers, sorted and in turn, and stay alive between rounds. How many workers there
+    are changes nothing but the time: each client's random state is its own.
+
+    Args:
+        federation: what to run.
+        quiet: print nothing.
+    """
+
+    def __init__(self, federation: Federation, quiet: bool = False) -> None:
+        self._federation, self._quiet = federation, quiet
+        self._folder = RunFolder(federation.output_dir)
+        self._names = list(federation.clients)
+        self._plans = {name: client_plan(federation, name) for name in self._names}
+        self._aggregator = federation.make_aggregator()
+        self._workers: dict[str, Executor] = {}
+
+    def run(self, resume: bool = False, force: bool = False) -> Path:
+        """Train all rounds that are still to do, then let the bundle export its deliverable.
+
+        Args:
+            resume: go on from the last whole round in the output folder: same result as unbroken.
+            force: throw away the run in the output folder.
+        Returns:
+            The run's folder.
+        Raises:
+            InputError: the folder is not fit (see :meth:`RunFolder.open`), or a client failed: the message
+                names it and the cause, and the run can be resumed.
+        """
+        with self._folder.lock():
+            committed = self._folder.open(self._federation, resume, force)
+            with self._started_workers():
+                self._build_clients(committed)
+                committed = committed or self._begin()
+                committed = self._all_rounds(committed)
+                self._finish()
+        return self._folder.root
+
+    def _all_rounds(self, committed: Committed) -> Committed:
+        table = RoundsCsv(self._folder.rounds_file, committed.round)
+        rounds, folder = self._federation.rounds, self._folder.tensorboard
+        with contextlib.closing(Progress(rounds, committed.round, folder, self._quiet)) as progress:
+            while committed.round < rounds:
+                committed, rows = self._one_round(committed, table)
+                progress.report(committed.round, rows)
+        return committed
+
+    def _one_round(self, before: Committed, table: RoundsCsv) -> tuple[Committed, list[dict[str, Any]]]:
+        number, folder = before.round + 1, self._folder
+        drawn = drawn_clients(self._names, self._federation.clients_per_round, self._federation.seed, number)
+        results = self._on_workers(
+            {
+                name: (number, folder.global_file, folder.update_file(name), folder.state_file(name, number))
+                for name in drawn
+            },
+            worker.train,
+            doing=f"round {number}",
+        )
+        updates = {name: read_update(folder.update_file(name), number) for name in drawn}
+        images = {name: results[name]["images"] for name in drawn}
+        weights = self._aggregator(updates, images, before.weights)
+        after = Committed(number, weights, {**before.states, **dict.fromkeys(drawn, number)})
+        rows = [client_row(number, name, results[name], updates[name], before.weights) for name in drawn]
+        table.append(rows)
+        folder.commit(after, before)
+        return after, rows
+
+    def _build_clients(self, committed: Committed | None) -> None:
+        """Build every client, so that whatever is wrong with one is told before anybody trains."""
+        states = committed.states if committed else {}
+        files = {name: (self._folder.state_file(name, r) if r else None,) for name, r in states.items()}
+        self._on_workers({n: files.get(n, (None,)) for n in self._names}, worker.build, doing="being built")
+
+    def _begin(self) -> Committed:
+        """Round 0: the global weights are those with which the first client was built."""
+        first = self._names[0]
+        file = self._folder.update_file(first)
+        self._on_workers({first: (file,)}, worker.initial_weights, doing="being built")
+        committed = Committed(0, read_update(file, 0), dict.fromkeys(self._names, 0))
+        self._folder.commit(committed, None)
+        return committed
+
+    def _finish(self) -> None:
+        """Let the first client's worker, with the global weights, write the bundle's deliverable."""
+        self._on_workers({self._names[0]: (self._folder.global_file,)}, worker.export, doing="the export")
+        remove_files(*(self._folder.update_file(name) for name in self._names))
+
+    @contextlib.contextmanager
+    def _started_workers(self) -> Iterator[None]:
+        """Workers for the clients; whatever happens inside, none is left running afterwards."""
+        federation = self._federation
+        with contextlib.ExitStack() as stack:
+            if federation.workers:
+                number = min(federation.workers, len(self._names))
+                workers = [
+                    stack.enter_context(_process(federation.threads_per_worker)) for _ in range(number)
+                ]
+            else:
+                begin = (None, federation.threads_per_worker)
+                thread = ThreadPoolExecutor(1, initializer=worker.begin, initargs=begin)
+                workers = [stack.enter_context(thread)]
+                for plan in self._plans.values():
+                    stack.callback(worker.forget, plan.folder)
+            self._workers = {name: workers[i % len(workers)] for i, name in enumerate(self._names)}
+            yield
+
+    def _on_workers(
+        self, arguments: dict[str, Sequence[Any]], task: Callable[..., Any], doing: str
+    ) -> dict[str, Any]:
+        """``task(plan, *arguments)`` of several clients at once: client -> result."""
+        futures = {
+            name: self._workers[name].submit(task, self._plans[name], *values)
+            for name, values in arguments.items()
+        }
+        return {name: self._result(name, future, doing) for name, future in futures.items()}
+
+    def _result(self, name: str, future: Future, doing: str) -> Any:
+        error = future.exception()
+        if error is None:
+            return future.result()
+        remedy = "the run is whole up to its last round: mend it and go on with --resume"
+        if isinstance(error, BrokenProcessPool):
+            others = [n for n, w in self._workers.items() if w is self._workers[name] and n != name]
+            beside = f" (its worker also holds {', '.join(others)})" if others else ""
+            raise InputError(
+                f"client {name}, {doing}{beside}: the worker process died; it was killed or ran out of "
+                f"memory, in which case fewer workers may help; {remedy}"
+            ) from error
+        report = self._folder.client(name) / "error.txt"
+        write_text(report, "".join(traceback.format_exception(error)))
+        cause = " ".join(str(error).split())
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        raise InputError(f"client {name}, {doing}: {kind}{cause} (more in {report}); {remedy}") from error
+
+
+def client_plan(federation: Federation, name: str) -> ClientPlan:
+    """What a worker builds ``name`` from."""
+    overrides = federation.client_overrides(name)
+    files = tuple(federation.config_files)
+    return ClientPlan(
+        overrides["output_dir"], federation.bundle, files, overrides, federation.updates_per_round
+    )
+
+
+def drawn_clients(names: Sequence[str], number: int, seed: int, round: int) -> list[str]:
+    """The clients of a round, sorted: ``number`` of ``names``, the same for the same seed and round."""
+    return sorted(random.Random(f"{seed} {round}").sample(sorted(names), number))
+
+
+def read_update(file: Path, round: int) -> dict[str, Tensor]:
+    """The tensors of a client's update.
+
+    Raises:
+        InputError: the file is missing, damaged or of another round.
+    """
+    content = load_tensors(file)
+    if content.get("round") != round or not isinstance(content.get("model"), dict):
+        raise InputError(f"{file}: expected the update of round {round}, found {content.get('round')!r}")
+    return content["model"]
+
+
+def client_row(
+    number: int, name: str, result: dict[str, Any], sent: dict[str, Tensor], received: dict[str, Tensor]
+) -> dict[str, Any]:
+    """A client's row of ``rounds.csv``; bytes are those of the tensors exchanged."""
+    metrics = {k: v for k, v in result.items() if k not in ("images", "seconds")}
+    return {
+        "round": number,
+        "client": name,
+        "images": result["images"],
+        "seconds": round(result["seconds"], 3),
+        "bytes_up": sum(t.nbytes for t in sent.values()),
+        "bytes_down": sum(t.nbytes for t in received.values()),
+        **metrics,
+    }
+
+
+@contextlib.contextmanager
+def _process(threads: int) -> Iterator[Executor]:
+    """An executor of one process that ends with this block, at once when the block fails."""
+    spawn = multiprocessing.get_context("spawn")  # a forked copy of torch's threads would hang
+    end, leash = spawn.Pipe(duplex=False)
+    executor = ProcessPoolExecutor(1, spawn, initializer=worker.begin, initargs=(end, threads))
+    try:
+        yield executor
+        executor.shutdown()
+    finally:
+        leash.close()
+        executor.shutdown(cancel_futures=True)
+        end.close()

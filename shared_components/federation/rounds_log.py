@@ -1,0 +1,124 @@
+"""What each round cost and gave: a CSV with a row per round and client, a printed line, TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from shared_components.files import write_text
+
+FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down")
+
+
+class RoundsCsv:
+    """``rounds.csv``: columns ``round, client, images, seconds, bytes_up, bytes_down`` and a column a metric.
+
+    Rows of a round are written before the round is whole, so rows may exist of a round that never became so;
+    ``last_round`` drops those when a run is resumed.
+
+    Args:
+        path: the CSV file.
+        last_round: rows of later rounds are dropped.
+    """
+
+    def __init__(self, path: str | os.PathLike, last_round: int) -> None:
+        self.path = Path(path)
+        self.rows = [row for row in read_rows(self.path) if int(row["round"]) <= last_round]
+        self._columns: list[str] = list(FIXED)
+        self._rewrite()
+
+    def append(self, rows: list[dict[str, object]]) -> None:
+        """Add a round's rows; a metric that no round had before gets a new column."""
+        texts = [{k: str(v) for k, v in row.items()} for row in rows]
+        self.rows += texts
+        if any(key not in self._columns for row in texts for key in row):
+            self._rewrite()
+            return
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            file.write(self._text(texts))
+
+    def _rewrite(self) -> None:
+        self._columns += sorted({key for row in self.rows for key in row} - set(self._columns))
+        header = ",".join(self._columns) + "\n"
+        write_text(self.path, header + self._text(self.rows))
+
+    def _text(self, rows: list[dict[str, str]]) -> str:
+        text = io.StringIO()
+        csv.DictWriter(text, self._columns, restval="", lineterminator="\n").writerows(rows)
+        return text.getvalue()
+
+
+def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
+    """Rows of a ``rounds.csv`` without empty values; a last row cut short by a kill is left out."""
+    if not Path(path).is_file():
+        return []
+    text = Path(path).read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(io.StringIO(whole))]
+
+
+class Progress:
+    """One line a round, a bar over the rounds (on a terminal), and TensorBoard curves.
+
+    Args:
+        rounds: rounds of the whole run.
+        first: rounds that are done already.
+        folder: TensorBoard's folder.
+        quiet: print nothing.
+    """
+
+    def __init__(self, rounds: int, first: int, folder: Path, quiet: bool = False) -> None:
+        self._rounds, self._first, self._quiet = rounds, first, quiet
+        self._start = self._last = time.perf_counter()
+        self._bar = tqdm(total=rounds, initial=first, unit="round", disable=True if quiet else None)
+        self._board = SummaryWriter(str(folder), purge_step=first + 1)
+
+    def report(self, round: int, rows: list[dict]) -> None:
+        """Tell of a whole round by its clients' rows."""
+        now = time.perf_counter()
+        for row in rows:
+            for name in row.keys() - set(FIXED):
+                self._board.add_scalar(f"{name}/{row['client']}", row[name], round)
+        if not self._quiet:
+            left = (now - self._start) / (round - self._first) * (self._rounds - round)
+            line = round_line(round, self._rounds, rows)
+            tqdm.write(f"{line} | {now - self._last:.2f} s, {_clock(left)} left")
+        self._last = now
+        self._bar.update()
+
+    def close(self) -> None:
+        """End the bar and TensorBoard's file."""
+        self._bar.close()
+        self._board.close()
+
+
+def round_line(round: int, rounds: int, rows: list[dict]) -> str:
+    """The line of a round: mean of each metric weighted by images, clients, bytes exchanged.
+
+    >>> row = {"round": 2, "client": "north", "images": 4, "seconds": 1.0,
+    ...        "bytes_up": 2_000_000, "bytes_down": 1_000_000, "loss": 0.5}
+    >>> round_line(2, 9, [row])
+    'round 2/9 | loss 0.500 | 1 client | 2.0 MB up, 1.0 MB down'
+    """
+    names = sorted({name for row in rows for name in row} - set(FIXED))
+    means = []
+    for name in names:
+        having = [row for row in rows if name in row]
+        total = sum(row["images"] for row in having)
+        means.append(f"{name} {sum(row[name] * row['images'] for row in having) / max(total, 1):.3f}")
+    up, down = (sum(row[key] for row in rows) / 1e6 for key in ("bytes_up", "bytes_down"))
+    clients = "1 client" if len(rows) == 1 else f"{len(rows)} clients"
+    parts = [f"round {round}/{rounds}", "  ".join(means) or "no losses", clients]
+    return " | ".join([*parts, f"{up:.1f} MB up, {down:.1f} MB down"])
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,76 @@
+"""How far a federated run is, from its folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from shared_components.errors import InputError
+from shared_components.federation.rounds_log import FIXED, read_rows
+from shared_components.federation.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run as its folder shows it.
+
+    Attributes:
+        name: the federation's name.
+        round: the last whole round; None before the first global model.
+        rounds: rounds of the whole run.
+        running: whether a process works on it now.
+        clients: client -> its last row of ``rounds.csv``; empty for one that was not drawn yet.
+        megabytes: exchanged so far, both ways, of all clients.
+        exported: the bundle's deliverable, once written.
+    """
+
+    name: str
+    round: int | None
+    rounds: int
+    running: bool
+    clients: dict[str, dict[str, str]]
+    megabytes: float
+    exported: Path | None
+
+    def __str__(self) -> str:
+        done = "no whole round yet" if self.round is None else f"round {self.round} of {self.rounds}"
+        state = "running" if self.running else "done" if self.round == self.rounds else "stopped"
+        lines = [f"{self.name}: {done}, {state}, {self.megabytes:.1f} MB exchanged"]
+        for client, row in self.clients.items():
+            metrics = "  ".join(f"{k} {float(v):.3f}" for k, v in row.items() if k not in FIXED)
+            last = f"round {row['round']}, {row['images']} images  {metrics}" if row else "not drawn yet"
+            lines.append(f"  {client}: {last}")
+        if self.exported is not None:
+            lines.append(f"  written: {self.exported}")
+        if state == "stopped":
+            lines.append("  go on with: federate.py run FILE --resume")
+        return "\n".join(lines)
+
+
+def run_status(root: str | os.PathLike) -> Status:
+    """Read the state of the run in the folder ``root``.
+
+    Raises:
+        InputError: ``root`` is no run's folder.
+    """
+    folder = RunFolder(root)
+    if not folder.federation_file.is_file():
+        raise InputError(
+            f"{folder.root}: expected the folder of a run, found no federation.yaml; check the path"
+        )
+    federation = yaml.safe_load(folder.federation_file.read_text(encoding="utf-8"))
+    committed = folder.committed()
+    rows = [r for r in read_rows(folder.rounds_file) if committed and int(r["round"]) <= committed.round]
+    exported = folder.root / f"{Path(federation['bundle']).name}.pt"
+    return Status(
+        name=federation["name"],
+        round=committed.round if committed else None,
+        rounds=federation["rounds"],
+        running=folder.is_running(),
+        clients={name: {} for name in federation["clients"]} | {row["client"]: row for row in rows},
+        megabytes=sum(int(row["bytes_up"]) + int(row["bytes_down"]) for row in rows) / 1e6,
+        exported=exported if exported.is_file() else None,
+    )

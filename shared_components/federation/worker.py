@@ -1,0 +1,99 @@
+"""What runs in a worker process of the local engine: live clients, one task at a time.
+
+Weights go through files in the run's folder; a task returns small numbers only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shared_components.federation.client import FederatedClient
+from shared_components.files import load_tensors, save_tensors
+
+_clients: dict[str, FederatedClient] = {}  # of this process, by the client's folder
+
+
+@dataclass(frozen=True)
+class ClientPlan:
+    """All that a worker needs to build a client.
+
+    Attributes:
+        folder: the client's own folder in the run's folder.
+        bundle_root: the bundle's folder.
+        config_files: config files, merged in order.
+        overrides: ids and values that replace the config's.
+        updates: the trainer's iterations in a round.
+    """
+
+    folder: str
+    bundle_root: str
+    config_files: tuple[str, ...]
+    overrides: dict[str, Any]
+    updates: int
+
+
+def begin(leash: Connection | None, threads: int) -> None:
+    """First thing in a worker.
+
+    A worker must not outlive the engine, even one that was killed and could tell nobody: the engine holds the
+    other end of ``leash``, which the operating system closes with it. Ctrl-C goes to every process of a
+    terminal; the engine alone answers it.
+
+    Args:
+        leash: a pipe that ends when the engine does; None inside the engine's own process.
+        threads: torch's threads here.
+    """
+    torch.set_num_threads(threads)
+    if leash is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
+
+
+def build(plan: ClientPlan, state_file: Path | None) -> int:
+    """Build the client, load its state if it has one, and return its number of training images."""
+    client = FederatedClient(plan.bundle_root, plan.config_files, plan.overrides, plan.updates)
+    if state_file is not None:
+        client.load_state(state_file)
+    _clients[plan.folder] = client
+    return client.images
+
+
+def initial_weights(plan: ClientPlan, file: Path) -> None:
+    """Write the weights with which the client was built."""
+    save_tensors(file, {"model": _clients[plan.folder].shared_weights(), "round": 0})
+
+
+def train(plan: ClientPlan, round: int, global_file: Path, update_file: Path, state_file: Path) -> dict:
+    """One round of the client: from the global weights to its update and its state, both in files.
+
+    Returns:
+        ``images``, ``seconds`` and the metrics by name.
+    """
+    client = _clients[plan.folder]
+    update = client.run_round(load_tensors(global_file)["model"])
+    save_tensors(update_file, {"model": update.weights, "round": round})
+    client.save_state(state_file)
+    return {"images": update.images, "seconds": update.seconds, **update.metrics}
+
+
+def export(plan: ClientPlan, global_file: Path) -> bool:
+    """Let the bundle write its deliverable from the global weights; whether it has one."""
+    return _clients[plan.folder].export(load_tensors(global_file)["model"])
+
+
+def forget(folder: str) -> None:
+    """Drop a client, for an engine whose workers are threads of a process that lives on."""
+    _clients.pop(folder, None)
+
+
+def _end_with(leash: Connection) -> None:
+    leash.poll(None)  # nothing is ever sent: this returns at the end of the pipe
+    os._exit(1)

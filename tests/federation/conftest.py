@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.federation.tiny import file_values, make_roots
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory):
+    return make_roots(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def values(roots, tmp_path):
+    return file_values(roots, tmp_path / "run")

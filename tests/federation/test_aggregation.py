@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from shared_components.errors import InputError
+from shared_components.federation import FedAvg, federated_average
+
+
+def update(value, count=1):
+    return {"w": torch.tensor([value, 2 * value]), "n": torch.tensor(count), "on": torch.tensor([count > 1])}
+
+
+def test_weighting_by_hand():
+    mean = federated_average({"a": update(1.0, 3), "b": update(5.0, 1)}, {"a": 1, "b": 3})
+    assert torch.equal(mean["w"], torch.tensor([4.0, 8.0]))  # (1*1 + 3*5) / 4
+    assert mean["n"] == 3 and mean["n"].dtype == torch.int64
+    assert mean["on"].dtype == torch.bool and bool(mean["on"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_equal_clients_stay_equal(dtype):
+    tensor = torch.randn(1000).to(dtype)
+    mean = federated_average({c: {"w": tensor} for c in "abc"}, {"a": 7, "b": 11, "c": 13})
+    assert mean["w"].dtype == dtype and torch.equal(mean["w"], tensor)
+
+
+def test_one_client_gets_its_own_bits():
+    tensor = torch.cat([torch.randn(1000), torch.tensor([-0.0, 1e-42, 3e38])])
+    mean = federated_average({"a": {"w": tensor}}, {"a": 37})["w"]
+    assert torch.equal(mean.view(torch.int32), tensor.view(torch.int32))
+
+
+def test_sums_in_float64_against_numpy():
+    updates = {f"c{i}": {"w": torch.randn(50) * 10**i} for i in range(4)}
+    weights = {"c0": 5, "c1": 0, "c2": 2.5, "c3": 1}
+    expected = np.average(
+        [updates[c]["w"].double().numpy() for c in weights], axis=0, weights=[*weights.values()]
+    )
+    np.testing.assert_array_equal(
+        federated_average(updates, weights)["w"].numpy(), expected.astype(np.float32)
+    )
+
+
+def test_order_of_clients_does_not_matter():
+    updates = {c: {"w": torch.randn(200)} for c in "abcd"}
+    weights = {"a": 3, "b": 1, "c": 7, "d": 2}
+    turned = federated_average({c: updates[c] for c in "dbca"}, {c: weights[c] for c in "cadb"})
+    assert torch.equal(federated_average(updates, weights)["w"], turned["w"])
+
+
+def test_updates_are_left_as_they_were():
+    updates = {"a": update(1.0), "b": update(2.0)}
+    federated_average(updates, {"a": 1, "b": 1})["w"].zero_()
+    assert torch.equal(updates["a"]["w"], torch.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("updates", "weights", "message"),
+    [
+        ({}, {}, "at least one client"),
+        ({"a": update(1.0)}, {"b": 1}, "a weight for each"),
+        ({"a": update(1.0)}, {"a": 0}, "all weights"),
+        ({"a": update(1.0), "b": update(1.0)}, {"a": 1, "b": -1}, "client b: its weight"),
+        ({"a": update(1.0)}, {"a": float("nan")}, "client a: its weight"),
+        ({"a": update(1.0), "b": update(float("nan"))}, {"a": 1, "b": 1}, "client b: 'w' holds NaN"),
+        ({"a": update(1.0), "b": {"w": torch.zeros(2)}}, {"a": 1, "b": 1}, "client b: 'n' is missing"),
+        ({"a": {"w": torch.zeros(2)}, "b": update(1.0)}, {"a": 1, "b": 1}, "client b: sent 'n'"),
+        (
+            {"a": {"w": torch.zeros(2)}, "b": {"w": torch.zeros(3)}},
+            {"a": 1, "b": 1},
+            r"client b: 'w' is \(3,\)",
+        ),
+        (
+            {"a": {"w": torch.zeros(2)}, "b": {"w": torch.zeros(2).double()}},
+            {"a": 1, "b": 1},
+            r"float64, expected \(2,\) torch.float32",
+        ),
+    ],
+)
+def test_refused(updates, weights, message):
+    with pytest.raises(InputError, match=message):
+        federated_average(updates, weights)
+
+
+def test_fedavg_holds_clients_to_the_global_layout():
+    mean = FedAvg()({"a": update(2.0)}, {"a": 1}, update(0.0))
+    assert torch.equal(mean["w"], torch.tensor([2.0, 4.0]))
+    with pytest.raises(InputError, match="which the global model lacks"):
+        FedAvg()({"a": update(2.0)}, {"a": 1}, {"w": torch.zeros(2)})

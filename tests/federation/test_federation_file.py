@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.federation import FedAvg
+from shared_components.federation.federation_file import read_federation
+from tests.federation.tiny import TINY_BUNDLE, federation, write_file
+
+
+def test_defaults_are_filled_in(values, tmp_path):
+    for key in ("workers", "seed", "name"):
+        del values[key]
+    read = read_federation(write_file(tmp_path / "brains.yaml", values))
+    assert read.name == "brains" and read.seed == 0
+    assert read.clients_per_round == 3 and read.workers == 3 and read.threads_per_worker == 1
+    assert read.configs == ("common.yaml", "train.yaml") and read.engine == "local"
+    assert list(read.clients) == ["island", "north", "south"]
+    assert read.labels == {0: "background", 1: "brain"}
+    assert isinstance(read.make_aggregator(), FedAvg)
+
+
+def test_resolved_file_reads_back_the_same(values, tmp_path):
+    read = federation(values, overrides={"learning_rate": "$0.1 * 2", "kill::epoch": 2}, study={"a": "@b"})
+    (tmp_path / "resolved.yaml").write_text(read.as_yaml())
+    assert read_federation(tmp_path / "resolved.yaml") == read
+    assert read.overrides["learning_rate"] == "$0.1 * 2" and read.study == {"a": "@b"}
+
+
+def test_expressions_and_command_line_values(values, tmp_path):
+    file = write_file(tmp_path / "f.yaml", values, rounds="$2 * 3", updates_per_round="@rounds")
+    assert read_federation(file).rounds == 6 and read_federation(file).updates_per_round == 6
+    read = read_federation(file, rounds=4, output_dir=tmp_path / "other")
+    assert read.rounds == 4 and read.output_dir == str(tmp_path / "other")
+
+
+def test_relative_paths(values, tmp_path, monkeypatch):
+    folder, here = tmp_path / "file", tmp_path / "here"
+    for place in (folder / "beside", here / "beside", here / "elsewhere"):
+        place.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    clients = {"a": {"data_root": "beside", "domain": "t1"}, "b": {"data_root": "elsewhere", "domain": "t2"}}
+    read = read_federation(write_file(folder / "f.yaml", values, clients=clients, output_dir="out"))
+    assert read.clients["a"].data_root == str(folder / "beside")
+    assert read.clients["b"].data_root == str(here / "elsewhere")
+    assert read.output_dir == str(here / "out")
+
+
+def test_clients_overrides(values, roots):
+    one = federation(values, overrides={"learning_rate": 0.5}).client_overrides("south")
+    assert one["dataset_dir"] == str(roots["south"]) and one["seed"] == 5 + 2
+    assert one["epoch_length"] == 3 and one["max_epochs"] == 3 and one["learning_rate"] == 0.5
+    assert one["domains"] == ["t1", "t2", "pet"] and one["bundle_root"] == str(TINY_BUNDLE)
+    assert one["output_dir"].endswith("run/clients/south") and one["export_path"].endswith(
+        "run/tiny_bundle.pt"
+    )
+    assert "labels" not in federation(values, labels=None).client_overrides("south")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"round": 3}, r"tiny.yaml: key 'round' is unknown \(did you mean 'rounds'\?\)"),
+        ({"bundle": None}, "'bundle' is missing"),
+        ({"clients": {}}, "'clients' is missing"),
+        ({"domains": []}, "'domains' is missing"),
+        ({"rounds": 0}, "'rounds' must be a whole number from 1 up, found 0"),
+        ({"rounds": True}, "'rounds' must be a whole number"),
+        ({"updates_per_round": 2.5}, "'updates_per_round' must be a whole number"),
+        ({"seed": -1}, "'seed' must be a whole number from 0 up"),
+        ({"workers": "many"}, "'workers' must be a whole number from 0 up"),
+        ({"clients_per_round": 4}, "'clients_per_round' is 4, but there are 3 clients"),
+        ({"clients_per_round": "most"}, "'clients_per_round' must be a whole number"),
+        ({"engine": "nvflare"}, "this version runs 'local' only"),
+        ({"engine": "locl"}, "did you mean 'local'"),
+        ({"domains": ["t1", "t2", "pet", "t1"]}, "'domains' names one twice"),
+        ({"labels": ["brain"]}, "'labels' must map whole numbers to names"),
+        ({"bundle": "nowhere"}, "has no configs/common.yaml"),
+        ({"configs": ["common.yaml", "trian.yaml"]}, "has no configs/trian.yaml"),
+        ({"aggregator": {"momentum": 1}}, "'aggregator' has no '_target_'"),
+        ({"aggregator": {"_target_": "shared_components.federation.FedAgv"}}, "'aggregator' cannot be made"),
+        ({"aggregator": "FedAvg"}, "'aggregator' must hold 'key: value' lines"),
+        (
+            {"overrides": {"learning_rat": 1}},
+            r"overrides: 'learning_rat' .* \(did you mean 'learning_rate'\?\)",
+        ),
+        ({"overrides": {"train::trainer::epochs": 1}}, "'train::trainer::epochs' is no id"),
+        ({"overrides": {"max_epochs": 1}}, "overrides: 'max_epochs' follows from 'rounds'; set it there"),
+    ],
+)
+def test_each_problem_is_told(values, changes, message):
+    with pytest.raises(InputError, match=message):
+        federation(values, **changes)
+
+
+@pytest.mark.parametrize(
+    ("client", "message"),
+    [
+        ({"domain": "t1"}, "client 'north': 'data_root' is missing"),
+        ({"data_root": "gone", "domain": "t1"}, "client 'north': data_root .*gone is not a folder"),
+        ({"data_root": ".", "domain": "t3"}, r"client 'north': domain 't3' is unknown"),
+        (
+            {"data_root": ".", "domian": "t1"},
+            r"client 'north': key 'domian' is unknown \(did you mean 'domain'",
+        ),
+        ("data/north", "client 'north' must be {data_root: …, domain: …}"),
+    ],
+)
+def test_each_problem_of_a_client_is_told(values, client, message):
+    with pytest.raises(InputError, match=message):
+        federation(values, clients={"north": client})
+
+
+def test_names_of_clients_are_names_of_folders(values):
+    with pytest.raises(InputError, match=r"client '\.\./x': a name is of letters"):
+        federation(values, clients={"../x": {"data_root": ".", "domain": "t1"}})
+
+
+def test_all_problems_at_once(values):
+    with pytest.raises(InputError, match="3 problems") as caught:
+        federation(values, rounds=0, engine="flower", round=1)
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.yaml: expected a federation file, found none"):
+        read_federation(tmp_path / "gone.yaml")
+    for text, message in (("a: [1", "could not read it"), ("- a", "expected 'key: value' lines")):
+        Path(tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_federation(tmp_path / "bad.yaml")

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared_components.errors import InputError
+from shared_components.federation.local import LocalEngine, drawn_clients, read_update
+from shared_components.federation.rounds_log import read_rows
+from shared_components.federation.run_folder import RunFolder
+from shared_components.files import load_tensors, save_tensors
+from tests.federation.tiny import federation
+
+
+def run(values, resume=False, force=False, **changes) -> Path:
+    return LocalEngine(federation(values, **changes), quiet=True).run(resume=resume, force=force)
+
+
+def global_weights(folder: Path) -> dict:
+    return load_tensors(folder / "global.pt")["model"]
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys() and first
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+def assert_same_run(first: Path, second: Path):
+    """Global weights, every client's state and the table of two runs are equal (but for seconds)."""
+    assert_same(global_weights(first), global_weights(second))
+    states = sorted(path.relative_to(first) for path in first.glob("clients/*/state.*.pt"))
+    assert (
+        states == sorted(path.relative_to(second) for path in second.glob("clients/*/state.*.pt")) and states
+    )
+    for path in states:
+        one, two = load_tensors(first / path), load_tensors(second / path)
+        assert_same(one["private"], two["private"])
+        assert torch.equal(one["random"]["torch"], two["random"]["torch"])
+    tables = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in read_rows(folder / "rounds.csv")]
+        for folder in (first, second)
+    ]
+    assert tables[0] == tables[1] and tables[0]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of three rounds that each test may compare with, made once."""
+    made = {}
+
+    def of(values):
+        if not made:
+            made["run"] = run(values, output_dir=str(tmp_path_factory.mktemp("whole") / "run"))
+        return made["run"]
+
+    return of
+
+
+def test_run_leaves_model_table_settings_and_deliverable(values, whole):
+    folder = whole(values)
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "global.pt",
+        "rounds.csv",
+        "federation.yaml",
+        "bundle.yaml",
+        "versions.json",
+        "tensorboard",
+    } <= names
+    assert load_tensors(folder / "global.pt")["round"] == 3
+    rows = read_rows(folder / "rounds.csv")
+    assert [(row["round"], row["client"]) for row in rows] == [
+        (str(r), c) for r in (1, 2, 3) for c in ("island", "north", "south")
+    ]
+    assert [row["images"] for row in rows[:3]] == ["2", "3", "4"]
+    sizes = sum(tensor.nbytes for tensor in global_weights(folder).values())
+    assert all(int(row["bytes_up"]) == int(row["bytes_down"]) == sizes for row in rows)
+    assert all(float(row["loss"]) > 0 for row in rows)
+    exported = load_tensors(folder / "tiny_bundle.pt")["model"]
+    assert_same({name: exported[name] for name in global_weights(folder)}, global_weights(folder))
+
+
+def test_only_shared_tensors_leave_a_client(values, whole):
+    assert all(name.startswith(("model.0.", "model.1.")) for name in global_weights(whole(values)))
+
+
+def test_worker_processes_give_the_same_as_one_process(values, whole, tmp_path):
+    assert_same_run(whole(values), run(values, workers=2, output_dir=str(tmp_path / "two")))
+
+
+def test_order_of_clients_in_the_file_does_not_matter(values, whole, tmp_path):
+    turned = dict(reversed(values["clients"].items()))
+    assert list(turned) != list(values["clients"])
+    assert_same_run(whole(values), run(values, clients=turned, output_dir=str(tmp_path / "turned")))
+
+
+def test_resumed_run_equals_unbroken(values, whole, tmp_path):
+    folder = run(values, rounds=1)
+    assert load_tensors(folder / "global.pt")["round"] == 1
+    assert_same_run(whole(values), run(values, resume=True))
+
+
+def test_what_an_unfinished_round_left_is_ignored(values, whole, tmp_path):
+    folder = run(values, rounds=2)
+    paths = RunFolder(folder)
+    shutil.copy(paths.state_file("north", 2), paths.state_file("north", 3))
+    save_tensors(paths.update_file("north"), {"model": {}, "round": 3})
+    with open(paths.rounds_file, "a") as file:
+        file.write("3,island,2,0.1,1,1,9.0\n3,north,3,0.")
+    assert_same_run(whole(values), run(values, resume=True))
+
+
+def test_resume_of_nothing_starts_and_of_a_finished_run_exports_again(values, whole):
+    folder = run(values, resume=True)
+    assert_same_run(whole(values), folder)
+    (folder / "tiny_bundle.pt").unlink()
+    assert_same_run(whole(values), run(values, resume=True))
+    assert (folder / "tiny_bundle.pt").is_file()
+
+
+def test_existing_run_is_not_overwritten_unasked(values, whole):
+    folder = run(values, rounds=1, seed=9)
+    (folder / "mine.txt").write_text("kept")
+    with pytest.raises(InputError, match="already holds a run; go on with --resume, start over with --force"):
+        run(values)
+    assert_same_run(whole(values), run(values, force=True))
+    assert (folder / "mine.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 6}, "seed was 5 and is now 6"),
+        ({"updates_per_round": 4}, "updates_per_round was 3 and is now 4"),
+        ({"domains": ["t1", "pet", "t2"]}, "domains was"),
+        ({"overrides": {"learning_rate": 0.5}}, "overrides.learning_rate was None and is now 0.5"),
+        ({"clients_per_round": 2}, "clients_per_round was 3 and is now 2"),
+        ({"rounds": 1}, r"2 rounds are done, more than 'rounds' \(1\)"),
+    ],
+)
+def test_resume_with_other_settings_is_refused(values, shared_two_rounds, changes, message):
+    with pytest.raises(InputError, match=message):
+        run({**values, "rounds": 2, "output_dir": shared_two_rounds(values)}, resume=True, **changes)
+
+
+@pytest.fixture(scope="module")
+def shared_two_rounds(tmp_path_factory):
+    made = {}
+
+    def of(values):
+        if not made:
+            made["run"] = str(run(values, rounds=2, output_dir=str(tmp_path_factory.mktemp("two") / "run")))
+        return made["run"]
+
+    return of
+
+
+def test_resume_tells_a_changed_bundle(values, tmp_path):
+    bundle = shutil.copytree(values["bundle"], tmp_path / "tiny_bundle")
+    run(values, bundle=str(bundle), rounds=1)
+    config = bundle / "configs" / "common.yaml"
+    config.write_text(config.read_text().replace("learning_rate: 0.01", "learning_rate: 0.02"))
+    with pytest.raises(InputError, match=r"bundle\.yaml: .* learning_rate was 0\.01 and is now 0\.02"):
+        run(values, bundle=str(bundle), resume=True)
+
+
+def test_clients_per_round(values, tmp_path):
+    folder = run(values, clients_per_round=1, rounds=5)
+    rows = read_rows(folder / "rounds.csv")
+    drawn = [row["client"] for row in rows]
+    assert drawn == [drawn_clients(["island", "north", "south"], 1, 5, r)[0] for r in range(1, 6)]
+    assert len(set(drawn)) > 1
+    states = {path.parent.name: int(path.name.split(".")[1]) for path in folder.glob("clients/*/state.*.pt")}
+    assert states == {name: max(r for r, d in enumerate(drawn, 1) if d == name) for name in drawn}
+    broken = str(tmp_path / "broken")
+    for rounds in (2, 3, 5):
+        run(values, clients_per_round=1, rounds=rounds, output_dir=broken, resume=True)
+    assert_same(global_weights(folder), global_weights(Path(broken)))
+
+
+def test_drawing_is_fixed_by_seed_and_round():
+    names = ["d", "a", "c", "b"]
+    rounds = [drawn_clients(names, 2, 0, r) for r in range(50)]
+    assert rounds == [drawn_clients(sorted(names), 2, 0, r) for r in range(50)]
+    assert all(drawn == sorted(set(drawn)) and len(drawn) == 2 for drawn in rounds)
+    assert {name for drawn in rounds for name in drawn} == set(names)
+    assert rounds != [drawn_clients(names, 2, 1, r) for r in range(50)]
+
+
+def test_failing_client_is_named_and_the_run_stays_resumable(values, whole, roots, tmp_path):
+    run(values, rounds=1)
+    image = roots["south"] / "images" / "s0.nii.gz"
+    kept = image.read_bytes()
+    image.write_bytes(b"damaged")
+    try:
+        with pytest.raises(InputError, match=r"client south, being built: .*error\.txt.*--resume") as caught:
+            run(values, resume=True)
+    finally:
+        image.write_bytes(kept)
+    assert "\n" not in str(caught.value)
+    assert "Traceback" in (Path(values["output_dir"]) / "clients" / "south" / "error.txt").read_text()
+    assert_same_run(whole(values), run(values, resume=True))
+
+
+def test_diverged_client_is_refused(values):
+    overrides = {"optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 1e30}}
+    with pytest.raises(InputError, match=r"client \w+: 'model.* holds NaN or infinite values"):
+        run(values, overrides=overrides)
+    assert load_tensors(Path(values["output_dir"]) / "global.pt")["round"] == 0
+
+
+def test_dead_worker_is_named(values, tmp_path):
+    overrides = {"initialize": ["$monai.utils.set_determinism(seed=@seed)", "$__import__('os')._exit(3)"]}
+    with pytest.raises(InputError, match=r"client island, being built.*: the worker process died"):
+        run(values, workers=1, overrides=overrides)
+
+
+def test_one_process_a_folder(values):
+    with RunFolder(values["output_dir"]).lock(), pytest.raises(InputError, match="another process runs"):
+        run(values)
+
+
+def test_update_of_another_round_or_damaged_is_refused(tmp_path):
+    file = save_tensors(tmp_path / "update.pt", {"model": {"a": torch.zeros(1)}, "round": 2})
+    assert read_update(file, 2).keys() == {"a"}
+    with pytest.raises(InputError, match=r"update\.pt: expected the update of round 3, found 2"):
+        read_update(file, 3)
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(InputError, match=r"update\.pt: .*could not read it"):
+        read_update(file, 2)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from shared_components.federation.rounds_log import RoundsCsv, read_rows, round_line
+
+
+def row(round, client="a", **metrics):
+    return {
+        "round": round,
+        "client": client,
+        "images": 2,
+        "seconds": 0.5,
+        "bytes_up": 8,
+        "bytes_down": 8,
+        **metrics,
+    }
+
+
+def test_new_metrics_get_columns(tmp_path):
+    table = RoundsCsv(tmp_path / "rounds.csv", 0)
+    table.append([row(1, loss=1.0)])
+    table.append([row(2, loss=0.5, r1=0.25)])
+    table.append([row(3, loss=0.1)])
+    assert (tmp_path / "rounds.csv").read_text().splitlines()[0].endswith("bytes_down,loss,r1")
+    assert [(r["loss"], r.get("r1")) for r in read_rows(tmp_path / "rounds.csv")] == [
+        ("1.0", None),
+        ("0.5", "0.25"),
+        ("0.1", None),
+    ]
+
+
+def test_rows_after_the_last_whole_round_are_dropped(tmp_path):
+    table = RoundsCsv(tmp_path / "rounds.csv", 0)
+    for number in (1, 2, 3):
+        table.append([row(number, "a", loss=1.0), row(number, "b", loss=2.0)])
+    again = RoundsCsv(tmp_path / "rounds.csv", 2)
+    again.append([row(3, "a", loss=9.0)])
+    rows = read_rows(tmp_path / "rounds.csv")
+    assert [(r["round"], r["loss"]) for r in rows] == [
+        ("1", "1.0"),
+        ("1", "2.0"),
+        ("2", "1.0"),
+        ("2", "2.0"),
+        ("3", "9.0"),
+    ]
+
+
+def test_line_weights_losses_by_images():
+    rows = [{**row(2, "a", loss=1.0), "images": 1}, {**row(2, "b", loss=5.0, r1=0.5), "images": 3}]
+    line = round_line(2, 9, rows)
+    assert line == "round 2/9 | loss 4.000  r1 0.500 | 2 clients | 0.0 MB up, 0.0 MB down"

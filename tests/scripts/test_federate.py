@@ -1,0 +1,129 @@
+"""The command line of the federation, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared_components.federation.local import LocalEngine
+from shared_components.files import load_tensors
+from tests.federation.tiny import federation, file_values, make_roots, write_file
+
+REPO = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    return make_roots(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def values(roots, tmp_path):
+    return file_values(roots, tmp_path / "run")
+
+
+def start(*arguments) -> subprocess.Popen:
+    command = [sys.executable, str(REPO / "scripts" / "federate.py"), *map(str, arguments)]
+    path = os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def federate(*arguments) -> tuple[int, str, str]:
+    process = start(*arguments)
+    out, err = process.communicate(timeout=100)
+    return process.returncode, out, err
+
+
+def has_ended(pid: int, seconds: float) -> bool:
+    """Whether the process ends within a time, waited for without polling."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], seconds)[0])
+    finally:
+        os.close(handle)
+
+
+def test_killed_in_a_round_and_resumed_equals_unbroken(values, tmp_path):
+    marker = tmp_path / "killed"
+    kill = {"kill": {"marker": str(marker), "epoch": 2, "update": 2}}
+    file = write_file(tmp_path / "f.yaml", values, workers=2, overrides=kill)
+
+    code, _, _ = federate("run", file)
+    assert code == -signal.SIGKILL
+    assert has_ended(int(marker.read_text()), seconds=20), "a worker outlived its engine"
+    assert load_tensors(tmp_path / "run" / "global.pt")["round"] == 1
+    code, out, err = federate("status", tmp_path / "run")
+    assert (code, "round 1 of 3, stopped" in out) == (0, True), err
+
+    code, _, err = federate("run", file, "--resume")
+    assert code == 0, err
+    unbroken = federation(values, overrides=kill, output_dir=str(tmp_path / "unbroken"))
+    folder = LocalEngine(unbroken, quiet=True).run()
+    expected, found = (load_tensors(f / "global.pt")["model"] for f in (folder, tmp_path / "run"))
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def test_interrupt_stops_cleanly_and_leaves_no_worker(values, tmp_path):
+    file = write_file(tmp_path / "f.yaml", values, workers=1, rounds=10000)
+    process = start("run", file)
+    for line in process.stdout:
+        if line.startswith("round 2/"):
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err and "--resume" in err
+    assert children and all(has_ended(int(child), seconds=20) for child in children)
+    assert load_tensors(tmp_path / "run" / "global.pt")["round"] >= 2
+
+
+def test_check_lists_every_problem_of_every_client(values, roots, tmp_path):
+    file = write_file(tmp_path / "f.yaml", values)
+    code, out, err = federate("check", file)
+    assert code == 0, err
+    assert out.strip().endswith("3 clients ready: island, north, south")
+
+    clients = {**values["clients"]}
+    for name, domain in (("north", "t2"), ("south", "pet")):
+        clients[name] = {**clients[name], "domain": domain}
+    file = write_file(tmp_path / "f.yaml", values, clients=clients)
+    for command in ("check", "run"):
+        code, _, err = federate(command, file)
+        assert code == 2
+        lines = err.strip().splitlines()
+        assert "2 problems" in lines[0] and len(lines) == 3
+        assert lines[1].startswith("client north: ") and lines[2].startswith("client south: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_reports_rounds_and_command_line_values_win(values, tmp_path):
+    file = write_file(tmp_path / "f.yaml", values)
+    code, out, err = federate("run", file, "--rounds", 2, "--output-dir", tmp_path / "other", "--nocheck")
+    assert code == 0, err
+    lines = out.splitlines()
+    assert [line.split(" | ")[0] for line in lines[:2]] == ["round 1/2", "round 2/2"]
+    assert "loss" in lines[0] and "MB up" in lines[0]
+    assert lines[-1].endswith(f"written to {tmp_path / 'other'}")
+
+    code, _, err = federate("run", file, "--rounds", 2, "--output-dir", tmp_path / "other")
+    assert code == 2 and err.startswith("error: ") and "--resume" in err and "Traceback" not in err
+
+
+def test_status_of_no_run(tmp_path):
+    code, _, err = federate("status", tmp_path)
+    assert code == 2 and "found no federation.yaml" in err
