@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from shared_components.command_line import run
-from shared_components.data.phantoms import make_heads
+from shared_components.data.phantoms import make_cardiac, make_heads, make_vessels
 from shared_components.data.phantoms.cases import Subjects
 
+ARGUMENTS = """
 
-def heads(
-    out: str,
-    seed: int = 0,
-    subjects: Subjects = None,
-    workers: int = 2,
-    label_all: bool = False,
-    coarseness: float = 1.0,
-    force: bool = False,
-) -> None:
-    """A real head, deformed for every subject: OUT/t1 (all labelled), OUT/t2 and OUT/pet (none but test).
+Args:
+    out: folder for the client data roots; kept as it is when it was made with the same parameters.
+    seed: same seed, same bytes.
+    subjects: training volumes per client, or training,validation,test, or a dict of these by domain.
+    workers: processes of one thread each.
+    label_all: also write OUT/<domain>_labelled with every label, for upper bounds.
+    coarseness: factor on the voxel size; above 1 for quick trials.
+    force: replace phantoms of other parameters, or write into a folder that holds other files.
+"""
 
-    Args:
-        out: folder for the client data roots; kept when it was made with the same parameters.
-        seed: same seed, same bytes.
-        subjects: training volumes per client, or training,validation,test, or a dict of these per domain.
-        workers: processes.
-        label_all: also write OUT/<domain>_labelled with every label, for upper bounds.
-        coarseness: factor on the voxel size; above 1 for quick trials.
-        force: replace phantoms of other parameters.
-    """
-    made = make_heads(str(out), seed=seed, subjects=subjects, workers=workers, label_all=label_all,
-                      coarseness=coarseness, force=force)  # fmt: skip
-    print(*made, sep="\n")
 
+def _command(make: Callable[..., list[Path]], description: str) -> Callable[..., None]:
+    def command(
+        out: str,
+        seed: int = 0,
+        subjects: Subjects = None,
+        workers: int = 2,
+        label_all: bool = False,
+        coarseness: float = 1.0,
+        force: bool = False,
+    ) -> None:
+        roots = make(
+            str(out),
+            seed=seed,
+            subjects=subjects,
+            workers=workers,
+            label_all=label_all,
+            coarseness=coarseness,
+            force=force,
+        )
+        print(*roots, sep="\n")
+
+    command.__doc__ = description + ARGUMENTS
+    return command
+
+
+COMMANDS = {
+    "heads": _command(
+        make_heads,
+        "A real head, deformed for every subject: OUT/t1 (all labelled), OUT/t2, OUT/pet (test labelled only).",
+    ),
+    "cardiac": _command(
+        make_cardiac,
+        "Short-axis hearts of four scanners: OUT/A (all labelled), OUT/B, OUT/C (three labelled slices), "
+        "OUT/D (a test set alone).",
+    ),
+    "vessels": _command(
+        make_vessels,
+        "Branching vessels: OUT/mra (all labelled), OUT/venography, OUT/octa (one-slice volumes).",
+    ),
+}
 
 if __name__ == "__main__":
-    run({"heads": heads})
+    run(COMMANDS)

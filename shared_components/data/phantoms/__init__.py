@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shared_components.data.phantoms.cardiac import make_cardiac
 from shared_components.data.phantoms.heads import make_heads
+from shared_components.data.phantoms.vessels import make_vessels
 
-__all__ = ["make_heads"]
+__all__ = ["make_cardiac", "make_heads", "make_vessels"]

@@ -26,7 +26,7 @@ class Case:
         oblique: whether the image grid is rotated against the world's axes.
         suffix: ``".nii.gz"`` or ``".nii"``.
         labelled: whether the client's data root offers this volume's label.
-        slices: 0 for the whole stack; n for a stack of the n middle slices.
+        only_slice: the middle slice alone, cut out of the volume of the same place in the split.
     """
 
     scenario: str
@@ -39,12 +39,12 @@ class Case:
     oblique: bool = False
     suffix: str = ".nii.gz"
     labelled: bool = True
-    slices: int = 0
+    only_slice: bool = False
 
     @property
     def name(self) -> str:
         """Subject name, unique within its client: ``t2_training_003``."""
-        return f"{self.domain}_{self.split}_{self.index + 1:03d}"
+        return f"{self.domain}_{self.split}_{self.index + 1:03d}" + ("_slice" if self.only_slice else "")
 
     def generator(self, purpose: str = "") -> np.random.Generator:
         """A generator that depends on seed, scenario, domain, split, index and purpose, on nothing else."""
@@ -53,7 +53,7 @@ class Case:
 
 
 class Phantom(NamedTuple):
-    """A finished volume: ``image`` (X, Y, Z) int16, ``label`` alike but uint8, ``affine`` voxel to world, mm."""
+    """A finished volume: ``image`` (X, Y, Z) int16, ``label`` alike in uint8, ``affine`` in mm."""
 
     image: np.ndarray
     label: np.ndarray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +93,21 @@ def random_warp(
     return Warp(matrix, centre, fields)
 
 
+def evaluate(
+    function: Callable[[np.ndarray], np.ndarray], grid: Grid, lattice: float = LATTICE
+) -> torch.Tensor:
+    """A smooth function of world points, (..., 3) to (..., C), at the grid's samples.
+
+    It is evaluated every ``lattice`` mm and interpolated linearly in between; an affine function stays exact.
+
+    Returns:
+        (C, *grid.fine_shape) float32.
+    """
+    values = np.moveaxis(function(grid.fine_points(lattice)), -1, 0)
+    coarse = torch.from_numpy(np.ascontiguousarray(values)).float()
+    return F.interpolate(coarse[None], size=grid.fine_shape, mode="trilinear", align_corners=True)[0]
+
+
 def sample_template(
     template: torch.Tensor, template_affine: np.ndarray, warp: Warp, grid: Grid, lattice: float = LATTICE
 ) -> torch.Tensor:
@@ -104,11 +120,11 @@ def sample_template(
     Returns:
         (C, *grid.fine_shape) float32.
     """
-    points = warp(grid.fine_points(lattice))
-    to_voxel = np.linalg.inv(template_affine)
-    voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
-    sizes = np.array(template.shape[1:])
-    normalised = (2 * voxels + 1) / sizes - 1  # grid_sample's convention, align_corners=False
-    coarse = torch.from_numpy(np.ascontiguousarray(np.moveaxis(normalised[..., ::-1], -1, 0))).float()
-    fine = F.interpolate(coarse[None], size=grid.fine_shape, mode="trilinear", align_corners=True)
-    return F.grid_sample(template[None], fine.permute(0, 2, 3, 4, 1), align_corners=False)[0]
+    to_voxel, sizes = np.linalg.inv(template_affine), np.array(template.shape[1:])
+
+    def normalised(points: np.ndarray) -> np.ndarray:
+        voxels = warp(points) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+        return ((2 * voxels + 1) / sizes - 1)[..., ::-1]  # grid_sample's convention, align_corners=False
+
+    where = evaluate(normalised, grid, lattice).permute(1, 2, 3, 0)
+    return F.grid_sample(template[None], where[None], align_corners=False)[0]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from shared_components.data.phantoms import looks
-from shared_components.data.phantoms.cases import Case, Client, Phantom, Subjects, subject_counts
+from shared_components.data.phantoms.cases import SPLITS, Case, Client, Phantom, Subjects, subject_counts
 from shared_components.data.phantoms.deform import Warp, random_warp, sample_template
 from shared_components.data.phantoms.grid import Grid, make_grid, oblique_rotation
 from shared_components.data.phantoms.tissues import Head, load_head
@@ -55,9 +55,8 @@ LOOKS = {
 def clients(subjects: Subjects = None) -> list[Client]:
     """The three clients: T1 labels everything, T2 and PET only their test volumes (for scoring)."""
     counts = subject_counts(subjects, COUNTS)
-    everything = ("training", "validation", "test")
     return [
-        Client(domain, look.modality, counts[domain], everything if domain == "t1" else ("test",))
+        Client(domain, look.modality, counts[domain], SPLITS if domain == "t1" else ("test",))
         for domain, look in LOOKS.items()
     ]
 

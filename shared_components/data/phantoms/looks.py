@@ -6,7 +6,9 @@ Images are arrays (X, Y, Z) whose tissues lie between 0 and about 1; lengths are
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter, zoom
+from torch.nn import functional as F
 
 
 def smooth_field(random: np.random.Generator, shape: tuple[int, ...], nodes: int = 3) -> np.ndarray:
@@ -41,6 +43,16 @@ def correlated_noise(
     return noise / noise.std()
 
 
+def grainy_noise(
+    random: np.random.Generator, shape: tuple[int, ...], sigma: float, spacing: np.ndarray
+) -> np.ndarray:
+    """As :func:`correlated_noise`, drawn no finer than ``sigma`` needs and interpolated linearly."""
+    coarse = np.maximum(spacing, sigma / 1.5)
+    nodes = tuple(int(np.ceil(n * mm / c)) + 1 for n, mm, c in zip(shape, spacing, coarse, strict=True))
+    noise = torch.from_numpy(correlated_noise(random, nodes, sigma, coarse))
+    return F.interpolate(noise[None, None], size=shape, mode="trilinear")[0, 0].numpy()
+
+
 def count_noise(
     random: np.random.Generator, image: np.ndarray, deviation: float, sigma: float, spacing: np.ndarray
 ) -> np.ndarray:
@@ -52,3 +64,31 @@ def count_noise(
     """
     noise = correlated_noise(random, image.shape, sigma, spacing)
     return np.clip(image + deviation * np.sqrt(np.clip(image, 0.01, None)) * noise, 0, None)
+
+
+def ghosts(image: np.ndarray, strength: float, shift: float, axis: int = 1) -> np.ndarray:
+    """Faint copies of the image displaced along the phase-encoding axis, as motion leaves them.
+
+    Args:
+        strength: of the copies, relative to the image.
+        shift: of the copies, as a fraction of the field of view.
+    """
+    step = round(shift * image.shape[axis])
+    copies = np.roll(image, step, axis) + np.roll(image, -step, axis)
+    return (image + strength * copies) / (1 + 2 * strength)
+
+
+def streaks(
+    random: np.random.Generator, shape: tuple[int, ...], spacing: np.ndarray, angles: int = 7
+) -> np.ndarray:
+    """Straight stripes in a few directions, other ones in every slice, scaled to unit variance."""
+    x, y = np.meshgrid(
+        *(np.arange(n) * mm for n, mm in zip(shape[:2], spacing[:2], strict=True)), indexing="ij"
+    )
+    pattern = np.zeros(shape, dtype=np.float32)
+    for index in range(shape[2]):
+        for angle in random.uniform(0, np.pi, angles):
+            along = x * np.cos(angle) + y * np.sin(angle)
+            profile = gaussian_filter(random.normal(size=256), 1.5)  # a node every 2 mm
+            pattern[..., index] += np.interp(along, np.arange(-256, 256, 2), profile)
+    return pattern / pattern.std()
