@@ -41,15 +41,15 @@ class AdaptationTrainer(SupervisedTrainer):
        which the factory draws of the same latents in the target's domain.
     2. *Segmentation*: the segmenter, starting from the source model, trains on translations, twins and synthetic
        source slices with the source's labels, strongly augmented.
-    3. *Self-training*: the segmenter is frozen as teacher; its labels of the client's own images train the
-       segmenter on, strongly augmented, with some of phase 2's slices beside them.
+    3. *Self-training*: the segmenter is frozen as teacher; its labels of the client's own images (the client's own
+       labels where it has some) train the segmenter on, strongly augmented, beside some of phase 2's slices.
 
     A phase of 0 updates is left out: without phases 1 and 2 this is plain self-training of the source model.
 
     Args:
         device: torch device.
         max_epochs: epochs; epochs times ``epoch_length`` should be the sum of the phases.
-        train_data_loader: batches with "image" (B, 1, S, S), "domain", "position" (the client's own slices), and
+        train_data_loader: batches with "image" (B, 1, S, S), "label", "labelled", "domain", "position" of own slices, and
             "source", "twin", "source_label", "source_position" of synthetic ones.
         network: segmenter, teacher, translator, discriminator.
         optimizer: the segmenter's.
@@ -204,12 +204,15 @@ class AdaptationTrainer(SupervisedTrainer):
         self._decay(self.optimizer, step, steps)
         size = len(batch["image"])
         own = batch["image"][: max(1, round(size * self.own_share))]
-        with torch.no_grad():
-            label = self.network.teacher(own).argmax(dim=1, keepdim=True)
+        label = self._own_labels(batch, len(own))
         if len(own) < size and self.phases[1]:
             images, labels = self._synthetic_slices(batch)
-            own, label = (
-                torch.cat([own, images[: size - len(own)]]),
-                torch.cat([label, labels[: size - len(own)]]),
-            )
+            own, label = torch.cat([own, images[len(own) :]]), torch.cat([label, labels[len(label) :]])
         return {"self_training": self._segmenter_step(*self.augmentation(own, label))}
+
+    @torch.no_grad()
+    def _own_labels(self, batch: dict[str, Tensor], count: int) -> Tensor:
+        """Labels (count, 1, S, S) of the first own slices: the client's where it has one, else the teacher's."""
+        pseudo = self.network.teacher(batch["image"][:count]).argmax(dim=1, keepdim=True)
+        labelled = batch["labelled"][:count, None, None, None]
+        return torch.where(labelled, batch["label"][:count], pseudo)

@@ -104,7 +104,7 @@ class TranslationPictures:
 
     Args:
         network: the adaptation's networks.
-        dataset: twins, the same evenly spaced slices each time.
+        dataset: twins, the same evenly spaced slices each time; None for no pictures.
         output_dir: pictures go to ``pictures/translation_<epoch>.png`` and to TensorBoard in ``tensorboard/``.
         every: epochs between two pictures; 0 for none.
         columns: pictures in a row.
@@ -113,7 +113,7 @@ class TranslationPictures:
     def __init__(
         self,
         network: AdaptationNetwork,
-        dataset: Dataset,
+        dataset: Dataset | None,
         output_dir: str | os.PathLike,
         every: int = 1,
         columns: int = 10,
@@ -126,7 +126,7 @@ class TranslationPictures:
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
-        if self.every:
+        if self.every and self.dataset is not None:
             engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every), self)
 
     @torch.no_grad()
