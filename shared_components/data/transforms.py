@@ -8,7 +8,6 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing, to_affine_nd
-from monai.networks.layers import gaussian_1d, separable_filtering
 from monai.transforms import MapTransform
 from monai.transforms.utils_pytorch_numpy_unification import percentile
 from torch import Tensor
@@ -66,7 +65,9 @@ def as_volume(image: MetaTensor) -> MetaTensor:
         )
     if image.ndim == 4:
         return image
-    return MetaTensor(image.as_tensor()[..., None], affine=to_affine_nd(3, image.affine), meta=image.meta)
+    volume = MetaTensor(image.as_tensor()[..., None], meta=image.meta)
+    volume.affine = to_affine_nd(3, image.affine)
+    return volume
 
 
 class SameGridd(MapTransform):
@@ -106,39 +107,6 @@ class SlicesAcrossd(MapTransform):
                     "so that its last letter is the axis across the slices, or to 'native'"
                 )
         return dict(data)
-
-
-class AntiAliasd(MapTransform):
-    """Blur in-plane before a coarser grid is sampled, so that fine texture does not become structure.
-
-    Gaussian of σ = (f − 1) / 2 voxels for a downsampling factor f, the rule of MONAI's ``Resize``; axes that
-    are not made coarser stay untouched.
-
-    Args:
-        keys: images (not labels), ``(1, H, W, D)``.
-        spacing: in-plane voxel size of the coming grid, mm, ``(2,)``.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, spacing: Sequence[float], allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.spacing = tuple(float(mm) for mm in spacing)
-
-    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        data = dict(data)
-        for key in self.key_iterator(data):
-            data[key] = self._blur(data[key])
-        return data
-
-    def _blur(self, image: MetaTensor) -> MetaTensor:
-        have = affine_to_spacing(image.affine, 3)[:2].tolist()
-        sigmas = [max(0.0, (want / mm - 1) / 2) for want, mm in zip(self.spacing, have, strict=True)]
-        if max(sigmas) == 0:
-            return image
-        kernels = [gaussian_1d(torch.tensor(sigma), normalize=True) for sigma in (*sigmas, 0.0)]
-        blurred = separable_filtering(image.as_tensor()[None], kernels, mode="replicate")[0]
-        return MetaTensor(blurred, meta=image.meta, applied_operations=image.applied_operations)
 
 
 class ScalePercentilesd(MapTransform):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from monai.transforms import Compose, LoadImaged, Orientationd, ResizeWithPadOrCropd, Spacingd, Transform
+from monai.transforms import Compose, LoadImaged, Orientationd, ResizeWithPadOrCropd, Transform
 
+from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd
 from shared_components.data.transforms import (
-    AntiAliasd,
     AsVolumed,
     SameGridd,
     ScalePercentilesd,
@@ -60,9 +60,7 @@ def volume_transforms(
         if anti_aliasing:
             steps.append(AntiAliasd(images, in_plane, allow_missing_keys=True))
         modes = ["bilinear" if key in images else "nearest" for key in keys]
-        steps.append(
-            Spacingd(keys, pixdim=(*in_plane, -1.0), mode=modes, dtype=np.float32, allow_missing_keys=True)
-        )
+        steps.append(InPlaneSpacingd(keys, in_plane, modes, allow_missing_keys=True))
     steps.append(ScalePercentilesd(images, percentiles, allow_missing_keys=True))
     if crop:
         steps += [_pad_or_crop(key, size, -1.0 if key in images else 0.0) for key in keys]

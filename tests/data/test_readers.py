@@ -1,0 +1,76 @@
+"""The same volume in every format lies at the same place in space and gives the same slices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.transforms import LoadImage
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+from shared_components.data.volumes import volume_transforms
+
+SHAPE = (14, 12, 5)
+LPS = np.diag([-2.0, -2.0, 3.0, 1.0])
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = Rotation.from_euler("xyz", [12, -8, 20], degrees=True).as_matrix() @ np.diag(
+    [2.0, 2.0, 3.0]
+)
+OBLIQUE[:3, 3] = (5, -7, 11)
+
+
+@pytest.fixture
+def volume():
+    return np.random.default_rng(0).integers(0, 500, SHAPE).astype(np.int16)
+
+
+@pytest.fixture
+def write(save_image, save_itk, save_dicom):
+    def writer(folder, kind, array, affine):
+        if kind == "dicom":
+            return save_dicom(folder / "series", array, affine)
+        save = save_image if kind.startswith("nii") else save_itk
+        return save(folder / f"image.{kind}", array, affine)
+
+    return writer
+
+
+@pytest.mark.parametrize("affine", [LPS, OBLIQUE], ids=["lps", "oblique"])
+@pytest.mark.parametrize("kind", ["nii", "nii.gz", "nrrd", "mha", "mhd", "dicom"])
+def test_each_format_gives_the_voxels_and_the_ras_affine(tmp_path, write, volume, kind, affine):
+    image = LoadImage(ensure_channel_first=True)(write(tmp_path, kind, volume, affine))
+    assert np.array_equal(image[0].numpy(), volume)
+    assert np.allclose(image.affine.numpy(), affine, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "mha", "dicom"])
+def test_a_label_in_another_format_lies_on_its_image(tmp_path, write, save_image, volume, kind):
+    label = (volume > 250).astype(np.uint8)
+    item = {
+        "image": write(tmp_path, kind, volume, OBLIQUE),
+        "label": save_image(tmp_path / "label.nii.gz", label, OBLIQUE),
+    }
+    sliced = volume_transforms(("image", "label"), 16, None)(item)
+    bright = sliced["image"] > sliced["image"][sliced["label"] == 0].max()
+    assert torch.equal(bright.float(), sliced["label"])
+
+
+def test_every_format_gives_the_same_slices(tmp_path, write, volume):
+    transform = volume_transforms(("image",), 16, 2.5)
+    slices = [
+        transform({"image": write(tmp_path / kind, kind, volume, OBLIQUE)})["image"].as_tensor()
+        for kind in ("nii.gz", "nrrd", "mha", "dicom")
+    ]
+    assert slices[0].shape == (1, 16, 16, 5)
+    for other in slices[1:]:
+        assert torch.allclose(other, slices[0], atol=1e-3)
+
+
+def test_a_single_dicom_file_and_a_grey_picture_are_one_slice(tmp_path, save_dicom, volume):
+    series = save_dicom(tmp_path / "series", volume, LPS)
+    transform = volume_transforms(("image",), 16, None)
+    assert transform({"image": series / "1.2.3.4_003.dcm"})["image"].shape == (1, 16, 16, 1)
+    picture = tmp_path / "retina.png"
+    Image.fromarray((volume[:, :, 0] // 2).astype(np.uint8)).save(picture)
+    assert transform({"image": picture})["image"].shape == (1, 16, 16, 1)
