@@ -1,4 +1,4 @@
-"""Train one bundle at several clients together: ``python scripts/federate.py check|run|status …``.
+"""Train one bundle at several clients together: ``python scripts/federate.py check|run|study|status …``.
 
 A federation file (YAML) names the bundle, the domains, the clients with their data roots, and the rounds; see
 ``shared_components/federation/federation_file.py`` for every key.
@@ -51,6 +51,33 @@ def run(
     print(f"{federation.name}: written to {LocalEngine(federation).run(resume=resume, force=force)}")
 
 
+def study(
+    file: str,
+    resume: bool = False,
+    force: bool = False,
+    rounds: int | None = None,
+    output_dir: str | None = None,
+    seed: int | None = None,
+) -> None:
+    """The whole flow: the factory, then each client's own stages by the labels it has, scores and report.
+
+    Args:
+        file: the federation file, with a `study` section (see shared_components/federation/study.py).
+        resume: go on with the study in the output folder; finished stages are kept.
+        force: throw away the federated run in the output folder and start over.
+        rounds: replaces the file's rounds.
+        output_dir: replaces the file's output folder.
+        seed: replaces the file's seed.
+    """
+    from shared_components.federation.data_check import check_clients
+    from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.study import run_study
+
+    federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, seed=seed)
+    check_clients(federation)
+    print(f"{federation.name}: report written to {run_study(federation, resume=resume, force=force)}")
+
+
 def status(run_dir: str) -> None:
     """Show how far a run is.
 
@@ -62,7 +89,7 @@ def status(run_dir: str) -> None:
     print(run_status(str(run_dir)))
 
 
-COMMANDS = {"check": check, "run": run, "status": status}
+COMMANDS = {"check": check, "run": run, "study": study, "status": status}
 
 if __name__ == "__main__":
     run_command_line(COMMANDS)

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import torch
 from monai.transforms import KeepLargestConnectedComponent
@@ -15,29 +14,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from shared_components.errors import InputError
-from shared_components.files import write_atomically, write_text
+from shared_components.files import write_text
+from shared_components.inferers.synthesis import slice_affine, write_volume
 from shared_components.networks.generator import Generator
 from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
-
-
-def slice_affine(
-    spacing: float | None, thickness: float, orientation: str | None, shape: Sequence[int]
-) -> np.ndarray:
-    """Affine (4, 4), mm, of a centred volume whose axes follow ``orientation``.
-
-    Args:
-        spacing: in-plane pixel size in mm; None counts as 1.
-        thickness: distance of slices in mm.
-        orientation: axis codes, such as "RAS"; None or "native" counts as "RAS".
-        shape: of the volume, in voxels.
-    """
-    codes = "RAS" if orientation in (None, "native") else orientation
-    in_plane = 1.0 if spacing is None else float(spacing)
-    directions = nib.orientations.inv_ornt_aff(nib.orientations.axcodes2ornt(codes), (2, 2, 2))[:3, :3]
-    affine = np.eye(4)
-    affine[:3, :3] = np.round(directions) @ np.diag([in_plane, in_plane, float(thickness)])
-    affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
-    return affine
 
 
 @torch.no_grad()
@@ -48,12 +28,6 @@ def label_volume(model: nn.Module, volume: Tensor, largest_component: bool = Fal
     if largest_component:
         label = KeepLargestConnectedComponent(applied_labels=None, is_onehot=False)(label[None])[0]
     return label.to(torch.uint8)
-
-
-def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    image = nib.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    write_atomically(path, lambda temporary: nib.save(image, temporary))
 
 
 def synthesize(
@@ -122,8 +96,8 @@ def synthesize(
         label = label_volume(model, drawn[source_domain], largest_component)
         for name in wanted:
             file = f"synthetic_{number:04d}.nii.gz"
-            _save(roots[name] / "images" / file, drawn[name][0].numpy().astype(np.float32), affine)
-            _save(roots[name] / "labels" / file, label.numpy(), affine)
+            write_volume(roots[name] / "images" / file, drawn[name][0].numpy().astype(np.float32), affine)
+            write_volume(roots[name] / "labels" / file, label.numpy(), affine)
     for name in wanted:
         _write_datalist(roots[name], name, labels, volumes)
     return roots

@@ -114,7 +114,11 @@ REQUIRED = ("bundle", "domains", "clients", "rounds", "updates_per_round", "outp
 
 
 def read_federation(
-    path: str | os.PathLike, *, rounds: int | None = None, output_dir: str | os.PathLike | None = None
+    path: str | os.PathLike,
+    *,
+    rounds: int | None = None,
+    output_dir: str | os.PathLike | None = None,
+    seed: int | None = None,
 ) -> Federation:
     """Read and validate a federation file.
 
@@ -122,6 +126,7 @@ def read_federation(
         path: the YAML file.
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
+        seed: replaces the file's seed.
     Returns:
         The federation, with every default filled in.
     Raises:
@@ -129,7 +134,8 @@ def read_federation(
     """
     path = Path(path)
     values = _read_yaml(path)
-    values.update({k: v for k, v in (("rounds", rounds), ("output_dir", output_dir)) if v is not None})
+    given = {"rounds": rounds, "output_dir": output_dir, "seed": seed}
+    values.update({key: value for key, value in given.items() if value is not None})
     return federation_from(values, source=path)
 
 
@@ -145,7 +151,7 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
     ]
     federation = Federation(
         name=str(values.get("name") or source.stem),
-        bundle=_existing_place(values["bundle"], source) if values.get("bundle") else "",
+        bundle=existing_place(values["bundle"], source) if values.get("bundle") else "",
         configs=_texts(values.get("configs") or ("common.yaml", "train.yaml")),
         domains=_texts(values.get("domains") or ()),
         labels=_labels(values.get("labels"), problems),
@@ -201,7 +207,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return {**{k: parser.get_parsed_content(k) for k in values if k not in later}, **later}
 
 
-def _existing_place(path: Any, source: Path) -> str:
+def existing_place(path: Any, source: Path) -> str:
     beside = (source.parent / str(path)).absolute()
     return os.path.normpath(beside if beside.exists() else Path(str(path)).absolute())
 
@@ -243,7 +249,5 @@ def _clients(clients: Any, source: Path, problems: list[str]) -> dict[str, Clien
             f"client '{name}': '{key}' is missing" for key in ("data_root", "domain") if not entry.get(key)
         ]
         root = entry.get("data_root")
-        made[str(name)] = Client(
-            _existing_place(root, source) if root else "", str(entry.get("domain") or "")
-        )
+        made[str(name)] = Client(existing_place(root, source) if root else "", str(entry.get("domain") or ""))
     return made

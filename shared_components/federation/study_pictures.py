@@ -1,0 +1,77 @@
+"""Pictures of a study for its report: real against generated slices, translations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from shared_components.data.slices import SliceDataset
+from shared_components.handlers.pictures import picture_grid, save_picture
+from shared_components.networks.factory import factory_description, load_generator
+from shared_components.networks.generator import Generator
+
+if TYPE_CHECKING:
+    from shared_components.federation.study import Study
+
+COLUMNS = 12
+ROWS = 2
+
+
+def real_slices(study: Study, client: str, description: dict) -> Tensor:
+    """Evenly spaced training slices of a client's first volumes, (ROWS · COLUMNS, 1, S, S), as the factory saw them."""
+    arguments = description["generator"]
+    dataset = SliceDataset(
+        study.roots[client].items("training")[:ROWS],
+        description["domains"],
+        arguments["size"],
+        description["spacing"],
+        arguments["positions"],
+        description["orientation"],
+        min_foreground=0.02,
+    )
+    rows = []
+    for item in sorted({where.item for where in dataset.index}):
+        own = [i for i, where in enumerate(dataset.index) if where.item == item]
+        rows += [dataset[own[k * len(own) // COLUMNS]]["image"] for k in range(COLUMNS)]
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def generated_slices(generator: Generator, domain: int, seed: int) -> Tensor:
+    """Slices of ROWS latents from the lowest to the highest position, (ROWS · COLUMNS, 1, S, S)."""
+    random = torch.Generator().manual_seed(seed)
+    z = torch.randn(ROWS, generator.z_dim, generator=random).repeat_interleave(COLUMNS, dim=0)
+    position = torch.linspace(0, generator.positions - 1, COLUMNS).round().long().repeat(ROWS)
+    noise = generator.sample_noise(ROWS * COLUMNS, random)
+    return generator(z, torch.full_like(position, domain), position, noise)
+
+
+def write_pictures(study: Study) -> dict[str, dict[str, str]]:
+    """Write each client's pictures below its folder.
+
+    Returns:
+        Client to {"real" | "generated" | "translations": PNG path relative to the study's folder}.
+    """
+    description = factory_description(study.factory)
+    generator = load_generator(study.factory)
+    found: dict[str, dict[str, str]] = {}
+    for client in study.roots:
+        place = study.place(client, "pictures")
+        domain = description["domains"].index(study.federation.clients[client].domain)
+        pictures = {
+            "real": save_picture(
+                place / "real.png", picture_grid(real_slices(study, client, description), COLUMNS)
+            ),
+            "generated": save_picture(
+                place / "generated.png",
+                picture_grid(generated_slices(generator, domain, study.federation.seed), COLUMNS),
+            ),
+        }
+        translations = sorted((study.place(client, "adaptation") / "pictures").glob("translation_*.png"))
+        if translations:
+            pictures["translations"] = translations[-1]
+        found[client] = {name: str(Path(path).relative_to(study.folder)) for name, path in pictures.items()}
+    return found
