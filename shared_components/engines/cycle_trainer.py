@@ -53,6 +53,7 @@ class CycleTrainer(SupervisedTrainer):
         r1_gamma: weight γ of the discriminator's R1 penalty (γ / 2 multiplies it).
         r1_every: discriminator steps between two R1 terms.
         epoch_length: updates per epoch, intra and inter updates counted alike.
+        train_handlers: MONAI's handlers; they find the epoch's mean losses in ``state.metrics``.
         kwargs: the rest of ``SupervisedTrainer``.
     Raises:
         ValueError: an adversarial weight without discriminator or its optimiser.
@@ -77,6 +78,7 @@ class CycleTrainer(SupervisedTrainer):
         r1_gamma: float = 0.5,
         r1_every: int = 16,
         epoch_length: int | None = None,
+        train_handlers: Sequence | None = None,
         **kwargs: Any,
     ) -> None:
         if adversarial_weight and (discriminator is None or discriminator_optimizer is None):
@@ -93,6 +95,7 @@ class CycleTrainer(SupervisedTrainer):
             loss_function=loss_function,
             epoch_length=epoch_length,
             decollate=False,
+            train_handlers=[LossAverages(), *(train_handlers or [])],  # first: the others read its means
             **kwargs,
         )
         self.image_loss = image_loss
@@ -101,7 +104,6 @@ class CycleTrainer(SupervisedTrainer):
         self.discriminator, self.discriminator_optimizer = discriminator, discriminator_optimizer
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         network.adapter.fix_source()
-        LossAverages().attach(self)
 
     def _iteration(self, engine: Engine, batchdata: Batch) -> dict:
         """One update: intra-domain and inter-domain by turns, counted by the network's own buffer."""

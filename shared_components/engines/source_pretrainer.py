@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ class SourcePretrainer(SupervisedTrainer):
         image_weight: weight of the image loss.
         mask_weight: weight of the mask loss.
         epoch_length: updates per epoch.
+        train_handlers: MONAI's handlers; they find the epoch's mean losses in ``state.metrics``.
         kwargs: the rest of ``SupervisedTrainer``.
     """
 
@@ -47,6 +48,7 @@ class SourcePretrainer(SupervisedTrainer):
         image_weight: float = 1.0,
         mask_weight: float = 1.0,
         epoch_length: int | None = None,
+        train_handlers: Sequence | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -58,11 +60,11 @@ class SourcePretrainer(SupervisedTrainer):
             loss_function=loss_function,
             epoch_length=epoch_length,
             decollate=False,
+            train_handlers=[LossAverages(), *(train_handlers or [])],  # first: the others read its means
             **kwargs,
         )
         self.image_loss = image_loss
         self.image_weight, self.mask_weight = image_weight, mask_weight
-        LossAverages().attach(self)
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict:
         """One update on a batch of source slices."""

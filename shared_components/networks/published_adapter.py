@@ -12,13 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared_components.errors import InputError
-from shared_components.files import load_tensors
 from shared_components.networks.content_injection import ContentInjection
 from shared_components.networks.domain_norm import DomainLabel
 from shared_components.networks.feature_classifier import FeatureClassifier
 from shared_components.networks.generator import Generator, Noise, SynthesisOutput
 from shared_components.networks.residual_encoder import Encoding, ResidualEncoder
+from shared_components.networks.weights import with_weights
 
 PATHS = ("both", "intra", "inter")
 
@@ -181,25 +180,17 @@ class SegmentationPaths(nn.Module):
         return torch.logsumexp(both, dim=0) - math.log(2)
 
 
-def start_from_source(paths: SegmentationPaths, source_weights: str | os.PathLike) -> SegmentationPaths:
-    """Load what source pre-training wrote into ``paths``, and start the target's parts from the source's.
+def start_from_source(paths: SegmentationPaths, path: str | os.PathLike) -> SegmentationPaths:
+    """Load a pre-trained source network into ``paths``, and start the target's parts from the source's.
 
     Args:
         paths: the untrained network, for the target.
-        source_weights: file with the pre-trained network under ``model``.
+        path: file with the source network's weights under ``model``.
     Returns:
         ``paths``.
     Raises:
         InputError: the file is missing, or holds another network.
     """
-    content = load_tensors(source_weights)
-    try:
-        paths.load_state_dict(content["model"])
-    except (KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{source_weights}: expected the weights of published_pretrain.yaml under 'model', for the same "
-            f"factory and widths ({reason}); run that configuration and name its model.pt"
-        ) from error
+    with_weights(paths, path)
     paths.adapter.start_target_from_source(paths.source, paths.target)
     return paths

@@ -103,6 +103,10 @@ class ResidualEncoder(nn.Module):
             self.stages.append(nn.ModuleList([ResidualBlock(i, width, s, **norm) for i, s in pairs]))
             previous = width
         self.to_rows = nn.Linear(sum(widths) * POOLED**2, rows * w_dim)  # one linear layer per row, stacked
+        nn.init.zeros_(
+            self.to_rows.weight
+        )  # training starts at the latent mean, where the generator draws well
+        nn.init.zeros_(self.to_rows.bias)
         self.embedding = nn.Parameter(torch.ones(domains, w_dim))
         self.register_buffer("latent_means", latent_means.detach().clone())
 

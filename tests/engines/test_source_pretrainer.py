@@ -44,11 +44,25 @@ def test_only_the_norms_of_the_source_change():
     assert norms == {str(SOURCE)}
 
 
-def test_output_and_epoch_means():
-    engine = trainer(paths(target=SOURCE), epochs=1)
+class Recorder:
+    """A handler that keeps each epoch's metrics."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def attach(self, engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED, lambda e: self.epochs.append(dict(e.state.metrics)))
+
+
+def test_handlers_find_the_means_of_the_epoch():
+    recorder = Recorder()
+    engine = trainer(
+        paths(target=SOURCE), 1, RandomBatches([SOURCE] * 2, [True] * 2, 1), train_handlers=[recorder]
+    )
     engine.run()
-    assert set(engine.state.output[Keys.LOSS]) == {"image", "mask"}
-    assert {"image", "mask"} <= engine.state.metrics.keys()
+    output = {name: float(loss) for name, loss in engine.state.output[Keys.LOSS].items()}
+    assert set(output) == {"image", "mask"}
+    assert recorder.epochs == [pytest.approx(output)]
 
 
 def test_weights_scale_the_losses():

@@ -10,10 +10,14 @@ from shared_components.networks.residual_encoder import ResidualEncoder
 WIDTHS = (4, 6, 8, 10)
 
 
-def encoder(domains: int = 3, **kwargs) -> ResidualEncoder:
-    return ResidualEncoder(
-        rows=5, latent_means=torch.arange(domains)[:, None].expand(-1, 7).float(), widths=WIDTHS, **kwargs
-    )
+MEANS = torch.arange(3)[:, None].expand(-1, 7).float()
+
+
+def encoder(**kwargs) -> ResidualEncoder:
+    """An encoder that is past its first step: its linear layers start at zero."""
+    network = ResidualEncoder(rows=5, latent_means=MEANS, widths=WIDTHS, **kwargs)
+    torch.nn.init.normal_(network.to_rows.weight, std=0.1)
+    return network
 
 
 @pytest.mark.parametrize("size", [32, 48])
@@ -29,10 +33,8 @@ def test_content_sizes_of_the_published_resolution():
     assert ResidualEncoder.content_sizes(512) == (256, 128, 64, 32)
 
 
-def test_without_offset_w_plus_is_the_latent_mean_of_the_domain_decoded():
-    network = encoder()
-    torch.nn.init.zeros_(network.to_rows.weight)
-    torch.nn.init.zeros_(network.to_rows.bias)
+def test_untrained_w_plus_is_the_latent_mean_of_the_domain_decoded():
+    network = ResidualEncoder(rows=5, latent_means=MEANS, widths=WIDTHS)
     out = network(torch.randn(2, 1, 32, 32), 0, torch.tensor([2, 1]))
     assert torch.equal(out.w_plus, torch.tensor([2.0, 1.0])[:, None, None].expand(2, 5, 7))
 
