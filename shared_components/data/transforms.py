@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -158,8 +159,8 @@ def intensity_range(image: Tensor, percentiles: Sequence[float]) -> tuple[float,
     if high - low >= _DOMINATED * float(voxels.max() - voxels.min()):
         return low, high
     below, above = voxels[voxels < low], voxels[voxels > high]
-    if len(below):
-        low = float(percentile(below, percentiles[0]))
+    if len(below):  # ranks, not interpolation, which one hot voxel among few would carry away
+        low = float(below.sort().values[math.ceil(percentiles[0] / 100 * (len(below) - 1))])
     if len(above):
-        high = float(percentile(above, percentiles[1]))
+        high = float(above.sort().values[math.floor(percentiles[1] / 100 * (len(above) - 1))])
     return low, high

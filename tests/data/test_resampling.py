@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Spacingd
+
+from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd
+
+
+def volume(shape=(1, 20, 23, 4), affine=(2.0, 1.5, 5.0, 1.0)) -> MetaTensor:
+    return MetaTensor(torch.rand(shape), affine=torch.diag(torch.tensor(affine, dtype=torch.float64)))
+
+
+@pytest.mark.parametrize("spacing", [(3.0, 3.0), (1.0, 2.5), (2.0, 1.5)])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_equals_monai_on_straight_grids(spacing, mode):
+    image = volume()
+    ours = InPlaneSpacingd("x", spacing, [mode])({"x": image.clone()})["x"]
+    theirs = Spacingd("x", (*spacing, -1.0), mode=mode, dtype=np.float32)({"x": image.clone()})["x"]
+    assert torch.allclose(ours.as_tensor(), theirs.as_tensor(), atol=1e-5)
+    assert torch.allclose(ours.affine, theirs.affine)
+
+
+def test_the_eighth_decimal_of_an_affine_moves_nothing():
+    exact = volume(affine=(2.0, 2.0, 3.0, 1.0))
+    rounded = exact.clone()
+    rounded.affine = exact.affine + 1e-8 * torch.rand(4, 4, dtype=torch.float64).tril(-1).T
+    step = InPlaneSpacingd("x", (2.5, 2.5), ["bilinear"])
+    ours, other = step({"x": exact})["x"], step({"x": rounded})["x"]
+    assert torch.allclose(ours.as_tensor(), other.as_tensor(), atol=1e-4)
+    assert torch.allclose(ours.affine, other.affine, atol=1e-5)
+
+
+def test_inverse_restores_shape_and_affine():
+    image = volume()
+    step = InPlaneSpacingd("x", (3.3, 3.3), ["bilinear"])
+    back = step.inverse(step({"x": image.clone()}))["x"]
+    assert back.shape == image.shape
+    assert torch.allclose(back.affine, image.affine)
+
+
+def test_blur_keeps_a_constant_up_to_the_border_and_the_slices_apart():
+    image = volume(affine=(1.0, 1.0, 1.0, 1.0))
+    image[:] = 0
+    image[..., 2] = 7
+    blurred = AntiAliasd("x", (4.0, 4.0))({"x": image})["x"].as_tensor()
+    assert torch.allclose(blurred[..., 2], torch.full((1, 20, 23), 7.0), atol=1e-5)
+    assert blurred[..., [0, 1, 3]].abs().max() == 0
+
+
+def test_blur_removes_what_a_coarser_grid_cannot_show_and_nothing_else():
+    stripes = volume(affine=(1.0, 1.0, 1.0, 1.0))
+    stripes[:] = 1 - 2 * (torch.arange(20) % 2).float()[:, None, None]
+    coarse = AntiAliasd("x", (4.0, 1.0))({"x": stripes})["x"]
+    assert coarse[:, 5:15].abs().max() < 0.01
+    assert AntiAliasd("x", (0.5, 1.0))({"x": stripes})["x"] is stripes
