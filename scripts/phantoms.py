@@ -54,8 +54,8 @@ COMMANDS = {
     ),
     "cardiac": _command(
         make_cardiac,
-        "Short-axis hearts of four scanners: OUT/A (all labelled), OUT/B, OUT/C (three labelled slices), "
-        "OUT/D (a test set alone).",
+        "Short-axis hearts of four scanners: OUT/A (all labelled), OUT/B (test labelled only), OUT/C (also three "
+        "one-slice volumes with labels, cut from its first training volumes), OUT/D (a test set alone).",
     ),
     "vessels": _command(
         make_vessels,

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from shared_components.data.phantoms import looks
 from shared_components.data.phantoms.cardiac_anatomy import LABELS, TISSUES, draw_anatomy
-from shared_components.data.phantoms.cases import Case, Client, Phantom, Subjects, subject_counts
+from shared_components.data.phantoms.cases import SPLITS, Case, Client, Phantom, Subjects, subject_counts
 from shared_components.data.phantoms.deform import Warp, evaluate, random_displacement
 from shared_components.data.phantoms.grid import Grid, make_grid
 from shared_components.data.phantoms.writer import Scenario, write_scenario
@@ -79,12 +79,11 @@ SCANNERS = {
 
 
 def clients(subjects: Subjects = None) -> list[Client]:
-    """The four clients: A labels everything, the others their test volumes only (for scoring)."""
+    """The four clients: A labels everything, the others their test volumes only (for scoring); D is a test set."""
     counts = subject_counts(subjects, COUNTS)
-    everything = ("training", "validation", "test")
+    counts["D"] = (0, 0, counts["D"][2])
     return [
-        Client(domain, "MRI", counts[domain], everything if domain == "A" else ("test",))
-        for domain in SCANNERS
+        Client(domain, "MRI", counts[domain], SPLITS if domain == "A" else ("test",)) for domain in SCANNERS
     ]
 
 

@@ -59,13 +59,16 @@ class Scenario:
         }
 
     def roots(self) -> dict[str, list[Case]]:
-        """The volumes of every folder to be written; with ``label_all`` also ``<domain>_labelled``, a copy
-        with all labels of every client that withholds some."""
-        roots = dict(self.cases)
+        """The volumes of every folder to be written, clients without any left out.
+
+        With ``label_all`` also ``<domain>_labelled``: a copy with all labels of a client that withholds some.
+        """
+        roots = {domain: cases for domain, cases in self.cases.items() if cases}
         if self.label_all:
-            for domain, cases in self.cases.items():
+            for domain, cases in list(roots.items()):
                 if not all(case.labelled for case in cases):
-                    roots[f"{domain}_labelled"] = [replace(case, labelled=True) for case in cases]
+                    whole = [case for case in cases if not case.only_slice]
+                    roots[f"{domain}_labelled"] = [replace(case, labelled=True) for case in whole]
         return roots
 
 
@@ -90,8 +93,9 @@ def write_scenario(out: str | Path, scenario: Scenario, workers: int = 2, force:
         print(f"{out}: made with these parameters already, kept")
         return paths
     write_text(out / RECORD, json.dumps(scenario.record(complete=False), indent=1) + "\n")
+    names = {root: {case.name for case in cases} for root, cases in roots.items()}
     jobs = [
-        (case, [str(out / root) for root in roots if case.domain == root.removesuffix("_labelled")])
+        (case, [str(out / root) for root in roots if case.name in names[root]])
         for cases in scenario.cases.values()
         for case in cases
     ]

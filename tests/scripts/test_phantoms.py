@@ -1,0 +1,53 @@
+"""The command line of the phantoms, with the arguments a user types."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from shared_components.command_line import run
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "phantoms.py"
+COMMANDS = runpy.run_path(str(SCRIPT))["COMMANDS"]
+
+
+def test_every_scenario_has_a_command():
+    assert list(COMMANDS) == ["heads", "cardiac", "vessels"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_the_arguments(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(COMMANDS, [command, "--help"])
+    assert stopped.value.code == 0
+    shown = "".join(capsys.readouterr())
+    assert all(
+        name in shown for name in ("OUT", "--seed", "--subjects", "--label_all", "--workers", "--force")
+    )
+
+
+def test_making_and_refusing_vessels(tmp_path, capsys):
+    out = tmp_path / "made"
+    arguments = ["vessels", str(out), "--subjects", "0,0,1", "--coarseness", "4", "--workers", "1"]
+    run(COMMANDS, arguments)
+    assert capsys.readouterr().out.split() == [str(out / domain) for domain in ("mra", "venography", "octa")]
+    content = json.loads((out / "mra" / "dataset.json").read_text())
+    assert [len(content[split]) for split in ("training", "validation", "test")] == [0, 0, 1]
+    with pytest.raises(SystemExit) as stopped:
+        run(COMMANDS, [*arguments, "--seed", "1"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {out}: expected a new or empty folder")
+    assert "--force" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_wrong_number_of_subjects_is_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(COMMANDS, ["heads", str(tmp_path / "out"), "--subjects", "1,2"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("error: --subjects: expected one number")
+    assert not (tmp_path / "out").exists()
