@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import random
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -56,21 +57,24 @@ class LocalEngine:
         """
         with self._folder.lock():
             committed = self._folder.open(self._federation, resume, force)
-            with self._started_workers():
-                self._build_clients(committed)
-                committed = committed or self._begin()
-                committed = self._all_rounds(committed)
-                self._finish()
+            try:
+                with self._started_workers():
+                    self._build_clients(committed)
+                    self._all_rounds(committed or self._begin())
+                    self._finish()
+            except KeyboardInterrupt:
+                kept = f"{self._folder.root}: interrupted; whole rounds are kept, go on with --resume"
+                print(kept, file=sys.stderr)
+                raise
         return self._folder.root
 
-    def _all_rounds(self, committed: Committed) -> Committed:
+    def _all_rounds(self, committed: Committed) -> None:
         table = RoundsCsv(self._folder.rounds_file, committed.round)
         rounds, folder = self._federation.rounds, self._folder.tensorboard
         with contextlib.closing(Progress(rounds, committed.round, folder, self._quiet)) as progress:
             while committed.round < rounds:
                 committed, rows = self._one_round(committed, table)
                 progress.report(committed.round, rows)
-        return committed
 
     def _one_round(self, before: Committed, table: RoundsCsv) -> tuple[Committed, list[dict[str, Any]]]:
         number, folder = before.round + 1, self._folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -89,6 +90,7 @@ class Progress:
             left = (now - self._start) / (round - self._first) * (self._rounds - round)
             line = round_line(round, self._rounds, rows)
             tqdm.write(f"{line} | {now - self._last:.2f} s, {_clock(left)} left")
+            sys.stdout.flush()  # a log file shows the round as soon as it is whole
         self._last = now
         self._bar.update()
 

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 
+import monai.bundle
 import numpy as np
 import pytest
 import torch
@@ -39,25 +38,14 @@ def rounds(client, number):
 
 def test_rounds_of_one_client_equal_plain_bundle_training(make, roots, tmp_path):
     overrides = {
-        "dataset_dir": roots["north"],
+        "dataset_dir": str(roots["north"]),
         "seed": 6,
         "epoch_length": 3,
         "max_epochs": 3,
-        "output_dir": tmp_path,
+        "output_dir": str(tmp_path),
     }
-    command = [
-        sys.executable,
-        "-m",
-        "monai.bundle",
-        "run",
-        "--bundle_root",
-        str(TINY_BUNDLE),
-        "--config_file",
-    ]
-    command += [str([str(TINY_BUNDLE / "configs" / name) for name in ("common.yaml", "train.yaml")])]
-    command += [text for key, value in overrides.items() for text in (f"--{key}", str(value))]
-    plain = subprocess.run(command, cwd=TINY_BUNDLE, capture_output=True, text=True, timeout=100)
-    assert plain.returncode == 0, plain.stderr
+    files = [str(TINY_BUNDLE / "configs" / name) for name in ("common.yaml", "train.yaml")]
+    monai.bundle.run(config_file=files, bundle_root=str(TINY_BUNDLE), **overrides)
     assert_same(rounds(make(seed=6), 3), torch.load(tmp_path / "plain.pt", weights_only=True))
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from scripts.federate import COMMANDS
+from shared_components import command_line
 from shared_components.federation.local import LocalEngine
 from shared_components.files import load_tensors
 from tests.federation.tiny import federation, file_values, make_roots, write_file
@@ -38,10 +40,15 @@ def start(*arguments) -> subprocess.Popen:
     )
 
 
-def federate(*arguments) -> tuple[int, str, str]:
-    process = start(*arguments)
-    out, err = process.communicate(timeout=100)
-    return process.returncode, out, err
+def federate(capsys, *arguments) -> tuple[int, str, str]:
+    """The command in this process: exit code, stdout, stderr."""
+    capsys.readouterr()
+    code = 0
+    try:
+        command_line.run(COMMANDS, [str(argument) for argument in arguments])
+    except SystemExit as exit:
+        code = exit.code
+    return code, *capsys.readouterr()
 
 
 def has_ended(pid: int, seconds: float) -> bool:
@@ -56,20 +63,26 @@ def has_ended(pid: int, seconds: float) -> bool:
         os.close(handle)
 
 
-def test_killed_in_a_round_and_resumed_equals_unbroken(values, tmp_path):
+def test_killed_in_a_round_and_resumed_equals_unbroken(values, tmp_path, capsys):
     marker = tmp_path / "killed"
-    kill = {"kill": {"marker": str(marker), "epoch": 2, "update": 2}}
-    file = write_file(tmp_path / "f.yaml", values, workers=2, overrides=kill)
+    kill = {"kill": {"marker": str(marker), "client": "south", "epoch": 2, "update": 2}}
+    file = write_file(tmp_path / "f.yaml", values, workers=1, overrides=kill)
 
-    code, _, _ = federate("run", file)
-    assert code == -signal.SIGKILL
+    process = start("run", file)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == -signal.SIGKILL, err
     assert has_ended(int(marker.read_text()), seconds=20), "a worker outlived its engine"
     assert load_tensors(tmp_path / "run" / "global.pt")["round"] == 1
-    code, out, err = federate("status", tmp_path / "run")
+    code, out, err = federate(capsys, "status", tmp_path / "run")
     assert (code, "round 1 of 3, stopped" in out) == (0, True), err
 
-    code, _, err = federate("run", file, "--resume")
-    assert code == 0, err
+    states = (tmp_path / "run" / "clients" / "north").glob("state.*")
+    assert sorted(path.name for path in states) == ["state.1.pt", "state.2.pt"]
+
+    process = start("run", file, "--resume")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert out.startswith("round 2/3")
     unbroken = federation(values, overrides=kill, output_dir=str(tmp_path / "unbroken"))
     folder = LocalEngine(unbroken, quiet=True).run()
     expected, found = (load_tensors(f / "global.pt")["model"] for f in (folder, tmp_path / "run"))
@@ -92,9 +105,9 @@ def test_interrupt_stops_cleanly_and_leaves_no_worker(values, tmp_path):
     assert load_tensors(tmp_path / "run" / "global.pt")["round"] >= 2
 
 
-def test_check_lists_every_problem_of_every_client(values, roots, tmp_path):
+def test_check_lists_every_problem_of_every_client(values, roots, tmp_path, capsys):
     file = write_file(tmp_path / "f.yaml", values)
-    code, out, err = federate("check", file)
+    code, out, err = federate(capsys, "check", file)
     assert code == 0, err
     assert out.strip().endswith("3 clients ready: island, north, south")
 
@@ -103,7 +116,7 @@ def test_check_lists_every_problem_of_every_client(values, roots, tmp_path):
         clients[name] = {**clients[name], "domain": domain}
     file = write_file(tmp_path / "f.yaml", values, clients=clients)
     for command in ("check", "run"):
-        code, _, err = federate(command, file)
+        code, _, err = federate(capsys, command, file)
         assert code == 2
         lines = err.strip().splitlines()
         assert "2 problems" in lines[0] and len(lines) == 3
@@ -111,19 +124,21 @@ def test_check_lists_every_problem_of_every_client(values, roots, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_run_reports_rounds_and_command_line_values_win(values, tmp_path):
+def test_run_reports_rounds_and_command_line_values_win(values, tmp_path, capsys):
     file = write_file(tmp_path / "f.yaml", values)
-    code, out, err = federate("run", file, "--rounds", 2, "--output-dir", tmp_path / "other", "--nocheck")
+    code, out, err = federate(
+        capsys, "run", file, "--rounds", 2, "--output-dir", tmp_path / "other", "--nocheck"
+    )
     assert code == 0, err
     lines = out.splitlines()
     assert [line.split(" | ")[0] for line in lines[:2]] == ["round 1/2", "round 2/2"]
     assert "loss" in lines[0] and "MB up" in lines[0]
     assert lines[-1].endswith(f"written to {tmp_path / 'other'}")
 
-    code, _, err = federate("run", file, "--rounds", 2, "--output-dir", tmp_path / "other")
+    code, _, err = federate(capsys, "run", file, "--rounds", 2, "--output-dir", tmp_path / "other")
     assert code == 2 and err.startswith("error: ") and "--resume" in err and "Traceback" not in err
 
 
-def test_status_of_no_run(tmp_path):
-    code, _, err = federate("status", tmp_path)
+def test_status_of_no_run(tmp_path, capsys):
+    code, _, err = federate(capsys, "status", tmp_path)
     assert code == 2 and "found no federation.yaml" in err
