@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nibabel.filebasedimages import ImageFileError
@@ -31,9 +31,13 @@ UNREADABLE = (
 """What the readers of nibabel, ITK, Pillow and NumPy raise on files that they cannot make sense of."""
 
 
-def read(reader: Callable[[Any], Any], item: Any) -> Any:
+def read(reader: Callable[[Any], Any], item: Any, source: Any = None) -> Any:
     """Call ``reader(item)``, a chain of MONAI transforms, and name a failure's cause, not its step.
 
+    Args:
+        reader: the chain, or a dataset's item access.
+        item: a path, a dict of paths, or what else ``reader`` takes.
+        source: the path or dict of paths that messages name, when ``item`` is neither.
     Raises:
         InputError: a file is missing, damaged or unfit. Faults of other kinds pass unchanged.
     """
@@ -46,7 +50,7 @@ def read(reader: Callable[[Any], Any], item: Any) -> Any:
                 raise InputError(str(cause)) from error
         if isinstance(causes[-1], UNREADABLE) and _from_loading(causes):
             raise InputError(
-                f"{_files(item)}: could not be read ({one_line(causes[-1])}); run "
+                f"{_files(item if source is None else source)}: could not be read ({one_line(causes[-1])}); run "
                 "`python scripts/prepare_data.py check` on its data root"
             ) from error
         raise
@@ -62,12 +66,10 @@ def _from_loading(causes: list[BaseException]) -> bool:
     return any("LoadImaged" in str(cause) for cause in causes)
 
 
-def _files(item: Any) -> str:
-    return (
-        " / ".join(str(item[key]) for key in ("image", "label") if key in item)
-        if isinstance(item, dict)
-        else ""
-    )
+def _files(source: Any) -> str:
+    if not isinstance(source, Mapping):
+        return str(source)
+    return " / ".join(str(source[key]) for key in ("image", "label") if key in source)
 
 
 def one_line(error: BaseException, limit: int = 160) -> str:

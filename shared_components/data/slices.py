@@ -12,6 +12,7 @@ import torch
 from monai.data import PersistentDataset
 from monai.data.utils import pickle_hashing
 from monai.transforms import Compose, Transform
+from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -48,7 +49,7 @@ class ToSlices(Transform):
 
 
 def _slices_first(volume: Tensor) -> Tensor:
-    return volume.as_tensor().permute(3, 0, 1, 2).contiguous()
+    return convert_to_tensor(volume, track_meta=False).permute(3, 0, 1, 2).contiguous()
 
 
 class SliceDataset(Dataset):
@@ -189,7 +190,7 @@ class _Volumes:
         if number in self._open:
             return self._open[number]
         if self._disk is not None:
-            volume = read(self._disk.__getitem__, number)
+            volume = read(self._disk.__getitem__, number, source=self._items[number])
         else:
             volume = read(self._transform, self._items[number])
         self._open[number] = volume
