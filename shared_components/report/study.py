@@ -1,0 +1,39 @@
+"""The description of a study, ``study.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shared_components.errors import InputError
+
+
+class Study:
+    """What ``study.json`` says, with paths resolved; absent parts are empty."""
+
+    def __init__(self, run_dir: str | Path) -> None:
+        self.root = Path(run_dir)
+        path = self.root / "study.json"
+        if not path.is_file():
+            raise InputError(
+                f"{path}: expected a study's description, found none; name the folder of a study"
+            )
+        try:
+            self.content: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path}: expected JSON with a study's description, found {error}") from error
+
+    def part(self, name: str, default: Any) -> Any:
+        """The value of a key, or ``default`` when it is absent, empty or of another kind."""
+        value = self.content.get(name)
+        return value if value and isinstance(value, type(default)) else default
+
+    def path(self, value: object) -> Path:
+        """A path of the study, relative ones from its folder."""
+        return self.root / str(value)
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Class names without the background."""
+        return {int(value): str(name) for value, name in self.part("labels", {}).items() if int(value) != 0}

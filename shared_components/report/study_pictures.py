@@ -1,0 +1,120 @@
+"""The sections of a study's report that show slices and segmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from shared_components.errors import InputError
+from shared_components.inferers import read_case_list
+from shared_components.metrics import read_scores
+from shared_components.report.figures import file_uri, read_slices, slices_uri
+from shared_components.report.html import Html, element, missing, picture, section
+from shared_components.report.overlays import legend, overlay
+from shared_components.report.study import Study
+
+
+def pictures_section(study: Study) -> Html:
+    parts = [
+        part
+        for client, kinds in study.part("pictures", {}).items()
+        for part in (
+            element("h3", client),
+            *_sheets(study, kinds.get("real"), "real slices"),
+            *_sheets(study, kinds.get("generated"), "slices that the factory drew"),
+        )
+    ]
+    note = "Slices of each client's scanner, and what the shared factory draws under that client's condition."
+    return section("Real against generated", *(parts or [missing("no pictures (“pictures”)")]), note=note)
+
+
+def translations_section(study: Study) -> Html:
+    parts: list[Html] = []
+    for client, kinds in study.part("pictures", {}).items():
+        sheets = _sheets(study, kinds.get("translations"), "") if kinds.get("translations") else []
+        parts += [element("h3", client), *sheets] if sheets else []
+    note = "Synthetic source slices and what they look like once translated to the client's own scanner."
+    return section(
+        "Translations", *(parts or [missing("no translations in the study (“pictures”)")]), note=note
+    )
+
+
+def _sheets(study: Study, paths: object, caption: str) -> list[Html]:
+    """Pictures of a list of files; a file that cannot be shown becomes a remark."""
+    if not paths:
+        return [missing(f"no {caption}")]
+    sheets: list[Html] = []
+    for path in [paths] if isinstance(paths, str) else list(paths):
+        try:
+            sheets += _sheet(study.path(path), caption)
+        except InputError as error:
+            sheets.append(missing(error))
+    return sheets
+
+
+def _sheet(path: Path, caption: str) -> list[Html]:
+    if path.suffix == ".npz":
+        rows = read_slices(path)
+        if len(rows) == 1 and caption:
+            return [picture(slices_uri(list(rows.values())), caption, "slices")]
+        return [picture(slices_uri([row]), name.replace("_", " "), "slices") for name, row in rows.items()]
+    return [picture(file_uri(path), caption or path.stem.replace("_", " "), "slices")]
+
+
+def overlays_section(study: Study) -> Html:
+    runs: dict[str, dict[str, tuple[Path, Path]]] = {}
+    for entry in study.part("scores", []):
+        csv = study.path(entry.get("csv", ""))
+        folder = study.path(entry["predictions"]) if entry.get("predictions") else csv.parent
+        runs.setdefault(str(entry.get("client")), {})[str(entry.get("method"))] = (folder, csv)
+    parts = [part for client, methods in runs.items() for part in _client_overlays(study, client, methods)]
+    if parts:
+        parts.insert(0, legend(study.labels, reference=True))
+    note = (
+        "Per client the test volume of median Dice under each method, and the one of lowest Dice under the "
+        "client's own model, the last of the methods."
+    )
+    return section("Segmentations", *(parts or [missing("no segmentations (“scores”)")]), note=note)
+
+
+def _client_overlays(study: Study, client: str, methods: Mapping[str, tuple[Path, Path]]) -> list[Html]:
+    parts = [element("h3", client)]
+    cases: dict[str, dict] = {}
+    for method, (folder, _) in methods.items():
+        try:
+            for case in read_case_list(folder)[0]:
+                cases.setdefault(case["case"], case | {"methods": {}})["methods"][method] = case[
+                    "segmentation"
+                ]
+        except InputError as error:
+            parts.append(missing(error))
+    ours = list(methods)[-1]
+    for place, (name, dice) in enumerate(_telling_cases(methods[ours][1], list(cases)).items()):
+        case = cases[name]
+        # the first case under every method, the others (the worst) under ours: a page that one can still read
+        shown = case["methods"] if place == 0 else {ours: case["methods"].get(ours)}
+        caption = f"{name}: Dice {dice:.3f} with {ours}" if dice is not None else name
+        try:
+            files = {method: path for method, path in shown.items() if path}
+            parts.append(overlay(case["image"], case.get("label"), files, list(study.labels), caption))
+        except InputError as error:
+            parts.append(missing(error))
+    return parts
+
+
+def _telling_cases(scores: Path, cases: list[str]) -> dict[str, float | None]:
+    """The cases of median and of lowest Dice (mean over classes); the first case where nothing is scored."""
+    try:
+        rows = [row for row in read_scores(scores) if row["case"] in cases]
+    except InputError:
+        rows = []
+    names = list(dict.fromkeys(str(row["case"]) for row in rows))
+    dice = {name: float(np.mean([row["dice"] for row in rows if row["case"] == name])) for name in names}
+    order = sorted(names, key=dice.__getitem__)
+    return (
+        {name: dice[name] for name in (order[len(order) // 2], order[0])}
+        if order
+        else dict.fromkeys(cases[:1])
+    )

@@ -1,0 +1,207 @@
+"""``report.html`` of a study: what the clients had, what the factory draws, and how well each model segments.
+
+Written from ``<run_dir>/study.json``; paths in it are absolute or relative to ``run_dir``. Every key may be absent:
+its section then says what is missing. ::
+
+    name, date, machine, seed    text or numbers for the heading
+    domains                      names, in order
+    labels                       {"1": "brain", …}
+    clients                      {client: {"data_root", "domain", "role",
+                                  "subjects": {split: {"total", "labelled"}}}}
+    stages                       [{"client", "stage", "seconds", "status"}]
+    scores                       [{"client", "method", "csv", "predictions"}]: the CSV of metrics.write_scores; the
+                                 folder of the inference run (with cases.json), by default the CSV's; the methods'
+                                 order is the table's, ours last
+    pictures                     {client: {"real": [path…], "generated": [path…], "translations": [path…]}}:
+                                 .npz of slices (N, H, W), a line for each array under its name, or pictures
+    curves                       [{"title", "csv"}]; by default factory/rounds.csv and every
+                                 clients/<client>/<stage>/metrics.csv
+    notes                        [text…], shown at the end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from shared_components.errors import InputError
+from shared_components.files import write_text
+from shared_components.metrics import read_scores, summarize
+from shared_components.report.figures import curves_uri
+from shared_components.report.html import Html, element, join, missing, page, picture, section, table
+from shared_components.report.scores_table import scores_table
+from shared_components.report.study import Study
+from shared_components.report.study_pictures import overlays_section, pictures_section, translations_section
+
+
+def write_study_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
+    """Write a study's report.
+
+    Args:
+        run_dir: the study's folder, with ``study.json``.
+        output: the page; by default ``<run_dir>/report.html``.
+    Raises:
+        InputError: no ``study.json``, or it is no JSON object.
+    """
+    study = Study(run_dir)
+    content = page(
+        str(study.content.get("name", Path(run_dir).resolve().name)),
+        _subtitle(study),
+        _facts(study),
+        [
+            _scores_section(study),
+            _clients_section(study),
+            pictures_section(study),
+            translations_section(study),
+            overlays_section(study),
+            _curves_section(study),
+            _time_section(study),
+            _notes_section(study),
+        ],
+    )
+    return write_text(output or Path(run_dir) / "report.html", content)
+
+
+def _subtitle(study: Study) -> str:
+    machine = study.content.get("machine", "")
+    if isinstance(machine, Mapping):
+        machine = ", ".join(f"{key} {value}" for key, value in machine.items())
+    parts = [study.content.get("date", ""), machine]
+    if study.content.get("seed") is not None:
+        parts.append(f"seed {study.content['seed']}")
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _facts(study: Study) -> list[tuple[object, object]]:
+    clients = study.part("clients", {})
+    facts: list[tuple[object, object]] = []
+    if clients:
+        facts += [
+            (len(clients), "clients"),
+            (
+                sum(client.get("role") == "unlabelled" for client in clients.values()),
+                "of them without labels",
+            ),
+            (sum(_count(client, "total") for client in clients.values()), "volumes"),
+        ]
+    if study.part("domains", []):
+        facts.append((len(study.part("domains", [])), "domains"))
+    seconds = sum(float(stage.get("seconds") or 0) for stage in study.part("stages", []))
+    return [*facts, (duration(seconds), "in all stages")] if seconds else facts
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: ``45 s``, ``12 min 5 s``, ``2 h 3 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _count(client: Mapping, key: str) -> int:
+    return sum(int(split.get(key, 0)) for split in client.get("subjects", {}).values())
+
+
+def _scores_section(study: Study) -> Html:
+    scores, faults = _summaries(study)
+    parts: list[Html] = [*faults]
+    if scores:
+        parts.append(scores_table(scores))
+        classes = list(study.labels.values())
+        for name in classes if len(classes) > 1 else []:
+            parts += [element("h3", name), scores_table(scores, name)]
+    else:
+        parts.append(missing("no scores: the study lists none that could be read (“scores”)"))
+    note = (
+        "Held-out volumes on their own grid, each client's models beside each other. Mean ± standard deviation over "
+        "subjects, best in bold. HD95: 95 % Hausdorff distance; “without”: subjects in which a class was not found, "
+        "so that no distance exists."
+    )
+    return section("How well the models segment", *parts, note=note)
+
+
+def _summaries(study: Study) -> tuple[dict[str, dict[str, dict]], list[Html]]:
+    scores: dict[str, dict[str, dict]] = {}
+    faults = []
+    for entry in study.part("scores", []):
+        try:
+            rows = read_scores(study.path(entry.get("csv", "")))
+        except InputError as error:
+            faults.append(missing(error))
+            continue
+        if rows:
+            scores.setdefault(str(entry.get("client")), {})[str(entry.get("method"))] = summarize(rows)
+    return scores, faults
+
+
+def _clients_section(study: Study) -> Html:
+    clients = study.part("clients", {})
+    if not clients:
+        return section("Clients and their data", missing("no clients: the study lists none (“clients”)"))
+    splits = list(dict.fromkeys(split for client in clients.values() for split in client.get("subjects", {})))
+    rows = [
+        [
+            name,
+            client.get("domain", ""),
+            client.get("role", ""),
+            *(_volumes(client, split) for split in splits),
+        ]
+        for name, client in clients.items()
+    ]
+    return section(
+        "Clients and their data",
+        table(["Client", "Domain", "Role", *(split.capitalize() for split in splits)], rows, numeric_from=3),
+        note="Volumes in each split, with how many of them carry labels. Labels of an unlabelled client's test "
+        "volumes serve for scoring alone.",
+    )
+
+
+def _volumes(client: Mapping, split: str) -> Html:
+    counts = client.get("subjects", {}).get(split, {})
+    return join([counts.get("total", 0), element("small", f" ({counts.get('labelled', 0)} labelled)")])
+
+
+def _curves_section(study: Study) -> Html:
+    curves = study.part("curves", []) or _found_curves(study.root)
+    parts: list[Html] = []
+    for curve in curves:
+        parts.append(element("h3", curve.get("title", "")))
+        try:
+            parts.append(picture(curves_uri(study.path(curve.get("csv", ""))), curve.get("csv", "")))
+        except InputError as error:
+            parts.append(missing(error))
+    return section("Training curves", *(parts or [missing("no tables of losses were found")]))
+
+
+def _found_curves(root: Path) -> list[dict[str, str]]:
+    paths = [
+        *sorted(root.glob("factory/rounds.csv")),
+        *sorted(root.glob("clients/*/**/metrics.csv")),
+    ]
+    return [
+        {
+            "title": ", ".join(path.relative_to(root).parts[:-1]).replace("clients, ", ""),
+            "csv": str(path.relative_to(root)),
+        }
+        for path in paths
+    ]
+
+
+def _time_section(study: Study) -> Html:
+    stages = study.part("stages", [])
+    if not stages:
+        return section("Time", missing("no stages: the study lists none (“stages”)"))
+    longest = max(float(stage.get("seconds") or 0) for stage in stages) or 1.0
+    rows = []
+    for stage in stages:
+        seconds = float(stage.get("seconds") or 0)
+        share = f"--share: {100 * seconds / longest:.1f}%"
+        bar = element("td", duration(seconds), class_="share", style=share)
+        rows.append([stage.get("client") or "all", stage.get("stage", ""), stage.get("status", ""), bar])
+    return section("Time", table(["Client", "Stage", "Status", "Wall time"], rows, numeric_from=9))
+
+
+def _notes_section(study: Study) -> Html:
+    notes = study.part("notes", [])
+    return section("Notes", *(element("p", note) for note in notes)) if notes else Html("")
