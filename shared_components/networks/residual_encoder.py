@@ -15,7 +15,7 @@ from shared_components.networks.domain_norm import (
     DomainLabel,
     group_by_domain,
 )
-from shared_components.networks.style_layers import rms_normalise
+from shared_components.networks.style_layers import EqualLinear, rms_normalise
 
 POOLED = 3  # px: every stage is pooled to 3×3 before the linear layers
 STAGES = 4
@@ -102,11 +102,10 @@ class ResidualEncoder(nn.Module):
             pairs = zip(inputs, strides, strict=True)
             self.stages.append(nn.ModuleList([ResidualBlock(i, width, s, **norm) for i, s in pairs]))
             previous = width
-        self.to_rows = nn.Linear(sum(widths) * POOLED**2, rows * w_dim)  # one linear layer per row, stacked
+        self.to_rows = EqualLinear(sum(widths) * POOLED**2, rows * w_dim)  # one linear layer per row, stacked
         nn.init.zeros_(
             self.to_rows.weight
         )  # training starts at the latent mean, where the generator draws well
-        nn.init.zeros_(self.to_rows.bias)
         self.embedding = nn.Parameter(torch.ones(domains, w_dim))
         self.register_buffer("latent_means", latent_means.detach().clone())
 

@@ -16,7 +16,7 @@ MEANS = torch.arange(3)[:, None].expand(-1, 7).float()
 def encoder(**kwargs) -> ResidualEncoder:
     """An encoder that is past its first step: its linear layers start at zero."""
     network = ResidualEncoder(rows=5, latent_means=MEANS, widths=WIDTHS, **kwargs)
-    torch.nn.init.normal_(network.to_rows.weight, std=0.1)
+    torch.nn.init.normal_(network.to_rows.weight)
     return network
 
 
