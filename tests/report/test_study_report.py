@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.report import write_study_report
+from shared_components.report.study_report import duration
+
+VOID = {"meta", "img", "br"}
+
+
+class Balance(HTMLParser):
+    """Notes tags that are not closed in order, and every address that a browser would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(tag)
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S)))
+
+
+def test_a_whole_study_is_one_file_with_every_section(study):
+    page = write_study_report(study).read_text()
+    checked = Balance()
+    checked.feed(page)
+    assert not checked.faults
+    assert not checked.open
+    assert checked.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in checked.addresses)
+    assert len(checked.addresses) == 1 + 2 + 2 * 2 + 1  # real, translations, two cases a client, curves
+    text = text_of(page)
+    for title in (
+        "How well",
+        "Clients and",
+        "Real against",
+        "Translations",
+        "Segmentations",
+        "curves",
+        "Time",
+        "Notes",
+    ):
+        assert title in text
+    assert "three &lt;heads&gt;" in page
+    assert "brain &amp; &lt;cord&gt;" in page
+    assert "2 min 5 s" in text
+    assert "no slices that the factory drew" in text
+
+
+def test_the_best_row_of_each_column_is_marked(study):
+    page = write_study_report(study).read_text()
+    rows = re.findall(r"<tr>.*?</tr>", page)
+    ours = next(row for row in rows if "adaptation" in row and "share" in row)
+    source = next(row for row in rows if "source-only" in row)
+    assert ours.count("best") == 4
+    assert "best" not in source
+
+
+@pytest.mark.parametrize(
+    ("key", "remark"),
+    [
+        ("scores", "no scores"),
+        ("clients", "no clients"),
+        ("pictures", "no pictures"),
+        ("stages", "no stages"),
+    ],
+)
+def test_a_missing_part_is_said(study, key, remark):
+    content = json.loads((study / "study.json").read_text())
+    del content[key]
+    (study / "study.json").write_text(json.dumps(content))
+    assert remark in text_of(write_study_report(study).read_text())
+
+
+def test_missing_files_are_named_and_the_rest_is_shown(study):
+    (study / "real.npz").unlink()
+    (study / "clients" / "south" / "adaptation" / "scores.csv").unlink()
+    (study / "clients" / "island" / "adaptation" / "s2_seg.nii.gz").unlink()
+    (study / "factory" / "rounds.csv").unlink()
+    text = text_of(write_study_report(study).read_text())
+    assert "real.npz: expected slices" in text
+    assert "adaptation/scores.csv: expected a table of scores" in text
+    assert "s2_seg.nii.gz: expected a volume, found no file" in text
+    assert "no tables of losses" in text
+    assert "0.9" in text
+
+
+def test_an_empty_description_still_gives_a_page(tmp_path):
+    (tmp_path / "study.json").write_text("{}")
+    page = write_study_report(tmp_path, tmp_path / "other.html")
+    assert page == tmp_path / "other.html"
+    assert tmp_path.name in page.read_text()
+
+
+def test_without_a_description_the_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"study\.json: expected a study's description, found none"):
+        write_study_report(tmp_path)
+    (tmp_path / "study.json").write_text("[")
+    with pytest.raises(InputError, match=r"study\.json: expected JSON"):
+        write_study_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.06, "4.1 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (7400, "2 h 3 min")]
+)
+def test_durations_are_readable(seconds, text):
+    assert duration(seconds) == text
