@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.fl.client import MonaiAlgo
+from monai.fl.utils.exchange_object import ExchangeObject
 
 from shared_components.networks.factory import export_generator
 from shared_components.networks.generator import Generator
@@ -143,6 +145,24 @@ def test_interrupted_and_resumed_equals_uninterrupted(place):
     expected, resumed = model(place / "whole.pt"), model(place / "part.pt")
     for name, tensor in expected.items():
         assert torch.equal(tensor, resumed[name]), name
+
+
+def test_monai_algo_trains_two_rounds(place):
+    algo = MonaiAlgo(
+        bundle_root=str(CONFIGS.parent),
+        train_workflow=adaptation(place, "unused.pt"),
+        config_evaluate_filename=None,
+        send_weight_diff=False,
+    )
+    algo.initialize(extra={"CLIENT_NAME": "island"})
+    start = {name: tensor.clone() for name, tensor in algo.trainer.network.state_dict().items()}
+    weights = start
+    for _ in range(2):
+        algo.train(ExchangeObject(weights=weights), extra={})
+        weights = {name: torch.as_tensor(w).clone() for name, w in algo.get_weights(extra={}).weights.items()}
+    assert algo.trainer.state.epoch == 2
+    changed = {name.split(".")[1] for name in weights if not torch.equal(weights[name], start[name])}
+    assert changed == {"encoder", "injection", "target_classifier"}
 
 
 def test_inference_writes_segmentations_on_the_inputs_grid(place):
