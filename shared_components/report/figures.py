@@ -120,7 +120,8 @@ def outlines_uri(
     lines = predictions or {"": np.zeros_like(planes, dtype=int)}
     count, (height, width) = len(planes), planes.shape[1:]
     cell = 10.0 / max(count, 5)  # inches
-    figure = Figure(figsize=(cell * count, len(lines) * (cell * aspect * height / width + 0.28)), dpi=110)
+    title = 0.28 if any(lines) else 0.04
+    figure = Figure(figsize=(cell * count, len(lines) * (cell * aspect * height / width + title)), dpi=110)
     axes = figure.subplots(len(lines), count, squeeze=False)
     low, high = np.percentile(planes, (0.5, 99.5))
     for line, (method, predicted) in zip(axes, lines.items(), strict=True):
@@ -133,7 +134,7 @@ def outlines_uri(
                 _outline(axis, predicted[index] == label, OUTLINES[place % len(OUTLINES)], 1.3)
         line[0].set_title(method, loc="left", fontsize=9.5, color=NEUTRAL, pad=4)
     figure.subplots_adjust(
-        left=0, right=1, bottom=0, top=1 - 0.26 / figure.get_figheight(), wspace=0.02, hspace=0.12
+        left=0, right=1, bottom=0, top=1 - (title - 0.02) / figure.get_figheight(), wspace=0.02, hspace=0.12
     )
     return _figure_uri(figure)
 

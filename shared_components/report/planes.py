@@ -46,9 +46,10 @@ def load_planes(
     }
     truth = None if reference is None else _load(reference, volume.shape)[0].round().astype(int)
     axis = int(np.argmax(voxel)) if voxel.max() >= ANISOTROPIC * np.median(voxel) else 2
-    shown = _spread(
-        np.any([part > 0 for part in [*labels.values(), truth] if part is not None], axis=0), axis, count
-    )
+    labelled = np.zeros(volume.shape, bool)
+    for part in [*labels.values(), *([] if truth is None else [truth])]:
+        labelled |= part > 0
+    shown = _spread(labelled, axis, count)
 
     def cut(array: np.ndarray) -> np.ndarray:
         return np.stack([np.rot90(np.take(array, index, axis)) for index in shown])

@@ -14,7 +14,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-import yaml
 from monai.bundle import ConfigWorkflow
 from nibabel.affines import apply_affine
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
@@ -26,20 +25,13 @@ CONFIGS = Path(__file__).parents[2] / "bundles" / "adaptation" / "configs"
 LABELS = {0: "background", 1: "shell", 2: "core"}
 SIZE, SPACING = 48, 2.0  # a training slice: 96 mm wide
 
-COMMON = {
-    "imports": ["$import torch"],
-    "bundle_root": ".",
-    "dataset_dir": "",
-    "output_dir": "",
-    "ckpt_path": "",
+OVERRIDES = {
     "device": "$torch.device('cpu')",
     "labels": LABELS,
-    "domains": ["t1"],
     "image_size": SIZE,
     "spacing": SPACING,
-    "orientation": "RAS",
-    "positions": 4,
     "network_def": {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 3, "kernel_size": 1},
+    "bundle_root": str(CONFIGS.parent),
 }
 
 
@@ -123,31 +115,23 @@ def checkpoint(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def common(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("configs") / "common.yaml"
-    path.write_text(yaml.safe_dump(COMMON, sort_keys=False))
-    versions = dict.fromkeys(("version", "monai_version", "pytorch_version", "numpy_version"), "0")
-    (path.parent / "metadata.json").write_text(json.dumps(versions))
-    return path
+def bundle(*configs: str, **overrides) -> ConfigWorkflow:
+    files = [str(CONFIGS / config) for config in ("common.yaml", *configs)]
+    return ConfigWorkflow(config_file=files, workflow_type="inference", **(OVERRIDES | overrides))
 
 
-def run_bundle(common: Path, *configs: str, **overrides) -> ConfigWorkflow:
-    files = [str(common), *(str(CONFIGS / config) for config in configs)]
-    workflow = ConfigWorkflow(config_file=files, workflow_type="inference", **overrides)
+def run_bundle(*configs: str, **overrides) -> None:
+    workflow = bundle(*configs, **overrides)
     workflow.initialize()
     workflow.run()
     workflow.finalize()
-    return workflow
 
 
 @pytest.fixture(scope="module")
-def output(common, volumes, checkpoint, tmp_path_factory) -> Path:
+def output(volumes, checkpoint, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("output")
     folder = str(Path(next(iter(volumes))).parent)
-    run_bundle(
-        common, "inference.yaml", dataset_dir=folder, output_dir=str(output), ckpt_path=str(checkpoint)
-    )
+    run_bundle("inference.yaml", dataset_dir=folder, output_dir=str(output), ckpt_path=str(checkpoint))
     return output
 
 
@@ -174,12 +158,10 @@ def test_a_segmentation_matches_the_anatomy_on_the_grid_of_its_image(name, volum
             assert np.array_equal(segmentation.header[field], source.header[field]), field
 
 
-def test_windows_of_the_training_size_find_what_lies_outside_the_training_crop(
-    common, volumes, checkpoint, tmp_path
-):
+def test_windows_of_the_training_size_find_what_lies_outside_the_training_crop(volumes, checkpoint, tmp_path):
     image = next(path for path in volumes if path.endswith("wide.nii.gz"))
     run_bundle(
-        common, "inference.yaml", dataset_dir=image, output_dir=str(tmp_path), ckpt_path=str(checkpoint),
+        "inference.yaml", dataset_dir=image, output_dir=str(tmp_path), ckpt_path=str(checkpoint),
         window=[SIZE, SIZE], multiple=1,
     )  # fmt: skip
     found = np.asarray(nib.load(tmp_path / "wide_seg.nii.gz").dataobj)
@@ -187,12 +169,12 @@ def test_windows_of_the_training_size_find_what_lies_outside_the_training_crop(
     assert dice(found, volumes[image], 2) >= 0.97
 
 
-def test_a_dicom_series_comes_out_as_nifti_in_its_place(common, checkpoint, tmp_path):
+def test_a_dicom_series_comes_out_as_nifti_in_its_place(checkpoint, tmp_path):
     shape, affine = grid((48, 44, 12), (2.0, 2.0, 4.0), "LPS", centre=(-5.0, 9.0, 20.0))
     labels = anatomy(shape, affine, apply_affine(affine, (np.array(shape) - 1) / 2))
     write_series(tmp_path / "series", labels, affine)
     run_bundle(
-        common, "inference.yaml", dataset_dir=str(tmp_path / "series"), output_dir=str(tmp_path / "out"),
+        "inference.yaml", dataset_dir=str(tmp_path / "series"), output_dir=str(tmp_path / "out"),
         ckpt_path=str(checkpoint),
     )  # fmt: skip
     segmentation = nib.load(tmp_path / "out" / "series_seg.nii.gz")
@@ -230,21 +212,19 @@ def write_series(folder: Path, labels: np.ndarray, affine: np.ndarray) -> None:
         writer.Update()
 
 
-def test_required_properties_are_there(common, volumes, checkpoint, tmp_path):
-    for configs in (["inference.yaml"], ["inference.yaml", "evaluate.yaml"]):
-        workflow = ConfigWorkflow(
-            config_file=[str(common), *(str(CONFIGS / config) for config in configs)],
-            workflow_type="inference",
-            dataset_dir=str(Path(next(iter(volumes))).parent),
-            output_dir=str(tmp_path),
-            ckpt_path=str(checkpoint),
-            labelled=None,
-        )
-        workflow.initialize()
-        assert not workflow.check_properties()
+@pytest.mark.parametrize("configs", [["inference.yaml"], ["inference.yaml", "evaluate.yaml"]])
+def test_required_properties_are_there(configs, volumes, checkpoint, tmp_path):
+    versions = dict.fromkeys(("version", "monai_version", "pytorch_version", "numpy_version"), "0")
+    (tmp_path / "metadata.json").write_text(json.dumps(versions))
+    workflow = bundle(
+        *configs, dataset_dir=str(Path(next(iter(volumes))).parent), output_dir=str(tmp_path),
+        ckpt_path=str(checkpoint), labelled=None, meta_file=str(tmp_path / "metadata.json"),
+    )  # fmt: skip
+    workflow.initialize()
+    assert not workflow.check_properties()
 
 
-def test_evaluation_scores_a_client_root_from_its_files(common, checkpoint, tmp_path):
+def test_evaluation_scores_a_client_root_from_its_files(checkpoint, tmp_path):
     root = tmp_path / "root"
     (root / "images").mkdir(parents=True)
     (root / "labels").mkdir()
@@ -262,7 +242,7 @@ def test_evaluation_scores_a_client_root_from_its_files(common, checkpoint, tmp_
     (root / "dataset.json").write_text(json.dumps(content))
     out = tmp_path / "out"
     run_bundle(
-        common, "inference.yaml", "evaluate.yaml", dataset_dir=str(root), output_dir=str(out),
+        "inference.yaml", "evaluate.yaml", dataset_dir=str(root), output_dir=str(out),
         ckpt_path=str(checkpoint),
     )  # fmt: skip
     summary = json.loads((out / "scores.json").read_text())
@@ -275,18 +255,18 @@ def test_evaluation_scores_a_client_root_from_its_files(common, checkpoint, tmp_
     assert summary["shell"]["hd95_mean"] <= 2.0
 
 
-def test_a_missing_checkpoint_is_named(common, volumes, tmp_path):
+def test_a_missing_checkpoint_is_named(volumes, tmp_path):
     folder = str(Path(next(iter(volumes))).parent)
     with pytest.raises(RuntimeError) as raised:  # MONAI's wrapping of what an expression raises
         run_bundle(
-            common, "inference.yaml", dataset_dir=folder, output_dir=str(tmp_path),
+            "inference.yaml", dataset_dir=folder, output_dir=str(tmp_path),
             ckpt_path=str(tmp_path / "absent.pt"),
         )  # fmt: skip
     assert isinstance(raised.value.__cause__, InputError)
     assert "absent.pt: expected a file of tensors, found none" in str(raised.value.__cause__)
 
 
-def test_the_largest_part_alone_is_kept_on_demand(common, checkpoint, tmp_path):
+def test_the_largest_part_alone_is_kept_on_demand(checkpoint, tmp_path):
     shape, affine = GRIDS["ras.nii.gz"]
     labels = anatomy(shape, affine)
     with_speck = labels.copy()
@@ -294,7 +274,7 @@ def test_the_largest_part_alone_is_kept_on_demand(common, checkpoint, tmp_path):
     write_volume(tmp_path / "speck.nii.gz", with_speck, affine)
     for kept, expected in ([], True), ([1], False):
         run_bundle(
-            common, "inference.yaml", dataset_dir=str(tmp_path / "speck.nii.gz"),
+            "inference.yaml", dataset_dir=str(tmp_path / "speck.nii.gz"),
             output_dir=str(tmp_path / "out"), ckpt_path=str(checkpoint), largest_component=kept,
         )  # fmt: skip
         found = np.asarray(nib.load(tmp_path / "out" / "speck_seg.nii.gz").dataobj)
