@@ -116,5 +116,7 @@ def split(series: str, folder: str | None = None) -> None:
     print(f"wrote {len(files)} volumes: {files[0]} … {files[-1].name}")
 
 
+COMMANDS = {"check": check, "make-datalist": make, "split": split}
+
 if __name__ == "__main__":
-    run({"check": check, "make-datalist": make, "split": split})
+    run(COMMANDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -102,9 +101,9 @@ def _missing_cure(root: Path, path: str) -> str:
         return "write the path with '/' instead of '\\'"
     folder = (root / path).parent
     names = [neighbour.name for neighbour in folder.iterdir()] if folder.is_dir() else []
-    same = [name for name in names if name.lower() == Path(path).name.lower()]
-    close = same or difflib.get_close_matches(Path(path).name, names, n=1, cutoff=0.8)
-    return f"did you mean {close[0]!r}?" if close else "put it there or take the entry out"
+    subject = subject_name(path).lower()
+    same = [name for name in sorted(names) if subject_name(name).lower() == subject]
+    return f"did you mean {same[0]!r}?" if same else "put it there or take the entry out"
 
 
 def _repeats(entries: list[Entry]) -> Iterator[Problem]:

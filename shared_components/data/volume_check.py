@@ -137,17 +137,37 @@ def _dimension_fault(path: Path, image: Tensor) -> Problem | None:
 
 
 def _header_faults(path: Path, image: MetaTensor) -> Iterator[Problem]:
-    affine = to_affine_nd(3, image.affine.double())
+    affine = stored_affine(path, image)
     if not torch.isfinite(affine).all():
         yield Problem(
             str(path), "its affine has NaN or infinite values", "correct the header or export it again"
         )
         return
-    spacing = affine_to_spacing(affine)
-    if spacing.min() < _SMALLEST or abs(torch.linalg.det(affine)) < _SMALLEST**3:
-        sizes = "×".join(f"{mm:g}" for mm in spacing.tolist())
-        fault = f"its affine has a voxel of zero size or flat axes ({sizes} mm)"
+    if _edges(affine).min() < _SMALLEST or abs(torch.linalg.det(affine)) < _SMALLEST**3:
+        fault = f"its affine has a voxel of zero size or flat axes ({_sizes(affine)} mm)"
         yield Problem(str(path), fault, "correct the header or export it again")
+    elif grid_distance(affine, to_affine_nd(3, image.affine), as_volume(image).shape[1:]) > GRID_TOLERANCE:
+        sizes, others = (_sizes(each) for each in (affine, to_affine_nd(3, image.affine)))
+        fault = (
+            f"its header contradicts itself: {sizes} mm voxels by its affine, {others} mm by pixdim or qform"
+        )
+        yield Problem(str(path), fault, "find out which is true and correct the header")
+
+
+def stored_affine(path: Path, image: MetaTensor) -> Tensor:
+    """The affine that the file states, ``(4, 4)``: MONAI's reader mends that of a NIfTI silently."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return torch.tensor(nibabel.load(path).affine, dtype=torch.float64)
+    return to_affine_nd(3, image.affine.double())
+
+
+def _sizes(affine: Tensor) -> str:
+    return "×".join(f"{mm:.4g}" for mm in _edges(affine).tolist())
+
+
+def _edges(affine: Tensor) -> Tensor:
+    """Voxel edges, mm, ``(3,)``; MONAI's ``affine_to_spacing`` makes an edge of zero a one."""
+    return affine[:3, :3].norm(dim=0)
 
 
 def _value_faults(path: Path, label: MetaTensor, labels: Collection[int] | None) -> Iterator[Problem]:
@@ -179,7 +199,7 @@ def _grid_faults(path: Path, label: MetaTensor, image: MetaTensor) -> Iterator[P
         mine, its = ("×".join(map(str, volume.shape[1:])) for volume in (label, image))
         yield Problem(str(path), f"has {mine} voxels, its image {its}", _RESAMPLE)
         return
-    if not torch.isfinite(image.affine).all() or affine_to_spacing(image.affine).min() < _SMALLEST:
+    if not torch.isfinite(image.affine).all() or _edges(image.affine).min() < _SMALLEST:
         return  # reported with the image
     distance = grid_distance(image.affine, label.affine, image.shape[1:])
     if distance > GRID_TOLERANCE:

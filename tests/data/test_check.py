@@ -1,0 +1,429 @@
+"""Each fault that a data root can have gives one line with its file and cure."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared_components.data.check import check_client_root, inspect_client_root, overview
+
+SHAPE = (12, 10, 6)
+AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
+
+
+def noise(seed=50, shape=SHAPE):
+    return np.random.default_rng(seed).normal(100, 20, shape).astype(np.float32)
+
+
+@pytest.fixture
+def only_problem(data_root):
+    """Check the data root, expect one problem, return its line."""
+
+    def check(**settings) -> str:
+        problems = check_client_root(data_root[0], **settings)
+        assert len(problems) == 1, problems
+        line = str(problems[0])
+        assert "\n" not in line
+        return line
+
+    return check
+
+
+def test_a_sound_root_has_no_problem(data_root):
+    settings = {"labels": {0: "background", 1: "brain"}, "domains": ["t1", "t2"]}
+    assert check_client_root(data_root[0], **settings) == []
+
+
+def test_the_overview_counts_subjects_and_shows_grids(data_root, save_image):
+    save_image(data_root[0] / "images/s2.nii.gz", noise(shape=(14, 10, 6)), np.diag([-1.5, -2.0, 3.0, 1.0]))
+    table = overview([inspect_client_root(data_root[0])])
+    header, line, row = table.splitlines()
+    assert " ".join(header.split()) == "data root domain training validation test voxels (mm) shape axes"
+    assert "2 (1 labelled)  1 (0 labelled)  1 (1 labelled)  1.5–2 × 2 × 3" in row
+    assert "12–14 × 10 × 6  LPS, RAS" in row
+    assert set(line) == {"-", " "}
+
+
+def test_missing_file(data_root, only_problem):
+    os.remove(data_root[0] / "images/s3.nii.gz")
+    shutil.copy(data_root[0] / "images/s1.nii.gz", data_root[0] / "images/S3.nii.gz")
+    assert only_problem().endswith("north/images/s3.nii.gz: no such file; did you mean 'S3.nii.gz'?")
+
+
+def test_truncated_gzip(data_root, only_problem):
+    path = data_root[0] / "images/s3.nii.gz"
+    path.write_bytes(path.read_bytes()[:2000])
+    assert "s3.nii.gz: unreadable: it ends too early" in only_problem()
+
+
+def test_truncated_plain_nifti(data_root, describe, save_image, only_problem):
+    root, content = data_root
+    path = save_image(root / "images/s3.nii", noise())
+    path.write_bytes(path.read_bytes()[:1000])
+    describe(root, content | {"validation": [{"image": "images/s3.nii"}]})
+    assert "s3.nii: unreadable: it ends too early" in only_problem()
+
+
+def test_text_named_as_nifti(data_root, only_problem):
+    (data_root[0] / "images/s3.nii.gz").write_text("patient refused")
+    assert "s3.nii.gz: not an image that can be read" in only_problem()
+
+
+def test_compressed_text_named_as_nifti(data_root, only_problem):
+    (data_root[0] / "images/s3.nii.gz").write_bytes(gzip.compress(b"patient refused" * 100))
+    assert "s3.nii.gz: not an image that can be read" in only_problem()
+
+
+def test_empty_file(data_root, only_problem):
+    (data_root[0] / "images/s3.nii.gz").write_bytes(b"")
+    assert "s3.nii.gz: unreadable: the file is empty; copy it again" in only_problem()
+
+
+def test_a_file_of_another_kind(data_root, describe, only_problem):
+    root, content = data_root
+    (root / "images/report.pdf").write_text("%PDF-1.4")
+    describe(root, content | {"validation": [{"image": "images/report.pdf"}]})
+    line = only_problem()
+    assert "report.pdf: not an image that can be read" in line
+    assert "convert it to NIfTI, NRRD, MetaImage" in line
+
+
+def test_time_series(data_root, save_image, only_problem):
+    path = save_image(data_root[0] / "images/s3.nii.gz", noise(shape=(*SHAPE, 7)))
+    line = only_problem()
+    assert "s3.nii.gz: 4-D: 7 volumes (or channels) of 12×10×6 voxels, expected one 3-D volume" in line
+    assert f"`python scripts/prepare_data.py split {path}`" in line
+
+
+def test_five_dimensions(data_root, save_image, only_problem):
+    save_image(data_root[0] / "images/s3.nii.gz", noise(shape=(*SHAPE, 2, 3)))
+    assert "s3.nii.gz: 5-D" in only_problem()
+
+
+def test_colour_picture(data_root, describe, only_problem):
+    root, content = data_root
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(root / "images/photo.png")
+    describe(root, content | {"validation": [{"image": "images/photo.png"}]})
+    assert "photo.png: a picture with 3 colour channels, expected grey levels; save it as" in only_problem()
+
+
+def test_one_slice_and_trailing_axis_are_fine(data_root, save_image):
+    save_image(data_root[0] / "images/s2.nii.gz", noise(shape=(12, 10)))
+    save_image(data_root[0] / "images/s3.nii.gz", noise(shape=(*SHAPE, 1)))
+    assert check_client_root(data_root[0]) == []
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_or_infinite_voxels(data_root, save_image, only_problem, bad):
+    image = noise()
+    image[2:4, 0, 0] = bad
+    save_image(data_root[0] / "images/s3.nii.gz", image)
+    assert "s3.nii.gz: 2 of 720 voxels are NaN or infinite; replace them" in only_problem()
+
+
+def test_constant_image(data_root, save_image, only_problem):
+    save_image(data_root[0] / "images/s3.nii.gz", np.full(SHAPE, 4, np.float32))
+    assert "s3.nii.gz: constant: every voxel is 4" in only_problem()
+
+
+def test_label_values_outside_labels(data_root, save_image, only_problem):
+    save_image(data_root[0] / "labels/s1.nii.gz", np.arange(720, dtype=np.uint8).reshape(SHAPE) % 4)
+    assert "labels/s1.nii.gz: label values 2, 3 are outside 'labels' (0, 1); renumber" in only_problem()
+
+
+def test_label_of_fractions(data_root, save_image, only_problem):
+    save_image(data_root[0] / "labels/s1.nii.gz", np.linspace(0, 1, 720, dtype=np.float32).reshape(SHAPE))
+    assert "labels/s1.nii.gz: label values that are no whole numbers (0.00139" in only_problem()
+
+
+def test_label_with_nan(data_root, save_image, only_problem):
+    label = np.zeros(SHAPE, np.float32)
+    label[0, 0, 0] = np.nan
+    save_image(data_root[0] / "labels/s1.nii.gz", label)
+    assert "labels/s1.nii.gz: 1 voxels of the label are NaN or infinite" in only_problem()
+
+
+def test_label_of_another_shape(data_root, save_image, only_problem):
+    save_image(data_root[0] / "labels/s1.nii.gz", np.zeros((12, 10, 5), np.uint8))
+    line = only_problem()
+    assert "labels/s1.nii.gz: has 12×10×5 voxels, its image 12×10×6; resample the label" in line
+
+
+def test_label_of_another_affine(data_root, save_image, only_problem):
+    save_image(data_root[0] / "labels/s1.nii.gz", np.zeros(SHAPE, np.uint8), np.diag([-2.0, -2.0, 3.0, 1.0]))
+    line = only_problem()
+    assert "labels/s1.nii.gz: another affine than its image's: corners lie up to" in line
+    assert "resample the label" in line
+
+
+def test_a_label_whose_affine_differs_by_rounding_is_fine(data_root, save_image):
+    affine = AFFINE.copy()
+    affine[:3, 3] += 1e-3
+    save_image(data_root[0] / "labels/s1.nii.gz", np.zeros(SHAPE, np.uint8), affine)
+    assert check_client_root(data_root[0]) == []
+
+
+def test_missing_label(data_root, only_problem):
+    os.remove(data_root[0] / "labels/s1.nii.gz")
+    assert "labels/s1.nii.gz: no such file; put it there or take the entry out" in only_problem()
+
+
+def damage_header(path: Path, value: float) -> None:
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<4f", raw, 280, value, 0, 0, 0)  # srow_x
+    path.write_bytes(gzip.compress(raw))
+
+
+def test_voxels_of_zero_size(data_root, only_problem):
+    damage_header(data_root[0] / "images/s3.nii.gz", 0.0)
+    assert "s3.nii.gz: its affine has a voxel of zero size or flat axes (0×2×3 mm)" in only_problem()
+
+
+def test_affine_with_nan(data_root, only_problem):
+    damage_header(data_root[0] / "images/s3.nii.gz", np.nan)
+    assert "s3.nii.gz: its affine has NaN or infinite values; correct the header" in only_problem()
+
+
+def test_a_header_that_contradicts_itself(data_root, only_problem):
+    damage_header(data_root[0] / "images/s3.nii.gz", 2.5)
+    assert (
+        "s3.nii.gz: its header contradicts itself: 2.5×2×3 mm voxels by its affine, 2×2×3 mm"
+        in only_problem()
+    )
+
+
+def test_empty_training(data_root, describe, only_problem):
+    root, content = data_root
+    describe(root, content | {"training": []})
+    assert "dataset.json: 'training' is empty; add images" in only_problem()
+
+
+def test_same_file_in_two_splits(data_root, describe, only_problem):
+    root, content = data_root
+    describe(root, content | {"validation": [{"image": "images/s2.nii.gz"}]})
+    line = only_problem()
+    assert "images/s2.nii.gz: the same file is in training and validation; keep it in one split" in line
+
+
+def test_same_file_spelt_differently(data_root, describe, only_problem):
+    root, content = data_root
+    describe(root, content | {"validation": [{"image": "labels/../images/./s2.nii.gz"}]})
+    assert "the same file is in training and validation (as " in only_problem()
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_same_file_as_a_link(data_root, describe, link):
+    root, content = data_root
+    link(root / "images/s2.nii.gz", root / "images/other.nii.gz")
+    describe(root, content | {"validation": [{"image": "images/other.nii.gz"}]})
+    lines = [str(problem) for problem in check_client_root(root)]
+    assert len(lines) == 1
+    assert "the same file is in training and validation (as " in lines[0]
+
+
+def test_same_file_twice_in_a_split(data_root, describe, only_problem):
+    root, content = data_root
+    describe(root, content | {"validation": [{"image": "images/s3.nii.gz"}] * 2})
+    assert "images/s3.nii.gz: is named 2 times in validation; keep one" in only_problem()
+
+
+def test_image_used_as_label(data_root, describe):
+    root, content = data_root
+    describe(root, content | {"training": [{"image": "images/s1.nii.gz", "label": "images/s1.nii.gz"}]})
+    assert "is used as an image and as a label" in str(check_client_root(root)[0])
+
+
+def test_a_copy_of_an_image_under_another_name(data_root, only_problem):
+    root, _ = data_root
+    shutil.copy(root / "images/s2.nii.gz", root / "images/s3.nii.gz")
+    assert "(training) has the same voxels as" in only_problem()
+
+
+def test_two_subjects_of_one_name(data_root, describe, save_image, only_problem):
+    root, content = data_root
+    save_image(root / "second/s2.nii.gz", noise())
+    describe(root, content | {"validation": [{"image": "second/s2.nii.gz"}]})
+    line = only_problem()
+    assert "the subject name 's2' (training) is also that of" in line
+    assert "second/s2.nii.gz (validation); rename" in line
+
+
+def test_path_that_leaves_by_dots(data_root, describe, save_image, tmp_path, only_problem):
+    root, content = data_root
+    save_image(tmp_path / "outside.nii.gz", noise())
+    describe(root, content | {"validation": [{"image": "../outside.nii.gz"}]})
+    assert "../outside.nii.gz: leaves the root by '..'; move or copy the file into" in only_problem()
+
+
+def test_absolute_path(data_root, describe, save_image, tmp_path, only_problem):
+    root, content = data_root
+    path = save_image(tmp_path / "outside.nii.gz", noise())
+    describe(root, content | {"validation": [{"image": str(path)}]})
+    assert "outside.nii.gz: an absolute path leaves the root; write it relative to" in only_problem()
+
+
+def test_path_that_leaves_through_a_link(data_root, save_image, tmp_path, only_problem):
+    path = save_image(tmp_path / "outside.nii.gz", noise())
+    os.remove(data_root[0] / "images/s3.nii.gz")
+    os.symlink(path, data_root[0] / "images/s3.nii.gz")
+    assert "s3.nii.gz: leaves the root through a link" in only_problem()
+
+
+def test_a_root_that_is_itself_a_link_is_fine(data_root, tmp_path):
+    os.symlink(data_root[0], tmp_path / "link")
+    assert check_client_root(tmp_path / "link") == []
+
+
+def test_backslashes(data_root, describe, only_problem):
+    root, content = data_root
+    describe(root, content | {"validation": [{"image": "images\\s3.nii.gz"}]})
+    assert "write the path with '/' instead of '\\'" in only_problem()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trainig": []}, "unknown key 'trainig'; did you mean 'training'?"),
+        ({"colour": 1}, "unknown key 'colour'; remove it; known are name, domain, labels"),
+        (
+            {"validation": [{"image": "images/s3.nii.gz", "lable": "x"}]},
+            "validation[0]: unknown key 'lable'; did",
+        ),
+        (
+            {"validation": ["images/s3.nii.gz"]},
+            "expected an object, found 'images/s3.nii.gz'; write {\"image\": ",
+        ),
+        ({"validation": [{"label": "labels/s1.nii.gz"}]}, "validation[0]: has no 'image'"),
+        (
+            {"validation": [{"image": "images/s3.nii.gz", "label": None}]},
+            "'label' expected a path, found None; leave the key out",
+        ),
+        ({"validation": [{"image": " "}]}, "validation[0]: 'image' expected a path"),
+        ({"validation": {"image": "images/s3.nii.gz"}}, "'validation': expected a list; write it as"),
+        ({"domain": ""}, "'domain': expected a name, found ''"),
+        ({"name": 3}, "'name': expected a name, found 3"),
+        ({"modality": "MRI"}, "'modality': expected channel numbers to names"),
+        ({"labels": {"background": 0, "brain": 1}}, "'labels': expected label values to class names"),
+        ({"labels": {"background": "0"}}, "'labels': expected whole numbers as keys, found 'background'"),
+        ({"labels": ["background", "brain"]}, "'labels': expected label values to class names"),
+        (
+            {"labels": {"0": "background", "1": "brain", "3": "csf"}},
+            "expected the values 0 to 2, found 0, 1, 3",
+        ),
+        ({"labels": {"0": "brain", "1": "brain"}}, "two values have the same class name"),
+    ],
+)
+def test_faulty_structure(data_root, describe, only_problem, change, message):
+    describe(data_root[0], data_root[1] | change)
+    line = only_problem()
+    assert message in line
+    assert line.startswith(str(data_root[0] / "dataset.json"))
+
+
+@pytest.mark.parametrize("key", ["name", "domain", "labels", "training"])
+def test_missing_key(data_root, describe, only_problem, key):
+    root, content = data_root
+    describe(root, {name: value for name, value in content.items() if name != key})
+    assert f"dataset.json: has no '{key}'; add it" in only_problem()
+
+
+def test_decathlon_keys_are_known(data_root, describe):
+    root, content = data_root
+    describe(root, content | {"tensorImageSize": "3D", "numTraining": 2, "licence": "CC-BY-SA 4.0"})
+    assert check_client_root(root) == []
+
+
+def test_bad_json(data_root, only_problem):
+    (data_root[0] / "dataset.json").write_text('{"name": "north",\n "domain": }')
+    assert "dataset.json: not valid JSON: Expecting value at line 2, column 12; mend" in only_problem()
+
+
+def test_a_key_twice(data_root, only_problem):
+    (data_root[0] / "dataset.json").write_text('{"training": [], "training": []}')
+    assert "has the key 'training' twice in one place" in only_problem()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(b"[]", "expected an object {…}, found list"), ("{'é'}".encode("latin-1"), "not UTF-8 text")],
+)
+def test_other_text(data_root, only_problem, text, message):
+    (data_root[0] / "dataset.json").write_bytes(text)
+    assert message in only_problem()
+
+
+def test_a_byte_order_mark_is_fine(data_root):
+    file = data_root[0] / "dataset.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert check_client_root(data_root[0]) == []
+
+
+def test_missing_description_and_folder(data_root, only_problem, tmp_path):
+    os.remove(data_root[0] / "dataset.json")
+    assert (
+        "dataset.json: no such file; write one with `python scripts/prepare_data.py make-d" in only_problem()
+    )
+    assert "nowhere: no such folder" in str(check_client_root(tmp_path / "nowhere")[0])
+
+
+def test_domain_that_the_federation_does_not_expect(only_problem):
+    assert "'domain' is 't2', the federation expects 't1' or 'pet'; correct" in only_problem(
+        domains=["t1", "pet"]
+    )
+    assert "'domain' is 't2', the federation expects 't2-like'" in only_problem(domains="t2-like")
+
+
+def test_labels_other_than_the_federations(only_problem):
+    line = only_problem(labels={0: "background", 1: "head"})
+    assert "'labels' are 0: background, 1: brain, the federation's are 0: background, 1: head" in line
+
+
+def test_every_problem_is_in_one_list(data_root, describe, save_image):
+    root, content = data_root
+    save_image(root / "images/s1.nii.gz", np.full(SHAPE, 4, np.float32))
+    save_image(root / "labels/s1.nii.gz", np.full(SHAPE, 9, np.uint8), np.diag([4.0, 2.0, 3.0, 1.0]))
+    os.remove(root / "images/s3.nii.gz")
+    (root / "images/s4.nii.gz").write_text("no image")
+    save_image(root / "labels/s4.nii.gz", np.full(SHAPE, 7, np.uint8))
+    describe(root, content | {"owner": "radiology"})
+    lines = "\n".join(str(problem) for problem in check_client_root(root, domains=["t1"]))
+    for fault in (
+        "unknown key 'owner'",
+        "'domain' is 't2'",
+        "s1.nii.gz: constant",
+        "label values 9 are outside",
+        "another affine",
+        "s3.nii.gz: no such file",
+        "s4.nii.gz: not an image",
+        "label values 7 are outside",
+    ):
+        assert fault in lines
+    assert len(lines.splitlines()) == 8
+
+
+def test_dicom_series(data_root, describe, save_dicom):
+    root, content = data_root
+    save_dicom(root / "images/s3", noise(), AFFINE)
+    describe(root, content | {"validation": [{"image": "images/s3"}]})
+    assert check_client_root(root) == []
+
+
+def test_two_dicom_series_in_a_folder(data_root, describe, save_dicom, only_problem):
+    root, content = data_root
+    save_dicom(root / "images/s3", noise(), AFFINE)
+    save_dicom(root / "images/s3", noise(51), AFFINE, "1.2.3.5")
+    describe(root, content | {"validation": [{"image": "images/s3"}]})
+    assert "images/s3: the folder holds more than one DICOM series" in only_problem()
+
+
+def test_folder_without_dicom(data_root, describe, only_problem):
+    root, content = data_root
+    describe(root, content | {"validation": [{"image": "labels"}]})
+    assert "labels: a folder without a readable DICOM series" in only_problem()

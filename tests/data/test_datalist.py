@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from shared_components.data.check import check_client_root
+from shared_components.data.client_root import ClientRoot
+from shared_components.data.datalist import datalist, make_datalist
+from shared_components.errors import InputError
+
+SHAPE = (8, 8, 3)
+
+
+@pytest.fixture
+def folder(tmp_path, save_image):
+    """Twenty images, ten of them with a label map."""
+    for number in range(20):
+        image = np.random.default_rng(number).normal(size=SHAPE).astype(np.float32)
+        save_image(tmp_path / f"images/s{number:02d}_0000.nii.gz", image)
+        if number < 10:
+            save_image(
+                tmp_path / f"labels/s{number:02d}.nii.gz", np.arange(192, dtype=np.uint8).reshape(SHAPE) % 3
+            )
+    return tmp_path
+
+
+def counts(root) -> dict[str, tuple[int, int]]:
+    loaded = ClientRoot.load(root)
+    return {s: (len(loaded.items(s, True)), len(loaded.items(s, False))) for s in loaded.splits}
+
+
+def test_the_list_passes_the_check_and_spreads_labels_over_all_splits(folder):
+    file = make_datalist(folder, "t1", labels=["background", "brain", "csf"], name="north", modality="MRI")
+    assert file == folder / "dataset.json"
+    assert check_client_root(folder) == []
+    assert counts(folder) == {"training": (7, 7), "validation": (1, 1), "test": (2, 2)}
+    root = ClientRoot.load(folder)
+    assert (root.name, root.domain, root.modality) == ("north", "t1", {"0": "MRI"})
+    assert root.labels == {0: "background", 1: "brain", 2: "csf"}
+
+
+def test_every_subject_is_in_one_split(folder):
+    make_datalist(folder, "t1")
+    content = json.loads((folder / "dataset.json").read_text())
+    images = [entry["image"] for split in ("training", "validation", "test") for entry in content[split]]
+    assert sorted(images) == sorted(f"images/s{number:02d}_0000.nii.gz" for number in range(20))
+
+
+def test_the_seed_fixes_the_split(folder):
+    text = make_datalist(folder, "t1", seed=3).read_text()
+    assert make_datalist(folder, "t1", seed=3, force=True).read_text() == text
+    assert make_datalist(folder, "t1", seed=4, force=True).read_text() != text
+
+
+def test_classes_are_read_off_the_label_maps(folder):
+    make_datalist(folder, "t1")
+    assert ClientRoot.load(folder).labels == {0: "background", 1: "class_1", 2: "class_2"}
+
+
+def test_labels_may_be_a_mapping(folder):
+    make_datalist(folder, "t1", labels={0: "background", 1: "a", 2: "b"})
+    assert ClientRoot.load(folder).labels == {0: "background", 1: "a", 2: "b"}
+
+
+def test_an_existing_list_is_not_overwritten_unless_forced(folder):
+    (folder / "dataset.json").write_text("mine")
+    with pytest.raises(InputError, match="is there already; look at it, and replace it with --force"):
+        make_datalist(folder, "t1")
+    assert (folder / "dataset.json").read_text() == "mine"
+    make_datalist(folder, "t1", force=True)
+    assert ClientRoot.load(folder).domain == "t1"
+
+
+def test_a_failure_leaves_the_old_list(folder, save_image):
+    (folder / "dataset.json").write_text("mine")
+    save_image(folder / "labels/nobody.nii.gz", np.zeros(SHAPE, np.uint8))
+    with pytest.raises(InputError, match="no image is named 'nobody'"):
+        make_datalist(folder, "t1", force=True)
+    assert (folder / "dataset.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("fractions", [(0.5, 0.5), (-0.1, 0.2), (0.0, 1.0)])
+def test_fractions_must_leave_some_for_training(folder, fractions):
+    with pytest.raises(InputError, match="leave some subjects for training"):
+        make_datalist(folder, "t1", validation=fractions[0], test=fractions[1])
+
+
+def test_one_labelled_subject_stays_in_training(tmp_path, save_image):
+    save_image(tmp_path / "s1.nii.gz", np.zeros(SHAPE, np.float32))
+    save_image(tmp_path / "s1_seg.nii.gz", np.ones(SHAPE, np.uint8))
+    make_datalist(tmp_path, "t1", validation=0.4, test=0.5)
+    assert counts(tmp_path) == {"training": (1, 0), "validation": (0, 0), "test": (0, 0)}
+
+
+def test_a_decathlon_folder_keeps_its_own_test_split(tmp_path, save_image):
+    for number in range(10):
+        save_image(tmp_path / f"imagesTr/s{number}.nii.gz", np.zeros(SHAPE, np.float32))
+        save_image(tmp_path / f"labelsTr/s{number}.nii.gz", np.ones(SHAPE, np.uint8))
+    for number in (10, 11, 12):
+        save_image(tmp_path / f"imagesTs/s{number}.nii.gz", np.zeros(SHAPE, np.float32))
+    make_datalist(tmp_path, "t1", validation=0.2)
+    assert counts(tmp_path) == {"training": (8, 0), "validation": (2, 0), "test": (0, 3)}
+
+
+def test_an_image_among_the_label_maps_is_noticed(tmp_path, save_image):
+    save_image(tmp_path / "images/s1.nii.gz", np.zeros(SHAPE, np.float32))
+    save_image(tmp_path / "labels/s1.nii.gz", np.full(SHAPE, 4000, np.int16))
+    with pytest.raises(InputError, match="label values are expected from 0 to 255; is it an image"):
+        make_datalist(tmp_path, "t1")
+
+
+def test_lists_of_one_and_of_several_roots(folder, data_root):
+    make_datalist(folder, "t1")
+    one = datalist(data_root[0], "training")
+    assert [item["subject"] for item in one] == ["s1", "s2"]
+    assert datalist([str(data_root[0])], "training") == one
+    both = datalist([folder, data_root[0]], "training", labelled=True)
+    assert len(both) == 8
+    assert {item["domain"] for item in both} == {"t1", "t2"}

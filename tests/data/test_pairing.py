@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared_components.data.pairing import find_pairs
+from shared_components.errors import InputError
+
+
+def files(root: Path, *names: str, content: bytes = b"") -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+
+def found(root: Path) -> list[tuple[str, str, str | None]]:
+    return [
+        (pair.subject, str(pair.image.relative_to(root)), pair.label and str(pair.label.relative_to(root)))
+        for pair in find_pairs(root)
+    ]
+
+
+def test_images_and_labels_folders_of_different_formats(tmp_path):
+    files(tmp_path, "images/a.nii.gz", "images/b.mha", "labels/a.seg.nrrd", "images/notes.txt")
+    assert found(tmp_path) == [("a", "images/a.nii.gz", "labels/a.seg.nrrd"), ("b", "images/b.mha", None)]
+
+
+def test_a_flat_folder_with_suffixes(tmp_path):
+    files(tmp_path, "a.nii.gz", "a_seg.nii.gz", "b.nii", "b-Mask.nii", "c.nrrd")
+    assert found(tmp_path) == [
+        ("a", "a.nii.gz", "a_seg.nii.gz"),
+        ("b", "b.nii", "b-Mask.nii"),
+        ("c", "c.nrrd", None),
+    ]
+
+
+def test_a_folder_for_each_subject(tmp_path):
+    files(tmp_path, "a/a.nii.gz", "a/a_seg.nii.gz", "b/b.nii.gz")
+    assert found(tmp_path) == [("a", "a/a.nii.gz", "a/a_seg.nii.gz"), ("b", "b/b.nii.gz", None)]
+
+
+def test_channel_endings_are_passed_over(tmp_path):
+    files(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/b_0000.nii.gz")
+    assert found(tmp_path) == [
+        ("a", "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"),
+        ("b", "imagesTs/b_0000.nii.gz", None),
+    ]
+    assert [pair.held_out for pair in find_pairs(tmp_path)] == [False, True]
+
+
+def test_dicom_folders_are_one_image_each(tmp_path):
+    files(tmp_path, "images/a/IM0", "images/a/IM1", "images/b/x/1.dcm", content=bytes(128) + b"DICM")
+    files(tmp_path, "labels/a.nii.gz")
+    assert found(tmp_path) == [("a", "images/a", "labels/a.nii.gz"), ("x", "images/b/x", None)]
+
+
+def test_hidden_files_are_left_out(tmp_path):
+    files(tmp_path, "images/a.nii.gz", "images/._a.nii.gz", ".trash/b.nii.gz")
+    assert found(tmp_path) == [("a", "images/a.nii.gz", None)]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "found no images"),
+        (["notes.txt"], "found no images"),
+        (
+            ["images/a.nii.gz", "labels/b.nii.gz"],
+            r"labels/b\.nii\.gz: no image is named 'b'; name label maps as",
+        ),
+        (["images/a.nii.gz", "labels/b.nii", "labels/c.nii"], r"\(nor have 1 more label maps\)"),
+        (["images/a_0000.nii", "images/a_0001.nii"], r"a_0001\.nii: a second image of 'a' beside .*a_0000"),
+        (["images/a.nii", "labels/a.nii", "labels/a_seg.nii"], "a second label map of 'a' beside"),
+    ],
+)
+def test_folders_of_no_sense_are_refused(tmp_path, names, message):
+    files(tmp_path, *names)
+    with pytest.raises(InputError, match=message):
+        find_pairs(tmp_path)
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        find_pairs(tmp_path / "nowhere")

@@ -1,0 +1,130 @@
+"""The command line as a hospital's engineer meets it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel
+import numpy as np
+import pytest
+
+from shared_components.command_line import run
+
+SCRIPT = Path(__file__).parents[2] / "scripts/prepare_data.py"
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def prepare(capsys):
+    """Run the command line in this process: importing MONAI anew for each call would take seconds."""
+    spec = importlib.util.spec_from_file_location("prepare_data", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def command(*words: str | Path) -> Ended:
+        code = 0
+        try:
+            run(script.COMMANDS, [str(word) for word in words])
+        except SystemExit as ended:
+            code = ended.code
+        told = capsys.readouterr()
+        return Ended(code, told.out, told.err)
+
+    return command
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "2024_01"
+    (root / "images").mkdir(parents=True)
+    (root / "labels").mkdir()
+    for number in range(5):
+        image = np.random.default_rng(number).normal(size=(8, 8, 3)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), root / f"images/s{number}.nii.gz")
+        label = (image > 0).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), root / f"labels/s{number}.nii.gz")
+    return root
+
+
+def test_a_folder_becomes_a_checked_data_root(prepare, folder):
+    made = prepare(
+        "make-datalist", folder, "--domain", "t2", "--labels", "background,brain", "--modality", "MRI"
+    )
+    assert made.returncode == 0, made.stderr
+    assert "subjects: training 4 (4 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in made.stdout
+    assert "classes: 0 background, 1 brain" in made.stdout
+    content = json.loads((folder / "dataset.json").read_text())
+    assert content["name"] == "2024_01"
+    assert content["labels"] == {"0": "background", "1": "brain"}
+    checked = prepare("check", folder)
+    assert checked.returncode == 0, checked.stderr
+    assert "4 (4 labelled)" in checked.stdout
+    assert "8 × 8 × 3" in checked.stdout
+
+
+def test_all_problems_of_all_roots_are_listed_and_the_status_is_1(prepare, folder, tmp_path):
+    prepare("make-datalist", folder, "--domain", "t2")
+    (folder / "images/s1.nii.gz").write_text("no image")
+    (folder / "images/s2.nii.gz").unlink()
+    checked = prepare("check", folder, tmp_path / "nowhere")
+    assert checked.returncode == 1
+    assert checked.stdout == ""
+    assert "3 problems in 2 data roots:" in checked.stderr
+    assert "s1.nii.gz: not an image" in checked.stderr
+    assert "s2.nii.gz: no such file" in checked.stderr
+    assert "nowhere: no such folder" in checked.stderr
+
+
+def test_faults_of_the_command_line_are_one_line_and_status_2(prepare, folder):
+    for words, message in (
+        (["check"], "name at least one data root"),
+        (
+            ["make-datalist", folder, "--domain", "t2", "--labels", "brain"],
+            "expected class names as background,brain",
+        ),
+        (["make-datalist", folder / "images/s1.nii.gz", "--domain", "t2"], "no such folder"),
+    ):
+        refused = prepare(*words)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("error: ")
+        assert message in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+    assert not (folder / "dataset.json").exists()
+
+
+def test_the_cure_for_a_time_series_works(prepare, folder):
+    series = folder / "images/s0.nii.gz"
+    movie = np.random.default_rng(9).normal(size=(8, 8, 3, 4)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(movie, np.eye(4)), series)
+    prepare("make-datalist", folder, "--domain", "t2", "--labels", "background,brain")
+    fault = prepare("check", folder).stderr
+    command = fault.split("`python scripts/prepare_data.py ")[1].split("`")[0]
+    done = prepare(*command.split())
+    assert done.returncode == 0, done.stderr
+    assert nibabel.load(folder / "images/s0_t03.nii.gz").shape == (8, 8, 3)
+
+
+def test_the_script_runs_as_a_program_from_any_folder(tmp_path):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "check", "nowhere"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "1 problem in 1 data root:\n  nowhere: no such folder; correct the path of the data root\n"
+    )
