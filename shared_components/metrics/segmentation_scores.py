@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -101,9 +102,11 @@ def _class_scores(predicted: np.ndarray, reference: np.ndarray, voxel: np.ndarra
         return {"dice": 0.0, "hd95_mm": math.nan} | volumes
     pair = [torch.from_numpy(mask)[None, None] for mask in _cropped(predicted, reference)]
     dice = compute_dice(pair[0].float(), pair[1].float(), include_background=True)
-    distance = compute_hausdorff_distance(
-        *pair, include_background=True, percentile=95, spacing=[float(size) for size in voxel]
-    )
+    with warnings.catch_warnings():  # MONAI calls its own function with an argument that it deprecated
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy.*", category=FutureWarning)
+        distance = compute_hausdorff_distance(
+            *pair, include_background=True, percentile=95, spacing=[float(size) for size in voxel]
+        )
     return {"dice": dice.item(), "hd95_mm": distance.item()} | volumes
 
 

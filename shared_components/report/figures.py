@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image, UnidentifiedImageError
 
 from shared_components.errors import InputError
@@ -217,6 +218,7 @@ def _plain(axis, title: str) -> None:
     axis.set_title(title.replace("_", " "), fontsize=8.5, color=NEUTRAL, loc="left")
     axis.tick_params(labelsize=7, colors=NEUTRAL, length=2)
     axis.grid(True, color=NEUTRAL, alpha=0.2, linewidth=0.6)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.set_facecolor("none")
     for name, spine in axis.spines.items():
         spine.set_visible(name in ("left", "bottom"))

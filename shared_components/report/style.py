@@ -51,7 +51,7 @@ figcaption { color: var(--soft); font-size: 13px; margin-bottom: 5px; }
   :root { --text: #000; --soft: #444; --line: #ccc; --page: #fff; --panel: #f3f3f3; --accent: #000; --bar: #0000001c; }
   main { max-width: none; padding: 0; }
   body { font-size: 11px; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-  h2, h3 { break-after: avoid; }
+  h2, h3, .note, .legend { break-after: avoid; }
   figure, table, .tiles { break-inside: avoid; }
 }
 """
