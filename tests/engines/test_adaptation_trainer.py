@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.losses import DiceCELoss
+from monai.networks.nets import UNet
+
+from shared_components.data.augmentation import SliceAugmentation
+from shared_components.engines.adaptation_trainer import AdaptationTrainer, cosine_decay
+from shared_components.errors import InputError
+from shared_components.networks.discriminator import Discriminator
+from shared_components.networks.translator import AdaptationNetwork, Translator
+
+
+def batches(count: int) -> list[dict]:
+    random = torch.Generator().manual_seed(3)
+
+    def image():
+        return torch.rand(4, 1, 24, 24, generator=random) * 2 - 1
+
+    return [
+        {
+            "image": image(),
+            "label": torch.zeros(4, 1, 24, 24, dtype=torch.long),
+            "labelled": torch.zeros(4, dtype=torch.bool),
+            "domain": torch.ones(4, dtype=torch.long),
+            "position": torch.arange(4),
+            "source": image(),
+            "twin": image(),
+            "source_label": (image() > 0).long(),
+            "source_position": torch.arange(4),
+        }
+        for _ in range(count)
+    ]
+
+
+def trainer(phases, **settings) -> AdaptationTrainer:
+    torch.manual_seed(0)
+    segmenter = UNet(2, 1, 2, channels=(4, 8), strides=(2,), norm="instance")
+    network = AdaptationNetwork(
+        segmenter, Translator((4, 8)), Discriminator(24, 2, 4, (8, 8, 6, 4), width=8)
+    )
+    return AdaptationTrainer(
+        torch.device("cpu"),
+        1,
+        batches(sum(phases)),
+        network,
+        torch.optim.Adam(network.segmenter.parameters(), 1e-2),
+        torch.optim.Adam(network.translator.parameters(), 1e-2),
+        torch.optim.Adam(network.discriminator.parameters(), 1e-2),
+        DiceCELoss(to_onehot_y=True, softmax=True),
+        SliceAugmentation(),
+        phases=phases,
+        epoch_length=sum(phases),
+        **settings,
+    )
+
+
+def moved(engine: AdaptationTrainer) -> set[str]:
+    before = {name: value.clone() for name, value in engine.network.state_dict().items()}
+    engine.run()
+    after = engine.network.state_dict()
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_cosine_decay_ends():
+    assert cosine_decay(0, 10) == 1.0 and cosine_decay(10, 10, 0.1) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("phases", "expected"),
+    [
+        ((2, 0, 0), {"translator", "discriminator"}),
+        ((0, 2, 0), {"segmenter"}),
+        ((0, 0, 2), {"segmenter"}),
+        ((1, 1, 1), {"translator", "discriminator", "segmenter", "teacher"}),
+    ],
+)
+def test_each_phase_moves_its_own_networks(phases, expected):
+    assert moved(trainer(phases)) == expected
+
+
+def test_the_teacher_is_the_segmenter_as_it_was_when_self_training_began():
+    engine = trainer((0, 1, 2))
+    kept = {}
+
+    def keep(e):
+        if e.state.iteration == 1:
+            kept.update({n: v.clone() for n, v in e.network.segmenter.state_dict().items()})
+
+    engine.add_event_handler(Events.ITERATION_COMPLETED, keep)
+    engine.run()
+    teacher = engine.network.teacher.state_dict()
+    assert all(torch.equal(kept[name], teacher[name]) for name in kept)
+    assert any(not torch.equal(kept[n], v) for n, v in engine.network.segmenter.state_dict().items())
+
+
+def test_own_labels_take_the_place_of_the_teachers():
+    engine = trainer((0, 0, 1))
+    batch = batches(1)[0]
+    batch["label"] = torch.ones_like(batch["label"])
+    batch["labelled"] = torch.tensor([True, False, True, False])
+    label = engine._own_labels(batch, 3)
+    teacher = engine.network.teacher(batch["image"]).argmax(dim=1, keepdim=True)
+    assert label.shape == (3, 1, 24, 24)
+    assert bool((label[0] == 1).all()) and torch.equal(label[1], teacher[1]) and bool((label[2] == 1).all())
+
+
+def test_slices_take_turns_in_their_looks():
+    engine = trainer((0, 1, 0))
+    batch = batches(1)[0]
+    images, _ = engine._synthetic_slices(batch)
+    assert torch.equal(images[0], batch["twin"][0]) and torch.equal(images[1], batch["source"][1])
+
+
+def test_phases_are_checked():
+    with pytest.raises(InputError, match="phases: expected three numbers"):
+        trainer((0, 1, -1))

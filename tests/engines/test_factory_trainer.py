@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from shared_components.engines.factory_trainer import FactoryTrainer, lazy_adam
+from shared_components.losses.adversarial import PathLengthPenalty
+from shared_components.networks.discriminator import Discriminator
+from shared_components.networks.factory import FactoryNetwork
+from shared_components.networks.generator import Generator
+
+CHANNELS = (8, 8, 6, 4)
+
+
+def batches(count: int) -> list[dict]:
+    random = torch.Generator().manual_seed(7)
+    return [
+        {
+            "image": torch.rand(4, 1, 24, 24, generator=random) * 2 - 1,
+            "domain": torch.tensor([0, 1, 0, 1]),
+            "position": torch.tensor([0, 1, 2, 3]),
+        }
+        for _ in range(count)
+    ]
+
+
+def trainer(updates: int = 4, **settings) -> FactoryTrainer:
+    torch.manual_seed(0)
+    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
+    network = FactoryNetwork(generator, Discriminator(24, 2, 4, CHANNELS, width=8))
+    return FactoryTrainer(
+        torch.device("cpu"),
+        1,
+        batches(updates),
+        network,
+        lazy_adam(network.generator.parameters(), 2e-3, 4),
+        lazy_adam(network.discriminator.parameters(), 2e-3, 16),
+        epoch_length=updates,
+        **settings,
+    )
+
+
+def test_lazy_adam_corrects_rate_and_betas():
+    adam = lazy_adam([torch.nn.Parameter(torch.zeros(1))], 0.02, 4)
+    group = adam.param_groups[0]
+    assert group["lr"] == pytest.approx(0.016)
+    assert group["betas"] == (0.0, pytest.approx(0.99**0.8))
+    assert lazy_adam([torch.nn.Parameter(torch.zeros(1))], 0.02, 0).param_groups[0]["lr"] == 0.02
+
+
+def test_lazy_terms_come_at_their_intervals():
+    engine = trainer(4, r1_every=2, path_length_every=3)
+    seen = []
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(set(e.state.output["loss"])))
+    engine.run()
+    assert ["r1" in names for names in seen] == [True, False, True, False]
+    assert ["path_length" in names for names in seen] == [True, False, False, True]
+    assert {"discriminator", "generator", "r1", "path_length"} <= engine.state.metrics.keys()
+
+
+def test_every_network_moves_and_the_average_lags():
+    engine = trainer(4)
+    before = {name: value.clone() for name, value in engine.network.state_dict().items()}
+    engine.run()
+    after = engine.network.state_dict()
+    still = [name for name in before if torch.equal(before[name], after[name])]
+    assert still == [], still
+    name = "generator.constant"
+    moved = (after[name] - before[name]).abs().sum()
+    lagged = (after["generator_ema.constant"] - before[name]).abs().sum()
+    assert 0 < float(lagged) < float(moved)
+
+
+def test_steps_touch_their_own_network_only():
+    engine = trainer(1, path_length_weight=0.0)
+    engine.state.iteration = 1
+    batch = batches(1)[0]
+    generator = {n: p.clone() for n, p in engine.network.generator.named_parameters()}
+    engine._discriminator_step(batch["image"], batch["domain"], batch["position"])
+    assert all(torch.equal(generator[n], p) for n, p in engine.network.generator.named_parameters())
+    discriminator = {n: p.clone() for n, p in engine.network.discriminator.named_parameters()}
+    engine._generator_step(batch["domain"], batch["position"])
+    assert all(torch.equal(discriminator[n], p) for n, p in engine.network.discriminator.named_parameters())
+    assert not torch.equal(generator["constant"], engine.network.generator.constant)
+
+
+def test_style_mixing_takes_rows_from_two_latents_only_when_asked():
+    domain = position = torch.zeros(64, dtype=torch.long)
+    for probability, mixed in ((0.0, 0), (1.0, 64)):
+        w_plus = trainer(1, style_mixing=probability)._w_plus(domain, position)
+        differs = (w_plus != w_plus[:, :1]).any(dim=2)  # (64, rows)
+        assert int(differs.any(dim=1).sum()) == mixed
+        assert bool((differs.int().diff(dim=1) >= 0).all())  # one crossover: first latent, then the second
+
+
+def test_path_length_mean_is_kept():
+    penalty = PathLengthPenalty()
+    trainer(1, path_length=penalty).run()
+    assert float(penalty.mean) > 0
