@@ -7,6 +7,7 @@ python scripts/prepare_data.py split SERIES.nii.gz
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -91,7 +92,7 @@ def make(
     ]
     print(f"subjects: {', '.join(counts)}")
     print(f"classes: {', '.join(f'{value} {text}' for value, text in written.labels.items())}")
-    print(f"next: python scripts/prepare_data.py check {root}")
+    print(f"next: python scripts/prepare_data.py check {shlex.quote(str(root))}")
 
 
 def _labels(labels: Mapping | Sequence | str | None) -> dict[str, str] | list[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class ClientRoot:
         if len(problems) == 1:
             raise InputError(str(problems[0]))
         if problems:
-            rest = f"{len(problems) - 1} more: run `python scripts/prepare_data.py check {root}`"
+            rest = f"{len(problems) - 1} more: run `python scripts/prepare_data.py check {shlex.quote(str(root))}`"
             raise InputError(f"{problems[0]} (and {rest})")
         return cls(
             root=Path(root).resolve(),

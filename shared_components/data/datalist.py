@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -115,22 +115,28 @@ def _entry(pair: Pair, root: Path) -> dict[str, str]:
 
 
 def _classes(
-    labels: Mapping[int | str, str] | Sequence[str] | None, label_maps: Iterable[Path]
+    labels: Mapping[int | str, str] | Sequence[str] | None, label_maps: Sequence[Path]
 ) -> dict[str, str]:
     if labels is None:
-        highest = max((_highest_value(path) for path in label_maps), default=1)
-        return {"0": "background"} | {str(value): f"class_{value}" for value in range(1, highest + 1)}
+        values = {0}.union(*(_values(path) for path in label_maps)) if label_maps else {0, 1}
+        if values != set(range(len(values))):
+            raise InputError(
+                f"the label maps hold the values {', '.join(map(str, sorted(values)))}; expected 0, 1, 2, … without "
+                "a gap: renumber them, or state all classes with --labels if some do not occur here"
+            )
+        return {"0": "background"} | {str(value): f"class_{value}" for value in range(1, len(values))}
     if isinstance(labels, Mapping):
         return {str(value): str(name) for value, name in labels.items()}
     return {str(value): str(name) for value, name in enumerate(labels)}
 
 
-def _highest_value(path: Path) -> int:
+def _values(path: Path) -> set[int]:
     label, problems = load_volume(path)
     if label is None:
         raise InputError(str(problems[0]))
-    if not torch.isfinite(label).all() or label.max() > 255 or label.min() < 0:
+    values = torch.unique(label.as_tensor())
+    if len(values) > 256 or (values != values.round()).any() or values[0] < 0:
         raise InputError(
-            f"{path}: label values are expected from 0 to 255; is it an image? else state --labels"
+            f"{path}: expected a label map, found {len(values)} different values; is it an image?"
         )
-    return int(label.max())
+    return {int(value) for value in values}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
     if not file.parent.is_dir():
         return {}, Problem(str(file.parent), "no such folder", "correct the path of the data root")
     if not file.is_file():
-        cure = f"write one with `python scripts/prepare_data.py make-datalist {file.parent} --domain NAME`"
+        folder = shlex.quote(str(file.parent))
+        cure = f"write one with `python scripts/prepare_data.py make-datalist {folder} --domain NAME`"
         return {}, Problem(str(file), "no such file", cure)
     repeated: list[str] = []
 

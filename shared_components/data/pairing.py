@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import itk
 
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError
 
-_LAYOUTS = (  # images, labels, images of the test split, their labels
-    ("imagesTr", "labelsTr", "imagesTs", "labelsTs"),
-    ("images", "labels", None, None),
+_LAYOUTS = (  # images, labels (any of several names), images of the test split, their labels; in lower case
+    ("imagestr", ("labelstr",), "imagests", ("labelsts",)),
+    ("images", ("labels", "masks", "segmentations"), None, ()),
 )
 _LABEL_ENDING = re.compile(r"[_.-](seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
 _CHANNEL_ENDING = re.compile(r"_(\d{4})$")
@@ -32,22 +34,23 @@ class Pair:
 def find_pairs(root: Path) -> list[Pair]:
     """Images of a folder with their label maps, by file name, in order of subjects.
 
-    Three layouts are known: ``images/`` and ``labels/``; ``imagesTr/``, ``labelsTr/``, ``imagesTs/`` and
-    ``labelsTs/`` (Decathlon, nnU-Net; the last two are held out for testing); any other folder, searched with
-    its subfolders, where label maps end in ``_seg``, ``_label`` or ``_mask`` (``s01.nii.gz``,
-    ``s01_seg.nii.gz``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end of image
-    names is passed over.
+    Three layouts are known: ``images/`` and ``labels/`` (or ``masks/``, ``segmentations/``); ``imagesTr/``,
+    ``labelsTr/``, ``imagesTs/`` and ``labelsTs/`` (Decathlon, nnU-Net; the last two are held out for testing);
+    any other folder, searched with its subfolders, where label maps end in ``_seg``, ``_label`` or ``_mask``
+    (``s01.nii.gz``, ``s01_seg.nii.gz``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end
+    of image names is passed over.
 
     Raises:
         InputError: no images, a label map without an image, two images of one subject.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; name the folder that holds the images")
+    folders = {folder.name.lower(): folder for folder in sorted(root.iterdir()) if folder.is_dir()}
     for images, labels, test_images, test_labels in _LAYOUTS:
-        if (root / images).is_dir():
-            pairs = _match(image_paths(root / images), image_paths(root / labels))
-            if test_images is not None:
-                held_out = _match(image_paths(root / test_images), image_paths(root / test_labels))
+        if images in folders:
+            pairs = _match(image_paths(folders[images]), _label_paths(folders, labels))
+            if test_images in folders:
+                held_out = _match(image_paths(folders[test_images]), _label_paths(folders, test_labels))
                 pairs += [Pair(p.subject, p.image, p.label, held_out=True) for p in held_out]
             break
     else:
@@ -62,18 +65,41 @@ def find_pairs(root: Path) -> list[Pair]:
     return pairs
 
 
+def _label_paths(folders: Mapping[str, Path], names: Iterable[str]) -> list[Path]:
+    return [path for name in names if name in folders for path in image_paths(folders[name])]
+
+
 def image_paths(folder: Path) -> list[Path]:
-    """Image files and DICOM folders under ``folder``, sorted, hidden ones left out; none if it is missing."""
+    """Image files and DICOM folders under ``folder``, sorted, hidden ones left out.
+
+    Raises:
+        InputError: slices of a DICOM series lie in ``folder`` itself, where each would be an image of its own.
+    """
     found: list[Path] = []
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = [Path(place) / name for name in sorted(files) if not name.startswith(".")]
-        if Path(place) != folder and any(is_dicom(file) for file in here):
+        dicom = [file for file in here if is_dicom(file)]
+        if dicom and Path(place) == folder:
+            _refuse_loose_series(folder, len(dicom))
+        if dicom and Path(place) != folder:
             found.append(Path(place))
             folders.clear()
         else:
             found += [file for file in here if file.name.lower().endswith(IMAGE_SUFFIXES)]
     return sorted(found)
+
+
+def _refuse_loose_series(folder: Path, files: int) -> None:
+    names = itk.GDCMSeriesFileNames.New()
+    names.SetUseSeriesDetails(True)
+    names.SetDirectory(str(folder))
+    series = len(names.GetSeriesUIDs())
+    if series < files:
+        raise InputError(
+            f"{folder}: {files} DICOM files of {series} series lie loose in it; put each series into a folder of "
+            "its own, named as the subject"
+        )
 
 
 def is_dicom(file: Path) -> bool:
@@ -98,8 +124,8 @@ def _match(images: Iterable[Path], labels: Iterable[Path]) -> list[Pair]:
         subject = _CHANNEL_ENDING.sub("", subject_name(image))
         if subject in pairs:
             raise InputError(
-                f"{image}: a second image of {subject!r} beside {pairs[subject].image}; keep one image a "
-                "subject (of several channels or sequences, each makes a data root of its own)"
+                f"{image}: a second image of {subject!r} beside {pairs[subject].image}; give each subject "
+                "one image under a name of its own (of several sequences, each makes a data root)"
             )
         pairs[subject] = Pair(subject, image, by_subject.pop(subject, None))
     if by_subject:

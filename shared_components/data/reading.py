@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -73,9 +74,8 @@ def _files(source: Any) -> str:
 
 
 def one_line(error: BaseException, limit: int = 160) -> str:
-    """An exception's text on one line; of ITK's long reports the description only."""
+    """An exception's text on one line; of ITK's long reports only what went wrong."""
     text = str(error) or type(error).__name__
-    if "Description:" in text:
-        text = text.split("Description:")[-1]
+    text = re.split(r"Description:|ITK ERROR: \w+\(0x[0-9a-f]+\):", text)[-1]
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"

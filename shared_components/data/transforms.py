@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -62,7 +63,7 @@ def as_volume(image: MetaTensor) -> MetaTensor:
         raise InputError(
             f"{source_of(image)}: one 2-D image or 3-D volume was expected, found {image.shape[0]} of "
             f"{'×'.join(map(str, image.shape[1:]))} voxels; split it with "
-            f"`python scripts/prepare_data.py split {source_of(image)}`"
+            f"`python scripts/prepare_data.py split {shlex.quote(source_of(image))}`"
         )
     if image.ndim == 4:
         return image

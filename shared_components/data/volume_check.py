@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -125,7 +126,8 @@ def _dimension_fault(path: Path, image: Tensor) -> Problem | None:
     size = "×".join(map(str, spatial))
     if len(spatial) == 3 and channels > 1:
         fault = f"4-D: {channels} volumes (or channels) of {size} voxels, expected one 3-D volume"
-        cure = f"split it with `python scripts/prepare_data.py split {path}` and name the files you want"
+        command = f"python scripts/prepare_data.py split {shlex.quote(str(path))}"
+        cure = f"split it with `{command}` and name the files you want"
         return Problem(str(path), fault, cure)
     if len(spatial) == 2 and channels > 1:
         fault = f"a picture with {channels} colour channels, expected grey levels"

@@ -106,9 +106,16 @@ def test_a_decathlon_folder_keeps_its_own_test_split(tmp_path, save_image):
 
 def test_an_image_among_the_label_maps_is_noticed(tmp_path, save_image):
     save_image(tmp_path / "images/s1.nii.gz", np.zeros(SHAPE, np.float32))
-    save_image(tmp_path / "labels/s1.nii.gz", np.full(SHAPE, 4000, np.int16))
-    with pytest.raises(InputError, match="label values are expected from 0 to 255; is it an image"):
+    save_image(tmp_path / "labels/s1.nii.gz", np.random.default_rng(0).random(SHAPE, np.float32))
+    with pytest.raises(InputError, match="expected a label map, found 192 different values; is it an image"):
         make_datalist(tmp_path, "t1")
+
+
+def test_label_values_with_a_gap_are_refused_unless_named(folder, save_image):
+    save_image(folder / "labels/s00.nii.gz", np.full(SHAPE, 255, np.uint8))
+    with pytest.raises(InputError, match="hold the values 0, 1, 2, 255; expected 0, 1, 2, … without a gap"):
+        make_datalist(folder, "t1")
+    make_datalist(folder, "t1", labels=[f"c{i}" for i in range(256)])
 
 
 def test_lists_of_one_and_of_several_roots(folder, data_root):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shared_components.data.pairing import find_pairs
@@ -53,6 +54,26 @@ def test_dicom_folders_are_one_image_each(tmp_path):
     files(tmp_path, "images/a/IM0", "images/a/IM1", "images/b/x/1.dcm", content=bytes(128) + b"DICM")
     files(tmp_path, "labels/a.nii.gz")
     assert found(tmp_path) == [("a", "images/a", "labels/a.nii.gz"), ("x", "images/b/x", None)]
+
+
+def test_folder_names_in_other_spellings(tmp_path):
+    files(tmp_path, "Images/a.nii.gz", "Masks/a.nii.gz")
+    assert found(tmp_path) == [("a", "Images/a.nii.gz", "Masks/a.nii.gz")]
+
+
+def test_a_loose_dicom_series_is_refused(tmp_path, save_dicom):
+    save_dicom(tmp_path, np.arange(48).reshape(4, 4, 3), np.eye(4))
+    with pytest.raises(
+        InputError, match="3 DICOM files of 1 series lie loose in it; put each series into a fol"
+    ):
+        find_pairs(tmp_path)
+
+
+def test_single_dicom_pictures_are_an_image_each(tmp_path, save_dicom):
+    for number in range(2):
+        picture = np.arange(number, number + 16).reshape(4, 4, 1)
+        save_dicom(tmp_path, picture, np.eye(4), f"1.2.3.{number}")
+    assert [pair.image.name for pair in find_pairs(tmp_path)] == ["1.2.3.0_000.dcm", "1.2.3.1_000.dcm"]
 
 
 def test_hidden_files_are_left_out(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def prepare(capsys):
 
 @pytest.fixture
 def folder(tmp_path):
-    root = tmp_path / "2024_01"
+    root = tmp_path / "ward 7/2024_01"
     (root / "images").mkdir(parents=True)
     (root / "labels").mkdir()
     for number in range(5):
@@ -111,7 +112,7 @@ def test_the_cure_for_a_time_series_works(prepare, folder):
     prepare("make-datalist", folder, "--domain", "t2", "--labels", "background,brain")
     fault = prepare("check", folder).stderr
     command = fault.split("`python scripts/prepare_data.py ")[1].split("`")[0]
-    done = prepare(*command.split())
+    done = prepare(*shlex.split(command))
     assert done.returncode == 0, done.stderr
     assert nibabel.load(folder / "images/s0_t03.nii.gz").shape == (8, 8, 3)
 
