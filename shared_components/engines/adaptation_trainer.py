@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -63,6 +63,7 @@ class AdaptationTrainer(SupervisedTrainer):
         r1_gamma: R1 weight γ of the discriminator.
         r1_every: discriminator steps between two R1 terms.
         own_share: share of the client's own slices in a batch of self-training.
+        train_handlers: MONAI or ignite handlers.
         kwargs: the rest of ``SupervisedTrainer``.
     Raises:
         InputError: the phases do not add up to the epochs' updates.
@@ -87,6 +88,7 @@ class AdaptationTrainer(SupervisedTrainer):
         r1_gamma: float = 0.5,
         r1_every: int = 8,
         own_share: float = 0.5,
+        train_handlers: Sequence | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -98,6 +100,7 @@ class AdaptationTrainer(SupervisedTrainer):
             loss_function=loss_function,
             epoch_length=epoch_length,
             decollate=False,
+            train_handlers=[LossAverages(), *(train_handlers or [])],  # first: the others report its means
             **kwargs,
         )
         if not sum(phases) or min(phases) < 0:
@@ -113,7 +116,6 @@ class AdaptationTrainer(SupervisedTrainer):
             id(o): [group["lr"] for group in o.param_groups]
             for o in (optimizer, translator_optimizer, discriminator_optimizer)
         }
-        LossAverages().attach(self)
 
     def _decay(self, optimizer: Optimizer, step: int, steps: int) -> None:
         for group, rate in zip(optimizer.param_groups, self._base_rates[id(optimizer)], strict=True):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
 from monai.utils import CommonKeys as Keys
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from shared_components.engines.loss_averages import LossAverages
+from shared_components.errors import InputError
 from shared_components.losses.adversarial import (
     PathLengthPenalty,
     discriminator_logistic_loss,
@@ -35,6 +37,24 @@ def lazy_adam(
     return Adam(parameters, lr=lr * c, betas=(betas[0] ** c, betas[1] ** c), fused=True)
 
 
+def growth_steps(growth: Mapping[int, int], sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Check a growth schedule: (level, first update after it), coarsest first.
+
+    Args:
+        growth: {pixels: updates} of the resolutions below the finest.
+        sizes: the generator's resolutions, coarsest first.
+    Raises:
+        InputError: a resolution that the generator has not, or the finest one.
+    """
+    steps, end = [], 0
+    for size in sorted(int(size) for size in growth):
+        if size not in sizes[:-1]:
+            raise InputError(f"growth: expected resolutions among {list(sizes[:-1])} px, found {size}")
+        end += int(growth[size])
+        steps.append((list(sizes).index(size), end))
+    return steps
+
+
 class FactoryTrainer(SupervisedTrainer):
     """Alternates discriminator and generator steps on the client's own slices; no label is read.
 
@@ -54,6 +74,10 @@ class FactoryTrainer(SupervisedTrainer):
         path_length_shrink: the path-length term uses batch / shrink samples.
         style_mixing: probability that a sample takes W+ from two latents.
         ema_decay: decay of the EMA per update.
+        growth: updates at each coarse resolution before the finest, as {pixels: updates}; empty trains the finest
+            from the start. Counted by the generator's own buffer, which a federation keeps in step.
+        fade: updates over which a new resolution is faded in.
+        train_handlers: MONAI or ignite handlers.
         kwargs: the rest of ``SupervisedTrainer``.
     """
 
@@ -74,7 +98,10 @@ class FactoryTrainer(SupervisedTrainer):
         path_length_shrink: int = 2,
         style_mixing: float = 0.9,
         ema_decay: float = 0.995,
+        growth: Mapping[int, int] | None = None,
+        fade: int = 100,
         loss_function: Callable[[Tensor], Tensor] = generator_nonsaturating_loss,
+        train_handlers: Sequence | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -86,6 +113,7 @@ class FactoryTrainer(SupervisedTrainer):
             loss_function=loss_function,
             epoch_length=epoch_length,
             decollate=False,
+            train_handlers=[LossAverages(), *(train_handlers or [])],  # first: the others report its means
             **kwargs,
         )
         self.discriminator_optimizer = discriminator_optimizer
@@ -94,7 +122,8 @@ class FactoryTrainer(SupervisedTrainer):
         self.path_length_weight, self.path_length_every = path_length_weight, path_length_every
         self.path_length_shrink = path_length_shrink
         self.style_mixing, self.ema_decay = style_mixing, ema_decay
-        LossAverages().attach(self)
+        self.growth = growth_steps(growth or {}, network.generator.sizes)
+        self.fade = fade
 
     def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:
         """W+ (B, rows, w_dim) of random latents, with style mixing."""
@@ -106,14 +135,40 @@ class FactoryTrainer(SupervisedTrainer):
         rows = torch.arange(generator.rows, device=domain.device)
         return torch.where(((rows >= crossover) & mixed)[:, :, None], second, first)
 
+    def resolution(self) -> tuple[int, float]:
+        """Level that is trained now, and how far it has been faded in."""
+        update = int(self.network.generator.updates)
+        start = 0
+        for level, end in self.growth:
+            if update < end:
+                break
+            start = end
+        else:
+            level = len(self.network.generator.sizes) - 1
+        if not start or not self.fade:
+            return level, 1.0
+        return level, min(1.0, (update - start + 1) / self.fade)
+
+    def _at_level(self, image: Tensor, level: int) -> Tensor:
+        factor = 2 ** (len(self.network.generator.sizes) - 1 - level)
+        return F.avg_pool2d(image, factor) if factor > 1 else image
+
+    def _gamma(self, level: int) -> float:
+        """R1 weight, in proportion to the number of pixels."""
+        sizes = self.network.generator.sizes
+        return self.r1_gamma * (sizes[level] / sizes[-1]) ** 2
+
     def _discriminator_step(self, real: Tensor, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
         discriminator = self.network.discriminator.requires_grad_(True)
+        level, fade = self.resolution()
         with torch.no_grad():
-            fake = self.network.generator.synthesis(self._w_plus(domain, position)).image
+            fake = self.network.generator.synthesis(
+                self._w_plus(domain, position), level=level, fade=fade
+            ).image
         lazy = bool(self.r1_gamma) and (self.state.iteration - 1) % self.r1_every == 0
-        real = real.detach().requires_grad_(lazy)
-        real_logits = discriminator(real, domain, position)
-        fake_logits = discriminator(fake, domain, position)
+        real = self._at_level(real, level).detach().requires_grad_(lazy)
+        real_logits = discriminator(real, domain, position, fade)
+        fake_logits = discriminator(fake, domain, position, fade)
         loss = discriminator_logistic_loss(real_logits, fake_logits)
         losses = {
             "discriminator": loss.detach(),
@@ -122,7 +177,7 @@ class FactoryTrainer(SupervisedTrainer):
         }
         if lazy:
             penalty = r1_penalty(real_logits, real)
-            loss = loss + penalty * (self.r1_gamma / 2 * self.r1_every)
+            loss = loss + penalty * (self._gamma(level) / 2 * self.r1_every)
             losses["r1"] = penalty.detach()
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -131,13 +186,15 @@ class FactoryTrainer(SupervisedTrainer):
 
     def _generator_step(self, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
         discriminator = self.network.discriminator.requires_grad_(False)
-        fake = self.network.generator.synthesis(self._w_plus(domain, position)).image
-        loss = self.loss_function(discriminator(fake, domain, position))
+        level, fade = self.resolution()
+        fake = self.network.generator.synthesis(self._w_plus(domain, position), level=level, fade=fade).image
+        loss = self.loss_function(discriminator(fake, domain, position, fade))
         losses = {"generator": loss.detach()}
         if self.path_length_weight and (self.state.iteration - 1) % self.path_length_every == 0:
             few = max(1, len(domain) // self.path_length_shrink)
             w_plus = self._w_plus(domain[:few], position[:few])
-            penalty = self.path_length(self.network.generator.synthesis(w_plus).image, w_plus)
+            image = self.network.generator.synthesis(w_plus, level=level, fade=fade).image
+            penalty = self.path_length(image, w_plus)
             loss = loss + penalty * (self.path_length_weight * self.path_length_every)
             losses["path_length"] = penalty.detach()
         self.optimizer.zero_grad(set_to_none=True)
@@ -155,6 +212,7 @@ class FactoryTrainer(SupervisedTrainer):
         self.network.train()
         losses = self._discriminator_step(real, domain, position)
         losses |= self._generator_step(domain, position)
+        self.network.generator.updates += 1
         self.network.update_average(self.ema_decay)
         self.state.output = {Keys.LOSS: losses}
         return self.state.output

@@ -80,24 +80,40 @@ class Discriminator(nn.Module):
         super().__init__()
         base = resolutions(size, len(channels))[0]
         self.group_size = group_size
-        self.from_image = EqualConv2d(image_channels, channels[-1], 1)
+        self.sizes = resolutions(size, len(channels))
         fine_to_coarse = list(channels)[::-1]
+        self.from_image = nn.ModuleList([EqualConv2d(image_channels, c, 1) for c in fine_to_coarse])
         self.blocks = nn.ModuleList([ResidualDownBlock(a, b) for a, b in itertools.pairwise(fine_to_coarse)])
         self.final_convolution = EqualConv2d(channels[0] + 1, channels[0], 3)
         self.final_linear = EqualLinear(channels[0] * base**2, width, activate=True)
         self.condition = ConditionEmbedding(domains, positions, width)
 
-    def forward(self, image: Tensor, domain: Tensor, position: Tensor) -> Tensor:
-        """``image`` (B, C, S, S), ``domain`` (B,), ``position`` (B,) to logits (B, 1)."""
-        h = self.embed(image)
+    def forward(self, image: Tensor, domain: Tensor, position: Tensor, fade: float = 1.0) -> Tensor:
+        """Logits (B, 1).
+
+        Args:
+            image: (B, C, s, s), s being one of the resolutions; coarser ones enter further on.
+            domain: (B,) integers.
+            position: (B,) integers.
+            fade: below 1, the share of this resolution beside the next coarser one (progressive training).
+        Raises:
+            ValueError: the image is of none of the resolutions.
+        """
+        h = self.embed(image, fade)
         condition = self.condition(domain, position)
         return (h * condition).sum(dim=1, keepdim=True) / math.sqrt(h.shape[1])
 
-    def embed(self, image: Tensor) -> Tensor:
+    def embed(self, image: Tensor, fade: float = 1.0) -> Tensor:
         """Features before the projection: (B, width)."""
-        x = scaled_leaky_relu(self.from_image(image))
-        for block in self.blocks:
+        if image.shape[-1] not in self.sizes:
+            raise ValueError(f"image: expected a size among {self.sizes} px, found {tuple(image.shape)}")
+        first = len(self.sizes) - 1 - self.sizes.index(image.shape[-1])
+        x = scaled_leaky_relu(self.from_image[first](image))
+        for number, block in enumerate(self.blocks[first:], first):
             x = block(x)
+            if number == first and fade < 1.0:
+                coarse = scaled_leaky_relu(self.from_image[first + 1](fir_downsample(image)))
+                x = torch.lerp(coarse, x, fade)
         x = minibatch_standard_deviation(x, self.group_size)
         x = scaled_leaky_relu(self.final_convolution(x))
         return self.final_linear(x.flatten(1))

@@ -153,6 +153,8 @@ class Generator(nn.Module):
             [ModulatedConv2d(c, image_channels, 1, w_dim, demodulate=False) for c in channels]
         )
         self.image_bias = nn.Parameter(torch.zeros(len(channels), image_channels))
+        # an integer buffer: a federation keeps the furthest client's, so that all grow together
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def mapping(self, z: Tensor, domain: Tensor, position: Tensor) -> Tensor:
         """``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to w (B, w_dim)."""
@@ -171,7 +173,12 @@ class Generator(nn.Module):
         return [torch.randn(batch, 1, size, size, generator=generator) for size in layer_sizes]
 
     def synthesis(
-        self, w_plus: Tensor, noise: Noise = "random", inject: Inject | None = None
+        self,
+        w_plus: Tensor,
+        noise: Noise = "random",
+        inject: Inject | None = None,
+        level: int | None = None,
+        fade: float = 1.0,
     ) -> SynthesisOutput:
         """Decode W+ to an image.
 
@@ -179,24 +186,31 @@ class Generator(nn.Module):
             w_plus: (B, rows, w_dim).
             noise: "random", "none", or the maps of :meth:`sample_noise`.
             inject: called as ``inject(level, features)`` after each resolution; its result goes on.
+            level: stop at this resolution (0: the coarsest); None: the finest. For progressive training.
+            fade: weight of the last resolution's contribution to the image.
         Raises:
             ValueError: W+ of another shape, or an unknown noise mode.
         """
         if w_plus.shape[1:] != (self.rows, self.w_dim):
             raise ValueError(f"w_plus: expected (B, {self.rows}, {self.w_dim}), found {tuple(w_plus.shape)}")
         maps = self._noise_maps(noise, w_plus)
-        x = self.constant.expand(len(w_plus), -1, -1, -1)
+        x = self.constant.expand(w_plus.shape[0], -1, -1, -1)
         image: Tensor | None = None
         features = []
         layer = 0
-        for level in range(len(self.sizes)):
-            for _ in range(1 if level == 0 else 2):
+        last = len(self.sizes) - 1 if level is None else level
+        for current in range(last + 1):
+            for _ in range(1 if current == 0 else 2):
                 x = self.layers[layer](x, w_plus[:, layer], maps[layer])
                 layer += 1
             if inject is not None:
-                x = inject(level, x)
+                x = inject(current, x)
             features.append(x)
-            contribution = self.to_image[level](x, w_plus[:, layer]) + self.image_bias[level][:, None, None]
+            contribution = (
+                self.to_image[current](x, w_plus[:, layer]) + self.image_bias[current][:, None, None]
+            )
+            if current == last and fade < 1.0:
+                contribution = contribution * fade
             image = contribution if image is None else fir_upsample(image) + contribution
         return SynthesisOutput(image, tuple(features))
 
@@ -208,7 +222,7 @@ class Generator(nn.Module):
         if noise != "random":
             raise ValueError(f"noise: expected 'random', 'none' or a sequence of maps, found {noise!r}")
         layer_sizes = [self.sizes[(layer + 1) // 2] for layer in range(len(self.layers))]
-        return [like.new_empty(len(like), 1, size, size).normal_() for size in layer_sizes]
+        return [like.new_empty(like.shape[0], 1, size, size).normal_() for size in layer_sizes]
 
     def forward(self, z: Tensor, domain: Tensor, position: Tensor, noise: Noise = "random") -> Tensor:
         """``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to images (B, image_channels, S, S)."""

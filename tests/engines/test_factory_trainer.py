@@ -5,12 +5,14 @@ import torch
 from ignite.engine import Events
 
 from shared_components.engines.factory_trainer import FactoryTrainer, lazy_adam
+from shared_components.errors import InputError
 from shared_components.losses.adversarial import PathLengthPenalty
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.factory import FactoryNetwork
 from shared_components.networks.generator import Generator
 
 CHANNELS = (8, 8, 6, 4)
+COARSE_ENTRANCES = ("discriminator.from_image.2", "discriminator.from_image.3")  # of 3 and 6 px
 
 
 def batches(count: int) -> list[dict]:
@@ -60,11 +62,11 @@ def test_lazy_terms_come_at_their_intervals():
 
 
 def test_every_network_moves_and_the_average_lags():
-    engine = trainer(4)
+    engine = trainer(4, growth={12: 2}, fade=2)
     before = {name: value.clone() for name, value in engine.network.state_dict().items()}
     engine.run()
     after = engine.network.state_dict()
-    still = [name for name in before if torch.equal(before[name], after[name])]
+    still = [n for n in before if torch.equal(before[n], after[n]) and not n.startswith(COARSE_ENTRANCES)]
     assert still == [], still
     name = "generator.constant"
     moved = (after[name] - before[name]).abs().sum()
@@ -98,3 +100,27 @@ def test_path_length_mean_is_kept():
     penalty = PathLengthPenalty()
     trainer(1, path_length=penalty).run()
     assert float(penalty.mean) > 0
+
+
+def test_growth_goes_from_coarse_to_fine_and_fades():
+    engine = trainer(1, growth={6: 3, 12: 4}, fade=2)
+    seen = []
+    for update in range(10):
+        engine.network.generator.updates.fill_(update)
+        seen.append(engine.resolution())
+    assert seen[:3] == [(1, 1.0)] * 3
+    assert seen[3:7] == [(2, 0.5), (2, 1.0), (2, 1.0), (2, 1.0)]
+    assert seen[7:] == [(3, 0.5), (3, 1.0), (3, 1.0)]
+    assert trainer(1).resolution() == (3, 1.0)
+    with pytest.raises(InputError, match=r"growth: expected resolutions among \[3, 6, 12\] px, found 24"):
+        trainer(1, growth={24: 3})
+
+
+def test_coarse_training_leaves_the_fine_layers_alone():
+    engine = trainer(2, growth={6: 2}, path_length_weight=0.0)
+    before = {name: value.clone() for name, value in engine.network.generator.named_parameters()}
+    engine.run()
+    moved = {n for n, p in engine.network.generator.named_parameters() if not torch.equal(before[n], p)}
+    assert "layers.2.convolution.weight" in moved and "to_image.1.weight" in moved
+    assert not any(name.startswith(("layers.3", "layers.5", "to_image.2", "to_image.3")) for name in moved)
+    assert int(engine.network.generator_ema.updates) == 2

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from shared_components.networks.discriminator import Discriminator, minibatch_standard_deviation
+from shared_components.networks.style_layers import fir_downsample
 
 
 @pytest.mark.parametrize(("size", "channels"), [(24, (8, 8, 6, 4)), (32, (8, 8, 8, 4))])
@@ -35,3 +36,14 @@ def test_logit_is_the_projection_on_the_condition():
     h, c = network.embed(image), network.condition(domain, position)
     assert torch.allclose(network(image, domain, position)[:, 0], (h * c).sum(1) / 4, atol=1e-6)
     assert not torch.allclose(network(image, domain, position), network(image, 2 - domain, position))
+
+
+def test_coarse_images_enter_further_on_and_fading_mixes_two_entrances():
+    network = Discriminator(24, 3, 5, (8, 8, 6, 4), width=16)
+    image, zero = torch.randn(4, 1, 12, 12), torch.zeros(4, dtype=torch.long)
+    ends = [network.embed(image, fade) for fade in (1e-9, 1.0)]
+    coarse = network.embed(fir_downsample(image))
+    assert torch.allclose(ends[0], coarse, atol=1e-5) and not torch.allclose(ends[1], coarse)
+    assert network(image, zero, zero).shape == (4, 1)
+    with pytest.raises(ValueError, match=r"expected a size among \(3, 6, 12, 24\) px"):
+        network(torch.randn(4, 1, 20, 20), zero, zero)

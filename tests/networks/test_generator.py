@@ -5,6 +5,7 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.networks.generator import Generator, resolutions
+from shared_components.networks.style_layers import fir_upsample
 
 
 def small(size: int = 24, channels=(8, 8, 6, 4)) -> Generator:
@@ -25,7 +26,9 @@ def test_resolutions_of_48_and_64():
         resolutions(16, 4)
 
 
-@pytest.mark.parametrize(("size", "channels"), [(24, (8, 8, 6, 4)), (32, (8, 8, 8, 4)), (48, (8, 8, 8, 8, 4))])
+@pytest.mark.parametrize(
+    ("size", "channels"), [(24, (8, 8, 6, 4)), (32, (8, 8, 8, 4)), (48, (8, 8, 8, 8, 4))]
+)
 def test_shapes(size, channels):
     generator = small(size, channels)
     out = generator.synthesis(generator.to_w_plus(generator.mapping(*drawn(generator))))
@@ -91,7 +94,9 @@ def test_inject_sees_every_resolution_and_its_result_goes_on():
 def test_latent_mean_is_reproducible_and_depends_on_the_domain():
     generator = small()
     means = [generator.latent_mean(d, 64, torch.Generator().manual_seed(0)) for d in (0, 0, 1)]
-    assert means[0].shape == (12,) and torch.equal(means[0], means[1]) and not torch.allclose(means[0], means[2])
+    assert (
+        means[0].shape == (12,) and torch.equal(means[0], means[1]) and not torch.allclose(means[0], means[2])
+    )
 
 
 def test_wrong_input_is_named():
@@ -100,3 +105,13 @@ def test_wrong_input_is_named():
         generator.synthesis(torch.randn(1, 3, 12))
     with pytest.raises(ValueError, match="'random', 'none'"):
         generator.synthesis(torch.randn(1, 8, 12), noise="some")
+
+
+def test_coarse_levels_are_prefixes_of_the_synthesis():
+    generator = small()
+    w_plus = generator.to_w_plus(torch.randn(2, 12))
+    full, coarse = generator.synthesis(w_plus, "none"), generator.synthesis(w_plus, "none", level=1)
+    assert coarse.image.shape == (2, 1, 6, 6) and len(coarse.features) == 2
+    assert torch.equal(coarse.features[1], full.features[1])
+    faded = generator.synthesis(w_plus, "none", level=2, fade=0.0).image
+    assert torch.allclose(faded, fir_upsample(coarse.image), atol=1e-6)
