@@ -31,9 +31,11 @@ def test_trees_branch_and_thin_out():
 
 
 def test_murrays_law_at_the_first_fork():
-    first, larger, smaller = np.sort(np.unique(_tree().radii))[::-1][:3]
-    assert larger**3 + smaller**3 == pytest.approx(first**3) or larger**3 < first**3
-    assert larger < first
+    root, larger, smaller = list(dict.fromkeys(_tree().radii))[
+        :3
+    ]  # branches grow in the order of their forks
+    assert larger**3 + smaller**3 == pytest.approx(root**3)
+    assert 0.5 <= smaller / larger <= 0.95
 
 
 def test_flat_trees_stay_in_their_plane():
