@@ -35,14 +35,27 @@ def federated_average(updates: Mapping[str, NamedTensors], weights: Mapping[str,
     first = updates[clients[0]]
     for client in clients:
         check_same_layout(first, updates[client], reference=clients[0], found=client)
-        check_finite(updates[client], client)
-    total = math.fsum(weights[client] for client in clients)
-    return {
-        name: _mean(
-            [updates[client][name] for client in clients], [weights[client] for client in clients], total
-        )
-        for name in first
-    }
+    shares = [weights[client] for client in clients]
+    mean: dict[str, Tensor] = {}
+    for names in _names_by_dtype(first):
+        vectors = [_flat(updates[client], names) for client in clients]
+        vector = _mean(vectors, shares)
+        if not bool(torch.isfinite(vector).all()):  # then so is some client's tensor: find it
+            for client in clients:
+                check_finite(updates[client], client)
+        mean |= _unflat(vector, first, names)
+    return {name: mean[name] for name in first}
+
+
+def packed_copy(tensors: NamedTensors) -> dict[str, Tensor]:
+    """Copies on the CPU that lie one after another in a single block for each dtype.
+
+    A file of them is written and read several times faster than one of many small blocks.
+    """
+    copies: dict[str, Tensor] = {}
+    for names in _names_by_dtype(tensors):
+        copies |= _unflat(_flat(tensors, names).cpu(), tensors, names)
+    return {name: copies[name] for name in tensors}
 
 
 class FedAvg:
@@ -123,11 +136,29 @@ def _check_weights(clients: list[str], weights: Mapping[str, float]) -> None:
         raise InputError(f"all weights of {clients} are 0; at least one client must have training images")
 
 
-def _mean(tensors: list[Tensor], weights: list[float], total: float) -> Tensor:
-    if not (tensors[0].is_floating_point() or tensors[0].is_complex()):
-        return torch.stack(list(tensors)).amax(dim=0)
-    wide = torch.complex128 if tensors[0].is_complex() else torch.float64
-    mean = tensors[0].to(wide) * weights[0]
-    for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
-        mean.add_(tensor.to(wide), alpha=weight)
-    return mean.div_(total).to(tensors[0].dtype)
+def _names_by_dtype(tensors: NamedTensors) -> list[list[str]]:
+    groups: dict[torch.dtype, list[str]] = {}
+    for name, tensor in tensors.items():
+        groups.setdefault(tensor.dtype, []).append(name)
+    return list(groups.values())
+
+
+def _flat(tensors: NamedTensors, names: list[str]) -> Tensor:
+    """One vector (a copy) of the elements of all ``names``, which are of one dtype."""
+    return torch.cat([tensors[name].detach().reshape(-1) for name in names])
+
+
+def _unflat(vector: Tensor, like: NamedTensors, names: list[str]) -> dict[str, Tensor]:
+    """Views of ``vector`` with the shapes of ``names`` in ``like``."""
+    parts = vector.split([like[name].numel() for name in names])
+    return {name: part.view(like[name].shape) for name, part in zip(names, parts, strict=True)}
+
+
+def _mean(vectors: list[Tensor], weights: list[float]) -> Tensor:
+    if not (vectors[0].is_floating_point() or vectors[0].is_complex()):
+        return torch.stack(vectors).amax(dim=0)
+    wide = torch.complex128 if vectors[0].is_complex() else torch.float64
+    mean = vectors[0].to(wide).mul_(weights[0])
+    for vector, weight in zip(vectors[1:], weights[1:], strict=True):
+        mean.add_(vector, alpha=weight)  # in float64: the sum has the wider type
+    return mean.div_(math.fsum(weights)).to(vectors[0].dtype)

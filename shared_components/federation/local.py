@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from shared_components.errors import InputError
@@ -58,7 +59,7 @@ class LocalEngine:
         with self._folder.lock():
             committed = self._folder.open(self._federation, resume, force)
             try:
-                with self._started_workers():
+                with _one_thread(), self._started_workers():
                     self._build_clients(committed)
                     self._all_rounds(committed or self._begin())
                     self._finish()
@@ -79,20 +80,23 @@ class LocalEngine:
     def _one_round(self, before: Committed, table: RoundsCsv) -> tuple[Committed, list[dict[str, Any]]]:
         number, folder = before.round + 1, self._folder
         drawn = drawn_clients(self._names, self._federation.clients_per_round, self._federation.seed, number)
-        results = self._on_workers(
-            {
-                name: (number, folder.global_file, folder.update_file(name), folder.state_file(name, number))
-                for name in drawn
-            },
-            worker.train,
-            doing=f"round {number}",
-        )
-        updates = {name: read_update(folder.update_file(name), number) for name in drawn}
+        doing = f"round {number}"
+        trained, remembered = {}, {}
+        for name in drawn:
+            arguments = (number, folder.global_file, folder.update_file(name))
+            trained[name] = self._submit(name, worker.train, *arguments)
+            remembered[name] = self._submit(name, worker.remember, folder.state_file(name, number))
+        results, updates = {}, {}
+        for name in drawn:
+            results[name] = self._result(name, trained[name], doing)
+            updates[name] = read_update(folder.update_file(name), number)
         images = {name: results[name]["images"] for name in drawn}
         weights = self._aggregator(updates, images, before.weights)
         after = Committed(number, weights, {**before.states, **dict.fromkeys(drawn, number)})
         rows = [client_row(number, name, results[name], updates[name], before.weights) for name in drawn]
         table.append(rows)
+        for name in drawn:
+            self._result(name, remembered[name], doing)
         folder.commit(after, before)
         return after, rows
 
@@ -139,11 +143,11 @@ class LocalEngine:
         self, arguments: dict[str, Sequence[Any]], task: Callable[..., Any], doing: str
     ) -> dict[str, Any]:
         """``task(plan, *arguments)`` of several clients at once: client -> result."""
-        futures = {
-            name: self._workers[name].submit(task, self._plans[name], *values)
-            for name, values in arguments.items()
-        }
+        futures = {name: self._submit(name, task, *values) for name, values in arguments.items()}
         return {name: self._result(name, future, doing) for name, future in futures.items()}
+
+    def _submit(self, name: str, task: Callable[..., Any], *arguments: Any) -> Future:
+        return self._workers[name].submit(task, self._plans[name], *arguments)
 
     def _result(self, name: str, future: Future, doing: str) -> Any:
         error = future.exception()
@@ -204,6 +208,17 @@ def client_row(
         "bytes_down": sum(t.nbytes for t in received.values()),
         **metrics,
     }
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Aggregation sums many small tensors: on busy cores, waiting for a second thread costs far more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

@@ -71,17 +71,20 @@ def initial_weights(plan: ClientPlan, file: Path) -> None:
     save_tensors(file, {"model": _clients[plan.folder].shared_weights(), "round": 0})
 
 
-def train(plan: ClientPlan, round: int, global_file: Path, update_file: Path, state_file: Path) -> dict:
-    """One round of the client: from the global weights to its update and its state, both in files.
+def train(plan: ClientPlan, round: int, global_file: Path, update_file: Path) -> dict:
+    """One round of the client: from the global weights to its update, both in files.
 
     Returns:
         ``images``, ``seconds`` and the metrics by name.
     """
-    client = _clients[plan.folder]
-    update = client.run_round(load_tensors(global_file)["model"])
+    update = _clients[plan.folder].run_round(load_tensors(global_file)["model"])
     save_tensors(update_file, {"model": update.weights, "round": round})
-    client.save_state(state_file)
     return {"images": update.images, "seconds": update.seconds, **update.metrics}
+
+
+def remember(plan: ClientPlan, state_file: Path) -> None:
+    """Write what the client keeps to itself; the engine aggregates in the meantime."""
+    _clients[plan.folder].save_state(state_file)
 
 
 def export(plan: ClientPlan, global_file: Path) -> bool:
