@@ -45,7 +45,8 @@ def read_description(root: str | os.PathLike) -> tuple[dict[str, Any], list[Prob
 
 def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
     if not file.parent.is_dir():
-        return {}, Problem(str(file.parent), "no such folder", "correct the path of the data root")
+        fault = "a file, expected a folder" if file.parent.exists() else "no such folder"
+        return {}, Problem(str(file.parent), fault, "correct the path of the data root")
     if not file.is_file():
         folder = shlex.quote(str(file.parent))
         cure = f"write one with `python scripts/prepare_data.py make-datalist {folder} --domain NAME`"
