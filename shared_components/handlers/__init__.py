@@ -1,6 +1,7 @@
 """What listens to an engine: progress, tables of metrics, pictures, checkpoints."""
 
 from shared_components.handlers.checkpoints import attach_checkpoints
+from shared_components.handlers.parallel import SharedUpdates
 from shared_components.handlers.pictures import (
     FactoryPictures,
     TranslationPictures,
@@ -8,12 +9,15 @@ from shared_components.handlers.pictures import (
     save_picture,
 )
 from shared_components.handlers.progress import EpochProgress, MetricsTable
+from shared_components.handlers.validation import Validation
 
 __all__ = [
     "EpochProgress",
     "FactoryPictures",
     "MetricsTable",
+    "SharedUpdates",
     "TranslationPictures",
+    "Validation",
     "attach_checkpoints",
     "picture_grid",
     "save_picture",

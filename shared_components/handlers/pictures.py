@@ -53,7 +53,8 @@ class FactoryPictures:
 
     Args:
         network: the factory; its averaged generator draws.
-        output_dir: pictures go to ``pictures/factory_<epoch>.png`` and to TensorBoard in ``tensorboard/``.
+        output_dir: pictures go to ``pictures/factory_<epoch>.png`` and to TensorBoard in
+            ``tensorboard/pictures``.
         domains: names of the domains, in order.
         every: epochs between two pictures; 0 for none.
         columns: pictures in a row.
@@ -105,7 +106,8 @@ class TranslationPictures:
     Args:
         network: the adaptation's networks.
         dataset: twins, the same evenly spaced slices each time; None for no pictures.
-        output_dir: pictures go to ``pictures/translation_<epoch>.png`` and to TensorBoard in ``tensorboard/``.
+        output_dir: pictures go to ``pictures/translation_<epoch>.png`` and to TensorBoard in
+            ``tensorboard/pictures``.
         every: epochs between two pictures; 0 for none.
         columns: pictures in a row.
     """
@@ -146,7 +148,10 @@ class TranslationPictures:
 
 
 def publish_picture(output_dir: Path, name: str, grid: Tensor, epoch: int) -> None:
-    """Write a picture to ``pictures/<name>.png`` and to TensorBoard."""
+    """Write a picture to ``pictures/<name>.png`` and to TensorBoard, as a run of its own.
+
+    TensorBoard never returns to an event file once there is a newer one in the same folder.
+    """
     save_picture(output_dir / "pictures" / f"{name}.png", grid)
-    with SummaryWriter(str(output_dir / "tensorboard")) as writer:
+    with SummaryWriter(str(output_dir / "tensorboard" / "pictures")) as writer:
         writer.add_image(name.split("_")[0], grid, epoch)

@@ -46,13 +46,13 @@ class MetricsTable:
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
-        engine.add_event_handler(Events.STARTED, self._read_earlier_rows)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._read_earlier_rows)  # a checkpoint is loaded by then
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._add_row)
 
     def _read_earlier_rows(self, engine: Engine) -> None:
-        if not self._rows and engine.state.epoch and self.path.is_file():
+        if not self._rows and engine.state.epoch > 1 and self.path.is_file():
             with self.path.open(newline="") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= engine.state.epoch]
+                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < engine.state.epoch]
 
     def _add_row(self, engine: Engine) -> None:
         metrics = {name: f"{value:.6g}" for name, value in engine.state.metrics.items()}
