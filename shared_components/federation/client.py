@@ -18,7 +18,7 @@ from torch import Tensor
 
 from shared_components.engines.random_state import RandomState
 from shared_components.errors import InputError
-from shared_components.federation.aggregation import check_same_layout, packed_copy
+from shared_components.federation.aggregation import check_same_layout
 from shared_components.files import load_tensors, save_tensors
 
 TRAINER_ATTRIBUTES = ("epoch", "iteration", "best_metric", "best_metric_epoch")
@@ -82,7 +82,7 @@ class FederatedClient:
     def shared_weights(self) -> dict[str, Tensor]:
         """Copies of the exchanged tensors, on the CPU: name in ``trainer.network`` -> tensor."""
         tensors = self.trainer.network.state_dict()
-        return packed_copy({name: tensors[name] for name in self._shared_names})
+        return {name: tensors[name].detach().cpu().clone() for name in self._shared_names}
 
     def load_shared(self, weights: Mapping[str, Tensor]) -> None:
         """Put the global weights into the network; they must have the layout of :meth:`shared_weights`.

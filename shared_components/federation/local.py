@@ -18,6 +18,7 @@ from torch import Tensor
 
 from shared_components.errors import InputError
 from shared_components.federation import worker
+from shared_components.federation.aggregation import from_blocks
 from shared_components.federation.federation_file import Federation
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import Committed, RunFolder
@@ -189,9 +190,9 @@ def read_update(file: Path, round: int) -> dict[str, Tensor]:
         InputError: the file is missing, damaged or of another round.
     """
     content = load_tensors(file)
-    if content.get("round") != round or not isinstance(content.get("model"), dict):
+    if content.get("round") != round or "blocks" not in content:
         raise InputError(f"{file}: expected the update of round {round}, found {content.get('round')!r}")
-    return content["model"]
+    return from_blocks(content)
 
 
 def client_row(

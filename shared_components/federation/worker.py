@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from shared_components.federation.aggregation import to_blocks
 from shared_components.federation.client import FederatedClient
 from shared_components.files import load_tensors, save_tensors
 
@@ -68,7 +69,7 @@ def build(plan: ClientPlan, state_file: Path | None) -> int:
 
 def initial_weights(plan: ClientPlan, file: Path) -> None:
     """Write the weights with which the client was built."""
-    save_tensors(file, {"model": _clients[plan.folder].shared_weights(), "round": 0})
+    save_tensors(file, {**to_blocks(_clients[plan.folder].shared_weights()), "round": 0})
 
 
 def train(plan: ClientPlan, round: int, global_file: Path, update_file: Path) -> dict:
@@ -78,7 +79,7 @@ def train(plan: ClientPlan, round: int, global_file: Path, update_file: Path) ->
         ``images``, ``seconds`` and the metrics by name.
     """
     update = _clients[plan.folder].run_round(load_tensors(global_file)["model"])
-    save_tensors(update_file, {"model": update.weights, "round": round})
+    save_tensors(update_file, {**to_blocks(update.weights), "round": round})
     return {"images": update.images, "seconds": update.seconds, **update.metrics}
 
 

@@ -6,6 +6,7 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation import FedAvg, federated_average
+from shared_components.federation.aggregation import from_blocks, to_blocks
 
 
 def update(value, count=1):
@@ -48,6 +49,20 @@ def test_order_of_clients_does_not_matter():
     weights = {"a": 3, "b": 1, "c": 7, "d": 2}
     turned = federated_average({c: updates[c] for c in "dbca"}, {c: weights[c] for c in "cadb"})
     assert torch.equal(federated_average(updates, weights)["w"], turned["w"])
+
+
+def test_large_tensors_are_averaged_whole():
+    tensors = [torch.randn(3, 100_003), torch.randn(3, 100_003)]
+    mean = federated_average({"a": {"w": tensors[0]}, "b": {"w": tensors[1]}}, {"a": 1, "b": 3})["w"]
+    expected = (tensors[0].double() + 3 * tensors[1].double()) / 4
+    assert torch.equal(mean, expected.float())
+
+
+def test_blocks_give_the_tensors_back():
+    tensors = {"w": torch.randn(2, 3), "n": torch.tensor(4), "empty": torch.zeros(0, 2), "b": torch.ones(5)}
+    back = from_blocks(to_blocks(tensors))
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[k], v) and back[k].dtype == v.dtype for k, v in tensors.items())
 
 
 def test_updates_are_left_as_they_were():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from shared_components.errors import InputError
+from shared_components.federation.aggregation import to_blocks
 from shared_components.federation.local import LocalEngine, drawn_clients, read_update
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import RunFolder
@@ -106,7 +107,7 @@ def test_what_an_unfinished_round_left_is_ignored(values, whole, tmp_path):
     folder = run(values, rounds=2)
     paths = RunFolder(folder)
     shutil.copy(paths.state_file("north", 2), paths.state_file("north", 3))
-    save_tensors(paths.update_file("north"), {"model": {}, "round": 3})
+    save_tensors(paths.update_file("north"), {**to_blocks({}), "round": 3})
     with open(paths.rounds_file, "a") as file:
         file.write("3,island,2,0.1,1,1,9.0\n3,north,3,0.")
     assert_same_run(whole(values), run(values, resume=True))
@@ -223,7 +224,7 @@ def test_one_process_a_folder(values):
 
 
 def test_update_of_another_round_or_damaged_is_refused(tmp_path):
-    file = save_tensors(tmp_path / "update.pt", {"model": {"a": torch.zeros(1)}, "round": 2})
+    file = save_tensors(tmp_path / "update.pt", {**to_blocks({"a": torch.zeros(1)}), "round": 2})
     assert read_update(file, 2).keys() == {"a"}
     with pytest.raises(InputError, match=r"update\.pt: expected the update of round 3, found 2"):
         read_update(file, 3)
