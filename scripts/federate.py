@@ -63,19 +63,22 @@ def study(
 
     Args:
         file: the federation file, with a `study` section (see shared_components/federation/study.py).
-        resume: go on with the study in the output folder; finished stages are kept.
-        force: throw away the federated run in the output folder and start over.
+        resume: go on with the study in the output folder; finished stages are kept unless what they depend on
+            has changed.
+        force: throw away the study in the output folder and start over.
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
         seed: replaces the file's seed.
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.study import run_study
+    from shared_components.federation.study_run import run_study
+    from shared_components.federation.study_summary import study_summary
 
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, seed=seed)
     check_clients(federation)
-    print(f"{federation.name}: report written to {run_study(federation, resume=resume, force=force)}")
+    run_study(federation, resume=resume, force=force)
+    print(study_summary(federation.output_dir))
 
 
 def status(run_dir: str) -> None:

@@ -1,0 +1,145 @@
+"""Run a study from the factory to its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from shared_components.federation.federation_file import Federation
+from shared_components.federation.local import LocalEngine
+from shared_components.federation.rounds_log import read_rows
+from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.stages import Stage, run_stages
+from shared_components.federation.study import Study, plan_study
+from shared_components.federation.study_pictures import write_pictures
+from shared_components.federation.study_stages import METHODS, study_stages
+from shared_components.files import remove_files, write_text
+from shared_components.report import write_study_report
+
+SPLITS = ("training", "validation", "test")
+
+
+def run_study(federation: Federation, resume: bool = False, force: bool = False, quiet: bool = False) -> Path:
+    """Run the whole flow and write the report.
+
+    Args:
+        federation: with the factory's bundle and a ``study`` section.
+        resume: go on with what is there; finished stages are kept unless what they depend on has changed.
+        force: throw away what is there and start over.
+        quiet: print nothing.
+    Returns:
+        The report.
+    Raises:
+        InputError: the settings do not fit, or a client, a round or a stage failed.
+    """
+    study = plan_study(federation)
+    stages = study_stages(study)
+    if force:
+        for stage in stages:
+            shutil.rmtree(stage.folder, ignore_errors=True)
+    seconds = {"all/factory": train_factory(study, resume, force, quiet)}
+    seconds |= run_stages(stages, study.jobs, federation.threads_per_worker, quiet)
+    pictures = write_pictures(study)
+    content = describe(study, stages, seconds, pictures)
+    write_text(study.folder / "study.json", json.dumps(content, indent=1) + "\n")
+    return write_study_report(study.folder)
+
+
+def train_factory(study: Study, resume: bool, force: bool, quiet: bool) -> float:
+    """Train what is not trained yet.
+
+    Returns:
+        Seconds that the training has taken, rounds before an interruption included.
+    """
+    federation = study.factory_federation
+    folder = RunFolder(federation.output_dir)
+    note = folder.root / "seconds.json"
+    with folder.lock():
+        committed = folder.open(federation, resume, force)
+    if force:
+        remove_files(note)
+    number = committed.round if committed else 0
+    if number == federation.rounds and study.factory.is_file() and note.is_file():
+        return float(json.loads(note.read_text(encoding="utf-8")))
+    before = _seconds_of_rounds(folder.rounds_file, number)
+    start = time.perf_counter()
+    LocalEngine(federation, quiet=quiet).run(resume=True)
+    seconds = before + time.perf_counter() - start
+    write_text(note, f"{seconds:.1f}\n")
+    return seconds
+
+
+def _seconds_of_rounds(table: Path, last: int) -> float:
+    """Of rounds 1 to ``last`` together; a round takes as long as its slowest client."""
+    slowest: dict[int, float] = {}
+    for row in read_rows(table) if last else ():
+        number = int(row["round"])
+        if number <= last:
+            slowest[number] = max(slowest.get(number, 0.0), float(row["seconds"]))
+    return sum(slowest.values())
+
+
+def describe(
+    study: Study, stages: Sequence[Stage], seconds: Mapping[str, float], pictures: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The content of ``study.json``, from which the report is written; paths are relative to its folder."""
+    federation = study.federation
+    return {
+        "name": federation.name,
+        "date": date.today().isoformat(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"{study.jobs} stages at a time of {federation.threads_per_worker} threads",
+        "seed": federation.seed,
+        "domains": list(federation.domains),
+        "labels": {str(value): name for value, name in study.roots[study.source].labels.items()},
+        "source": study.source,
+        "clients": {name: _client(study, name) for name in study.roots},
+        "stages": [_time(key, value) for key, value in seconds.items()],
+        "factory": str(study.factory.relative_to(study.folder)),
+        "models": _models(study, stages),
+        "scores": _scores(study, stages),
+        "pictures": dict(pictures),
+    }
+
+
+def _client(study: Study, name: str) -> dict[str, Any]:
+    root, client = study.roots[name], study.federation.clients[name]
+    counts = {s: {"total": len(root.items(s)), "labelled": len(root.items(s, labelled=True))} for s in SPLITS}
+    role = "labelled" if name in study.sources else "unlabelled"
+    return {"data_root": client.data_root, "domain": client.domain, "role": role, "subjects": counts}
+
+
+def _time(key: str, seconds: float) -> dict[str, Any]:
+    client, stage = key.split("/")
+    return {"client": client, "stage": stage, "seconds": round(seconds, 1), "status": "done"}
+
+
+def _models(study: Study, stages: Sequence[Stage]) -> dict[str, str]:
+    """Client to the model that it is to use."""
+    own = {client: "source_model" if client in study.sources else "adaptation" for client in study.roots}
+    return {
+        stage.client: str((stage.folder / "model.pt").relative_to(study.folder))
+        for stage in stages
+        if stage.name == own[stage.client]
+    }
+
+
+def _scores(study: Study, stages: Sequence[Stage]) -> list[dict[str, str]]:
+    """Runs of inference, in the order of METHODS."""
+    methods = list(METHODS)
+    runs = sorted((s for s in stages if s.name in METHODS), key=lambda s: methods.index(s.name))
+    entries = []
+    for stage in runs:
+        folder = stage.folder.relative_to(study.folder)
+        csv = {"csv": str(folder / "scores.csv")} if (stage.folder / "scores.csv").is_file() else {}
+        entries.append(
+            {"client": stage.client, "method": METHODS[stage.name], **csv, "predictions": str(folder)}
+        )
+    return entries

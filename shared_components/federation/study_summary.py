@@ -1,0 +1,87 @@
+"""What a study has left behind, in a few lines: where things lie, how they score, what they took."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from shared_components.errors import InputError
+from shared_components.inferers import read_case_list
+from shared_components.metrics import read_scores, summarize
+
+NIFTI = (".nii", ".nii.gz")
+
+
+def study_summary(folder: str | os.PathLike) -> str:
+    """The report, the factory, the models, the segmentations with their scores, and seconds per stage.
+
+    Raises:
+        InputError: no finished study, or a segmentation that is not on its input's grid.
+    """
+    folder = Path(folder)
+    file = folder / "study.json"
+    if not file.is_file():
+        raise InputError(f"{file}: expected a finished study, found none; name its folder or let it end")
+    study = json.loads(file.read_text(encoding="utf-8"))
+    faults = [fault for entry in study["scores"] for fault in grid_faults(folder / entry["predictions"])]
+    if faults:
+        raise InputError("\n".join(["segmentations that are not on their input's grid:", *faults]))
+    return "\n".join(_lines(folder, study))
+
+
+def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{study['name']}: {len(study['clients'])} clients"
+    yield f"  report   {_short(folder / 'report.html')}"
+    yield f"  factory  {_short(folder / study['factory'])}"
+    for client, model in study["models"].items():
+        yield f"  model    {_short(folder / model)}  ({client}, {study['clients'][client]['domain']})"
+    yield "segmentations, each of its input's shape and affine:"
+    for entry in study["scores"]:
+        place = folder / entry["predictions"]
+        cases, _ = read_case_list(place)
+        score = f", Dice {_dice(folder / entry['csv'])}" if "csv" in entry else ""
+        number = f"{len(cases)} volume{'' if len(cases) == 1 else 's'}"
+        yield f"  {entry['client']}, {entry['method']}: {number}{score}  {_short(place)}"
+    yield "seconds per stage:"
+    for stage in study["stages"]:
+        yield f"  {stage['seconds']:7.1f}  {stage['client']}/{stage['stage']}"
+
+
+def _dice(table: Path) -> str:
+    mean = summarize(read_scores(table))["mean"]
+    deviation = f" ± {mean['dice_sd']:.3f}" if mean["cases"] > 1 else ""
+    return f"{mean['dice_mean']:.3f}{deviation}"
+
+
+def _short(path: Path) -> str:
+    """Relative to the working directory where it lies below it."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def grid_faults(predictions: str | os.PathLike) -> list[str]:
+    """Compare each NIfTI input of an inference run with its segmentation.
+
+    Args:
+        predictions: the run's folder, with ``cases.json``.
+    Returns:
+        A line for each segmentation whose shape or affine is not that of its input.
+    """
+    faults = []
+    for case in read_case_list(predictions)[0]:
+        if not str(case["image"]).endswith(NIFTI):
+            continue
+        image, segmentation = nib.load(case["image"]), nib.load(case["segmentation"])
+        if segmentation.shape != image.shape:
+            faults.append(
+                f"{case['segmentation']}: expected the input's shape {image.shape}, found {segmentation.shape}"
+            )
+        elif not np.array_equal(segmentation.affine, image.affine):
+            faults.append(f"{case['segmentation']}: expected the affine of {case['image']}, found another")
+    return faults
