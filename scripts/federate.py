@@ -58,6 +58,7 @@ def study(
     rounds: int | None = None,
     output_dir: str | None = None,
     seed: int | None = None,
+    check: bool = True,
 ) -> None:
     """The whole flow: the factory, then each client's own stages by the labels it has, scores and report.
 
@@ -69,6 +70,7 @@ def study(
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
         seed: replaces the file's seed.
+        check: check every client's data first (--nocheck to skip it).
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
@@ -76,7 +78,8 @@ def study(
     from shared_components.federation.study_summary import study_summary
 
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, seed=seed)
-    check_clients(federation)
+    if check:
+        check_clients(federation)
     run_study(federation, resume=resume, force=force)
     print(study_summary(federation.output_dir))
 

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Lint, then the whole test suite: bash scripts/test.sh [arguments of pytest]
+#   bash scripts/test.sh tests/networks -k generator
+#   PYTHON=python3.12 bash scripts/test.sh     the interpreter that .venv is made with
+set -euo pipefail
+
+EXTRA=test
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+.venv/bin/ruff check .
+.venv/bin/ruff format --check --quiet . || {
+    echo "error: files are not formatted; run: .venv/bin/ruff format ." >&2
+    exit 1
+}
+# a worker a core; tests of one file share fixtures, so they stay together
+.venv/bin/python -m pytest --numprocesses auto --dist loadfile "$@"
