@@ -27,6 +27,8 @@ class LossAverages:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
 
     def _reset(self, engine: Engine) -> None:
+        for name in self._values:  # a term that this epoch lacks must not be reported with it
+            engine.state.metrics.pop(name, None)
         self._values.clear()
 
     def _collect(self, engine: Engine) -> None:
