@@ -85,14 +85,15 @@ def study(
 
 
 def status(run_dir: str) -> None:
-    """Show how far a run is.
+    """Show how far a run or a study is.
 
     Args:
-        run_dir: the run's output folder.
+        run_dir: the output folder.
     """
     from shared_components.federation.status import run_status
+    from shared_components.federation.study_summary import study_status
 
-    print(run_status(str(run_dir)))
+    print(study_status(str(run_dir)) or run_status(str(run_dir)))
 
 
 COMMANDS = {"check": check, "run": run, "study": study, "status": status}

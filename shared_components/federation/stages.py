@@ -201,8 +201,8 @@ def _run(stage: Stage, fingerprint: str) -> float:
     with _output_to(stage.folder / LOG):
         print(f'python -m monai.bundle run --config_file "{files}" --bundle_root {stage.bundle}', flush=True)
         monai.bundle.run(config_file=files, bundle_root=stage.bundle, logging_file=False)
-    seconds = time.perf_counter() - start
-    noted = {"fingerprint": fingerprint, "seconds": round(seconds, 2), "config_file": files}
+    seconds = round(time.perf_counter() - start, 2)
+    noted = {"fingerprint": fingerprint, "seconds": seconds, "config_file": files}
     write_text(stage.folder / DONE, json.dumps(noted, indent=1) + "\n")
     return seconds
 

@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 
 from shared_components.errors import InputError
+from shared_components.federation.stages import DONE
+from shared_components.federation.status import run_status
 from shared_components.inferers import read_case_list
 from shared_components.metrics import read_scores, summarize
 
@@ -85,3 +87,15 @@ def grid_faults(predictions: str | os.PathLike) -> list[str]:
         elif not np.array_equal(segmentation.affine, image.affine):
             faults.append(f"{case['segmentation']}: expected the affine of {case['image']}, found another")
     return faults
+
+
+def study_status(folder: str | os.PathLike) -> str | None:
+    """How far a study is; None for a folder that holds none."""
+    folder = Path(folder)
+    if (folder / "study.json").is_file():
+        return study_summary(folder)
+    if not (folder / "factory" / "federation.yaml").is_file():
+        return None
+    done = sorted(file.parent for file in folder.glob(f"clients/*/*/{DONE}"))
+    stages = [f"  {place.parent.name}/{place.name}: done" for place in done]
+    return "\n".join([f"factory: {run_status(folder / 'factory')}", *stages])

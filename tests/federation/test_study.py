@@ -1,0 +1,185 @@
+"""The whole flow at the smallest sizes, on cubes of 8 voxels a side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from shared_components.errors import InputError
+from shared_components.federation.federation_file import federation_from
+from shared_components.federation.study import plan_study
+from shared_components.federation.study_run import run_study
+from shared_components.federation.study_stages import study_stages
+from shared_components.federation.study_summary import grid_faults, study_status, study_summary
+from tests.federation.tiny import make_root
+
+REPO = Path(__file__).parents[2]
+
+
+def make_client(root: Path, domain: str, labelled: tuple[str, ...], seed: int) -> Path:
+    """A data root of two training volumes and one of each other split; labels in the splits ``labelled``."""
+    make_root(root, domain, 4, seed)
+    file = root / "dataset.json"
+    description = json.loads(file.read_text())
+    items = description["training"]
+    for split, members in {"training": items[:2], "validation": items[2:3], "test": items[3:]}.items():
+        description[split] = [item if split in labelled else {"image": item["image"]} for item in members]
+    file.write_text(json.dumps(description))
+    return root
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    every = ("training", "validation", "test")
+    roots = {
+        "north": (make_client(folder / "data" / "north", "t1", every, 0), "t1"),
+        "south": (make_client(folder / "data" / "south", "t2", ("test",), 1), "t2"),
+        "island": (make_client(folder / "data" / "island", "pet", (), 2), "pet"),
+    }
+    small = {"segmenter_channels": [4, 8, 8], "batch_size": 4, "epoch_length": 2}
+    return {
+        "name": "tiny study",
+        "bundle": str(REPO / "bundles" / "factory"),
+        "configs": ["common.yaml", "train.yaml", "smoke.yaml"],
+        "domains": ["t1", "t2", "pet"],
+        "labels": {0: "background", 1: "brain"},
+        "clients": {
+            name: {"data_root": str(root), "domain": domain} for name, (root, domain) in roots.items()
+        },
+        "rounds": 1,
+        "updates_per_round": 1,
+        "workers": 0,
+        "overrides": {"spacing": 2.0},
+        "output_dir": str(folder / "out"),
+        "study": {
+            "jobs": 1,
+            "overrides": small,
+            "pretrain": {"max_epochs": 1},
+            "synthesize": {"volumes": 2, "slices": 4},
+            "train": {"phases": [1, 1, 1], "translator_channels": [4, 8, 8]},
+            "self_training": {"phases": [0, 0, 1], "translator_channels": [4, 8, 8]},
+        },
+    }
+
+
+def made(values: dict, **study):
+    changed = {**values, "study": {**values["study"], **study}}
+    return federation_from(changed, source=Path("study.yaml"))
+
+
+@pytest.fixture(scope="module")
+def finished(values) -> Path:
+    """The folder of a study that has run."""
+    return run_study(made(values), quiet=True).parent
+
+
+def test_leaves_report_factory_models_and_segmentations(finished):
+    assert "data:image/" in (finished / "report.html").read_text()
+    assert (finished / "factory" / "factory.pt").is_file()
+    study = json.loads((finished / "study.json").read_text())
+    assert set(study["models"]) == {"north", "south", "island"}
+    assert all((finished / model).is_file() for model in study["models"].values())
+    for client, case in (("south", "s3"), ("island", "s3")):
+        written = nib.load(finished / "clients" / client / "adaptation_predictions" / f"{case}_seg.nii.gz")
+        image = nib.load(Path(study["clients"][client]["data_root"]) / "images" / f"{case}.nii.gz")
+        assert written.shape == image.shape
+        assert np.array_equal(written.affine, image.affine)
+    methods = [entry["method"] for entry in study["scores"] if entry["client"] == "south"]
+    assert methods == ["source-only U-Net", "augmented U-Net", "augmented U-Net, self-trained", "adaptation"]
+    unscored = [entry for entry in study["scores"] if entry["client"] == "island"]
+    assert [("csv" in entry, entry["method"]) for entry in unscored] == [(False, "adaptation")]
+
+
+def test_no_stage_reads_the_images_of_another_client(finished, values):
+    for client, entry in values["clients"].items():
+        others = [e["data_root"] for name, e in values["clients"].items() if name != client]
+        for file in (finished / "clients" / client).glob("*/overrides.yaml"):
+            assert yaml.safe_load(file.read_text())["dataset_dir"] == entry["data_root"]
+            assert not any(other in file.read_text() for other in others)
+
+
+def test_stages_take_over_what_the_factory_was_trained_with(finished):
+    found = yaml.safe_load((finished / "clients" / "south" / "adaptation" / "overrides.yaml").read_text())
+    assert (found["image_size"], found["spacing"], found["positions"]) == (
+        32,
+        2.0,
+        4,
+    )  # smoke.yaml, overrides
+    assert found["discriminator_channels"] == [8, 8, 8, 8]
+
+
+def test_second_run_keeps_what_is_finished(finished, values):
+    times = {file: file.stat().st_mtime_ns for file in finished.glob("clients/*/*/done.json")}
+    assert len(times) == 12
+    before = (finished / "factory" / "global.pt").stat().st_mtime_ns
+    with pytest.raises(InputError, match="already holds a run"):
+        run_study(made(values), quiet=True)
+    run_study(made(values), resume=True, quiet=True)
+    assert {file: file.stat().st_mtime_ns for file in times} == times
+    assert (finished / "factory" / "global.pt").stat().st_mtime_ns == before
+
+
+def test_summary_says_where_things_are(finished, tmp_path):
+    text = study_summary(finished)
+    for part in ("report.html", "factory.pt", "south, adaptation: 1 volume, Dice", "all/factory"):
+        assert part in text
+    assert study_status(finished) == text
+    assert study_status(tmp_path) is None
+    with pytest.raises(InputError, match=r"study\.json: expected a finished study"):
+        study_summary(tmp_path)
+
+
+def test_segmentation_on_another_grid_is_found(finished, tmp_path):
+    folder = shutil.copytree(finished / "clients" / "south" / "adaptation_predictions", tmp_path / "p")
+    assert grid_faults(folder) == []
+    file = folder / "s3_seg.nii.gz"
+    written = nib.load(file)
+    nib.save(nib.Nifti1Image(np.asarray(written.dataobj), np.eye(4)), file)
+    assert [fault.split(": ")[1][:19] for fault in grid_faults(folder)] == ["expected the affine"]
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), written.affine), file)
+    assert "expected the input's shape (8, 8, 8), found (2, 2, 2)" in grid_faults(folder)[0]
+
+
+def test_roles_follow_from_labels(values):
+    study = plan_study(made(values))
+    assert (study.source, study.sources, study.targets) == ("north", ("north",), ("island", "south"))
+    without = {stage.key for stage in study_stages(plan_study(made(values, baselines=False)))}
+    assert without == {
+        *(f"north/{name}" for name in ("source_model", "source_model_predictions", "synthetic")),
+        *(
+            f"{name}/{stage}"
+            for name in ("island", "south")
+            for stage in ("adaptation", "adaptation_predictions")
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"pretrian": {}}, r"study: key 'pretrian' is unknown \(did you mean 'pretrain'\?\)"),
+        ({"train": {"phazes": [1]}}, r"train: 'phazes' is no id .* \(did you mean 'phases'\?\)"),
+        ({"overrides": {"nowhere": 1}}, "overrides: 'nowhere' is no id"),
+        ({"train": 3}, "'train' must hold 'key: value' lines, found 3"),
+        ({"jobs": 0}, "'jobs' must be a whole number from 1 up, found 0"),
+        ({"baselines": "no"}, "'baselines' must be true or false"),
+        ({"source": "south"}, "source: expected one of the labelled clients north, found 'south'"),
+        ({"adaptation": "nowhere"}, "expected a bundle with .*nowhere/configs/common.yaml"),
+    ],
+)
+def test_unusable_settings_are_told_before_anything_trains(values, section, message):
+    with pytest.raises(InputError, match=message):
+        study_stages(plan_study(made(values, **section)))
+
+
+def test_study_wants_a_labelled_client(values):
+    clients = {name: values["clients"][name] for name in ("south", "island")}
+    with pytest.raises(InputError, match="expected at least one client with labels"):
+        plan_study(made({**values, "clients": clients}))
