@@ -1,0 +1,288 @@
+"""The adaptation bundle from its own configs: from a factory to segmentations, resuming, federated training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from shared_components.data.check import check_client_root
+from shared_components.errors import InputError
+from tests.bundles.tiny import (
+    LABELS,
+    assert_same_run,
+    changed_modules,
+    different,
+    federated_by_monai,
+    kill_at,
+    tensors,
+    workflow,
+)
+
+
+def pretraining(clients: Path, output_dir: Path, **overrides) -> ConfigWorkflow:
+    values = {"dataset_dir": clients / "north", "output_dir": output_dir, "max_epochs": 3}
+    values |= {"ckpt_path": output_dir / "model.pt", "validate_every": 2}
+    return workflow("adaptation", "pretrain.yaml", **(values | overrides))
+
+
+def adaptation_values(clients: Path, source: Path, synthetic: Path, output_dir: Path) -> dict:
+    return {
+        "dataset_dir": clients / "south", "output_dir": output_dir, "ckpt_path": output_dir / "model.pt",
+        "source_model_path": source / "model.pt", "source_dir": synthetic / "t1",
+        "twin_dir": synthetic / "t2",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def adaptation(clients, source, synthetic):
+    """Makes an adaptation workflow of three phases of two updates that writes to a folder."""
+
+    def make(output_dir: Path, *more: str, **overrides) -> ConfigWorkflow:
+        values = adaptation_values(clients, source, synthetic, output_dir)
+        return workflow("adaptation", "train.yaml", *more, **(values | overrides))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def adapted(clients, source, synthetic, tmp_path_factory) -> Path:
+    """The folder of an unbroken adaptation."""
+    folder = tmp_path_factory.mktemp("adapted")
+    values = adaptation_values(clients, source, synthetic, folder)
+    workflow("adaptation", "train.yaml", **values, picture_every=1).run()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(clients, tmp_path_factory) -> Path:
+    """The folder of an unbroken pre-training of three epochs."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    pretraining(clients, folder).run()
+    return folder
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --- source model ----------------------------------------------------------------------------------------------------
+
+
+def test_pretraining_has_what_monai_asks_for(clients, tmp_path):
+    assert not pretraining(clients, tmp_path).check_properties()
+
+
+def test_pretraining_leaves_table_checkpoint_and_model(source):
+    first, second = rows_of(source)
+    assert float(first["loss"]) > 0 and first["validation_dice"] == ""
+    assert 0 <= float(second["validation_dice"]) <= 1
+    assert list((source / "tensorboard").glob("events*"))
+    exported = torch.load(source / "model.pt", weights_only=True)
+    checkpoint = torch.load(source / "checkpoint.pt", weights_only=True)
+    assert different(exported["model"], checkpoint["network"]) == []
+    assert exported["description"] == {
+        "domains": ["t1", "t2", "pet"], "labels": LABELS, "spacing": 4.0, "orientation": "RAS"
+    }  # fmt: skip
+
+
+def test_validation_scores_what_the_network_says(clients, source):
+    flow = pretraining(clients, source, max_epochs=2)
+    network = flow.parser.get_parsed_content("network")
+    network.load_state_dict(tensors(source / "model.pt"))
+    flow.parser.get_parsed_content("validate::evaluator").run()
+    dataset = flow.parser.get_parsed_content("validate::dataset")
+    scores = []
+    network.eval()
+    for item in (dataset[i] for i in range(len(dataset))):
+        true = item["label"][0] == 1
+        with torch.no_grad():
+            found = network(item["image"][None]).argmax(dim=1)[0] == 1
+        if true.any():  # MeanDice leaves out slices without the class
+            scores.append(float(2 * (true & found).sum() / (true.sum() + found.sum())))
+    assert float(rows_of(source)[1]["validation_dice"]) == pytest.approx(np.mean(scores), abs=1e-5)
+
+
+@pytest.mark.parametrize("update", [3, 5])
+def test_killed_pretraining_resumes_exactly(clients, pretrained, tmp_path, update):
+    kill_at(pretraining(clients, tmp_path), update)
+    pretraining(clients, tmp_path, resume=True).run()
+    assert_same_run(pretrained, tmp_path, "model.pt")
+
+
+def test_validation_changes_nothing_and_can_be_left_out(clients, pretrained, tmp_path):
+    root = shutil.copytree(clients / "north", tmp_path / "north")
+    content = json.loads((root / "dataset.json").read_text()) | {"validation": []}
+    (root / "dataset.json").write_text(json.dumps(content))
+    pretraining(clients, tmp_path, dataset_dir=root, validate_every=0).run()
+    assert different(tensors(pretrained / "model.pt"), tensors(tmp_path / "model.pt")) == []
+    assert "validation_dice" not in rows_of(tmp_path)[0]
+
+
+def test_the_learning_rate_decays_over_the_epochs(pretrained):
+    state = torch.load(pretrained / "checkpoint.pt", weights_only=True)
+    assert state["lr_scheduler"]["last_epoch"] == 3
+    assert state["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+# --- synthetic volumes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("domain", ["t1", "t2", "pet"])
+def test_synthesis_writes_sound_client_roots(synthetic, domain):
+    assert check_client_root(synthetic / domain, labels=LABELS, domains=["t1", "t2", "pet"]) == []
+    assert json.loads((synthetic / domain / "dataset.json").read_text())["domain"] == domain
+
+
+def test_twins_share_labels_but_not_looks(synthetic):
+    names = {path.name for path in (synthetic / "t1/images").iterdir()}
+    assert names == {"synthetic_0000.nii.gz", "synthetic_0001.nii.gz"}
+    for name in names:
+        first, second = (nib.load(synthetic / domain / "images" / name) for domain in ("t1", "t2"))
+        assert np.array_equal(first.affine, second.affine)
+        assert not np.array_equal(first.get_fdata(), second.get_fdata())
+        labels = [(synthetic / domain / "labels" / name).read_bytes() for domain in ("t1", "t2")]
+        assert labels[0] == labels[1]
+
+
+def test_labels_are_what_the_source_model_says(source, synthetic):
+    flow = workflow("adaptation", "synthesize.yaml", kind=None, source_model_path=source / "model.pt")
+    model = flow.parser.get_parsed_content("source_model").eval()
+    image = nib.load(synthetic / "t1/images/synthetic_0001.nii.gz").get_fdata(dtype=np.float32)
+    label = np.asarray(nib.load(synthetic / "t1/labels/synthetic_0001.nii.gz").dataobj)
+    with torch.no_grad():
+        found = model(torch.from_numpy(image).movedim(-1, 0)[:, None]).argmax(1).movedim(0, -1)
+    assert np.mean(found.numpy() == label) > 0.999
+
+
+def test_same_seed_same_bytes(factory, source, synthetic, tmp_path):
+    for seed in (0, 1):
+        workflow(
+            "adaptation", "synthesize.yaml", kind=None, factory_path=factory / "factory.pt", seed=seed,
+            source_model_path=source / "model.pt", output_dir=tmp_path / str(seed), progress=False,
+            twin_domains=["t2"],
+        ).run()  # fmt: skip
+    assert {path.name for path in (tmp_path / "0").iterdir()} == {"t1", "t2"}
+    files = sorted(
+        path.relative_to(tmp_path / "0") for path in (tmp_path / "0").rglob("*") if path.is_file()
+    )
+    assert len(files) == 10
+    assert all((tmp_path / "0" / file).read_bytes() == (synthetic / file).read_bytes() for file in files)
+    images = [file for file in files if file.parent.name == "images"]
+    assert all(
+        (tmp_path / "1" / file).read_bytes() != (synthetic / file).read_bytes() for file in images
+    )
+
+
+# --- adaptation ------------------------------------------------------------------------------------------------------
+
+
+def test_adaptation_has_what_monai_asks_for(adaptation, tmp_path):
+    assert not adaptation(tmp_path).check_properties()
+
+
+def test_self_training_alone_has_what_monai_asks_for(adaptation, tmp_path):
+    flow = adaptation(tmp_path, "self_training.yaml", phases=[0, 0, 4])
+    assert not flow.check_properties()
+
+
+def test_adaptation_leaves_table_pictures_checkpoint_and_model(adapted, source):
+    rows = rows_of(adapted)
+    phases = ("translator_adversarial", "segmentation", "self_training")
+    assert [[bool(row[name]) for name in phases] for row in rows] == np.eye(3, dtype=bool).tolist()
+    assert {path.name for path in (adapted / "pictures").iterdir()} == {
+        f"translation_{epoch:05d}.png" for epoch in (1, 2, 3)
+    }  # fmt: skip
+    checkpoint = torch.load(adapted / "checkpoint.pt", weights_only=True)["network"]
+    segmenter = {f"segmenter.{name}": tensor for name, tensor in tensors(adapted / "model.pt").items()}
+    assert different(
+        segmenter, {name: t for name, t in checkpoint.items() if name.startswith("segmenter.")}
+    ) == []  # fmt: skip
+    assert different(tensors(source / "model.pt"), tensors(adapted / "model.pt"))
+
+
+@pytest.mark.parametrize("update", [3, 5])
+def test_killed_adaptation_resumes_exactly(adaptation, adapted, tmp_path, update):
+    kill_at(adaptation(tmp_path), update)
+    adaptation(tmp_path, resume=True, picture_every=1).run()
+    assert_same_run(adapted, tmp_path, "model.pt")
+
+
+def test_self_training_alone_needs_nothing_synthetic(adaptation, source, tmp_path):
+    flow = adaptation(
+        tmp_path, "self_training.yaml", phases=[0, 0, 4], source_dir="absent", twin_dir="absent"
+    )
+    flow.run()
+    assert [row.keys() for row in rows_of(tmp_path)] == [{"epoch", "update", "self_training"}] * 2
+    assert different(tensors(source / "model.pt"), tensors(tmp_path / "model.pt"))
+
+
+def test_a_source_model_of_another_size_is_refused(adaptation, tmp_path):
+    flow = adaptation(tmp_path, segmenter_channels=[4, 8])
+    with pytest.raises(RuntimeError) as caught:
+        flow.run()
+    error = caught.value
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__
+    assert "do not fit the configured network" in str(error)
+
+
+# --- segmentations ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def segmented(clients, adapted, tmp_path_factory) -> Path:
+    """A folder with the segmentations of the unlabelled client's test volumes, scored."""
+    folder = tmp_path_factory.mktemp("segmented")
+    flow = workflow(
+        "adaptation", "inference.yaml", "evaluate.yaml", kind="inference", dataset_dir=clients / "south",
+        output_dir=folder, ckpt_path=adapted / "model.pt",
+    )  # fmt: skip
+    assert not flow.check_properties()
+    flow.run()
+    return folder
+
+
+def test_segmentations_lie_on_the_grid_of_their_images(clients, segmented):
+    (path,) = segmented.glob("*_seg.nii.gz")
+    image, segmentation = nib.load(clients / "south/images/test0.nii.gz"), nib.load(path)
+    assert path.name == "test0_seg.nii.gz" and segmentation.shape == image.shape
+    assert np.array_equal(segmentation.affine, image.affine)
+    assert segmentation.get_data_dtype().kind in "ui"
+    assert set(np.unique(np.asarray(segmentation.dataobj))) <= set(LABELS)
+
+
+def test_scores_are_those_of_the_files(clients, segmented):
+    true = np.asarray(nib.load(clients / "south/labels/test0.nii.gz").dataobj) == 1
+    found = np.asarray(nib.load(segmented / "test0_seg.nii.gz").dataobj) == 1
+    with (segmented / "scores.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["case"], row["name"]) == ("test0", "brain")
+    assert float(row["dice"]) == pytest.approx(2 * (true & found).sum() / (true.sum() + found.sum()), abs=1e-4)
+
+
+# --- federated -------------------------------------------------------------------------------------------------------
+
+
+def test_monai_algo_pretrains_two_rounds(clients, tmp_path):
+    before, after, updates = federated_by_monai(
+        "adaptation", "pretrain.yaml", dataset_dir=clients / "north", output_dir=tmp_path
+    )
+    assert updates == 4
+    assert any(not torch.equal(before[name], after[name]) for name in after)
+    assert all(tensor.isfinite().all() for tensor in after.values())
+
+
+def test_monai_algo_adapts_two_rounds(clients, source, synthetic, tmp_path):
+    values = adaptation_values(clients, source, synthetic, tmp_path)
+    before, after, updates = federated_by_monai("adaptation", "train.yaml", **values)
+    assert updates == 4  # the phases of translation and segmentation
+    assert changed_modules(before, after) == {"segmenter", "translator", "discriminator"}

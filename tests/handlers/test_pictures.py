@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+from PIL import Image
+
+from shared_components.handlers.pictures import (
+    FactoryPictures,
+    TranslationPictures,
+    picture_grid,
+    save_picture,
+)
+from shared_components.networks.discriminator import Discriminator
+from shared_components.networks.factory import FactoryNetwork
+from shared_components.networks.generator import Generator
+from shared_components.networks.translator import AdaptationNetwork, Translator
+
+
+def test_grid_places_pictures_row_by_row_with_white_between():
+    images = torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1, 1).expand(3, 1, 2, 2)
+    grid = picture_grid(images, columns=2)
+    expected = torch.full((5, 5), 255)
+    expected[:2, :2], expected[:2, 3:], expected[3:, :2] = 0, 128, 255
+    assert grid.dtype == torch.uint8 and torch.equal(grid[0].long(), expected)
+
+
+def test_grid_without_gap_clamps_what_lies_outside():
+    grid = picture_grid(torch.tensor([-3.0, 2.0]).reshape(2, 1, 1, 1), columns=2, gap=0)
+    assert grid.tolist() == [[[0, 255]]]
+
+
+def test_saved_picture_is_enlarged(tmp_path):
+    path = save_picture(tmp_path / "new" / "p.png", torch.full((1, 4, 6), 90, dtype=torch.uint8), zoom=2)
+    with Image.open(path) as picture:
+        assert picture.size == (12, 8) and np.asarray(picture).min() == np.asarray(picture).max() == 90
+
+
+@pytest.fixture
+def network() -> FactoryNetwork:
+    generator = Generator(16, 2, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1)
+    return FactoryNetwork(generator, Discriminator(16, 2, 4, channels=(4, 4, 4), width=4))
+
+
+def run(handler, epochs: int) -> None:
+    engine = Engine(lambda engine, batch: None)
+    handler.attach(engine)
+    engine.run([0], max_epochs=epochs)
+
+
+def test_factory_pictures_come_every_few_epochs_and_draw_nothing_from_training(network, tmp_path):
+    before = torch.get_rng_state()
+    run(FactoryPictures(network, tmp_path, ["a", "b"], every=2), epochs=5)
+    assert torch.equal(before, torch.get_rng_state())
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["factory_00002.png", "factory_00004.png"]
+    assert list((tmp_path / "tensorboard" / "pictures").glob("events*"))
+
+
+def test_factory_pictures_show_the_same_latents_in_every_domain_each_time(network, tmp_path):
+    handler = FactoryPictures(network, tmp_path, ["a", "b"], columns=3)
+    images = handler.draw()
+    assert images.shape == (6, 1, 16, 16) and torch.equal(images, handler.draw())
+    assert not torch.equal(images[0], images[1])
+
+
+def test_no_pictures_when_switched_off(network, tmp_path):
+    run(FactoryPictures(network, tmp_path, ["a", "b"], every=0), epochs=2)
+    run(TranslationPictures(None, None, tmp_path, every=1), epochs=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_translations_stand_between_source_and_twin(tmp_path):
+    pairs = [
+        {"source": torch.full((1, 16, 16), n / 10), "twin": torch.full((1, 16, 16), -n / 10)} for n in range(4)
+    ]
+    translator = Translator(channels=(4, 4))
+    adaptation = AdaptationNetwork(torch.nn.Identity(), translator, torch.nn.Identity())
+    handler = TranslationPictures(adaptation, pairs, tmp_path, columns=2)
+    before = torch.get_rng_state()
+    rows = handler.draw()
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(rows[:2], torch.stack([pairs[0]["source"], pairs[2]["source"]]))
+    assert torch.equal(rows[4:], torch.stack([pairs[0]["twin"], pairs[2]["twin"]]))
+    assert rows[2:4].abs().max() < 1
+    run(handler, epochs=1)
+    assert (tmp_path / "pictures" / "translation_00001.png").is_file()

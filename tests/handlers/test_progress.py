@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import csv
+
+from ignite.engine import Engine, Events
+
+from shared_components.handlers.progress import EpochProgress, MetricsTable
+
+
+def run(path, metrics: list[dict], start: int = 0) -> None:
+    """An engine of two updates an epoch whose n-th epoch, from ``start`` on, reports ``metrics[n]``."""
+    engine = Engine(lambda engine, batch: None)
+    engine.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda e: setattr(e.state, "metrics", metrics[e.state.epoch - start - 1])
+    )
+    table = MetricsTable(path)
+    table.attach(engine)
+    if start:
+        engine.add_event_handler(
+            Events.STARTED, lambda e: (setattr(e.state, "epoch", start), setattr(e.state, "iteration", 2 * start))
+        )  # as a checkpoint loader does, attached after the table
+    engine.run([0, 1], max_epochs=start + len(metrics))
+
+
+def read(path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_row_an_epoch_with_columns_that_come_later(tmp_path):
+    path = tmp_path / "run" / "metrics.csv"
+    run(path, [{"loss": 0.5}, {"loss": 0.25, "dice": 0.75}])
+    assert read(path) == [
+        {"epoch": "1", "update": "2", "loss": "0.5", "dice": ""},
+        {"epoch": "2", "update": "4", "loss": "0.25", "dice": "0.75"},
+    ]
+
+
+def test_resuming_keeps_the_rows_before_and_drops_those_after_the_checkpoint(tmp_path):
+    path = tmp_path / "metrics.csv"
+    run(path, [{"loss": 3.0}, {"loss": 2.0}, {"loss": 9.0}])
+    run(path, [{"loss": 1.0}], start=2)
+    assert [(row["epoch"], row["update"], row["loss"]) for row in read(path)] == [
+        ("1", "2", "3"), ("2", "4", "2"), ("3", "6", "1")
+    ]  # fmt: skip
+
+
+def test_a_new_run_starts_a_new_table(tmp_path):
+    path = tmp_path / "metrics.csv"
+    run(path, [{"loss": 3.0}, {"loss": 2.0}])
+    run(path, [{"loss": 1.0}])
+    assert [row["loss"] for row in read(path)] == ["1"]
+
+
+def test_the_bar_names_epochs_and_metrics_unless_quiet(capsys):
+    for quiet in (False, True):
+        engine = Engine(lambda engine, batch: None)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, lambda e: e.state.metrics.update(loss=0.125))
+        EpochProgress(quiet=quiet, description="factory").attach(engine)
+        engine.run([0], max_epochs=2)
+        shown = capsys.readouterr().err
+        assert ("factory" in shown and "2/2" in shown and "loss=0.125" in shown) is not quiet
