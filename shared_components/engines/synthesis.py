@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.transforms import KeepLargestConnectedComponent
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from shared_components.errors import InputError
 from shared_components.files import write_text
+from shared_components.inferers.components import keep_largest
 from shared_components.inferers.synthesis import slice_affine, write_volume
 from shared_components.networks.generator import Generator
 from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
@@ -26,7 +26,7 @@ def label_volume(model: nn.Module, volume: Tensor, largest_component: bool = Fal
     slices = volume.movedim(-1, 0)  # (D, 1, S, S)
     label = torch.cat([model(part).argmax(dim=1) for part in slices.split(16)]).movedim(0, -1)
     if largest_component:
-        label = KeepLargestConnectedComponent(applied_labels=None, is_onehot=False)(label[None])[0]
+        label = torch.from_numpy(keep_largest(label.numpy(), range(1, int(label.max()) + 1)))
     return label.to(torch.uint8)
 
 

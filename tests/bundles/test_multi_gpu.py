@@ -1,0 +1,75 @@
+"""multi_gpu.yaml of both bundles, by two processes on the CPU."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+from torch import multiprocessing
+
+from tests.bundles.tiny import changed_modules, different, workflow
+
+CONFIGS = {"factory": "train.yaml", "adaptation": "pretrain.yaml"}
+
+
+def build(bundle: str, clients: Path, output_dir: Path, *more: str, **overrides) -> ConfigWorkflow:
+    return workflow(
+        bundle, CONFIGS[bundle], *more, dataset_dir=clients / "north", output_dir=output_dir, max_epochs=2,
+        ckpt_path=output_dir / "model.pt", **overrides,
+    )  # fmt: skip
+
+
+def train(rank: int, ports: dict[str, int], clients: Path, folder: Path) -> None:
+    """One of two processes: both bundles in turn."""
+    torch.set_num_threads(1)
+    for bundle, port in ports.items():
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        flow = build(bundle, clients, folder / bundle, "multi_gpu.yaml")
+        flow.run()
+        flow.finalize()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def trained(clients, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("together")
+    multiprocessing.spawn(train, ({name: free_port() for name in CONFIGS}, clients, folder), nprocs=2)
+    return folder
+
+
+def checkpoint(folder: Path) -> dict:
+    return torch.load(folder / "checkpoint.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("bundle", CONFIGS)
+def test_processes_draw_their_own_batches_and_share_every_step(bundle, trained):
+    first, second = checkpoint(trained / bundle), checkpoint(trained / bundle / "rank1")
+    assert different(first["network"], second["network"]) == []
+    assert different(first["optimizer"], second["optimizer"]) == []
+    assert different(first["random_state"]["torch"], second["random_state"]["torch"])
+    assert first["trainer"]["iteration"] == second["trainer"]["iteration"] == 4
+
+
+@pytest.mark.parametrize("bundle", CONFIGS)
+def test_the_first_process_writes_the_files(bundle, trained):
+    deliverable = {"factory": "factory.pt", "adaptation": "model.pt"}[bundle]
+    assert {"metrics.csv", "tensorboard", deliverable} <= {p.name for p in (trained / bundle).iterdir()}
+    assert [path.name for path in (trained / bundle / "rank1").iterdir()] == ["checkpoint.pt"]
+    assert len(list((trained / bundle / "tensorboard").iterdir())) == 1
+
+
+def test_two_processes_train_otherwise_than_one(clients, trained, tmp_path):
+    build("adaptation", clients, tmp_path).run()
+    alone = checkpoint(tmp_path)["network"]
+    assert changed_modules(alone, checkpoint(trained / "adaptation")["network"])

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from shared_components.data.check import check_client_root
+from shared_components.engines.synthesis import label_volume, synthesize
+from shared_components.errors import InputError
+from shared_components.networks.generator import Generator
+
+DOMAINS, LABELS = ["t1", "t2", "pet"], {0: "background", 1: "brain"}
+
+
+class Threshold(torch.nn.Module):
+    """Class 1 where the image is above 0."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.cat([-image, image], dim=1)
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    torch.manual_seed(0)
+    return Generator(16, 3, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1).eval()
+
+
+def run(generator, folder, **changes):
+    values = {"volumes": 2, "slices": 5, "spacing": 4.0, "thickness": 6.0, "progress": False} | changes
+    return synthesize(generator, Threshold(), DOMAINS, LABELS, "t1", folder, **values)
+
+
+def test_a_volume_is_labelled_slice_by_slice():
+    volume = torch.linspace(-1, 1, 4 * 4 * 20).reshape(1, 4, 4, 20)
+    label = label_volume(Threshold(), volume)
+    assert label.dtype == torch.uint8 and torch.equal(label, (volume[0] > 0).to(torch.uint8))
+
+
+def test_of_each_label_the_largest_component_is_kept():
+    volume = torch.full((1, 8, 8, 4), -1.0)
+    volume[0, 1:5, 1:5, 1:3], volume[0, 7, 7, 0] = 1.0, 1.0
+    assert label_volume(Threshold(), volume).sum() == 33
+    kept = label_volume(Threshold(), volume, largest_component=True)
+    assert kept.sum() == 32 and kept[7, 7, 0] == 0
+
+
+def test_writes_sound_roots_with_labels_of_the_source_look(generator, tmp_path):
+    roots = run(generator, tmp_path)
+    assert {name: root.name for name, root in roots.items()} == {name: name for name in DOMAINS}
+    for name, root in roots.items():
+        assert check_client_root(root, labels=LABELS, domains=DOMAINS) == [], name
+        for number in range(2):
+            file = f"synthetic_{number:04d}.nii.gz"
+            source = nib.load(tmp_path / "t1/images" / file)
+            label = np.asarray(nib.load(root / "labels" / file).dataobj)
+            assert np.array_equal(label, source.get_fdata() > 0)
+            image = nib.load(root / "images" / file)
+            assert image.shape == (16, 16, 5) and np.array_equal(image.affine, source.affine)
+            np.testing.assert_allclose(image.header.get_zooms(), (4.0, 4.0, 6.0))
+
+
+def test_the_same_subject_whatever_else_is_drawn(generator, tmp_path):
+    run(generator, tmp_path / "all", volumes=3)
+    roots = run(generator, tmp_path / "some", twin_domains=["pet"])
+    assert set(roots) == {"t1", "pet"}
+    for name in roots:
+        for file in ("images/synthetic_0001.nii.gz", "labels/synthetic_0001.nii.gz"):
+            found = (tmp_path / "some" / name / file).read_bytes()
+            assert found == (tmp_path / "all" / name / file).read_bytes()
+
+
+@pytest.mark.parametrize("changes", [{"twin_domains": ["ct"]}, {"twin_domains": ["t2", "ct"]}])
+def test_an_unknown_domain_is_refused_before_anything_is_written(generator, tmp_path, changes):
+    with pytest.raises(InputError, match=r"domain 'ct': the factory knows t1, t2, pet"):
+        run(generator, tmp_path / "out", **changes)
+    assert not (tmp_path / "out").exists()

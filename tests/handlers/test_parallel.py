@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed as distributed
+
+from shared_components.handlers.parallel import SharedUpdates, average_gradients
+from tests.handlers.engines import trainer
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    """This process is one of two; of the other it is told that all it sends is 3 everywhere."""
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensor: tensor.add_(3.0))
+    monkeypatch.setattr(distributed, "broadcast", lambda tensor, src: tensor.fill_(3.0))
+
+
+def test_gradients_become_their_mean_and_absent_ones_stay_absent(two_processes):
+    used, unused = torch.nn.Parameter(torch.zeros(2, 2)), torch.nn.Parameter(torch.zeros(3))
+    used.grad = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    average_gradients(torch.optim.SGD([used, unused], lr=1.0))
+    assert used.grad.tolist() == [[2.0, 2.5], [3.0, 3.5]] and unused.grad is None
+
+
+def test_every_step_takes_the_mean_gradient(two_processes):
+    parameter = torch.nn.Parameter(torch.tensor([1.0]))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    SharedUpdates(torch.nn.Module(), [optimizer])
+    parameter.grad = torch.tensor([5.0])
+    optimizer.step()
+    assert parameter.item() == 1.0 - (5.0 + 3.0) / 2
+
+
+def test_training_starts_from_the_first_processs_weights(two_processes):
+    engine = trainer(max_epochs=1)
+    SharedUpdates(engine.network, []).attach(engine)
+    engine.optimizer.param_groups[0]["lr"] = 0.0
+    engine.run()
+    assert [tensor.unique().tolist() for tensor in engine.network.state_dict().values()] == [[3.0], [3.0]]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shared_components.errors import InputError
+from shared_components.networks.weights import export_model, with_weights
+
+
+def test_weights_come_back_with_their_description(tmp_path):
+    network = torch.nn.Linear(2, 3)
+    path = export_model(network, tmp_path / "new" / "model.pt", {"labels": {0: "rest"}, "spacing": None})
+    content = torch.load(path, weights_only=True)
+    assert content["description"] == {"labels": {0: "rest"}, "spacing": None}
+    loaded = with_weights(torch.nn.Linear(2, 3), path)
+    assert torch.equal(loaded.weight, network.weight) and torch.equal(loaded.bias, network.bias)
+
+
+def test_a_file_does_not_follow_later_training(tmp_path):
+    network = torch.nn.Linear(1, 1)
+    path = export_model(network, tmp_path / "model.pt")
+    before = network.weight.item()
+    with torch.no_grad():
+        network.weight += 1
+    assert with_weights(torch.nn.Linear(1, 1), path).weight.item() == before
+
+
+def test_no_path_leaves_the_network_as_built():
+    network = torch.nn.Linear(1, 1)
+    before = network.weight.item()
+    assert with_weights(network, None) is network and network.weight.item() == before
+
+
+def test_a_part_of_a_file_by_key_and_prefix(tmp_path):
+    whole = torch.nn.ModuleDict({"critic": torch.nn.Linear(2, 1), "other": torch.nn.Linear(3, 3)})
+    torch.save({"network": whole.state_dict()}, tmp_path / "checkpoint.pt")
+    part = with_weights(torch.nn.Linear(2, 1), tmp_path / "checkpoint.pt", key="network", prefix="critic.")
+    assert torch.equal(part.weight, whole["critic"].weight)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"m\.pt: expected a file of tensors, found none"),
+        ({"weights": {}}, r"m\.pt: expected weights under 'model', found \['weights'\]"),
+        ({"model": 3}, r"m\.pt: expected weights under 'model', found \['model'\]"),
+        ({"model": {"weight": torch.zeros(1, 5)}}, r"m\.pt: its weights do not fit the configured network"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path, content, message):
+    if content is not None:
+        torch.save(content, tmp_path / "m.pt")
+    with pytest.raises(InputError, match=message) as caught:
+        with_weights(torch.nn.Linear(2, 1), tmp_path / "m.pt")
+    assert "\n" not in str(caught.value)
