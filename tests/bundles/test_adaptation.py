@@ -15,8 +15,12 @@ from monai.bundle import ConfigWorkflow
 
 from shared_components.data.check import check_client_root
 from shared_components.errors import InputError
+from shared_components.federation.federation_file import federation_from
+from shared_components.federation.local import LocalEngine
 from tests.bundles.tiny import (
+    BUNDLES,
     LABELS,
+    SIZES,
     assert_same_run,
     changed_modules,
     different,
@@ -171,15 +175,11 @@ def test_same_seed_same_bytes(factory, source, synthetic, tmp_path):
             twin_domains=["t2"],
         ).run()  # fmt: skip
     assert {path.name for path in (tmp_path / "0").iterdir()} == {"t1", "t2"}
-    files = sorted(
-        path.relative_to(tmp_path / "0") for path in (tmp_path / "0").rglob("*") if path.is_file()
-    )
+    files = sorted(path.relative_to(tmp_path / "0") for path in (tmp_path / "0").rglob("*") if path.is_file())
     assert len(files) == 10
     assert all((tmp_path / "0" / file).read_bytes() == (synthetic / file).read_bytes() for file in files)
     images = [file for file in files if file.parent.name == "images"]
-    assert all(
-        (tmp_path / "1" / file).read_bytes() != (synthetic / file).read_bytes() for file in images
-    )
+    assert all((tmp_path / "1" / file).read_bytes() != (synthetic / file).read_bytes() for file in images)
 
 
 # --- adaptation ------------------------------------------------------------------------------------------------------
@@ -266,7 +266,9 @@ def test_scores_are_those_of_the_files(clients, segmented):
     with (segmented / "scores.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["case"], row["name"]) == ("test0", "brain")
-    assert float(row["dice"]) == pytest.approx(2 * (true & found).sum() / (true.sum() + found.sum()), abs=1e-4)
+    assert float(row["dice"]) == pytest.approx(
+        2 * (true & found).sum() / (true.sum() + found.sum()), abs=1e-4
+    )
 
 
 # --- federated -------------------------------------------------------------------------------------------------------
@@ -286,3 +288,16 @@ def test_monai_algo_adapts_two_rounds(clients, source, synthetic, tmp_path):
     before, after, updates = federated_by_monai("adaptation", "train.yaml", **values)
     assert updates == 4  # the phases of translation and segmentation
     assert changed_modules(before, after) == {"segmenter", "translator", "discriminator"}
+
+
+def test_labelled_clients_pretrain_in_a_federation(clients, tmp_path):
+    root = {"data_root": str(clients / "north"), "domain": "t1"}
+    content = {
+        "name": "sources", "bundle": str(BUNDLES / "adaptation"), "domains": ["t1", "t2", "pet"],
+        "labels": LABELS, "configs": ["common.yaml", "pretrain.yaml", "smoke.yaml"], "overrides": SIZES,
+        "clients": {"north": root, "west": root}, "rounds": 2, "updates_per_round": 2, "workers": 0,
+        "output_dir": str(tmp_path / "run"),
+    }  # fmt: skip
+    folder = LocalEngine(federation_from(content, source=Path("sources.yaml")), quiet=True).run()
+    assert different(tensors(folder / "global.pt"), tensors(folder / "adaptation.pt")) == []
+    assert "loss" in rows_of(folder / "clients/west")[1]

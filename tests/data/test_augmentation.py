@@ -98,7 +98,9 @@ def test_no_flip_without_an_axis():
     """A flip alone of the geometry would show; with every other size 0, the block stays where it is."""
     still = {"looks": False, "rotation": 0.0, "scale": 0.0}
     names = {
-        axis: [type(step).__name__ for step in SliceAugmentation(flip_axis=axis, **still).transform.transforms]
+        axis: [
+            type(step).__name__ for step in SliceAugmentation(flip_axis=axis, **still).transform.transforms
+        ]
         for axis in (0, None)
     }
     assert names == {0: ["RandAffined", "RandFlipd"], None: ["RandAffined"]}

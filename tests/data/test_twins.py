@@ -25,7 +25,12 @@ def make_root(folder, domain: str, sign: float, subjects: int = 2, labelled: boo
             item["label"] = f"labels/s{number}.nii.gz"
             save(folder / item["label"], box((12, 10, depth)))
         items.append(item)
-    content = {"name": domain, "domain": domain, "modality": {"0": "MRI"}, "labels": {"0": "rest", "1": "box"}}
+    content = {
+        "name": domain,
+        "domain": domain,
+        "modality": {"0": "MRI"},
+        "labels": {"0": "rest", "1": "box"},
+    }
     content |= {"training": items, "validation": [], "test": []}
     (folder / "dataset.json").write_text(json.dumps(content))
     return str(folder)

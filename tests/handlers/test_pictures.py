@@ -73,7 +73,8 @@ def test_no_pictures_when_switched_off(network, tmp_path):
 
 def test_translations_stand_between_source_and_twin(tmp_path):
     pairs = [
-        {"source": torch.full((1, 16, 16), n / 10), "twin": torch.full((1, 16, 16), -n / 10)} for n in range(4)
+        {"source": torch.full((1, 16, 16), n / 10), "twin": torch.full((1, 16, 16), -n / 10)}
+        for n in range(4)
     ]
     translator = Translator(channels=(4, 4))
     adaptation = AdaptationNetwork(torch.nn.Identity(), translator, torch.nn.Identity())
