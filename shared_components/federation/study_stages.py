@@ -41,7 +41,7 @@ def _source_stages(study: Study, client: str) -> Iterator[Stage]:
     yield from _segmenting(study, client, "source_model", client)
     if client == study.source and study.targets:
         yield _synthesis(study)
-        if study.baselines:
+        if study.baselines and any(study.is_scored(target) for target in study.targets):
             yield _pretraining(study, client, "source_only", strong_augmentation=False)
 
 

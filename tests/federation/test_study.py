@@ -161,6 +161,12 @@ def test_roles_follow_from_labels(values):
     }
 
 
+def test_nothing_is_compared_where_nothing_can_be_scored(values):
+    clients = {name: values["clients"][name] for name in ("north", "island")}
+    stages = {stage.key for stage in study_stages(plan_study(made({**values, "clients": clients})))}
+    assert "north/source_only" not in stages and "island/self_trained" not in stages
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [

@@ -1,0 +1,237 @@
+"""What the repository promises: commands in the README, pins, sizes, scripts that run on any machine."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import pytest
+import yaml
+from monai.bundle import ConfigParser
+
+import shared_components
+from shared_components.federation.federation_file import read_federation
+from shared_components.federation.study import plan_study
+from shared_components.federation.study_stages import study_stages
+from tests.federation.tiny import make_root
+
+REPO = Path(__file__).parents[1]
+README = (REPO / "README.md").read_text(encoding="utf-8")
+SCRIPTS = ("scripts/quickstart.sh", "scripts/test.sh", ".ci/run")
+OWN = {"shared_components", "scripts", "tests"}
+INDIRECT = {  # used without being imported here
+    "tensorboard",  # by torch.utils.tensorboard
+    "itk",  # by MONAI's readers
+    "jsonschema",  # by MONAI's verify_metadata
+    "pytest-xdist",
+    "ruff",
+}
+
+
+def normal(name: str) -> str:
+    """A distribution's name as registries compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(lines) -> dict[str, str]:
+    """Distribution to version; every requirement must be exactly pinned."""
+    found = {}
+    for line in lines:
+        text = line.split("#")[0].strip()
+        if text:
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][0-9A-Za-z.]*)", text)
+            assert match, f"{text}: expected name==version"
+            found[normal(match[1])] = match[2]
+    return found
+
+
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+REQUIREMENTS = pins((REPO / "requirements.txt").read_text().splitlines())
+TEST_TOOLS = pins(PROJECT["optional-dependencies"]["test"])
+
+
+def files() -> list[Path]:
+    """What a commit of everything would hold."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [REPO / name for name in listed.stdout.split("\0") if name and (REPO / name).is_file()]
+
+
+def imported(folder: str) -> Iterator[tuple[str, str]]:
+    """File and top-level package of every import of others' packages."""
+    for file in sorted((REPO / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            else:
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in {str(name).split(".")[0] for name in names} - OWN - sys.stdlib_module_names:
+                yield str(file.relative_to(REPO)), name
+
+
+def distributions(folder: str) -> dict[str, str]:
+    """Distribution of every imported package, with a file that imports it."""
+    providers, pinned = packages_distributions(), REQUIREMENTS | TEST_TOOLS
+    found = {}
+    for file, name in imported(folder):
+        candidates = [normal(provider) for provider in (*providers.get(name, ()), name)]
+        found[next((c for c in candidates if c in pinned), candidates[0])] = file
+    return found
+
+
+def test_what_is_imported_is_pinned_and_what_is_pinned_is_used():
+    shipped = {**distributions("shared_components"), **distributions("scripts")}
+    assert {name: file for name, file in shipped.items() if name not in REQUIREMENTS} == {}
+    tested = distributions("tests")
+    assert {n: file for n, file in tested.items() if n not in REQUIREMENTS | TEST_TOOLS} == {}
+    assert (REQUIREMENTS | TEST_TOOLS).keys() - shipped.keys() - tested.keys() - INDIRECT == set()
+
+
+def test_pinned_versions_are_those_that_run():
+    found = {name: version(name).split("+")[0] for name in REQUIREMENTS | TEST_TOOLS}
+    assert found == REQUIREMENTS | TEST_TOOLS
+
+
+@pytest.mark.parametrize(
+    "file", sorted(REPO.glob("bundles/*/configs/metadata.json")), ids=lambda f: f.parts[-3]
+)
+def test_metadata_states_the_pinned_versions(file):
+    metadata = json.loads(file.read_text())
+    stated = {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
+    stated |= {"numpy": metadata["numpy_version"]}
+    stated |= {normal(n): v for n, v in metadata.get("required_packages_version", {}).items()}
+    assert stated == {name: REQUIREMENTS.get(name) for name in stated}
+    assert metadata["version"] in metadata["changelog"]
+
+
+def test_changelog_has_this_version():
+    assert f"\n## {shared_components.__version__}" in (REPO / "CHANGELOG.md").read_text()
+
+
+def test_no_file_is_large():
+    assert [f"{file}" for file in files() if file.stat().st_size > 1_000_000] == []
+
+
+def test_no_path_of_one_machine():
+    home = re.compile(r"(?<![\w.~}])/(?:home|root|Users|work)/\w")
+    found = []
+    for file in files():
+        content = file.read_bytes()
+        if b"\0" not in content and file != Path(__file__):
+            text = content.decode("utf-8")
+            found += [f"{file}: {line.strip()}" for line in text.splitlines() if home.search(line)]
+    assert found == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_shell_scripts_are_sound(script):
+    assert "\nset -euo pipefail\n" in (REPO / script).read_text()
+    assert subprocess.run(["bash", "-n", script], cwd=REPO).returncode == 0
+    assert os.access(REPO / script, os.X_OK)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_old_interpreter_is_refused(script, tmp_path):
+    for name in ("scripts", ".ci"):
+        shutil.copytree(REPO / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    old = tmp_path / "python3.8"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1\nexit 1\n')
+    old.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(old)}
+    ended = subprocess.run(["bash", tmp_path / script], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"error: {old}: expected Python 3.11 or later, found Python 3.8.1; "
+        "name one with PYTHON=/path/to/python3.11\n"
+    )
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("name", ["quickstart", "quickstart_smoke"])
+def test_quickstart_federations_can_run(name, tmp_path, monkeypatch):
+    content = yaml.safe_load((REPO / "scripts" / f"{name}.yaml").read_text())
+    (tmp_path / "bundles").symlink_to(REPO / "bundles")
+    for client in content["clients"].values():
+        root = make_root(tmp_path / client["data_root"], client["domain"], images=3, seed=0)
+        if client["domain"] != "t1":
+            unlabel(root)
+    file = shutil.copy(REPO / "scripts" / f"{name}.yaml", tmp_path / "federation.yaml")
+    monkeypatch.chdir(tmp_path)
+    study = plan_study(read_federation(file))
+    assert (study.source, set(study.targets)) == ("north", {"south", "island"})
+    assert {"island/adaptation", "south/adaptation"} < {stage.key for stage in study_stages(study)}
+
+
+def unlabel(root: Path) -> None:
+    file = root / "dataset.json"
+    description = json.loads(file.read_text())
+    description["training"] = [{"image": item["image"]} for item in description["training"]]
+    file.write_text(json.dumps(description))
+
+
+def readme_commands() -> list[str]:
+    """Every command of the README, those in running text included, with continued lines joined."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    spans = re.findall(r"`((?:bash|python) [^`]+)`", README)
+    return [*dict.fromkeys([*(line.strip() for line in lines if line.strip()), *spans])]
+
+
+def test_readme_commands_exist():
+    commands = readme_commands()
+    assert len(commands) > 10
+    for command in commands:
+        words = command.split()
+        if command.startswith("python -m monai.bundle run"):
+            check_bundle_command(command)
+        elif command.startswith("source .venv"):
+            assert command == "source .venv/bin/activate"
+        else:
+            assert words[0] in ("bash", "python") and (REPO / words[1]).is_file(), command
+            check_script_arguments(command, words)
+
+
+def check_script_arguments(command: str, words: list[str]) -> None:
+    if words[0] == "bash":
+        return
+    module = runpy.run_path(str(REPO / words[1]))
+    function = module["COMMANDS"][words[2]] if "COMMANDS" in module else module["report"]
+    flags = {word.lstrip("-").replace("-", "_") for word in words if word.startswith("--")}
+    assert flags <= set(function.__code__.co_varnames), command
+
+
+def check_bundle_command(command: str) -> None:
+    listed = re.search(r"--config_file \"(\[.*?\])\"", command)
+    if listed is None:  # a mention of the command, without arguments
+        return
+    named = [file for file in ast.literal_eval(listed[1]) if not file.startswith("outputs/")]
+    parser = ConfigParser(ConfigParser.load_config_files([str(REPO / file) for file in named]))
+    overrides = set(re.findall(r"--(\w+)", command)) - {"config_file"}
+    assert overrides - set(parser.get()) == set(), command
+
+
+def test_readme_tables_list_every_bundle_and_script():
+    for bundle in (REPO / "bundles").iterdir():
+        if (bundle / "configs").is_dir():
+            assert f"| [`{bundle.name}`](bundles/{bundle.name}) |" in README
+    for script in (REPO / "scripts").glob("*.py"):
+        assert f"`python scripts/{script.name}" in README, script.name
+
+
+def test_readme_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    own = [link for link in links if not link.startswith("https://")]
+    assert len(own) > 5
+    assert [link for link in own if not (REPO / link).exists()] == []
