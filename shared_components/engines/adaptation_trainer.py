@@ -49,8 +49,8 @@ class AdaptationTrainer(SupervisedTrainer):
     Args:
         device: torch device.
         max_epochs: epochs; epochs times ``epoch_length`` should be the sum of the phases.
-        train_data_loader: batches with "image" (B, 1, S, S), "label", "labelled", "domain", "position" of own slices, and
-            "source", "twin", "source_label", "source_position" of synthetic ones.
+        train_data_loader: batches with "image" (B, 1, S, S), "label", "labelled", "domain", "position" of own slices,
+            and "source", "twin", "source_label", "source_position" of synthetic ones.
         network: segmenter, teacher, translator, discriminator.
         optimizer: the segmenter's.
         translator_optimizer: the translator's.
@@ -66,7 +66,7 @@ class AdaptationTrainer(SupervisedTrainer):
         train_handlers: MONAI or ignite handlers.
         kwargs: the rest of ``SupervisedTrainer``.
     Raises:
-        InputError: the phases do not add up to the epochs' updates.
+        InputError: a phase is negative, or all are 0.
     Deviation: not in the publications; section "A second trial" of the project's design notes compares it with them.
     """
 

@@ -138,13 +138,12 @@ class FactoryTrainer(SupervisedTrainer):
     def resolution(self) -> tuple[int, float]:
         """Level that is trained now, and how far it has been faded in."""
         update = int(self.network.generator.updates)
-        start = 0
-        for level, end in self.growth:
+        level, start = len(self.network.generator.sizes) - 1, 0
+        for coarse, end in self.growth:
             if update < end:
+                level = coarse
                 break
             start = end
-        else:
-            level = len(self.network.generator.sizes) - 1
         if not start or not self.fade:
             return level, 1.0
         return level, min(1.0, (update - start + 1) / self.fade)

@@ -105,7 +105,7 @@ class TranslationPictures:
 
     Args:
         network: the adaptation's networks.
-        dataset: twins, the same evenly spaced slices each time; None for no pictures.
+        dataset: twins, the same slices each time; None for no pictures.
         output_dir: pictures go to ``pictures/translation_<epoch>.png`` and to TensorBoard in
             ``tensorboard/pictures``.
         every: epochs between two pictures; 0 for none.
@@ -134,7 +134,9 @@ class TranslationPictures:
     @torch.no_grad()
     def draw(self) -> Tensor:
         """Images (3 · columns, 1, S, S)."""
-        chosen = [self.dataset[k * len(self.dataset) // self.columns] for k in range(self.columns)]
+        # the golden ratio spreads the slices over subjects and heights alike, however many slices a volume has
+        places = [int((k + 1) * 0.6180339887 % 1.0 * len(self.dataset)) for k in range(self.columns)]
+        chosen = [self.dataset[place] for place in places]
         source, twin = (torch.stack([item[key] for item in chosen]) for key in ("source", "twin"))
         device = next(self.network.parameters()).device
         with torch.random.fork_rng(devices=[]):
