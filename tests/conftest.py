@@ -1,4 +1,4 @@
-"""Settings for every test: one thread (the same sums in the same order on every machine) and no global seed left over."""
+"""Settings for every test: one thread (the same sums on every machine) and no global seed left over."""
 
 from __future__ import annotations
 
