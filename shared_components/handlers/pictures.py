@@ -135,7 +135,7 @@ class TranslationPictures:
     def draw(self) -> Tensor:
         """Images (3 · columns, 1, S, S)."""
         # the golden ratio spreads the slices over subjects and heights alike, however many slices a volume has
-        places = [int((k + 1) * 0.6180339887 % 1.0 * len(self.dataset)) for k in range(self.columns)]
+        places = sorted(int((k + 1) * 0.6180339887 % 1.0 * len(self.dataset)) for k in range(self.columns))
         chosen = [self.dataset[place] for place in places]
         source, twin = (torch.stack([item[key] for item in chosen]) for key in ("source", "twin"))
         device = next(self.network.parameters()).device
