@@ -65,7 +65,7 @@ def _run_study(scenario: str, seed: int, study: Path) -> None:
     text = (scripts / federation).read_text(encoding="utf-8")
     study.mkdir(parents=True, exist_ok=True)
     file = study.parent / f"seed{seed}.yaml"
-    file.write_text(text.replace("DATA", str(data.resolve())), encoding="utf-8")
+    file.write_text(text.replace("outputs/quickstart/data", str(data.resolve())), encoding="utf-8")
     command = [sys.executable, str(scripts / "federate.py"), "study", str(file), "--resume"]
     start = time.perf_counter()
     subprocess.run([*command, "--output-dir", str(study), "--seed", str(seed)], check=True, cwd=REPOSITORY)
