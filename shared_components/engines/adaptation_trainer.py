@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from ignite.engine import Engine
-from monai.engines import SupervisedTrainer
 from monai.utils import CommonKeys as Keys
 from torch import Tensor
 from torch.optim import Optimizer
 
-from shared_components.engines.loss_averages import LossAverages
+from shared_components.engines.update_trainer import UpdateTrainer
 from shared_components.errors import InputError
 from shared_components.losses.adversarial import (
     discriminator_logistic_loss,
@@ -31,7 +30,7 @@ def cosine_decay(step: int, steps: int, floor: float = 0.02) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1.0)))
 
 
-class AdaptationTrainer(SupervisedTrainer):
+class AdaptationTrainer(UpdateTrainer):
     """Makes a segmentation model for a domain without labels out of synthetic labelled source slices.
 
     Three phases, counted in updates:
@@ -47,8 +46,6 @@ class AdaptationTrainer(SupervisedTrainer):
     A phase of 0 updates is left out: without phases 1 and 2 this is plain self-training of the source model.
 
     Args:
-        device: torch device.
-        max_epochs: epochs; epochs times ``epoch_length`` should be the sum of the phases.
         train_data_loader: batches with "image" (B, 1, S, S), "label", "labelled", "domain", "position" of own slices,
             and "source", "twin", "source_label", "source_position" of synthetic ones.
         network: segmenter, teacher, translator, discriminator.
@@ -63,8 +60,7 @@ class AdaptationTrainer(SupervisedTrainer):
         r1_gamma: R1 weight γ of the discriminator.
         r1_every: discriminator steps between two R1 terms.
         own_share: share of the client's own slices in a batch of self-training.
-        train_handlers: MONAI or ignite handlers.
-        kwargs: the rest of ``SupervisedTrainer``.
+        supervised: the rest of ``SupervisedTrainer``.
     Raises:
         InputError: a phase is negative, or all are 0.
     Deviation: not in the publications; section "A second trial" of the project's design notes compares it with them.
@@ -72,9 +68,7 @@ class AdaptationTrainer(SupervisedTrainer):
 
     def __init__(
         self,
-        device: torch.device,
-        max_epochs: int,
-        train_data_loader: Iterable,
+        *,
         network: AdaptationNetwork,
         optimizer: Optimizer,
         translator_optimizer: Optimizer,
@@ -82,27 +76,14 @@ class AdaptationTrainer(SupervisedTrainer):
         loss_function: Callable[[Tensor, Tensor], Tensor],
         augmentation: Augmentation,
         phases: tuple[int, int, int],
-        epoch_length: int,
         consistency_weight: float = 1.0,
         twin_weight: float = 1.0,
         r1_gamma: float = 0.5,
         r1_every: int = 8,
         own_share: float = 0.5,
-        train_handlers: Sequence | None = None,
-        **kwargs: Any,
+        **supervised: Any,
     ) -> None:
-        super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            train_data_loader=train_data_loader,
-            network=network,
-            optimizer=optimizer,
-            loss_function=loss_function,
-            epoch_length=epoch_length,
-            decollate=False,
-            train_handlers=[LossAverages(), *(train_handlers or [])],  # first: the others report its means
-            **kwargs,
-        )
+        super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
         if not sum(phases) or min(phases) < 0:
             raise InputError(f"phases: expected three numbers of updates, not all 0, found {list(phases)}")
         self.phases = tuple(phases)

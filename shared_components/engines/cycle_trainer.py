@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from ignite.engine import Engine
 from ignite.utils import convert_tensor
-from monai.engines import SupervisedTrainer
 from monai.utils import CommonKeys as Keys
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from shared_components.engines.loss_averages import LossAverages
+from shared_components.engines.update_trainer import UpdateTrainer
 from shared_components.losses.adversarial import (
     discriminator_logistic_loss,
     generator_nonsaturating_loss,
@@ -26,7 +25,7 @@ Batch = dict[str, Tensor]
 Losses = dict[str, Tensor]
 
 
-class CycleTrainer(SupervisedTrainer):
+class CycleTrainer(UpdateTrainer):
     """Alternates intra-domain and inter-domain updates on batches that mix source and target slices.
 
     Intra: every slice is decoded in its own domain; image loss, and mask loss where a label exists. Inter:
@@ -36,8 +35,6 @@ class CycleTrainer(SupervisedTrainer):
     target slices.
 
     Args:
-        device: torch device.
-        max_epochs: epochs.
         train_data_loader: batches of source and target slices with "image" (B, 1, S, S) in [-1, 1], "label"
             (B, 1, S, S), "labelled" (B,), "domain" (B,) and "position" (B,).
         network: the paths; its adapter is trained, its ``source`` and ``target`` are the two domains.
@@ -52,9 +49,7 @@ class CycleTrainer(SupervisedTrainer):
         discriminator_optimizer: over the discriminator.
         r1_gamma: weight γ of the discriminator's R1 penalty (γ / 2 multiplies it).
         r1_every: discriminator steps between two R1 terms.
-        epoch_length: updates per epoch, intra and inter updates counted alike.
-        train_handlers: MONAI's handlers; they find the epoch's mean losses in ``state.metrics``.
-        kwargs: the rest of ``SupervisedTrainer``.
+        supervised: the rest of ``SupervisedTrainer``.
     Raises:
         ValueError: an adversarial weight without discriminator or its optimiser.
     Deviation: the adversarial loss is not in the publication; without it translations across inverted
@@ -63,9 +58,7 @@ class CycleTrainer(SupervisedTrainer):
 
     def __init__(
         self,
-        device: torch.device,
-        max_epochs: int,
-        train_data_loader: Iterable,
+        *,
         network: SegmentationPaths,
         optimizer: Optimizer,
         loss_function: Callable[[Tensor, Tensor, Tensor], Tensor],
@@ -77,27 +70,14 @@ class CycleTrainer(SupervisedTrainer):
         discriminator_optimizer: Optimizer | None = None,
         r1_gamma: float = 0.5,
         r1_every: int = 16,
-        epoch_length: int | None = None,
-        train_handlers: Sequence | None = None,
-        **kwargs: Any,
+        **supervised: Any,
     ) -> None:
         if adversarial_weight and (discriminator is None or discriminator_optimizer is None):
             raise ValueError(
                 f"adversarial_weight {adversarial_weight}: expected a discriminator and its optimizer, "
                 "found none; give both or set the weight to 0"
             )
-        super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            train_data_loader=train_data_loader,
-            network=network,
-            optimizer=optimizer,
-            loss_function=loss_function,
-            epoch_length=epoch_length,
-            decollate=False,
-            train_handlers=[LossAverages(), *(train_handlers or [])],  # first: the others read its means
-            **kwargs,
-        )
+        super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
         self.image_loss = image_loss
         self.image_weight, self.mask_weight = image_weight, mask_weight
         self.adversarial_weight = adversarial_weight

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from ignite.engine import Engine
-from monai.engines import SupervisedTrainer
 from monai.utils import CommonKeys as Keys
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from shared_components.engines.loss_averages import LossAverages
+from shared_components.engines.update_trainer import UpdateTrainer
 from shared_components.errors import InputError
 from shared_components.losses.adversarial import (
     PathLengthPenalty,
@@ -55,18 +54,15 @@ def growth_steps(growth: Mapping[int, int], sizes: Sequence[int]) -> list[tuple[
     return steps
 
 
-class FactoryTrainer(SupervisedTrainer):
+class FactoryTrainer(UpdateTrainer):
     """Alternates discriminator and generator steps on the client's own slices; no label is read.
 
     Args:
-        device: torch device.
-        max_epochs: epochs (rounds, in a federation).
         train_data_loader: batches with "image" (B, 1, S, S) in [-1, 1], "domain" (B,), "position" (B,).
         network: generator, discriminator and EMA.
         optimizer: the generator's.
         discriminator_optimizer: the discriminator's.
         path_length: the path-length penalty with its running mean.
-        epoch_length: updates per epoch.
         r1_gamma: weight γ of R1 (γ / 2 multiplies the penalty).
         r1_every: discriminator steps between two R1 terms.
         path_length_weight: weight of the path-length term; 0 switches it off.
@@ -77,20 +73,16 @@ class FactoryTrainer(SupervisedTrainer):
         growth: updates at each coarse resolution before the finest, as {pixels: updates}; empty trains the finest
             from the start. Counted by the generator's own buffer, which a federation keeps in step.
         fade: updates over which a new resolution is faded in.
-        train_handlers: MONAI or ignite handlers.
-        kwargs: the rest of ``SupervisedTrainer``.
+        supervised: the rest of ``SupervisedTrainer``.
     """
 
     def __init__(
         self,
-        device: torch.device,
-        max_epochs: int,
-        train_data_loader: Iterable,
+        *,
         network: FactoryNetwork,
         optimizer: Optimizer,
         discriminator_optimizer: Optimizer,
         path_length: PathLengthPenalty | None = None,
-        epoch_length: int | None = None,
         r1_gamma: float = 10.0,
         r1_every: int = 16,
         path_length_weight: float = 2.0,
@@ -101,23 +93,11 @@ class FactoryTrainer(SupervisedTrainer):
         growth: Mapping[int, int] | None = None,
         fade: int = 100,
         loss_function: Callable[[Tensor], Tensor] = generator_nonsaturating_loss,
-        train_handlers: Sequence | None = None,
-        **kwargs: Any,
+        **supervised: Any,
     ) -> None:
-        super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            train_data_loader=train_data_loader,
-            network=network,
-            optimizer=optimizer,
-            loss_function=loss_function,
-            epoch_length=epoch_length,
-            decollate=False,
-            train_handlers=[LossAverages(), *(train_handlers or [])],  # first: the others report its means
-            **kwargs,
-        )
+        super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
         self.discriminator_optimizer = discriminator_optimizer
-        self.path_length = (path_length or PathLengthPenalty()).to(device)
+        self.path_length = (path_length or PathLengthPenalty()).to(self.state.device)
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         self.path_length_weight, self.path_length_every = path_length_weight, path_length_every
         self.path_length_shrink = path_length_shrink

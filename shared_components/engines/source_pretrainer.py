@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from ignite.engine import Engine
 from ignite.utils import convert_tensor
-from monai.engines import SupervisedTrainer
 from monai.utils import CommonKeys as Keys
 from torch import Tensor
 from torch.optim import Optimizer
 
-from shared_components.engines.loss_averages import LossAverages
+from shared_components.engines.update_trainer import UpdateTrainer
 from shared_components.networks.published_adapter import SegmentationPaths
 
 
-class SourcePretrainer(SupervisedTrainer):
+class SourcePretrainer(UpdateTrainer):
     """Trains the encoder, the content injection and the source classifier; the generator stays frozen.
 
     Args:
-        device: torch device.
-        max_epochs: epochs.
         train_data_loader: batches of slices with "image" (B, 1, S, S) in [-1, 1], "label" (B, 1, S, S),
             "labelled" (B,) and "domain" (B,).
         network: the paths; its adapter is trained.
@@ -31,38 +27,21 @@ class SourcePretrainer(SupervisedTrainer):
         image_loss: called as ``(reconstruction, image)``.
         image_weight: weight of the image loss.
         mask_weight: weight of the mask loss.
-        epoch_length: updates per epoch.
-        train_handlers: MONAI's handlers; they find the epoch's mean losses in ``state.metrics``.
-        kwargs: the rest of ``SupervisedTrainer``.
+        supervised: the rest of ``SupervisedTrainer``.
     """
 
     def __init__(
         self,
-        device: torch.device,
-        max_epochs: int,
-        train_data_loader: Iterable,
+        *,
         network: SegmentationPaths,
         optimizer: Optimizer,
         loss_function: Callable[[Tensor, Tensor, Tensor], Tensor],
         image_loss: Callable[[Tensor, Tensor], Tensor],
         image_weight: float = 1.0,
         mask_weight: float = 1.0,
-        epoch_length: int | None = None,
-        train_handlers: Sequence | None = None,
-        **kwargs: Any,
+        **supervised: Any,
     ) -> None:
-        super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            train_data_loader=train_data_loader,
-            network=network,
-            optimizer=optimizer,
-            loss_function=loss_function,
-            epoch_length=epoch_length,
-            decollate=False,
-            train_handlers=[LossAverages(), *(train_handlers or [])],  # first: the others read its means
-            **kwargs,
-        )
+        super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
         self.image_loss = image_loss
         self.image_weight, self.mask_weight = image_weight, mask_weight
 

@@ -38,19 +38,17 @@ def batches(count: int) -> list[dict]:
 def trainer(phases, **settings) -> AdaptationTrainer:
     torch.manual_seed(0)
     segmenter = UNet(2, 1, 2, channels=(4, 8), strides=(2,), norm="instance")
-    network = AdaptationNetwork(
-        segmenter, Translator((4, 8)), Discriminator(24, 2, 4, (8, 8, 6, 4), width=8)
-    )
+    network = AdaptationNetwork(segmenter, Translator((4, 8)), Discriminator(24, 2, 4, (8, 8, 6, 4), width=8))
     return AdaptationTrainer(
-        torch.device("cpu"),
-        1,
-        batches(sum(phases)),
-        network,
-        torch.optim.Adam(network.segmenter.parameters(), 1e-2),
-        torch.optim.Adam(network.translator.parameters(), 1e-2),
-        torch.optim.Adam(network.discriminator.parameters(), 1e-2),
-        DiceCELoss(to_onehot_y=True, softmax=True),
-        SliceAugmentation(),
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=batches(sum(phases)),
+        network=network,
+        optimizer=torch.optim.Adam(network.segmenter.parameters(), 1e-2),
+        translator_optimizer=torch.optim.Adam(network.translator.parameters(), 1e-2),
+        discriminator_optimizer=torch.optim.Adam(network.discriminator.parameters(), 1e-2),
+        loss_function=DiceCELoss(to_onehot_y=True, softmax=True),
+        augmentation=SliceAugmentation(),
         phases=phases,
         epoch_length=sum(phases),
         **settings,

@@ -32,12 +32,12 @@ def trainer(updates: int = 4, **settings) -> FactoryTrainer:
     generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
     network = FactoryNetwork(generator, Discriminator(24, 2, 4, CHANNELS, width=8))
     return FactoryTrainer(
-        torch.device("cpu"),
-        1,
-        batches(updates),
-        network,
-        lazy_adam(network.generator.parameters(), 2e-3, 4),
-        lazy_adam(network.discriminator.parameters(), 2e-3, 16),
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=batches(updates),
+        network=network,
+        optimizer=lazy_adam(network.generator.parameters(), 2e-3, 4),
+        discriminator_optimizer=lazy_adam(network.discriminator.parameters(), 2e-3, 16),
         epoch_length=updates,
         **settings,
     )
