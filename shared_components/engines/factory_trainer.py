@@ -40,17 +40,18 @@ def growth_steps(growth: Mapping[int, int], sizes: Sequence[int]) -> list[tuple[
     """Check a growth schedule: (level, first update after it), coarsest first.
 
     Args:
-        growth: {pixels: updates} of the resolutions below the finest.
+        growth: {divisor of the image size: updates}, such as {4: 200, 2: 300}.
         sizes: the generator's resolutions, coarsest first.
     Raises:
-        InputError: a resolution that the generator has not, or the finest one.
+        InputError: a divisor at which the generator has no resolution below the finest.
     """
+    coarse = [sizes[-1] // size for size in sizes[:-1]]
     steps, end = [], 0
-    for size in sorted(int(size) for size in growth):
-        if size not in sizes[:-1]:
-            raise InputError(f"growth: expected resolutions among {list(sizes[:-1])} px, found {size}")
-        end += int(growth[size])
-        steps.append((list(sizes).index(size), end))
+    for divisor in sorted((int(divisor) for divisor in growth), reverse=True):
+        if divisor not in coarse:
+            raise InputError(f"growth: expected divisors of the image size among {coarse}, found {divisor}")
+        end += int(growth[divisor])
+        steps.append((coarse.index(divisor), end))
     return steps
 
 
@@ -70,7 +71,7 @@ class FactoryTrainer(UpdateTrainer):
         path_length_shrink: the path-length term uses batch / shrink samples.
         style_mixing: probability that a sample takes W+ from two latents.
         ema_decay: decay of the EMA per update.
-        growth: updates at each coarse resolution before the finest, as {pixels: updates}; empty trains the finest
+        growth: updates at coarser resolutions first, {divisor of the image size: updates}; empty trains the finest
             from the start. Counted by the generator's own buffer, which a federation keeps in step.
         fade: updates over which a new resolution is faded in.
         supervised: the rest of ``SupervisedTrainer``.
