@@ -35,7 +35,10 @@ def translations_section(study: Study) -> Html:
     for client, kinds in study.part("pictures", {}).items():
         sheets = _sheets(study, kinds.get("translations"), "") if kinds.get("translations") else []
         parts += [element("h3", client), *sheets] if sheets else []
-    note = "Synthetic source slices and what they look like once translated to the client's own scanner."
+    note = (
+        "From above: synthetic source slices, what they look like once translated to the client's own scanner, "
+        "and their twins, which the factory drew of the same latents under the client's condition."
+    )
     return section(
         "Translations", *(parts or [missing("no translations in the study (“pictures”)")]), note=note
     )

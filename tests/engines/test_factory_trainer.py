@@ -112,7 +112,9 @@ def test_growth_goes_from_coarse_to_fine_and_fades():
     assert seen[3:7] == [(2, 0.5), (2, 1.0), (2, 1.0), (2, 1.0)]
     assert seen[7:] == [(3, 0.5), (3, 1.0), (3, 1.0)]
     assert trainer(1).resolution() == (3, 1.0)
-    with pytest.raises(InputError, match=r"growth: expected divisors of the image size among \[8, 4, 2\], found 16"):
+    with pytest.raises(
+        InputError, match=r"growth: expected divisors of the image size among \[8, 4, 2\], found 16"
+    ):
         trainer(1, growth={16: 3})
 
 

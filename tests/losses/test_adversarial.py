@@ -16,7 +16,9 @@ def test_logistic_losses_against_numpy():
     real, fake = torch.randn(6, 1), torch.randn(6, 1)
     expected = np.log1p(np.exp(-real.numpy())).mean() + np.log1p(np.exp(fake.numpy())).mean()
     assert np.isclose(float(discriminator_logistic_loss(real, fake)), expected, atol=1e-6)
-    assert np.isclose(float(generator_nonsaturating_loss(fake)), np.log1p(np.exp(-fake.numpy())).mean(), atol=1e-6)
+    assert np.isclose(
+        float(generator_nonsaturating_loss(fake)), np.log1p(np.exp(-fake.numpy())).mean(), atol=1e-6
+    )
 
 
 def test_r1_of_a_quadratic():

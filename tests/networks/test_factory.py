@@ -23,7 +23,9 @@ def generator() -> Generator:
 
 
 def exported(generator, tmp_path):
-    return export_generator(generator, tmp_path / "factory.pt", ["north", "south"], {0: "a", 1: "b"}, 4.5, "RAS")
+    return export_generator(
+        generator, tmp_path / "factory.pt", ["north", "south"], {0: "a", 1: "b"}, 4.5, "RAS"
+    )
 
 
 def test_average_follows_the_generator(generator):
