@@ -235,3 +235,12 @@ def test_readme_links_lead_somewhere():
     own = [link for link in links if not link.startswith("https://")]
     assert len(own) > 5
     assert [link for link in own if not (REPO / link).exists()] == []
+
+
+@pytest.mark.parametrize("folder", ["bundles", "scripts"])
+def test_configs_are_plain_ascii(folder):
+    """MONAI reads them in the machine's encoding, which need not be UTF-8."""
+    files = [
+        f for f in (REPO / folder).rglob("*") if f.suffix in (".yaml", ".json") and "outputs" not in f.parts
+    ]
+    assert [f.name for f in files if not f.read_text(encoding="utf-8").isascii()] == [] and files

@@ -20,6 +20,7 @@ from shared_components.errors import InputError
 from shared_components.federation import worker
 from shared_components.federation.aggregation import from_blocks
 from shared_components.federation.federation_file import Federation
+from shared_components.federation.interrupts import Interrupts
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import Committed, RunFolder
 from shared_components.federation.worker import ClientPlan
@@ -44,6 +45,7 @@ class LocalEngine:
         self._plans = {name: client_plan(federation, name) for name in self._names}
         self._aggregator = federation.make_aggregator()
         self._workers: dict[str, Executor] = {}
+        self._interrupts = Interrupts()
 
     def run(self, resume: bool = False, force: bool = False) -> Path:
         """Train all rounds that are still to do, then let the bundle export its deliverable.
@@ -57,7 +59,7 @@ class LocalEngine:
             InputError: the folder is not fit (see :meth:`RunFolder.open`), or a client failed: the message
                 names it and the cause, and the run can be resumed.
         """
-        with self._folder.lock():
+        with self._folder.lock(), self._interrupts.noticed():
             committed = self._folder.open(self._federation, resume, force)
             try:
                 with _one_thread(), self._started_workers():
@@ -75,6 +77,7 @@ class LocalEngine:
         rounds, folder = self._federation.rounds, self._folder.tensorboard
         with contextlib.closing(Progress(rounds, committed.round, folder, self._quiet)) as progress:
             while committed.round < rounds:
+                self._interrupts.check()
                 committed, rows = self._one_round(committed, table)
                 progress.report(committed.round, rows)
 

@@ -116,7 +116,8 @@ def run_stages(stages: Sequence[Stage], jobs: int, threads: int = 1, quiet: bool
                 del running[future]
                 bar.update()
                 if not quiet:
-                    bar.write(f"{stage.key}: {seconds[stage.key]:.0f} s", file=sys.stderr)
+                    bar.write(f"{stage.key}: {seconds[stage.key]:.0f} s")
+                    sys.stdout.flush()
     return seconds
 
 

@@ -69,7 +69,7 @@ def test_killed_in_a_round_and_resumed_equals_unbroken(values, tmp_path, capsys)
     file = write_file(tmp_path / "f.yaml", values, workers=1, overrides=kill)
 
     process = start("run", file)
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL, err
     assert has_ended(int(marker.read_text()), seconds=20), "a worker outlived its engine"
     assert load_tensors(tmp_path / "run" / "global.pt")["round"] == 1
@@ -80,7 +80,7 @@ def test_killed_in_a_round_and_resumed_equals_unbroken(values, tmp_path, capsys)
     assert sorted(path.name for path in states) == ["state.1.pt", "state.2.pt"]
 
     process = start("run", file, "--resume")
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert out.startswith("round 2/3")
     unbroken = federation(values, overrides=kill, output_dir=str(tmp_path / "unbroken"))
@@ -98,7 +98,7 @@ def test_interrupt_stops_cleanly_and_leaves_no_worker(values, tmp_path):
             break
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "Traceback" not in err and "--resume" in err
     assert children and all(has_ended(int(child), seconds=20) for child in children)
