@@ -101,7 +101,7 @@ class FactoryPictures:
 
 
 class TranslationPictures:
-    """Every few epochs: synthetic source slices, their translations and their twins, three rows.
+    """Every few epochs: rows of synthetic source slices, their translations and their twins.
 
     Args:
         network: the adaptation's networks.
@@ -110,6 +110,7 @@ class TranslationPictures:
             ``tensorboard/pictures``.
         every: epochs between two pictures; 0 for none.
         columns: pictures in a row.
+        translate: show the translator's row; without a translation phase it has learnt nothing.
     """
 
     def __init__(
@@ -119,12 +120,14 @@ class TranslationPictures:
         output_dir: str | os.PathLike,
         every: int = 1,
         columns: int = 10,
+        translate: bool = True,
     ) -> None:
         self.network = network
         self.dataset = dataset
         self.output_dir = Path(output_dir)
         self.every = every
         self.columns = columns
+        self.translate = translate
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
@@ -133,11 +136,13 @@ class TranslationPictures:
 
     @torch.no_grad()
     def draw(self) -> Tensor:
-        """Images (3 · columns, 1, S, S)."""
+        """Images (rows · columns, 1, S, S), two or three rows."""
         # the golden ratio spreads the slices over subjects and heights alike, however many slices a volume has
         places = sorted(int((k + 1) * 0.6180339887 % 1.0 * len(self.dataset)) for k in range(self.columns))
         chosen = [self.dataset[place] for place in places]
         source, twin = (torch.stack([item[key] for item in chosen]) for key in ("source", "twin"))
+        if not self.translate:
+            return torch.cat([source, twin])
         device = next(self.network.parameters()).device
         with torch.random.fork_rng(devices=[]):
             translated = self.network.translator(source.to(device)).cpu()

@@ -36,8 +36,8 @@ def translations_section(study: Study) -> Html:
         sheets = _sheets(study, kinds.get("translations"), "") if kinds.get("translations") else []
         parts += [element("h3", client), *sheets] if sheets else []
     note = (
-        "From above: synthetic source slices, what they look like once translated to the client's own scanner, "
-        "and their twins, which the factory drew of the same latents under the client's condition."
+        "From above: synthetic source slices, their translations where a translator was trained, and their twins, "
+        "which the factory drew of the same latents under the client's condition."
     )
     return section(
         "Translations", *(parts or [missing("no translations in the study (“pictures”)")]), note=note
