@@ -31,3 +31,4 @@ fi
 
 export MPLBACKEND=Agg
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # processes keep the cores busy; threads would be in their way
+export PYTHONUTF8=1 # some libraries reset the locale, and with it the encoding in which files are read

@@ -63,7 +63,7 @@ class AdaptationTrainer(UpdateTrainer):
         supervised: the rest of ``SupervisedTrainer``.
     Raises:
         InputError: a phase is negative, or all are 0.
-    Deviation: not in the publications; section "A second trial" of the project's design notes compares it with them.
+    Deviation: not in the publications, whose combination is ``CycleTrainer``.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ def text_of(page: str) -> str:
 
 
 def test_a_whole_study_is_one_file_with_every_section(study):
-    page = write_study_report(study).read_text()
+    page = write_study_report(study).read_text(encoding="utf-8")
     checked = Balance()
     checked.feed(page)
     assert not checked.faults
@@ -64,7 +64,7 @@ def test_a_whole_study_is_one_file_with_every_section(study):
 
 
 def test_the_best_row_of_each_column_is_marked(study):
-    page = write_study_report(study).read_text()
+    page = write_study_report(study).read_text(encoding="utf-8")
     rows = re.findall(r"<tr>.*?</tr>", page)
     ours = next(row for row in rows if "adaptation" in row and "share" in row)
     source = next(row for row in rows if "source-only" in row)
@@ -82,11 +82,11 @@ def test_the_best_row_of_each_column_is_marked(study):
     ],
 )
 def test_a_missing_part_is_said(study, key, remark):
-    content = json.loads((study / "study.json").read_text())
+    content = json.loads((study / "study.json").read_text(encoding="utf-8"))
     content["scores"] = []  # no overlays: quick
     del content[key]
     (study / "study.json").write_text(json.dumps(content))
-    assert remark in text_of(write_study_report(study).read_text())
+    assert remark in text_of(write_study_report(study).read_text(encoding="utf-8"))
 
 
 def test_missing_files_are_named_and_the_rest_is_shown(study):
@@ -94,7 +94,7 @@ def test_missing_files_are_named_and_the_rest_is_shown(study):
     (study / "clients" / "south" / "adaptation" / "scores.csv").unlink()
     (study / "clients" / "island" / "adaptation" / "s2_seg.nii.gz").unlink()
     (study / "factory" / "rounds.csv").unlink()
-    text = text_of(write_study_report(study).read_text())
+    text = text_of(write_study_report(study).read_text(encoding="utf-8"))
     assert "real.npz: expected slices" in text
     assert "adaptation/scores.csv: expected a table of scores" in text
     assert "s2_seg.nii.gz: expected a volume, found no file" in text
@@ -106,7 +106,7 @@ def test_an_empty_description_still_gives_a_page(tmp_path):
     (tmp_path / "study.json").write_text("{}")
     page = write_study_report(tmp_path, tmp_path / "other.html")
     assert page == tmp_path / "other.html"
-    assert tmp_path.name in page.read_text()
+    assert tmp_path.name in page.read_text(encoding="utf-8")
 
 
 def test_without_a_description_the_file_is_named(tmp_path):

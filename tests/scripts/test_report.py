@@ -23,7 +23,7 @@ def report():
 def test_the_kind_of_folder_is_found_out(report, tmp_path, capsys, name):
     (tmp_path / name).write_text(json.dumps({"cases": [], "labels": {"1": "brain"}}))
     run(report, [str(tmp_path), "--out", str(tmp_path / "page.html")])
-    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert capsys.readouterr().out.strip() == str(tmp_path / "page.html")
 
 
