@@ -47,16 +47,42 @@ def _command(make: Callable[..., list[Path]], description: str) -> Callable[...,
     return command
 
 
+def cardiac(
+    out: str,
+    seed: int = 0,
+    subjects: Subjects = None,
+    workers: int = 2,
+    label_all: bool = False,
+    coarseness: float = 1.0,
+    force: bool = False,
+    generalisation: bool = False,
+) -> None:
+    roots = make_cardiac(
+        str(out),
+        seed=seed,
+        subjects=subjects,
+        workers=workers,
+        label_all=label_all,
+        coarseness=coarseness,
+        force=force,
+        generalisation=generalisation,
+    )
+    print(*roots, sep="\n")
+
+
+cardiac.__doc__ = f"""Short-axis hearts of four scanners.
+
+OUT/A (all labelled), OUT/B (test labelled only), OUT/C (also three one-slice volumes with labels, cut from its
+first training volumes), OUT/D (a test set alone).{ARGUMENTS}    generalisation: for domain generalisation instead:
+        training, validation and test volumes of every scanner, all labelled.
+"""
+
 COMMANDS = {
     "heads": _command(
         make_heads,
         "A real head, deformed for every subject: OUT/t1 (all labelled), OUT/t2, OUT/pet (test labelled only).",
     ),
-    "cardiac": _command(
-        make_cardiac,
-        "Short-axis hearts of four scanners: OUT/A (all labelled), OUT/B (test labelled only), OUT/C (also three "
-        "one-slice volumes with labels, cut from its first training volumes), OUT/D (a test set alone).",
-    ),
+    "cardiac": cardiac,
     "vessels": _command(
         make_vessels,
         "Branching vessels: OUT/mra (all labelled), OUT/venography, OUT/octa (one-slice volumes).",

@@ -41,6 +41,39 @@ def test_labels_are_uneven(roots):
     assert _content(roots["A"])["labels"] == {str(value): name for value, name in LABELS.items()}
 
 
+@pytest.fixture(scope="module")
+def general(tmp_path_factory):
+    out = tmp_path_factory.mktemp("general")
+    made = make_cardiac(out, subjects=(2, 1, 1), workers=1, coarseness=COARSE, generalisation=True)
+    return {root.name: root for root in made}
+
+
+def test_for_generalisation_every_domain_has_every_split_with_labels(general):
+    assert list(general) == ["A", "B", "C", "D"]
+    for root in general.values():
+        splits = {split: _content(root)[split] for split in ("training", "validation", "test")}
+        assert {split: len(items) for split, items in splits.items()} == {
+            "training": 2,
+            "validation": 1,
+            "test": 1,
+        }
+        files = [item for items in splits.values() for item in items]
+        assert all((root / item["label"]).is_file() for item in files)
+        assert not any("_slice" in item["image"] for item in files)
+
+
+def test_for_generalisation_the_subjects_are_those_of_the_uneven_form(roots, general):
+    for domain in "ABCD":
+        name = f"images/{domain}_test_001.nii.gz"
+        assert (general[domain] / name).read_bytes() == (roots[domain] / name).read_bytes()
+
+
+def test_by_default_all_domains_have_as_many_subjects_for_generalisation():
+    assert {client.counts for client in cardiac.clients(generalisation=True)} == {(30, 5, 8)}
+    assert cardiac.clients({"D": 4}, generalisation=True)[3].counts == (4, 1, 1)
+    assert cardiac.clients()[3].counts == (0, 0, 8)
+
+
 def test_labelled_slices_are_cut_from_their_volumes(roots):
     root = roots["C"]
     slices = [item for item in _content(root)["training"] if "label" in item]

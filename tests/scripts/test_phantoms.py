@@ -29,6 +29,13 @@ def test_help_lists_the_arguments(command, capsys):
     )
 
 
+def test_hearts_for_domain_generalisation(tmp_path, capsys):
+    arguments = ["cardiac", str(tmp_path), "--subjects", "1,0,0", "--coarseness", "4", "--workers", "1"]
+    run(COMMANDS, [*arguments, "--generalisation"])
+    assert capsys.readouterr().out.split() == [str(tmp_path / domain) for domain in "ABCD"]
+    assert all((tmp_path / domain / f"labels/{domain}_training_001.nii").is_file() for domain in "ABCD")
+
+
 def test_making_and_refusing_vessels(tmp_path, capsys):
     out = tmp_path / "made"
     arguments = ["vessels", str(out), "--subjects", "0,0,1", "--coarseness", "4", "--workers", "1"]

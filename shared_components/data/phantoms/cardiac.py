@@ -3,7 +3,8 @@
 Ten tissues differ in level and in the amplitude and grain of their texture, so that remapping intensities
 alone does not carry a model from one scanner to another. A shows bright blood. In B blood, muscle and fat are
 nearly alike, with the contrast of blood and muscle inverted, under blur, coil shading and ghosts. In C blood
-is just above muscle, under streaks and correlated noise. D, never trained on, has dark blood on a finer grid.
+is just above muscle, under streaks and correlated noise. D has dark blood on a finer grid. In the uneven form
+D is never trained on and only A has labels; in the form for domain generalisation all four have everything.
 """
 
 from __future__ import annotations
@@ -78,8 +79,15 @@ SCANNERS = {
 }  # fmt: skip
 
 
-def clients(subjects: Subjects = None) -> list[Client]:
-    """The four clients: A labels everything, the others their test volumes only (for scoring); D is a test set."""
+def clients(subjects: Subjects = None, generalisation: bool = False) -> list[Client]:
+    """The four clients: A labels everything, the others their test volumes only (for scoring); D is a test set.
+
+    With ``generalisation`` every client has training, validation and test volumes, all of them labelled, so that
+    each can be left out in turn.
+    """
+    if generalisation:
+        counts = subject_counts(subjects, dict.fromkeys(SCANNERS, COUNTS["A"]))
+        return [Client(domain, "MRI", counts[domain], SPLITS) for domain in SCANNERS]
     counts = subject_counts(subjects, COUNTS)
     counts["D"] = (0, 0, counts["D"][2])
     return [
@@ -88,10 +96,10 @@ def clients(subjects: Subjects = None) -> list[Client]:
 
 
 def client_cases(client: Client, seed: int, coarseness: float) -> list[Case]:
-    """The client's volumes; C gets, for its first three training subjects, one more volume each: the middle
-    slice alone, with its label."""
+    """The client's volumes; a C without training labels gets, for its first three training subjects, one more
+    volume each: the middle slice alone, with its label."""
     cases = client.cases(SCENARIO, seed, coarseness)
-    if client.domain == "C":
+    if client.domain == "C" and "training" not in client.labelled:
         subjects = [case for case in cases if case.split == "training"][:LABELLED_SLICES]
         cases += [replace(case, only_slice=True, labelled=True, suffix=".nii.gz") for case in subjects]
     return cases
@@ -179,9 +187,14 @@ def make_cardiac(
     label_all: bool = False,
     coarseness: float = 1.0,
     force: bool = False,
+    generalisation: bool = False,
 ) -> list[Path]:
-    """Write the client data roots ``out/A`` to ``out/D``; arguments as of :func:`make_heads`."""
-    made = clients(subjects)
+    """Write the client data roots ``out/A`` to ``out/D``; arguments as of :func:`make_heads`.
+
+    Args:
+        generalisation: all splits and all labels for every client, see :func:`clients`.
+    """
+    made = clients(subjects, generalisation)
     cases = {client.domain: client_cases(client, seed, coarseness) for client in made}
     scenario = Scenario(SCENARIO, LABELS, render, made, seed, coarseness, cases, label_all)
     return write_scenario(out, scenario, workers, force)
