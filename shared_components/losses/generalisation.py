@@ -1,0 +1,104 @@
+"""The losses of semi-supervised meta-learning with disentanglement, as weighted terms (method §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from monai.losses import DiceLoss, FocalLoss
+from monai.networks import one_hot
+from torch import Tensor, nn
+
+from shared_components.errors import InputError
+from shared_components.losses.disentanglement import hsic, kl_divergence, latent_regression, rank_penalty
+from shared_components.networks.disentangled import DisentangledOutput
+
+
+class GeneralisationLoss(nn.Module):
+    """Terms of the meta-train and the meta-test loss; a term of weight 0 is left out and costs nothing.
+
+    Args:
+        classes: number of classes C, background included.
+        reconstruction: weight of the mean absolute difference between reconstruction and image.
+        regression: weight of the latent regression.
+        prior: weight of both KL divergences and of the independence (HSIC) of the two codes.
+        domain: weight of the cross entropy of the domain classifier.
+        rank_weight: weight of the first singular value of the anatomy beyond ``rank``.
+        rank: rank wanted of the anatomy; None is the number of classes.
+        segmentation: weight of Dice and of focal loss, each.
+        focal_gamma: exponent of the focal loss; 0 is cross entropy.
+        include_background: class 0 counts in the Dice loss.
+        sigma: width of the kernels of HSIC, in units of the codes.
+        pixels: pixels of a batch that the rank penalty looks at, at most.
+    Source: Liu et al. 2021 (DGNet), Sec. 2.2-2.3.
+    Deviation: the domain classifier's cross entropy is of logits and the focal loss is focal (published code:
+    of probabilities, and with an exponent of 0).
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        reconstruction: float = 1.0,
+        regression: float = 0.1,
+        prior: float = 0.1,
+        domain: float = 1.0,
+        rank_weight: float = 0.1,
+        rank: int | None = None,
+        segmentation: float = 5.0,
+        focal_gamma: float = 2.0,
+        include_background: bool = False,
+        sigma: float = 5.0,
+        pixels: int = 2000,
+    ) -> None:
+        super().__init__()
+        self.classes, self.rank = classes, classes if rank is None else rank
+        self.reconstruction, self.regression, self.prior = reconstruction, regression, prior
+        self.domain, self.rank_weight, self.segmentation = domain, rank_weight, segmentation
+        self.sigma, self.pixels = sigma, pixels
+        self.dice = DiceLoss(include_background=include_background, softmax=True)
+        self.focal = FocalLoss(gamma=focal_gamma, use_softmax=True)
+
+    def meta_train(
+        self, output: DisentangledOutput, batch: Mapping[str, Tensor], labelled: bool
+    ) -> dict[str, Tensor]:
+        """Weighted terms of the meta-train loss, by name; their sum is the loss.
+
+        Args:
+            output: what the network made of ``batch["image"]``.
+            batch: image (B, 1, H, W); domain (B,) integers; label (B, 1, H, W) integers when ``labelled``.
+            labelled: with the segmentation terms.
+        Raises:
+            InputError: ``labelled`` without a label.
+        """
+        terms = self.meta_test(output, batch, labelled)
+        codes = output.codes
+        if self.regression:
+            terms["regression"] = self.regression * latent_regression(output.reencoded, codes)
+        if self.prior:
+            divergence = sum(kl_divergence(code.mean, code.log_variance) for code in codes)
+            terms["kl"] = self.prior * divergence
+            terms["hsic"] = self.prior * hsic(codes.style.sample, codes.domain.sample, self.sigma)
+        if self.rank_weight:
+            terms["rank"] = self.rank_weight * rank_penalty(output.anatomy, self.rank, self.pixels)
+        return terms
+
+    def meta_test(
+        self, output: DisentangledOutput, batch: Mapping[str, Tensor], labelled: bool
+    ) -> dict[str, Tensor]:
+        """Weighted terms of the meta-test loss; arguments and result as for :meth:`meta_train`."""
+        terms: dict[str, Tensor] = {}
+        if self.reconstruction:
+            terms["reconstruction"] = self.reconstruction * F.l1_loss(output.reconstruction, batch["image"])
+        if self.domain:
+            terms["domain"] = self.domain * F.cross_entropy(output.domain_logits, batch["domain"])
+        if labelled and self.segmentation:
+            terms |= self._segmentation(output.scores, batch)
+        return terms
+
+    def _segmentation(self, scores: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if "label" not in batch:
+            raise InputError(f"labelled batch: expected a label, found {sorted(batch)}; draw labelled slices")
+        truth = one_hot(batch["label"], self.classes)
+        # MONAI averages over the C channels, of which one a pixel counts: C times that is the mean over pixels
+        focal = self.classes * self.focal(scores, truth)
+        return {"dice": self.segmentation * self.dice(scores, truth), "focal": self.segmentation * focal}
