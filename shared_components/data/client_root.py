@@ -24,7 +24,8 @@ class ClientRoot:
         modality: channel number to modality, as in the Decathlon format.
         labels: label value to class name.
         splits: for ``training``, ``validation`` and ``test`` the ``{"image": …, "label": …}`` entries, with
-            paths relative to ``root``; an entry without ``label`` is unlabelled.
+            paths relative to ``root``; an entry without ``label`` is unlabelled, and ``patient`` may name whose
+            image it is where a patient has several.
     """
 
     root: Path
@@ -65,6 +66,8 @@ class ClientRoot:
     def items(self, split: str, labelled: bool | None = None) -> list[dict[str, str]]:
         """Entries of a split: ``{"image", "label", "domain", "subject"}``, absolute paths; no absent labels.
 
+        An entry's ``patient`` is passed on.
+
         Args:
             split: ``training``, ``validation`` or ``test``.
             labelled: ``True`` or ``False`` keeps the entries with or without a label; ``None`` keeps all.
@@ -77,5 +80,6 @@ class ClientRoot:
         return [self._item(entry) for entry in chosen]
 
     def _item(self, entry: dict[str, str]) -> dict[str, str]:
-        paths = {key: os.path.normpath(self.root / path) for key, path in entry.items()}
-        return paths | {"domain": self.domain, "subject": subject_name(entry["image"])}
+        paths = {key: os.path.normpath(self.root / entry[key]) for key in ("image", "label") if key in entry}
+        named = {"patient": entry["patient"]} if "patient" in entry else {}
+        return paths | named | {"domain": self.domain, "subject": subject_name(entry["image"])}

@@ -15,7 +15,8 @@ from shared_components.data.problems import Problem
 from shared_components.errors import InputError
 from shared_components.files import inside
 
-_KEYS = ("image", "label")
+_PATHS = ("image", "label")
+_KEYS = (*_PATHS, "patient")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Entry:
         image: the image's path.
         label: the label map's path; ``None`` for an unlabelled entry, and for a label that has a fault.
         labelled: whether the entry names a label.
+        patient: whose image it is, where the entry says so: several images of one patient stay in one split.
     """
 
     split: str
@@ -35,6 +37,7 @@ class Entry:
     image: Path
     label: Path | None
     labelled: bool
+    patient: str | None = None
 
 
 def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list[Entry], list[Problem]]:
@@ -55,15 +58,16 @@ def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list
             if faults and not (isinstance(raw, dict) and isinstance(raw.get("image"), str)):
                 continue
             sound = {}
-            for key in _KEYS:
+            for key in _PATHS:
                 if isinstance(raw.get(key), str) and raw[key].strip():
                     problem = _path_fault(root, raw[key])
                     problems += [problem] if problem else []
                     sound[key] = root / raw[key] if problem is None else None
             if sound.get("image") is not None:
                 subject = subject_name(raw["image"])
-                entries.append(Entry(split, subject, sound["image"], sound.get("label"), "label" in raw))
-    return entries, problems + list(_repeats(entries))
+                label, patient = sound.get("label"), raw.get("patient")
+                entries.append(Entry(split, subject, sound["image"], label, "label" in raw, patient))
+    return entries, problems + list(_repeats(entries)) + list(_patients_in_two_splits(root, entries))
 
 
 def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Problem]:
@@ -78,8 +82,9 @@ def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Problem]:
         yield Problem(file, f"{where}: has no 'image'", 'add "image": the image\'s path within the root')
     for key in _KEYS:
         if key in entry and not (isinstance(entry[key], str) and entry[key].strip()):
-            cure = "leave the key out for an image without a label" if key == "label" else "write a path"
-            yield Problem(file, f"{where}: {key!r} expected a path, found {entry[key]!r}", cure)
+            expected = "a path" if key in _PATHS else "a name"
+            cure = "leave the key out for an image without a label" if key == "label" else f"write {expected}"
+            yield Problem(file, f"{where}: {key!r} expected {expected}, found {entry[key]!r}", cure)
 
 
 def _path_fault(root: Path, path: str) -> Problem | None:
@@ -124,6 +129,17 @@ def _repeats(entries: list[Entry]) -> Iterator[Problem]:
             others = ", ".join(f"{e.image} ({e.split})" for e in same[1:])
             fault = f"the subject name {subject!r} ({same[0].split}) is also that of {others}"
             yield Problem(str(same[0].image), fault, "rename the files so that each subject has its own name")
+
+
+def _patients_in_two_splits(root: Path, entries: list[Entry]) -> Iterator[Problem]:
+    splits: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        if isinstance(entry.patient, str) and entry.split not in splits[entry.patient]:
+            splits[entry.patient].append(entry.split)
+    for patient, found in splits.items():
+        if len(found) > 1:
+            fault = f"images of the patient {patient!r} are in {' and '.join(found)}"
+            yield Problem(str(root / DATASET_FILE), fault, "keep all images of a patient in one split")
 
 
 def _same_file(uses: list[tuple[str, Entry]]) -> Problem:

@@ -32,6 +32,26 @@ def test_items_have_absolute_paths_domain_and_subject(data_root):
     assert "label" not in second
 
 
+def test_several_images_of_one_patient(data_root, describe):
+    root, content = data_root
+    for entry in content["training"]:
+        entry["patient"] = "p7"
+    describe(root, content)
+    assert [item["patient"] for item in ClientRoot.load(root).items("training")] == ["p7", "p7"]
+    content["validation"][0]["patient"] = "p7"
+    describe(root, content)
+    with pytest.raises(
+        InputError, match="images of the patient 'p7' are in training and validation; keep all"
+    ):
+        ClientRoot.load(root)
+    content["validation"][0]["patient"] = 7
+    describe(root, content)
+    with pytest.raises(
+        InputError, match=r"validation\[0\]: 'patient' expected a name, found 7; write a name"
+    ):
+        ClientRoot.load(root)
+
+
 def test_items_by_label(data_root):
     root = ClientRoot.load(data_root[0])
     assert [item["subject"] for item in root.items("training", labelled=True)] == ["s1"]
