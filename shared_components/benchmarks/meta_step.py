@@ -1,0 +1,153 @@
+"""Time and memory of a meta-learning update against its textbook form."""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from shared_components.engines.meta_step import Losses, MetaGradients, adapted_parameters, meta_gradients
+
+CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "segmentation" / "configs"
+SUBSET = ("style_encoder", "domain_classifier", "decoder", "anatomy_encoder.final_conv")
+"""What the published code's inner step moves."""
+
+FORMS = (
+    "one differentiation per tensor, published subset",
+    "ours, published subset",
+    "ours, whole network",
+    "ours, whole network, first order",
+)
+INNER_RATE = 1e-3
+
+
+def meta_step(
+    size: int = 96, batch: int = 4, repeats: int = 5, threads: int = 2, widths: str = "paper"
+) -> None:
+    """Time the labelled meta-learning update at published widths and print time, memory and ratios.
+
+    Args:
+        size: height and width of a slice, pixels.
+        batch: slices in each half of the episode.
+        repeats: timed updates of each form, in turns; the median counts.
+        threads: of torch.
+        widths: paper (14.2 M parameters) or smoke, a config of the segmentation bundle.
+    """
+    torch.set_num_threads(threads)
+    update = _Update(size, batch, widths)
+    difference = update.difference(FORMS[0], FORMS[1])
+    seconds: dict[str, list[float]] = {form: [] for form in FORMS}
+    for turn in range(repeats + 1):
+        for form in FORMS:
+            start = time.perf_counter()
+            update(form)
+            if turn:  # the first warms up
+                seconds[form].append(time.perf_counter() - start)
+    memory = {form: _peak_memory(form, size, batch, widths) for form in FORMS}
+    print(_table({form: statistics.median(times) for form, times in seconds.items()}, memory))
+    count = sum(p.numel() for p in update.network.parameters()) / 1e6
+    print(
+        f"\n{count:.1f} M parameters, {size} px, {batch} slices in each half of an episode, {threads} threads. "
+        f"Largest difference of a gradient between the two forms of the subset: {difference:.1e}."
+    )
+
+
+def _table(seconds: dict[str, float], memory: dict[str, float]) -> str:
+    lines = [
+        "| meta-learning update | s | times as fast as the first | peak memory (MB) |",
+        "|---|---|---|---|",
+    ]
+    first = seconds[FORMS[0]]
+    lines += [
+        f"| {form} | {seconds[form]:.3g} | {first / seconds[form]:.2f} | {memory[form]:.0f} |"
+        for form in FORMS
+    ]
+    return "\n".join(lines)
+
+
+class _Update:
+    """A network of the segmentation bundle, an episode, and the forms of its gradient."""
+
+    def __init__(self, size: int, batch: int, widths: str) -> None:
+        from monai.bundle import ConfigParser
+
+        torch.manual_seed(0)
+        parser = ConfigParser()
+        parser.read_config([str(CONFIGS / f"{name}.yaml") for name in ("common", "train", widths)])
+        parser["device"] = "cpu"
+        self.network: nn.Module = parser.get_parsed_content("disentangled_network").train()
+        self.loss = parser.get_parsed_content("loss")
+        classes, domains = len(parser["labels"]), len(parser.get_parsed_content("source_domains"))
+        self.halves = [self._half(size, batch, classes, domains) for _ in range(2)]
+
+    @staticmethod
+    def _half(size: int, batch: int, classes: int, domains: int) -> dict[str, torch.Tensor]:
+        return {
+            "image": torch.rand(batch, 1, size, size) * 2 - 1,
+            "label": torch.randint(classes, (batch, 1, size, size)),
+            "domain": torch.arange(batch) % domains,
+        }
+
+    def __call__(self, form: str) -> MetaGradients:
+        """The update's gradients; the same random numbers every time."""
+        torch.manual_seed(1)
+        subset = SUBSET if "subset" in form and hasattr(self.network.anatomy_encoder, "final_conv") else ("",)
+        names = adapted_parameters(self.network, subset)
+        if form == FORMS[0]:
+            return self._textbook(names)
+        return meta_gradients(
+            self.network, self._meta_train, self._meta_test, names, INNER_RATE, "first order" not in form
+        )
+
+    def difference(self, form: str, other: str) -> float:
+        """Largest absolute difference of a gradient's entry."""
+        first, second = self(form).gradients, self(other).gradients
+        return max((first[name] - second[name]).abs().max().item() for name in first)
+
+    def _meta_train(self, forward: Callable) -> Losses:
+        return self.loss.meta_train(forward(self.halves[0]["image"]), self.halves[0], True)
+
+    def _meta_test(self, forward: Callable) -> Losses:
+        return self.loss.meta_test(forward(self.halves[1]["image"]), self.halves[1], True)
+
+    def _textbook(self, names: Sequence[str]) -> MetaGradients:
+        """As the formula is written down: differentiate by each tensor, step, and differentiate it all."""
+        parameters = dict(self.network.named_parameters())
+        train = self._meta_train(self.network)
+        total, moved = sum(train.values()), {}
+        for name in names:
+            (slope,) = torch.autograd.grad(total, parameters[name], create_graph=True, allow_unused=True)
+            moved[name] = parameters[name] if slope is None else parameters[name] - INNER_RATE * slope
+        test = self._meta_test(lambda *inputs: functional_call(self.network, moved, inputs))
+        self.network.zero_grad(set_to_none=True)
+        (total + sum(test.values())).backward()
+        gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+        return MetaGradients(gradients, train, test)
+
+
+def _peak_memory(form: str, size: int, batch: int, widths: str) -> float:
+    """Megabytes that one update adds to a fresh process that holds the network."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_measure_memory, (form, size, batch, widths))
+
+
+def _measure_memory(form: str, size: int, batch: int, widths: str) -> float:
+    torch.set_num_threads(1)
+    update = _Update(size, batch, widths)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
+    before = _peak_kilobytes()
+    update(form)
+    return (_peak_kilobytes() - before) / 1024
+
+
+def _peak_kilobytes() -> int:
+    """Peak resident memory of this process since it was last reset (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

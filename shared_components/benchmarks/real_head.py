@@ -1,0 +1,77 @@
+"""The shipped head, untouched, as inference and evaluation of the adaptation bundle see it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy.ndimage import affine_transform
+
+from shared_components.benchmarks.processes import REPOSITORY
+from shared_components.benchmarks.tables import read_table
+
+SHIPPED = REPOSITORY / "shared_components" / "data" / "phantoms" / "colin27"
+KINDS = ("2mm", "1mm_lps_oblique")
+TURN = 12  # degrees about x, of the oblique copy
+SHAPE = np.array([200, 236, 210])  # voxels of 1 mm, of the oblique copy
+
+
+def segment_real_head(ckpt_path: str | Path, output_dir: str | Path) -> list[str]:
+    """Segment the head and its copy with the bundle's own configs.
+
+    Args:
+        ckpt_path: a T1 model of ``bundles/adaptation``.
+        output_dir: folder of the copies, segmentations and scores.
+    Returns:
+        A line of the brain's Dice and HD95 per volume.
+    """
+    folder = Path(output_dir).resolve()
+    write_copies(folder / "data")
+    configs = ",".join(
+        f"'bundles/adaptation/configs/{name}.yaml'" for name in ("common", "inference", "evaluate")
+    )
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", f"[{configs}]"]
+    command += ["--bundle_root", "bundles/adaptation", "--dataset_dir", str(folder / "data")]
+    command += ["--ckpt_path", str(Path(ckpt_path).resolve()), "--output_dir", str(folder / "segmentations")]
+    subprocess.run(command, check=True, cwd=REPOSITORY)
+    return [
+        f"{row['case']}: Dice {float(row['dice']):.3f}, HD95 {float(row['hd95_mm']):.1f} mm"
+        for row in read_table(folder / "segmentations" / "scores.csv")
+    ]
+
+
+def write_copies(folder: Path) -> None:
+    """The shipped head and mask as they are, and rotated at 1 mm, stored LPS; with a dataset.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, order in (("head_2mm.nii.gz", 1), ("brain_mask_2mm.nii.gz", 0)):
+        (folder / file).write_bytes((SHIPPED / file).read_bytes())
+        copy = _oblique_copy(nib.load(SHIPPED / file), order)
+        nib.save(copy, folder / file.replace("2mm", "1mm_lps_oblique"))
+    items = [{"image": f"head_{kind}.nii.gz", "label": f"brain_mask_{kind}.nii.gz"} for kind in KINDS]
+    content = {
+        "name": "real head",
+        "domain": "t1",
+        "modality": {"0": "MRI"},
+        "labels": {"0": "background", "1": "brain"},
+    }
+    content |= {"training": [], "validation": [], "test": items}
+    (folder / "dataset.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _oblique_copy(image: nib.Nifti1Image, order: int) -> nib.Nifti1Image:
+    """The image about its own middle; ``order`` of the interpolation."""
+    data = np.asanyarray(image.dataobj)
+    angle = np.deg2rad(TURN)
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    direction = turn @ np.diag([-1.0, -1.0, 1.0])
+    middle = image.affine @ np.append((np.array(data.shape) - 1) / 2, 1)
+    affine = np.eye(4)
+    affine[:3, :3] = direction
+    affine[:3, 3] = middle[:3] - direction @ ((SHAPE - 1) / 2)
+    to_source = np.linalg.inv(image.affine) @ affine
+    copy = affine_transform(data, to_source[:3, :3], to_source[:3, 3], output_shape=tuple(SHAPE), order=order)
+    return nib.Nifti1Image(copy, affine)
