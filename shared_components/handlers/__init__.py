@@ -1,6 +1,7 @@
 """What listens to an engine: progress, tables of metrics, pictures, checkpoints."""
 
 from shared_components.handlers.checkpoints import attach_checkpoints
+from shared_components.handlers.disentanglement_pictures import DisentanglementPictures
 from shared_components.handlers.parallel import SharedUpdates
 from shared_components.handlers.pictures import (
     FactoryPictures,
@@ -9,12 +10,15 @@ from shared_components.handlers.pictures import (
     save_picture,
 )
 from shared_components.handlers.progress import EpochProgress, MetricsTable
+from shared_components.handlers.settings import SettingsFile
 from shared_components.handlers.validation import Validation
 
 __all__ = [
+    "DisentanglementPictures",
     "EpochProgress",
     "FactoryPictures",
     "MetricsTable",
+    "SettingsFile",
     "SharedUpdates",
     "TranslationPictures",
     "Validation",

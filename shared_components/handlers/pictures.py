@@ -154,11 +154,11 @@ class TranslationPictures:
         publish_picture(self.output_dir, f"translation_{engine.state.epoch:05d}", grid, engine.state.epoch)
 
 
-def publish_picture(output_dir: Path, name: str, grid: Tensor, epoch: int) -> None:
+def publish_picture(output_dir: Path, name: str, grid: Tensor, epoch: int, zoom: int = 3) -> None:
     """Write a picture to ``pictures/<name>.png`` and to TensorBoard, as a run of its own.
 
     TensorBoard never returns to an event file once there is a newer one in the same folder.
     """
-    save_picture(output_dir / "pictures" / f"{name}.png", grid)
+    save_picture(output_dir / "pictures" / f"{name}.png", grid, zoom)
     with SummaryWriter(str(output_dir / "tensorboard" / "pictures")) as writer:
         writer.add_image(name.split("_")[0], grid, epoch)
