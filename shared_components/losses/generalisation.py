@@ -26,10 +26,13 @@ class GeneralisationLoss(nn.Module):
         rank_weight: weight of the first singular value of the anatomy beyond ``rank``.
         rank: rank wanted of the anatomy; None is the number of classes.
         segmentation: weight of Dice and of focal loss, each.
-        focal_gamma: exponent of the focal loss; 0 is cross entropy.
+        focal_gamma: exponent of the focal loss, 0 (cross entropy), 1 or at least 2: others have no second
+            derivative where a prediction is certain.
         include_background: class 0 counts in the Dice loss.
         sigma: width of the kernels of HSIC, in units of the codes.
         pixels: pixels of a batch that the rank penalty looks at, at most.
+    Raises:
+        InputError: an exponent that cannot be.
     Source: Liu et al. 2021 (DGNet), Sec. 2.2-2.3.
     Deviation: the domain classifier's cross entropy is of logits and the focal loss is focal (published code:
     of probabilities, and with an exponent of 0).
@@ -51,6 +54,8 @@ class GeneralisationLoss(nn.Module):
         pixels: int = 2000,
     ) -> None:
         super().__init__()
+        if focal_gamma not in (0, 1) and focal_gamma < 2:
+            raise InputError(f"focal_gamma: expected 0, 1 or at least 2, found {focal_gamma}; 2 is usual")
         self.classes, self.rank = classes, classes if rank is None else rank
         self.reconstruction, self.regression, self.prior = reconstruction, regression, prior
         self.domain, self.rank_weight, self.segmentation = domain, rank_weight, segmentation
@@ -68,7 +73,7 @@ class GeneralisationLoss(nn.Module):
             batch: image (B, 1, H, W); domain (B,) integers; label (B, 1, H, W) integers when ``labelled``.
             labelled: with the segmentation terms.
         Raises:
-            InputError: ``labelled`` without a label.
+            InputError: ``labelled`` without a label, or with one that is no class.
         """
         terms = self.meta_test(output, batch, labelled)
         codes = output.codes
@@ -98,7 +103,11 @@ class GeneralisationLoss(nn.Module):
     def _segmentation(self, scores: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if "label" not in batch:
             raise InputError(f"labelled batch: expected a label, found {sorted(batch)}; draw labelled slices")
-        truth = one_hot(batch["label"], self.classes)
+        label = batch["label"]
+        if label.max() >= self.classes or label.min() < 0:
+            values = f"{label.min().item()}..{label.max().item()}"
+            raise InputError(f"label: expected 0..{self.classes - 1}, found {values}; name every label")
+        truth = one_hot(label, self.classes)
         # MONAI averages over the C channels, of which one a pixel counts: C times that is the mean over pixels
         focal = self.classes * self.focal(scores, truth)
         return {"dice": self.segmentation * self.dice(scores, truth), "focal": self.segmentation * focal}
