@@ -1,17 +1,87 @@
-"""A 4-D time series as one file a frame."""
+"""Frames of a 4-D time series: one file each, or read one by one."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel
-from monai.transforms import LoadImage
+from monai.data import ImageReader, NibabelReader
+from monai.transforms import LoadImage, LoadImaged
+from monai.utils import ensure_tuple
 
 from shared_components.data.names import subject_name
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.errors import InputError
 from shared_components.files import write_atomically
+
+NIFTI = (".nii", ".nii.gz")
+FRAME_KEY = "frame"
+
+
+def frame_count(path: str | os.PathLike) -> int:
+    """How many frames a file has: the fourth axis of a NIfTI, 1 for every other file. Reads the header alone.
+
+    Raises:
+        InputError: not a readable NIfTI file, or one with more axes than those of a time series.
+    """
+    if not str(path).lower().endswith(NIFTI):
+        return 1
+    try:
+        shape = nibabel.load(path).shape
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: expected a NIfTI volume, found none ({one_line(error)}); export it again"
+        ) from error
+    if any(size > 1 for size in shape[4:]):
+        raise InputError(
+            f"{path}: expected a 3-D volume or a 4-D time series, found shape {shape}; export one series a file"
+        )
+    return shape[3] if len(shape) > 3 else 1
+
+
+class FrameReader(NibabelReader):
+    """A reader of one frame of a 4-D NIfTI, which looks like a 3-D file to what comes after.
+
+    The file stays open from one frame to the next: frames in their order are one pass over a compressed file,
+    and no more than one of them is in memory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frame = 0
+        self._path: str | None = None
+        self._series: nibabel.Nifti1Image | None = None
+
+    def read(self, data: Sequence[str] | str, **kwargs) -> nibabel.Nifti1Image:
+        """The frame ``self.frame`` of the file ``data``, ``(X, Y, Z)``."""
+        path = str(ensure_tuple(data)[0])
+        if path != self._path:
+            self._series = super().read(path, keep_file_open=True, **kwargs)
+            self._path = path
+        self.filenames = (path,)
+        frame = self._series.slicer[(..., self.frame, *[0] * (self._series.ndim - 4))]
+        if self.frame == self._series.shape[3] - 1:
+            self._path = self._series = None  # closes the file
+        return frame
+
+
+class LoadFramed(LoadImaged):
+    """MONAI's ``LoadImaged``, which reads one frame alone where an item states ``frame`` (counted from 0)."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._frames = FrameReader()
+
+    def __call__(
+        self, data: Mapping[Hashable, Any], reader: ImageReader | None = None
+    ) -> dict[Hashable, Any]:
+        if FRAME_KEY in data:
+            self._frames.frame = int(data[FRAME_KEY])
+            reader = self._frames
+        return super().__call__(data, reader)
 
 
 def split_frames(series: str | os.PathLike, folder: str | os.PathLike | None = None) -> list[Path]:

@@ -64,7 +64,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _from_loading(causes: list[BaseException]) -> bool:
-    return any("LoadImaged" in str(cause) for cause in causes)
+    return any(name in str(cause) for cause in causes for name in ("LoadImaged", "LoadFramed"))
 
 
 def _files(source: Any) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from monai.transforms import Compose, LoadImaged, Orientationd, ResizeWithPadOrCropd, Transform
+from monai.transforms import Compose, Orientationd, ResizeWithPadOrCropd, Transform
 
+from shared_components.data.frames import LoadFramed
 from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd
 from shared_components.data.transforms import (
     AsVolumed,
@@ -29,7 +30,8 @@ def volume_transforms(
     """Read, orient, resample in-plane, scale to [-1, 1] and crop or pad; ``Invertd`` undoes the geometry.
 
     Keys that an item lacks are passed over. A key with "label" in its name is a label map: nearest neighbour,
-    padded with 0, never scaled. Images are padded with -1. A 2-D image becomes a volume of one slice.
+    padded with 0, never scaled. Images are padded with -1. A 2-D image becomes a volume of one slice. Where an
+    item states ``frame``, that frame of its 4-D files is the volume.
 
     Args:
         keys: ``("image", "label")`` for training, ``("image",)`` for inference.
@@ -47,7 +49,7 @@ def volume_transforms(
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
     images = tuple(key for key in keys if "label" not in key)
     steps: list[Transform] = [
-        LoadImaged(keys, ensure_channel_first=True, dtype=np.float32, allow_missing_keys=True),
+        LoadFramed(keys, ensure_channel_first=True, dtype=np.float32, allow_missing_keys=True),
         AsVolumed(keys, allow_missing_keys=True),
         SameGridd(keys, allow_missing_keys=True),
     ]

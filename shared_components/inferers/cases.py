@@ -7,8 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import nibabel as nib
-
+from shared_components.data.frames import frame_count
 from shared_components.errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
@@ -38,8 +37,8 @@ def find_cases(
         ``case`` is the file's name without suffixes, with as many folder names before it as it takes to
         be unique.
     Raises:
-        InputError: nothing found, a path that does not exist, a series of volumes in one file, or two
-            volumes that would be written under one name.
+        InputError: nothing found, a path that does not exist, a NIfTI file that is unreadable or of more than
+            four axes, or two volumes that would be written under one name.
     """
     entries = [source] if isinstance(source, (str, Path, Mapping)) else list(source)
     found = [case for entry in entries for case in _cases_of(entry, split)]
@@ -54,7 +53,9 @@ def find_cases(
             f"'{split}' list has such items"
         )
     for case in found:
-        _require_volume(case["image"])
+        frame_count(
+            case["image"]
+        )  # a NIfTI header is cheap to look at; other readers show faults when loading
     return _named(found)
 
 
@@ -151,22 +152,6 @@ def _without_outputs(volumes: list[Path]) -> list[Path]:
         return name.endswith(OUTPUT_SUFFIX) and (volume.parent, name.removesuffix(OUTPUT_SUFFIX)) in inputs
 
     return [volume for volume in volumes if not is_output(volume)]
-
-
-def _require_volume(image: str) -> None:
-    if not image.lower().endswith((".nii", ".nii.gz")):
-        return  # other readers have no cheap look at the header; their faults show when the volume is loaded
-    try:
-        shape = nib.load(image).shape
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
-        raise InputError(
-            f"{image}: expected a NIfTI volume, found none ({error}); export it again"
-        ) from error
-    if any(size > 1 for size in shape[3:]):
-        raise InputError(
-            f"{image}: expected one 3-D volume, found shape {shape}; "
-            f"split it with `python scripts/prepare_data.py split {image}`"
-        )
 
 
 def _named(cases: list[Case]) -> list[Case]:

@@ -28,13 +28,13 @@ def write_segmentation(path: str | Path, labels: np.ndarray, image: str | Path, 
 
     Args:
         path: file to write.
-        labels: whole numbers >= 0, ``(X, Y, Z)``, on the image's grid.
+        labels: whole numbers >= 0, ``(X, Y, Z)`` or, of a time series, ``(X, Y, Z, T)``, on the image's grid.
         image: file (or DICOM folder) that was segmented.
         affine: voxel to RAS world (mm), ``(4, 4)``; used when ``image`` is not NIfTI.
     Raises:
         InputError: ``labels`` has another shape than a NIfTI ``image``.
     """
-    data = np.asarray(labels).astype(np.uint8 if np.max(labels, initial=0) <= 255 else np.uint16)
+    data = _narrow(np.asarray(labels))
     if str(image).lower().endswith(NIFTI):
         segmentation = _on_grid_of(nib.load(image), data, image)
     else:
@@ -42,6 +42,11 @@ def write_segmentation(path: str | Path, labels: np.ndarray, image: str | Path, 
     # a fixed time stamp: the same labels give the same bytes
     content = gzip.compress(segmentation.to_bytes(), compresslevel=6, mtime=0)
     return write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _narrow(labels: np.ndarray) -> np.ndarray:
+    """The smallest type of whole numbers that holds the labels."""
+    return labels.astype(np.uint8 if np.max(labels, initial=0) <= 255 else np.uint16)
 
 
 def _on_grid_of(source: nib.Nifti1Image, data: np.ndarray, image: str | Path) -> nib.Nifti1Image:
@@ -74,6 +79,9 @@ def _on_grid(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
 class WriteSegmentationd(Transform):
     """Write one case's label map as ``<output_dir>/<case>_seg.nii.gz``; the last step of postprocessing.
 
+    Label maps of frames (items with ``frame`` and ``frames``, see ``CaseDataset``) are kept, in a byte or two a
+    voxel, until the case's last one is there; then one 4-D file is written.
+
     Args:
         output_dir: folder, made when missing.
         keys: key of the label map, ``(1, X, Y, Z)``, on the grid of the file ``image`` (after ``Invertd``).
@@ -92,12 +100,26 @@ class WriteSegmentationd(Transform):
         self.keys = keys
         self.image_key = image_key
         self.case_key = case_key
+        self._frames: dict[str, dict[int, np.ndarray]] = {}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case = dict(data)
-        meta = case[self.image_key].meta
+        name = str(case[self.case_key])
+        path = inside(self.output_dir, f"{name}_seg.nii.gz")
         labels = torch.as_tensor(case[self.keys])[0].cpu().numpy()
-        path = inside(self.output_dir, f"{case[self.case_key]}_seg.nii.gz")
-        affine = to_affine_nd(3, np.asarray(meta["original_affine"]).squeeze())
-        write_segmentation(path, labels, str(meta["filename_or_obj"]), affine)
+        if "frames" in case:
+            labels = self._series(name, _narrow(labels), int(case["frame"]), int(case["frames"]))
+        if labels is not None:
+            meta = case[self.image_key].meta
+            affine = to_affine_nd(3, np.asarray(meta["original_affine"]).squeeze())
+            write_segmentation(path, labels, str(meta["filename_or_obj"]), affine)
         return case
+
+    def _series(self, name: str, labels: np.ndarray, frame: int, count: int) -> np.ndarray | None:
+        """``(X, Y, Z, T)`` once all frames of a case are there."""
+        frames = self._frames.setdefault(name, {})
+        frames[frame] = labels
+        if len(frames) < count:
+            return None
+        del self._frames[name]
+        return np.stack([frames[t] for t in range(count)], axis=-1)

@@ -31,3 +31,13 @@ def test_faults_of_a_program_are_not_dressed_up(tmp_path):
     dataset = CaseDataset([{"image": "a", "case": "b"}], Compose([lambda item: item["absent"]]))
     with pytest.raises(RuntimeError, match="applying transform"):
         dataset[0]
+
+
+def test_a_time_series_is_one_item_a_frame_between_volumes(tmp_path):
+    for name, shape in (("a", (6, 5, 4)), ("b", (6, 5, 4, 3))):
+        nib.save(nib.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)), tmp_path / f"{name}.nii.gz")
+    cases = [{"image": str(tmp_path / f"{name}.nii.gz"), "case": name} for name in "ab"]
+    dataset = CaseDataset([*cases, {"image": "c", "case": "c"}], Compose([]))
+    assert [(item["case"], item.get("frame"), item.get("frames")) for item in dataset] == [
+        ("a", None, None), ("b", 0, 3), ("b", 1, 3), ("b", 2, 3), ("c", None, None)
+    ]  # fmt: skip

@@ -99,8 +99,10 @@ def test_folders_of_dicom_slices_are_one_case_each(tmp_path):
 
 
 def test_faults_name_the_file_and_the_cure(tmp_path):
-    series = volume(tmp_path / "series.nii.gz", (4, 4, 4, 3))
-    with pytest.raises(InputError, match=r"series\.nii\.gz: expected one 3-D volume.*prepare_data\.py split"):
+    series = volume(tmp_path / "series.nii.gz", (4, 4, 4, 1, 3))
+    with pytest.raises(
+        InputError, match=r"series\.nii\.gz: expected a 3-D volume or a 4-D time series, found"
+    ):
         find_cases(series)
     (tmp_path / "text.nii").write_text("hello")
     with pytest.raises(InputError, match=r"text\.nii: expected a NIfTI volume"):
@@ -119,7 +121,8 @@ def test_faults_name_the_file_and_the_cure(tmp_path):
         find_cases(same)
 
 
-def test_a_volume_of_one_time_point_or_one_slice_is_accepted(tmp_path):
+def test_a_volume_of_one_time_point_one_slice_and_a_time_series_are_accepted(tmp_path):
+    volume(tmp_path / "cine.nii.gz", (4, 5, 6, 3))
     volume(tmp_path / "one.nii.gz", (4, 5, 6, 1))
     volume(tmp_path / "slice.nii.gz", (4, 5))
-    assert names(find_cases(tmp_path)) == ["one", "slice"]
+    assert names(find_cases(tmp_path)) == ["cine", "one", "slice"]

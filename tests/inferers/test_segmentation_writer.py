@@ -88,3 +88,38 @@ def test_the_transform_names_files_by_case_and_stays_in_its_folder(tmp_path):
     assert np.array_equal(nib.load(tmp_path / "out" / "s1_seg.nii.gz").get_fdata(), LABELS)
     with pytest.raises(InputError, match="leaves"):
         writer(data | {"case": "../s1"})
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 3), (6, 4, 1, 3), (2, 3, 4, 3, 1)])
+def test_frames_become_one_file_with_the_geometry_and_the_time_step_of_the_series(tmp_path, shape):
+    path = tmp_path / "cine.nii.gz"
+    made = nib.Nifti1Image(np.ones(shape, np.int16), AFFINE)
+    made.header.set_zooms((*made.header.get_zooms()[:3], 33.5, *[1.0] * (len(shape) - 4)))
+    made.header.set_xyzt_units("mm", "msec")
+    made.set_sform(AFFINE, code=4)
+    made.set_qform(AFFINE, code=1)
+    nib.save(made, path)
+    image = MetaTensor(
+        torch.zeros(1, *shape[:3]), meta={"filename_or_obj": str(path), "original_affine": AFFINE}
+    )
+    labels = np.random.default_rng(0).integers(0, 4, shape)
+    writer = WriteSegmentationd(tmp_path / "out")
+    for t in (1, 0, 2):  # in any order
+        assert not (tmp_path / "out").exists()
+        frame = torch.from_numpy(labels.reshape(*shape[:3], 3)[..., t])[None]
+        writer({"image": image, "pred": frame, "case": "cine", "frame": torch.tensor(t), "frames": 3})
+    source, written = nib.load(path), nib.load(tmp_path / "out" / "cine_seg.nii.gz")
+    assert written.get_data_dtype() == np.uint8
+    assert np.array_equal(written.get_fdata(), labels)
+    assert np.array_equal(written.affine, source.affine)
+    for field in (
+        "dim",
+        "pixdim",
+        "sform_code",
+        "qform_code",
+        "srow_x",
+        "quatern_b",
+        "qoffset_x",
+        "xyzt_units",
+    ):
+        assert np.array_equal(written.header[field], source.header[field]), field
