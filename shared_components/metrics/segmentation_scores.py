@@ -1,29 +1,26 @@
-"""Scores of segmentations on file: Dice, 95 % Hausdorff distance (mm) and volumes (ml) per case and class."""
+"""Scores of segmentations on file: Dice, Hausdorff distances (mm) and volumes (ml) per case and class."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import torch
-from monai.metrics import compute_dice, compute_hausdorff_distance
+from monai.data.utils import to_affine_nd
+from monai.metrics import compute_dice
+from monai.metrics.utils import get_edge_surface_distance
 from monai.transforms import LoadImage
+from torch import Tensor
 from tqdm import tqdm
 
 from shared_components.errors import InputError
-from shared_components.files import write_text
+from shared_components.metrics.score_tables import Row, write_scores
 
-COLUMNS = ("case", "label", "name", "dice", "hd95_mm", "predicted_ml", "reference_ml")
 AFFINE_TOLERANCE = 1e-3  # mm per voxel, and mm of origin
-
-Row = dict[str, object]
 
 
 def score_segmentations(
@@ -35,8 +32,11 @@ def score_segmentations(
 ) -> list[Row]:
     """Compare ``<predictions_dir>/<case>_seg.nii.gz`` with each case's label file.
 
-    Where a class is missing: absent from both, Dice is 1 and the distance 0; absent from one of the two,
-    Dice is 0 and the distance has no value (``nan``), which :func:`summarize` counts as *missed*.
+    Where a class is missing: absent from both, Dice is 1 and the distances 0; absent from one of the two,
+    Dice is 0 and the distances have no value (``nan``), which :func:`summarize` counts as *missed*.
+
+    Of a 4-D time series each frame in which the label marks anything is a case of its own, ``<case>_t00``,
+    ``<case>_t01``, … (the names of ``prepare_data.py split``); frames without are taken to be unlabelled.
 
     Args:
         predictions_dir: folder of the segmentations.
@@ -45,10 +45,10 @@ def score_segmentations(
         output: CSV to write, with a JSON summary beside it (``scores.csv`` and ``scores.json``).
         progress: show a bar over cases.
     Returns:
-        One row per case and class with the keys of ``COLUMNS``.
+        One row per case and class with the keys of ``score_tables.COLUMNS``.
     Raises:
-        InputError: no cases, a case without label, a missing file, or a segmentation on another grid than its
-            label.
+        InputError: no cases, a case without label, a missing file, a segmentation on another grid than its
+            label, or a time series whose label marks nothing in any frame.
     """
     if not cases:
         raise InputError("scores: expected at least one labelled case, found none; give labelled volumes")
@@ -72,136 +72,92 @@ def score_case(prediction: Path, case: Mapping[str, str], labels: Mapping[int, s
     reference, reference_affine = _read(Path(case["label"]))
     if predicted.shape != reference.shape or not np.allclose(affine, reference_affine, atol=AFFINE_TOLERANCE):
         raise InputError(
-            f"{prediction}: expected the grid of {case['label']}, found shape {predicted.shape} for "
-            f"{reference.shape}, affines up to {np.abs(affine - reference_affine).max():.3g} mm apart; "
+            f"{prediction}: expected the grid of {case['label']}, found shape {_shape(predicted)} for "
+            f"{_shape(reference)}, affines up to {np.abs(affine - reference_affine).max():.3g} mm apart; "
             "segment that volume again"
         )
     voxel = nib.affines.voxel_sizes(affine)
     return [
-        {"case": case["case"], "label": int(value), "name": str(name)}
-        | _class_scores(predicted == int(value), reference == int(value), voxel)
-        for value, name in labels.items()
+        {"case": name, "label": int(value), "name": str(class_name)}
+        | _class_scores(found == int(value), expected == int(value), voxel)
+        for name, found, expected in _labelled_frames(str(case["case"]), predicted, reference, case["label"])
+        for value, class_name in labels.items()
         if int(value) != 0
     ]
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Label values ``(X, Y, Z)`` and the affine, for any file that MONAI's readers open."""
+def _read(path: Path) -> tuple[Tensor, np.ndarray]:
+    """Label values ``(T, X, Y, Z)`` and the affine, for any file that MONAI's readers open."""
     if not path.exists():
         raise InputError(f"{path}: expected a segmentation, found none; run the inference or mend the path")
     volume = LoadImage(image_only=True, ensure_channel_first=True)(path)
-    return np.rint(volume[0].numpy()).astype(np.int32), volume.meta["original_affine"].squeeze()
+    values = volume.as_tensor()
+    if values.ndim == 3:  # a 2-D image: one slice
+        values = values[..., None]
+    return values, to_affine_nd(3, np.asarray(volume.meta["original_affine"]).squeeze())
+
+
+def _shape(volume: Tensor) -> tuple[int, ...]:
+    """As the file states it: ``(X, Y, Z)``, or ``(X, Y, Z, T)`` of a time series."""
+    return tuple(volume.shape[1:]) + (tuple(volume.shape[:1]) if len(volume) > 1 else ())
+
+
+def _labelled_frames(
+    case: str, predicted: Tensor, reference: Tensor, label: str | Path
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, prediction and label ``(X, Y, Z)`` of a volume, or of each frame of a series that has a label."""
+    count = len(reference)
+    shown = [t for t in range(count) if count == 1 or bool(reference[t].any())]
+    if not shown:
+        raise InputError(
+            f"{label}: expected labels in at least one of {count} frames, found none; label a frame"
+        )
+    digits = max(2, len(str(count - 1)))
+    for t in shown:
+        found, expected = (np.rint(part[t].numpy()).astype(np.int32) for part in (predicted, reference))
+        yield case if count == 1 else f"{case}_t{t:0{digits}d}", found, expected
 
 
 def _class_scores(predicted: np.ndarray, reference: np.ndarray, voxel: np.ndarray) -> Row:
     millilitre = float(np.prod(voxel)) / 1000
     volumes = {"predicted_ml": predicted.sum() * millilitre, "reference_ml": reference.sum() * millilitre}
     if not predicted.any() and not reference.any():
-        return {"dice": 1.0, "hd95_mm": 0.0} | volumes
+        return {"dice": 1.0, "hd95_mm": 0.0, "hd_mm": 0.0} | volumes
     if not predicted.any() or not reference.any():
-        return {"dice": 0.0, "hd95_mm": math.nan} | volumes
-    pair = [torch.from_numpy(mask)[None, None] for mask in _cropped(predicted, reference)]
-    dice = compute_dice(pair[0].float(), pair[1].float(), include_background=True)
+        return {"dice": 0.0, "hd95_mm": math.nan, "hd_mm": math.nan} | volumes
+    pair = [torch.from_numpy(mask) for mask in _cropped(predicted, reference)]
+    dice = compute_dice(*(mask[None, None].float() for mask in pair), include_background=True)
+    hd95, largest = _hausdorff(*pair, spacing=voxel[: pair[0].ndim])
+    return {"dice": dice.item(), "hd95_mm": hd95, "hd_mm": largest} | volumes
+
+
+def _hausdorff(predicted: Tensor, reference: Tensor, spacing: np.ndarray) -> tuple[float, float]:
+    """95th percentile and maximum of the distances (mm) between two surfaces, the larger of both directions.
+
+    As MONAI's ``compute_hausdorff_distance``, which would search all distances anew for each of the two.
+    """
     with warnings.catch_warnings():  # MONAI calls its own function with an argument that it deprecated
         warnings.filterwarnings("ignore", message=".*always_return_as_numpy.*", category=FutureWarning)
-        distance = compute_hausdorff_distance(
-            *pair, include_background=True, percentile=95, spacing=[float(size) for size in voxel]
+        _, distances, _ = get_edge_surface_distance(
+            predicted, reference, spacing=[float(size) for size in spacing], symmetric=True
         )
-    return {"dice": dice.item(), "hd95_mm": distance.item()} | volumes
+    return (
+        max(torch.quantile(side, 0.95).item() for side in distances),
+        max(side.max().item() for side in distances),
+    )
 
 
 def _cropped(predicted: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both masks cut to their common box and one voxel around it, where no score changes.
 
-    A mask that reaches the volume's border gets an empty voxel there, so that its surface is closed.
+    A mask that reaches the volume's border gets an empty voxel there, so that its surface is closed. A single
+    slice is cut as an image, ``(X, Y)``: its distances are those of contours.
     """
+    if predicted.ndim == 3 and predicted.shape[2] == 1:
+        predicted, reference = predicted[..., 0], reference[..., 0]
     either = predicted | reference
     box = []
     for axis in range(either.ndim):
         used = np.flatnonzero(either.any(axis=tuple(other for other in range(either.ndim) if other != axis)))
         box.append(slice(used[0], used[-1] + 1))
     return np.pad(predicted[tuple(box)], 1), np.pad(reference[tuple(box)], 1)
-
-
-def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation over cases, per class and for ``mean`` (the mean over a case's classes).
-
-    Returns:
-        Class name to ``{"cases", "dice_mean", "dice_sd", "hd95_mean", "hd95_sd", "missed"}``; distances (mm)
-        are over the cases that have one, ``missed`` counts the others; ``nan`` where no case is left, and for
-        the deviation of a single case.
-    """
-    names = list(dict.fromkeys(str(row["name"]) for row in rows))
-    summary = {
-        name: _statistics(
-            [float(row["dice"]) for row in rows if row["name"] == name],
-            [float(row["hd95_mm"]) for row in rows if row["name"] == name],
-        )
-        for name in names
-    }
-    cases = list(dict.fromkeys(str(row["case"]) for row in rows))
-    by_case = [[row for row in rows if row["case"] == case] for case in cases]
-    summary["mean"] = _statistics(
-        [float(np.mean([float(row["dice"]) for row in group])) for group in by_case],
-        [float(np.mean([float(row["hd95_mm"]) for row in group])) for group in by_case],
-    )
-    return summary
-
-
-def _statistics(dice: list[float], distances: list[float]) -> dict[str, float]:
-    known = [distance for distance in distances if math.isfinite(distance)]
-    return {
-        "cases": len(dice),
-        "dice_mean": _mean(dice),
-        "dice_sd": _deviation(dice),
-        "hd95_mean": _mean(known),
-        "hd95_sd": _deviation(known),
-        "missed": len(distances) - len(known),
-    }
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else math.nan
-
-
-def _deviation(values: list[float]) -> float:
-    """Sample standard deviation (n - 1)."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-
-
-def write_scores(rows: Sequence[Row], output: str | Path) -> Path:
-    """Write rows as CSV, and their summary as JSON beside it (numbers that have no value as ``null``)."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
-        for row in rows
-    )
-    path = write_text(output, text.getvalue())
-    summary = {
-        name: {key: None if math.isnan(value) else value for key, value in statistics.items()}
-        for name, statistics in summarize(rows).items()
-    }
-    write_text(path.with_suffix(".json"), json.dumps(summary, indent=2) + "\n")
-    return path
-
-
-def read_scores(path: str | Path) -> list[Row]:
-    """Read back the rows of :func:`write_scores`.
-
-    Raises:
-        InputError: no such file, or a column is missing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: expected a table of scores, found no file; run the evaluation first")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = [column for column in COLUMNS if rows and column not in rows[0]]
-    if missing:
-        raise InputError(
-            f"{path}: expected columns {', '.join(COLUMNS)}, found no '{missing[0]}'; evaluate again"
-        )
-    numbers = COLUMNS[3:]
-    return [row | {"label": int(row["label"])} | {key: float(row[key]) for key in numbers} for row in rows]

@@ -28,17 +28,15 @@ def case(folder, name: str, predicted: np.ndarray, reference: np.ndarray, affine
     return {"case": name, "label": str(folder / f"{name}_label.nii.gz")}
 
 
-def reference_scores(predicted: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
-    """Dice by counting; the larger 95th percentile of nearest surface distances, by a search tree."""
+def reference_scores(predicted: np.ndarray, reference: np.ndarray) -> tuple[float, float, float]:
+    """Dice by counting; the larger 95th percentile and maximum of nearest surface distances, by a search tree."""
     dice = 2 * (predicted & reference).sum() / (predicted.sum() + reference.sum())
     surfaces = []
     for mask in (predicted, reference):
         padded = np.pad(mask, 1)
         surfaces.append(np.argwhere(padded & ~binary_erosion(padded)) * VOXEL)
-    distances = [
-        np.percentile(cKDTree(surfaces[1 - index]).query(surfaces[index])[0], 95) for index in range(2)
-    ]
-    return dice, max(distances)
+    distances = [cKDTree(surfaces[1 - index]).query(surfaces[index])[0] for index in range(2)]
+    return dice, max(np.percentile(side, 95) for side in distances), max(side.max() for side in distances)
 
 
 def test_scores_agree_with_an_independent_computation(tmp_path):
@@ -48,9 +46,10 @@ def test_scores_agree_with_an_independent_computation(tmp_path):
     assert [(row["case"], row["name"]) for row in rows] == [(n, c) for n in pairs for c in ("shell", "core")]
     for row in rows:
         predicted, reference = (labels == row["label"] for labels in pairs[row["case"]])
-        dice, distance = reference_scores(predicted, reference)
+        dice, distance, largest = reference_scores(predicted, reference)
         assert row["dice"] == pytest.approx(dice, abs=1e-6)
         assert row["hd95_mm"] == pytest.approx(distance, abs=1e-4)
+        assert row["hd_mm"] == pytest.approx(largest, abs=1e-4)
         assert row["predicted_ml"] == pytest.approx(predicted.sum() * VOXEL.prod() / 1000)
         assert row["reference_ml"] == pytest.approx(reference.sum() * VOXEL.prod() / 1000)
 
@@ -64,7 +63,56 @@ def test_distances_are_in_millimetres_along_each_axis(tmp_path):
         masks[(1, *shifted)] = 1
         (row,) = score_segmentations(tmp_path, [case(tmp_path, "s", *masks)], {1: "point"})
         assert row["dice"] == 0
-        assert row["hd95_mm"] == pytest.approx(2 * VOXEL[axis])
+        assert row["hd95_mm"] == row["hd_mm"] == pytest.approx(2 * VOXEL[axis])
+
+
+def test_one_far_voxel_moves_the_hausdorff_distance_and_hardly_its_percentile(tmp_path):
+    reference = np.zeros((30, 20, 12), np.uint8)
+    reference[4:14, 4:14, 3:9] = 1
+    predicted = reference.copy()
+    predicted[28, 8, 5] = 1  # 15 voxels of 0.8 mm beyond the block's last row
+    (row,) = score_segmentations(tmp_path, [case(tmp_path, "s", predicted, reference)], {1: "block"})
+    assert row["hd_mm"] == pytest.approx(15 * VOXEL[0])
+    assert row["hd95_mm"] == 0
+
+
+@pytest.mark.parametrize("shape", [(40, 36), (40, 36, 1)])
+def test_a_single_slice_has_the_distances_of_its_contours(tmp_path, shape):
+    rows, columns = np.indices((40, 36))
+    discs = [
+        (np.hypot(rows - 18, columns - 17) < radius).astype(np.uint8).reshape(shape) for radius in (6, 14)
+    ]
+    plane = np.diag([1.0, 1.0, 5.0, 1.0])
+    for name, disc in zip(("s_seg", "s_label"), discs, strict=True):
+        nib.save(nib.Nifti1Image(disc, plane), tmp_path / f"{name}.nii.gz")
+    (row,) = score_segmentations(
+        tmp_path, [{"case": "s", "label": str(tmp_path / "s_label.nii.gz")}], {1: "disc"}
+    )
+    # the smaller disc's contour is 8 pixels inside the larger one's, everywhere; its inside is no surface
+    assert row["hd_mm"] == pytest.approx(8, abs=1)
+    assert row["hd95_mm"] == pytest.approx(8, abs=1)
+    assert row["reference_ml"] == pytest.approx(discs[1].sum() * 5 / 1000)
+
+
+def test_a_time_series_is_scored_in_the_frames_that_have_a_label(tmp_path):
+    truth = np.zeros((24, 20, 12, 4), np.uint8)
+    truth[..., 0], truth[..., 2] = blobs(0), blobs(1)
+    predicted = np.stack([blobs(0), blobs(5), blobs(6), blobs(7)], axis=-1)
+    rows = score_segmentations(tmp_path, [case(tmp_path, "cine", predicted, truth)], NAMES)
+    assert [row["case"] for row in rows] == ["cine_t00"] * 2 + ["cine_t02"] * 2
+    assert [row["dice"] for row in rows[:2]] == [1, 1]
+    for row in rows[2:]:
+        expected = reference_scores(predicted[..., 2] == row["label"], truth[..., 2] == row["label"])
+        assert (row["dice"], row["hd95_mm"], row["hd_mm"]) == pytest.approx(expected, abs=1e-4)
+    assert summarize(rows)["mean"]["cases"] == 2
+
+
+def test_a_time_series_without_labels_or_of_another_length_is_refused(tmp_path):
+    series = np.stack([blobs(0)] * 3, axis=-1)
+    with pytest.raises(InputError, match=r"cine_label\.nii\.gz: expected labels in at least one of 3 frames"):
+        score_segmentations(tmp_path, [case(tmp_path, "cine", series, series * 0)], NAMES)
+    with pytest.raises(InputError, match=r"found shape \(24, 20, 12, 3\) for \(24, 20, 12, 2\)"):
+        score_segmentations(tmp_path, [case(tmp_path, "cine", series, series[..., :2])], NAMES)
 
 
 def test_absent_classes_follow_the_stated_rule(tmp_path):
@@ -77,7 +125,8 @@ def test_absent_classes_follow_the_stated_rule(tmp_path):
     ]
     rows = score_segmentations(tmp_path, cases, {0: "background", 1: "brain"})
     assert [row["dice"] for row in rows] == [1, 0, 0, 1]
-    assert [row["hd95_mm"] for row in rows] == pytest.approx([0, math.nan, math.nan, 0], nan_ok=True)
+    for distance in ("hd95_mm", "hd_mm"):
+        assert [row[distance] for row in rows] == pytest.approx([0, math.nan, math.nan, 0], nan_ok=True)
     summary = summarize(rows)["brain"]
     assert (summary["cases"], summary["missed"], summary["dice_mean"], summary["hd95_mean"]) == (4, 2, 0.5, 0)
     assert summary["dice_sd"] == pytest.approx(np.std([1, 0, 0, 1], ddof=1))
