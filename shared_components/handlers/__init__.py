@@ -1,5 +1,6 @@
 """What listens to an engine: progress, tables of metrics, pictures, checkpoints."""
 
+from shared_components.handlers.best_weights import BestWeights
 from shared_components.handlers.checkpoints import attach_checkpoints
 from shared_components.handlers.disentanglement_pictures import DisentanglementPictures
 from shared_components.handlers.parallel import SharedUpdates
@@ -14,6 +15,7 @@ from shared_components.handlers.settings import SettingsFile
 from shared_components.handlers.validation import Validation
 
 __all__ = [
+    "BestWeights",
     "DisentanglementPictures",
     "EpochProgress",
     "FactoryPictures",

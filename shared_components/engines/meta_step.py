@@ -1,0 +1,137 @@
+"""Gradients of a meta-learning update, by one differentiation for all parameters that the inner step moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from shared_components.errors import InputError
+
+Forward = Callable[..., Any]
+Losses = dict[str, Tensor]
+
+
+class MetaGradients(NamedTuple):
+    """``gradients``: name -> tensor of every trained parameter; the loss terms of both halves, detached."""
+
+    gradients: dict[str, Tensor]
+    meta_train: Losses
+    meta_test: Losses
+
+
+def adapted_parameters(network: nn.Module, prefixes: Sequence[str]) -> list[str]:
+    """Names of the trained parameters that the inner step moves.
+
+    Args:
+        network: the network.
+        prefixes: dotted names of modules or parameters of it; ``""`` stands for the whole network.
+    Raises:
+        InputError: a prefix that names no trained parameter.
+    """
+    names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    chosen: set[str] = set()
+    for prefix in prefixes:
+        found = [n for n in names if not prefix or n == prefix or n.startswith(f"{prefix}.")]
+        if not found:
+            children = ", ".join(name for name, _ in network.named_children())
+            raise InputError(
+                f"adapted: '{prefix}' names no trained parameter of the network; its modules are {children}, "
+                "and '' is the whole network"
+            )
+        chosen.update(found)
+    return [name for name in names if name in chosen]
+
+
+def meta_gradients(
+    network: nn.Module,
+    meta_train: Callable[[Forward], Losses],
+    meta_test: Callable[[Forward], Losses],
+    adapted: Sequence[str],
+    inner_rate: float,
+    second_order: bool = True,
+) -> MetaGradients:
+    r"""Gradient of :math:`L_{train}(\theta) + L_{test}(\theta')`, :math:`\theta' = \theta - \eta\nabla L_{train}(\theta)`.
+
+    With :math:`g = \nabla L_{train}(\theta)` and :math:`v = \nabla L_{test}(\theta')` it is
+    :math:`g + v - \eta\,(\partial g_A / \partial\theta)^T v_A`, where A are the adapted parameters. One
+    differentiation gives g of all parameters; the last term is one more, of :math:`g_A` in the direction
+    :math:`v_A`, so that no Hessian is formed and the meta-test graph is gone before it. First order drops that term.
+
+    Args:
+        network: its trained parameters are :math:`\theta`; it is not changed and needs no code of its own.
+        meta_train: from a forward function (the network, or one with the moved parameters) to named losses
+            that are summed.
+        meta_test: the same for the held-back domain.
+        adapted: names of the parameters that the inner step moves, see :func:`adapted_parameters`.
+        inner_rate: :math:`\eta`.
+        second_order: differentiate through the inner step.
+    Returns:
+        Gradients (zero-free: a parameter that no loss reaches is absent) and losses.
+    Source: Finn et al. 2017 (MAML), Li et al. 2018 (MLDG).
+    Deviation: the published code differentiates once per parameter tensor, and its layers carry the moved weights.
+    """
+    parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    train_losses = meta_train(network)
+    inner = _gradients(_total(train_losses), parameters, create_graph=second_order)
+    moved = {
+        name: (parameters[name].detach() - inner_rate * inner[name].detach()).requires_grad_()
+        for name in adapted
+        if name in inner
+    }
+    test_losses = meta_test(lambda *inputs: functional_call(network, moved, inputs))
+    outer = _gradients(_total(test_losses), {**parameters, **moved})
+    gradients = _sum({name: g.detach() for name, g in inner.items()}, outer)
+    if second_order:
+        direction = {name: -inner_rate * outer[name] for name in moved if name in outer}
+        gradients = _sum(gradients, _product(inner, direction, parameters))
+    return MetaGradients(gradients, _detached(train_losses), _detached(test_losses))
+
+
+def _total(losses: Losses) -> Tensor:
+    if not losses:
+        raise InputError(
+            "the loss of an unlabelled update has no term: give reconstruction or domain a weight, or set "
+            "unlabelled_updates: false"
+        )
+    return torch.stack(list(losses.values())).sum()
+
+
+def _detached(losses: Losses) -> Losses:
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def _gradients(
+    total: Tensor, parameters: Mapping[str, Tensor], create_graph: bool = False
+) -> dict[str, Tensor]:
+    """Gradients by name; without the parameters that ``total`` does not depend on."""
+    found = torch.autograd.grad(
+        total, list(parameters.values()), create_graph=create_graph, allow_unused=True
+    )
+    return {name: g for name, g in zip(parameters, found, strict=True) if g is not None}
+
+
+def _product(
+    inner: Mapping[str, Tensor], direction: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The Jacobian of ``inner`` by ``parameters``, transposed, times ``direction``."""
+    names = [name for name in direction if inner[name].requires_grad]  # a constant gradient has no slope
+    if not names:
+        return {}
+    found = torch.autograd.grad(
+        [inner[name] for name in names],
+        list(parameters.values()),
+        [direction[name] for name in names],
+        allow_unused=True,
+    )
+    return {name: g for name, g in zip(parameters, found, strict=True) if g is not None}
+
+
+def _sum(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    both = dict(first)
+    for name, value in second.items():
+        both[name] = both[name] + value if name in both else value
+    return both

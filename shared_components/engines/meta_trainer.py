@@ -1,0 +1,135 @@
+"""Semi-supervised meta-learning over domains (method 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from ignite.utils import convert_tensor
+from monai.utils import CommonKeys as Keys
+from torch import Tensor
+from torch.optim import Optimizer
+
+from shared_components.engines.meta_step import Forward, Losses, adapted_parameters, meta_gradients
+from shared_components.engines.update_trainer import UpdateTrainer
+from shared_components.errors import InputError
+from shared_components.losses.generalisation import GeneralisationLoss
+from shared_components.networks.disentangled import DisentangledNetwork
+
+Batch = dict[str, Tensor]
+Episode = Mapping[str, Batch]
+Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class MetaTrainer(UpdateTrainer):
+    """Trains a disentangled network so that a step that helps some domains helps one that it has not seen.
+
+    An iteration makes one update with unlabelled slices and one with labelled slices, whichever its batch has. Each
+    minimises the loss on the meta-train domains, and the loss on the meta-test domain after one step of gradient
+    descent on the former.
+
+    Args:
+        train_data_loader: batches ``{"unlabelled": episode, "labelled": episode}``, either may be absent; an episode is
+            ``{"meta_train": batch, "meta_test": batch}`` with "image" (B, 1, H, W) in [-1, 1], "label" (B, 1, H, W)
+            and "domain" (B,).
+        network: anatomy encoder, style encoder, domain classifier, decoder.
+        optimizer: over the network's parameters.
+        loss_function: loss terms of both halves of an episode.
+        augmentation: strong or geometric augmentation of (image, label); None for none.
+        adapted: modules of the network that the inner step moves; ``[""]`` is the whole network.
+        inner_rate: step size of the inner step.
+        second_order: differentiate through the inner step.
+        meta_learning: without it, both halves are one batch of plain training.
+        clip_value: largest absolute value of a gradient's entry; None for no clipping.
+        supervised: the rest of ``SupervisedTrainer``.
+    Raises:
+        InputError: ``adapted`` names no parameter, or ``inner_rate`` is negative.
+    Source: Liu et al. 2021 (arXiv:2106.13292), Sec. 2; Li et al. 2018 (MLDG).
+    Deviation: the inner step moves the whole network by default; the published code moves a part of it.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: DisentangledNetwork,
+        optimizer: Optimizer,
+        loss_function: GeneralisationLoss,
+        augmentation: Augmentation | None = None,
+        adapted: Sequence[str] = ("",),
+        inner_rate: float = 1e-3,
+        second_order: bool = True,
+        meta_learning: bool = True,
+        clip_value: float | None = 0.1,
+        **supervised: Any,
+    ) -> None:
+        super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
+        if inner_rate < 0:
+            raise InputError(f"inner_rate: expected 0 or more, found {inner_rate}")
+        self.augmentation = augmentation
+        self.adapted = adapted_parameters(network, adapted)
+        self.inner_rate, self.second_order = inner_rate, second_order
+        self.meta_learning, self.clip_value = meta_learning, clip_value
+
+    def _iteration(self, engine: Engine, batchdata: Mapping[str, Episode]) -> dict:
+        """The unlabelled update, then the labelled one."""
+        if not batchdata:
+            raise ValueError("MetaTrainer: expected an episode, found none; check the data loader")
+        self.network.train()
+        losses: Losses = {}
+        for kind in ("unlabelled", "labelled"):
+            if kind in batchdata:
+                episode = convert_tensor(batchdata[kind], self.state.device, self.non_blocking)
+                losses |= self._update(self._augmented(episode), kind)
+        self.state.output = {Keys.LOSS: losses}
+        return self.state.output
+
+    def _augmented(self, episode: Episode) -> dict[str, Batch]:
+        if self.augmentation is None:
+            return dict(episode)
+        sizes = [len(batch["image"]) for batch in episode.values()]
+        image, label = (torch.cat([batch[key] for batch in episode.values()]) for key in ("image", "label"))
+        image, label = (part.split(sizes) for part in self.augmentation(image, label))
+        return {
+            half: batch | {"image": image[n], "label": label[n]}
+            for n, (half, batch) in enumerate(episode.items())
+        }
+
+    def _update(self, episode: dict[str, Batch], kind: str) -> Losses:
+        """One step of the optimiser; the loss terms under their names, the unlabelled ones as one sum."""
+        labelled = kind == "labelled"
+        if self.meta_learning:
+            train, test = self._meta_gradients(episode, labelled)
+        else:
+            train, test = self._plain_gradients(episode, labelled), {}
+        if self.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self.network.parameters(), self.clip_value)
+        self.optimizer.step()
+        if not labelled:
+            return {"unlabelled": sum(train.values()) + sum(test.values())}
+        return train | ({"meta_test": sum(test.values())} if test else {})
+
+    def _meta_gradients(self, episode: dict[str, Batch], labelled: bool) -> tuple[Losses, Losses]:
+        def meta_train(forward: Forward) -> Losses:
+            batch = episode["meta_train"]
+            return self.loss_function.meta_train(forward(batch["image"]), batch, labelled)
+
+        def meta_test(forward: Forward) -> Losses:
+            batch = episode["meta_test"]
+            return self.loss_function.meta_test(forward(batch["image"]), batch, labelled)
+
+        found = meta_gradients(
+            self.network, meta_train, meta_test, self.adapted, self.inner_rate, self.second_order
+        )
+        for name, parameter in self.network.named_parameters():
+            parameter.grad = found.gradients.get(name)
+        return found.meta_train, found.meta_test
+
+    def _plain_gradients(self, episode: dict[str, Batch], labelled: bool) -> Losses:
+        halves = list(episode.values())
+        batch = {key: torch.cat([half[key] for half in halves]) for key in halves[0]}
+        losses = self.loss_function.meta_train(self.network(batch["image"]), batch, labelled)
+        self.optimizer.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        return {name: loss.detach() for name, loss in losses.items()}
