@@ -44,6 +44,7 @@ def check_client_root(
     *,
     labels: Mapping[int | str, str] | None = None,
     domains: Collection[str] | str | None = None,
+    training: bool = True,
 ) -> list[Problem]:
     """Every fault of a data root; empty if it can be trained on.
 
@@ -51,8 +52,9 @@ def check_client_root(
         root: the folder with ``dataset.json``.
         labels: the federation's label values and class names, which the root's must equal; ``None``: any.
         domains: the domain names (or the one) that the root may have; ``None``: any.
+        training: whether it must have training images; one for tests alone need not.
     """
-    return inspect_client_root(root, labels=labels, domains=domains).problems
+    return inspect_client_root(root, labels=labels, domains=domains, training=training).problems
 
 
 def inspect_client_root(
@@ -60,6 +62,7 @@ def inspect_client_root(
     *,
     labels: Mapping[int | str, str] | None = None,
     domains: Collection[str] | str | None = None,
+    training: bool = True,
     progress: bool = False,
 ) -> RootReport:
     """As :func:`check_client_root`, with what an overview needs; ``progress`` shows a bar over the images."""
@@ -67,7 +70,7 @@ def inspect_client_root(
     file = str(Path(root) / DATASET_FILE)
     if not content:
         return RootReport(str(root), "", problems)
-    if content.get("training") == []:
+    if training and content.get("training") == []:
         cure = "add images that may be trained on, labelled or not"
         problems.append(Problem(file, "'training' is empty", cure))
     domains = (domains,) if isinstance(domains, str) else domains

@@ -5,6 +5,7 @@ Importing this package starts nothing and loads no bundle; ``federation.local`` 
 
 from __future__ import annotations
 
-from shared_components.federation.aggregation import FedAvg, federated_average
+from shared_components.federation.aggregation import federated_average
+from shared_components.federation.aggregators import FedAvg, FedBN, FedProx
 
-__all__ = ["FedAvg", "federated_average"]
+__all__ = ["FedAvg", "FedBN", "FedProx", "federated_average"]

@@ -69,31 +69,6 @@ def from_blocks(content: Mapping[str, Any]) -> dict[str, Tensor]:
     return tensors
 
 
-class FedAvg:
-    """Federated averaging, as the ``aggregator`` of a federation file.
-
-    Source: McMahan et al. 2017.
-    """
-
-    def __call__(
-        self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
-    ) -> dict[str, Tensor]:
-        """The new global weights.
-
-        Args:
-            updates: client -> name -> tensor, the clients' weights after their local updates.
-            weights: client -> number of training images.
-            global_weights: name -> tensor, what the round began with; the layout that all must have.
-        Returns:
-            name -> tensor.
-        Raises:
-            InputError: see :func:`federated_average`.
-        """
-        for client in sorted(updates):
-            check_same_layout(global_weights, updates[client], reference="the global model", found=client)
-        return federated_average(updates, weights)
-
-
 def check_same_layout(expected: NamedTensors, tensors: NamedTensors, reference: str, found: str) -> None:
     """Refuse ``tensors`` whose names, shapes or dtypes differ from ``expected``.
 

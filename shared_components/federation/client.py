@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigWorkflow
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from shared_components.engines.random_state import RandomState
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import check_same_layout
+from shared_components.federation.aggregators import FedAvg
 from shared_components.files import load_tensors, save_tensors
 
 TRAINER_ATTRIBUTES = ("epoch", "iteration", "best_metric", "best_metric_epoch")
@@ -59,13 +61,22 @@ class FederatedClient:
         config_files: config files, merged in order.
         overrides: ids and values that replace the config's.
         updates: the trainer's iterations in a round.
+        aggregator: the federation's, which may keep tensors at the client or steer its training; None: plain
+            averaging.
     Raises:
-        InputError: the bundle's epoch is not ``updates`` long, or a shared module does not exist.
+        InputError: the bundle's epoch is not ``updates`` long, a shared module does not exist, or the aggregator
+            does not suit the network.
     """
 
     def __init__(
-        self, bundle_root: str, config_files: Sequence[str], overrides: Mapping[str, Any], updates: int
+        self,
+        bundle_root: str,
+        config_files: Sequence[str],
+        overrides: Mapping[str, Any],
+        updates: int,
+        aggregator: FedAvg | None = None,
     ) -> None:
+        self._aggregator = aggregator or FedAvg()
         self._random_state: dict[str, Any] | None = None
         self._checked_reload = False
         self.bundle_root = bundle_root
@@ -111,7 +122,8 @@ class FederatedClient:
             state = self.trainer.state
             state.metrics.clear()  # a loss that is not of this round must not be reported with it
             state.max_epochs = state.epoch + 1
-            self.trainer.run()
+            with self._aggregator.local_training(self._optimizers(), self._shared_parameters()):
+                self.trainer.run()
         return Update(self.shared_weights(), self.images, self._metrics(), time.perf_counter() - start)
 
     def save_state(self, path: str | os.PathLike) -> None:
@@ -204,6 +216,15 @@ class FederatedClient:
                 objects[f"trainer {name}"] = value
         return objects
 
+    def _optimizers(self) -> list[Optimizer]:
+        """Those of ``checkpoint_state`` and of the trainer's attributes."""
+        found = (*self._objects().values(), *vars(self.trainer).values())
+        return list({id(value): value for value in found if isinstance(value, Optimizer)}.values())
+
+    def _shared_parameters(self) -> list[nn.Parameter]:
+        parameters = dict(self.trainer.network.named_parameters(remove_duplicate=False))
+        return [parameters[name] for name in self._shared_names if name in parameters]
+
     def _names_of(self, shared: Sequence[str]) -> list[str]:
         tensors = self.trainer.network.state_dict()
         names = []
@@ -216,7 +237,8 @@ class FederatedClient:
                     f"trainer's network; its modules are {children}"
                 )
             names += found
-        return [name for name in tensors if name in set(names)]
+        exchanged = set(names) - self._aggregator.private_names(self.trainer.network)
+        return [name for name in tensors if name in exchanged]
 
     def _check_epoch_length(self, updates: int) -> None:
         found = self.trainer.state.epoch_length

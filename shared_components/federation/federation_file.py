@@ -17,15 +17,26 @@ import yaml
 from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError
+from shared_components.federation.aggregators import FedAvg, make_aggregator
 from shared_components.federation.problems import federation_problems, unknown
 
 
 @dataclass(frozen=True)
 class Client:
-    """One site: its data root and the domain of its images."""
+    """One site: its data roots and, in the same order, the domain of each one's images."""
 
-    data_root: str
-    domain: str
+    data_roots: tuple[str, ...]
+    domains: tuple[str, ...]
+
+    @property
+    def data_root(self) -> str | list[str]:
+        """As a federation file or a bundle's config has it: the one data root, or a list."""
+        return self.data_roots[0] if len(self.data_roots) == 1 else list(self.data_roots)
+
+    @property
+    def domain(self) -> str | list[str]:
+        """As a federation file has it: the one domain, or a list."""
+        return self.domains[0] if len(self.domains) == 1 else list(self.domains)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Federation:
         configs: config files below ``<bundle>/configs``, merged in this order.
         domains: names of the domains; the order fixes each one's index.
         labels: label value -> name, or None where the bundle's own are kept.
-        clients: client name -> data root and domain, sorted by name.
+        clients: client name -> data roots and their domains, sorted by name.
         rounds: rounds of the whole run.
         updates_per_round: the trainer's iterations of each client in one round.
         clients_per_round: how many clients are drawn each round.
@@ -77,7 +88,12 @@ class Federation:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, as a federation file has them."""
-        return {**asdict(self), "configs": list(self.configs), "domains": list(self.domains)}
+        clients = {
+            name: {"data_root": client.data_root, "domain": client.domain}
+            for name, client in self.clients.items()
+        }
+        lists = {"configs": list(self.configs), "domains": list(self.domains)}
+        return {**asdict(self), **lists, "clients": clients}
 
     def as_yaml(self) -> str:
         """The resolved federation file."""
@@ -97,7 +113,7 @@ class Federation:
             "epoch_length": self.updates_per_round,
             "max_epochs": self.rounds,
             "output_dir": str(Path(self.output_dir) / "clients" / client),
-            "export_path": str(self.export_path),
+            "export_path": str(self.client_export_path(client)),
         }
 
     @property
@@ -105,9 +121,20 @@ class Federation:
         """Where the bundle's deliverable is written: named after the bundle's folder."""
         return Path(self.output_dir) / f"{Path(self.bundle).name}.pt"
 
-    def make_aggregator(self) -> Any:
+    def client_export_path(self, client: str) -> Path:
+        """The same for what ``client`` exports: in its folder where the aggregator leaves each a model of its own."""
+        if not self.make_aggregator().personal:
+            return self.export_path
+        return Path(self.output_dir) / "clients" / client / self.export_path.name
+
+    @property
+    def unseen(self) -> dict[str, str]:
+        """Name -> data root of the scanners on which a study's model is tested, and which nobody trains on."""
+        return dict(self.study.get("unseen") or {})
+
+    def make_aggregator(self) -> FedAvg:
         """A fresh aggregator."""
-        return ConfigParser({"aggregator": self.aggregator}).get_parsed_content("aggregator")
+        return make_aggregator(self.aggregator)
 
 
 REQUIRED = ("bundle", "domains", "clients", "rounds", "updates_per_round", "output_dir")
@@ -167,7 +194,7 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
         threads_per_worker=values.get("threads_per_worker", 1),
         output_dir=os.path.abspath(str(values.get("output_dir") or "outputs")),
         seed=values.get("seed", 0),
-        study=_dict(values, "study", problems),
+        study=_study(values, source, problems),
     )
     federation = _fill_defaults(federation)
     problems += federation_problems(federation)
@@ -207,13 +234,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return {**{k: parser.get_parsed_content(k) for k in values if k not in later}, **later}
 
 
+def _study(values: Mapping[str, Any], source: Path, problems: list[str]) -> dict[str, Any]:
+    """The study's settings as they are, but for the paths of the unseen data roots, which are those of clients."""
+    study = _dict(values, "study", problems)
+    if study.get("unseen"):
+        roots = _dict(study, "unseen", problems)
+        study["unseen"] = {str(name): existing_place(root, source) for name, root in roots.items()}
+    return study
+
+
 def existing_place(path: Any, source: Path) -> str:
     beside = (source.parent / str(path)).absolute()
     return os.path.normpath(beside if beside.exists() else Path(str(path)).absolute())
 
 
 def _texts(values: Any) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else tuple(str(v) for v in values)
+    return tuple(str(v) for v in values) if isinstance(values, list | tuple) else (str(values),)
 
 
 def _dict(values: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
@@ -248,6 +284,7 @@ def _clients(clients: Any, source: Path, problems: list[str]) -> dict[str, Clien
         problems += [
             f"client '{name}': '{key}' is missing" for key in ("data_root", "domain") if not entry.get(key)
         ]
-        root = entry.get("data_root")
-        made[str(name)] = Client(existing_place(root, source) if root else "", str(entry.get("domain") or ""))
+        roots = tuple(existing_place(root, source) for root in _texts(entry.get("data_root") or ()))
+        domains = _texts(entry.get("domain") or ())
+        made[str(name)] = Client(roots, domains * len(roots) if len(domains) == 1 else domains)
     return made

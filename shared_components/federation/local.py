@@ -120,8 +120,11 @@ class LocalEngine:
         return committed
 
     def _finish(self) -> None:
-        """Let the first client's worker, with the global weights, write the bundle's deliverable."""
-        self._on_workers({self._names[0]: (self._folder.global_file,)}, worker.export, doing="the export")
+        """Let the first client's worker, with the global weights, write the bundle's deliverable; every client's
+        where each has a model of its own."""
+        exporting = self._names if self._aggregator.personal else self._names[:1]
+        arguments = dict.fromkeys(exporting, (self._folder.global_file,))
+        self._on_workers(arguments, worker.export, doing="the export")
         remove_files(*(self._folder.update_file(name) for name in self._names))
 
     @contextlib.contextmanager
@@ -177,7 +180,12 @@ def client_plan(federation: Federation, name: str) -> ClientPlan:
     overrides = federation.client_overrides(name)
     files = tuple(federation.config_files)
     return ClientPlan(
-        overrides["output_dir"], federation.bundle, files, overrides, federation.updates_per_round
+        folder=overrides["output_dir"],
+        bundle_root=federation.bundle,
+        config_files=files,
+        overrides=overrides,
+        updates=federation.updates_per_round,
+        aggregator=federation.aggregator,
     )
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai.bundle import ConfigParser
 
+from shared_components.one_line_errors import input_error_in
+
 if TYPE_CHECKING:
-    from shared_components.federation.federation_file import Federation
+    from shared_components.federation.federation_file import Client, Federation
 
 ENGINES = ("local", "nvflare")
+NAME = r"[A-Za-z0-9][\w.-]*"  # of a client; it names a folder
 DRIVEN_IDS = {  # ids of the bundle's config that follow from other keys of the federation file
     "bundle_root": "bundle",
     "dataset_dir": "data_root of the client",
@@ -29,7 +32,12 @@ DRIVEN_IDS = {  # ids of the bundle's config that follow from other keys of the 
 
 def federation_problems(federation: Federation) -> list[str]:
     """Each problem in one line with its cure; an empty list for a federation that can run."""
-    return [*_number_problems(federation), *_client_problems(federation), *_bundle_problems(federation)]
+    return [
+        *_number_problems(federation),
+        *_client_problems(federation),
+        *_unseen_problems(federation),
+        *_bundle_problems(federation),
+    ]
 
 
 def unknown(what: str, found: Iterable[Any], known: list[str]) -> list[str]:
@@ -71,15 +79,50 @@ def _client_problems(federation: Federation) -> list[str]:
     if len(set(federation.domains)) < len(federation.domains):
         problems.append(f"'domains' names one twice: {', '.join(federation.domains)}")
     for name, client in federation.clients.items():
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        if not re.fullmatch(NAME, name):
             problems.append(
                 f"client '{name}': a name is of letters, digits, '-', '_' and '.', for it names a folder"
             )
-        if client.domain and client.domain not in federation.domains:
-            hint = closest(client.domain, federation.domains)
-            problems.append(f"client '{name}': domain '{client.domain}' is unknown{hint}")
-        if client.data_root and not Path(client.data_root).is_dir():
-            problems.append(f"client '{name}': data_root {client.data_root} is not a folder; check the path")
+        problems += [f"client '{name}': {problem}" for problem in _root_problems(client, federation.domains)]
+    return problems
+
+
+def _root_problems(client: Client, domains: Sequence[str]) -> list[str]:
+    """What is wrong with a client's data roots and the domains they are said to be of."""
+    problems = [
+        f"domain '{domain}' is unknown{closest(domain, domains)}"
+        for domain in dict.fromkeys(client.domains)
+        if domain not in domains
+    ]
+    problems += [
+        f"data_root {root} is not a folder; check the path"
+        for root in client.data_roots
+        if not Path(root).is_dir()
+    ]
+    roots, stated = len(client.data_roots), len(client.domains)
+    if roots and stated and roots != stated:
+        problems.append(
+            f"expected a domain for each data_root, or one for all, found {roots} and {stated}; "
+            "make the two lists as long as each other"
+        )
+    if len(set(client.data_roots)) < roots:
+        problems.append("'data_root' names a folder twice")
+    return problems
+
+
+def _unseen_problems(federation: Federation) -> list[str]:
+    """A scanner that nobody trains on must be nobody's."""
+    owners = {root: name for name, client in federation.clients.items() for root in client.data_roots}
+    problems = []
+    for name, root in federation.unseen.items():
+        if not re.fullmatch(NAME, name):
+            problems.append(f"study: unseen '{name}': a name is of letters, digits, '-', '_' and '.'")
+        if name in federation.clients:
+            problems.append(f"study: unseen '{name}' is a client's name; name it otherwise")
+        if root in owners:
+            problems.append(f"study: unseen '{name}': {root} is trained on by client '{owners[root]}'")
+        elif not Path(root).is_dir():
+            problems.append(f"study: unseen '{name}': {root} is not a folder; check the path")
     return problems
 
 
@@ -110,7 +153,8 @@ def _aggregator_problems(federation: Federation) -> list[str]:
     try:
         federation.make_aggregator()
     except (ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
-        return [f"'aggregator' cannot be made: {' '.join(str(error).split())}"]
+        found = input_error_in(error)
+        return [f"'aggregator' cannot be made: {' '.join(str(found or error).split())}"]
     return []
 
 

@@ -24,7 +24,7 @@ class Status:
         running: whether a process works on it now.
         clients: client -> its last row of ``rounds.csv``; empty for one that was not drawn yet.
         megabytes: exchanged so far, both ways, of all clients.
-        exported: the bundle's deliverable, once written.
+        exported: the bundle's deliverable, once written; one of each client where each has a model of its own.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Status:
     running: bool
     clients: dict[str, dict[str, str]]
     megabytes: float
-    exported: Path | None
+    exported: tuple[Path, ...]
 
     def __str__(self) -> str:
         done = "no whole round yet" if self.round is None else f"round {self.round} of {self.rounds}"
@@ -43,8 +43,7 @@ class Status:
             metrics = "  ".join(f"{k} {float(v):.3f}" for k, v in row.items() if k not in FIXED)
             last = f"round {row['round']}, {row['images']} images  {metrics}" if row else "not drawn yet"
             lines.append(f"  {client}: {last}")
-        if self.exported is not None:
-            lines.append(f"  written: {self.exported}")
+        lines += [f"  written: {file}" for file in self.exported]
         if state == "stopped":
             lines.append("  go on with: federate.py run FILE --resume")
         return "\n".join(lines)
@@ -64,7 +63,8 @@ def run_status(root: str | os.PathLike) -> Status:
     federation = yaml.safe_load(folder.federation_file.read_text(encoding="utf-8"))
     committed = folder.committed()
     rows = [r for r in read_rows(folder.rounds_file) if committed and int(r["round"]) <= committed.round]
-    exported = folder.root / f"{Path(federation['bundle']).name}.pt"
+    file = f"{Path(federation['bundle']).name}.pt"
+    exported = [folder.root / file, *(folder.client(name) / file for name in federation["clients"])]
     return Status(
         name=federation["name"],
         round=committed.round if committed else None,
@@ -72,5 +72,5 @@ def run_status(root: str | os.PathLike) -> Status:
         running=folder.is_running(),
         clients={name: {} for name in federation["clients"]} | {row["client"]: row for row in rows},
         megabytes=sum(int(row["bytes_up"]) + int(row["bytes_down"]) for row in rows) / 1e6,
-        exported=exported if exported.is_file() else None,
+        exported=tuple(file for file in exported if file.is_file()),
     )

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from shared_components.federation.aggregation import to_blocks
+from shared_components.federation.aggregators import make_aggregator
 from shared_components.federation.client import FederatedClient
 from shared_components.files import load_tensors, save_tensors
 
@@ -32,6 +33,7 @@ class ClientPlan:
         config_files: config files, merged in order.
         overrides: ids and values that replace the config's.
         updates: the trainer's iterations in a round.
+        aggregator: the federation's aggregator, as its config.
     """
 
     folder: str
@@ -39,6 +41,7 @@ class ClientPlan:
     config_files: tuple[str, ...]
     overrides: dict[str, Any]
     updates: int
+    aggregator: dict[str, Any]
 
 
 def begin(leash: Connection | None, threads: int) -> None:
@@ -60,7 +63,8 @@ def begin(leash: Connection | None, threads: int) -> None:
 
 def build(plan: ClientPlan, state_file: Path | None) -> int:
     """Build the client, load its state if it has one, and return its number of training images."""
-    client = FederatedClient(plan.bundle_root, plan.config_files, plan.overrides, plan.updates)
+    aggregator = make_aggregator(plan.aggregator)
+    client = FederatedClient(plan.bundle_root, plan.config_files, plan.overrides, plan.updates, aggregator)
     if state_file is not None:
         client.load_state(state_file)
     _clients[plan.folder] = client

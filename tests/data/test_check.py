@@ -203,6 +203,7 @@ def test_empty_training(data_root, describe, only_problem):
     root, content = data_root
     describe(root, content | {"training": []})
     assert "dataset.json: 'training' is empty; add images" in only_problem()
+    assert check_client_root(root, training=False) == []
 
 
 def test_same_file_in_two_splits(data_root, describe, only_problem):

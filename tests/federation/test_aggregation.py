@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from shared_components.errors import InputError
-from shared_components.federation import FedAvg, federated_average
+from shared_components.federation import federated_average
 from shared_components.federation.aggregation import from_blocks, to_blocks
 
 
@@ -97,10 +97,3 @@ def test_updates_are_left_as_they_were():
 def test_refused(updates, weights, message):
     with pytest.raises(InputError, match=message):
         federated_average(updates, weights)
-
-
-def test_fedavg_holds_clients_to_the_global_layout():
-    mean = FedAvg()({"a": update(2.0)}, {"a": 1}, update(0.0))
-    assert torch.equal(mean["w"], torch.tensor([2.0, 4.0]))
-    with pytest.raises(InputError, match="which the global model lacks"):
-        FedAvg()({"a": update(2.0)}, {"a": 1}, {"w": torch.zeros(2)})

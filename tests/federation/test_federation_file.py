@@ -59,6 +59,45 @@ def test_clients_overrides(values, roots):
     assert "labels" not in federation(values, labels=None).client_overrides("south")
 
 
+def test_a_client_may_have_several_data_roots(values, roots, tmp_path):
+    two = [str(roots["north"]), str(roots["south"])]
+    clients = {
+        "both": {"data_root": two, "domain": ["t1", "t2"]},
+        "same": {"data_root": two, "domain": "t1"},
+        "one": {"data_root": [str(roots["island"])], "domain": ["pet"]},
+    }
+    read = federation(values, clients=clients)
+    assert read.clients["both"].domains == ("t1", "t2")
+    assert read.clients["same"].domains == ("t1", "t1")
+    assert read.client_overrides("both")["dataset_dir"] == two
+    assert read.client_overrides("one")["dataset_dir"] == str(roots["island"])
+    (tmp_path / "resolved.yaml").write_text(read.as_yaml())
+    assert read_federation(tmp_path / "resolved.yaml") == read
+
+
+def test_places_of_what_is_exported(values):
+    personal = {"_target_": "shared_components.federation.FedBN"}
+    shared, own = federation(values), federation(values, aggregator=personal)
+    assert shared.client_export_path("south") == shared.export_path
+    assert own.client_overrides("south")["export_path"].endswith("run/clients/south/tiny_bundle.pt")
+
+
+def test_roots_of_unseen_scanners_are_found_like_those_of_clients(values, roots, tmp_path, monkeypatch):
+    (tmp_path / "d").mkdir()
+    study = {"unseen": {"D": "d"}, "jobs": "@rounds"}
+    read = read_federation(write_file(tmp_path / "f.yaml", values, study=study))
+    assert read.unseen == {"D": str(tmp_path / "d")} and read.study["jobs"] == "@rounds"
+    for unseen, message in (
+        ({"D": str(roots["north"])}, r"unseen 'D': .* is trained on by client 'north'"),
+        ({"north": str(tmp_path / "d")}, r"unseen 'north' is a client's name"),
+        ({"D": "gone"}, r"unseen 'D': .*gone is not a folder"),
+        ({"../D": "."}, r"unseen '\.\./D': a name is of letters"),
+        (["d"], r"'unseen' must hold 'key: value' lines"),
+    ):
+        with pytest.raises(InputError, match=message):
+            federation(values, study={"unseen": unseen})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -81,6 +120,10 @@ def test_clients_overrides(values, roots):
         ({"configs": ["common.yaml", "trian.yaml"]}, "has no configs/trian.yaml"),
         ({"aggregator": {"momentum": 1}}, "'aggregator' has no '_target_'"),
         ({"aggregator": {"_target_": "shared_components.federation.FedAgv"}}, "'aggregator' cannot be made"),
+        (
+            {"aggregator": {"_target_": "shared_components.federation.FedProx", "mu": -1}},
+            "'mu' must be a number from 0 up, found -1",
+        ),
         ({"aggregator": "FedAvg"}, "'aggregator' must hold 'key: value' lines"),
         (
             {"overrides": {"learning_rat": 1}},
@@ -106,6 +149,12 @@ def test_each_problem_is_told(values, changes, message):
             r"client 'north': key 'domian' is unknown \(did you mean 'domain'",
         ),
         ("data/north", "client 'north' must be {data_root: …, domain: …}"),
+        (
+            {"data_root": [".", "tests"], "domain": ["t1", "t2", "t1"]},
+            "client 'north': expected a domain for each data_root, or one for all, found 2 and 3",
+        ),
+        ({"data_root": ".", "domain": ["t1", "t2"]}, "client 'north': expected a domain for each data_root"),
+        ({"data_root": [".", "."], "domain": "t1"}, "client 'north': 'data_root' names a folder twice"),
     ],
 )
 def test_each_problem_of_a_client_is_told(values, client, message):

@@ -1,0 +1,171 @@
+"""What a federation file names as its ``aggregator``: how updates become one, and what clients do for it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from shared_components.errors import InputError
+from shared_components.federation.aggregation import NamedTensors, check_same_layout, federated_average
+
+NORMS = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+    nn.GroupNorm, nn.LayerNorm, nn.RMSNorm,
+)  # fmt: skip
+
+
+class FedAvg:
+    """Federated averaging; the base of every aggregator.
+
+    Attributes:
+        personal: whether clients keep tensors that a model needs, so that each exports a model of its own.
+    Source: McMahan et al. 2017.
+    """
+
+    personal = False
+
+    def __call__(
+        self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
+    ) -> dict[str, Tensor]:
+        """The new global weights.
+
+        Args:
+            updates: client -> name -> tensor, the clients' weights after their local updates.
+            weights: client -> number of training images.
+            global_weights: name -> tensor, what the round began with; the layout that all must have.
+        Returns:
+            name -> tensor.
+        Raises:
+            InputError: see :func:`federated_average`.
+        """
+        for client in sorted(updates):
+            check_same_layout(global_weights, updates[client], reference="the global model", found=client)
+        return federated_average(updates, weights)
+
+    def private_names(self, network: nn.Module) -> set[str]:
+        """Names in the state of ``network`` that stay at the client, whatever its bundle shares."""
+        return set()
+
+    def local_training(
+        self, optimizers: Iterable[Optimizer], parameters: Iterable[nn.Parameter]
+    ) -> AbstractContextManager[None]:
+        """Holds while a client trains one round.
+
+        Args:
+            optimizers: all that move ``parameters``.
+            parameters: the exchanged ones, which have their global values when the block is entered.
+        """
+        return nullcontext()
+
+
+class FedProx(FedAvg):
+    r"""FedAvg whose clients minimise :math:`F_c(w) + \tfrac{\mu}{2}\lVert w - w_\text{global}\rVert^2`.
+
+    The gradient :math:`\mu\,(w - w_\text{global})` of the second term is added to each exchanged parameter's
+    gradient right before every step of its optimiser, after any clipping. A parameter without a gradient takes no
+    part in the step and gets none; with mu = 0 nothing at all differs from FedAvg.
+
+    Args:
+        mu: weight of the term; 0.001 to 1 in the paper.
+    Raises:
+        InputError: mu is negative or not finite.
+    Source: Li et al. 2020, Federated Optimization in Heterogeneous Networks, Algorithm 2.
+    """
+
+    def __init__(self, mu: float = 0.01) -> None:
+        if not (isinstance(mu, int | float) and math.isfinite(mu) and mu >= 0):
+            raise InputError(f"aggregator: 'mu' must be a number from 0 up, found {mu!r}")
+        self.mu = mu
+
+    def local_training(
+        self, optimizers: Iterable[Optimizer], parameters: Iterable[nn.Parameter]
+    ) -> AbstractContextManager[None]:
+        return self._pulled(optimizers, parameters) if self.mu else nullcontext()
+
+    @contextlib.contextmanager
+    def _pulled(self, optimizers: Iterable[Optimizer], parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+        pull = _Pull(self.mu, {parameter: parameter.detach().clone() for parameter in parameters})
+        handles = [optimizer.register_step_pre_hook(pull) for optimizer in optimizers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+class FedBN(FedProx):
+    """Averages everything but normalisation layers, whose parameters and statistics each client keeps.
+
+    A client's model is the averaged rest with the client's own layers, so each client exports one; there is none
+    for clients outside the federation.
+
+    Args:
+        mu: weight of FedProx's term on the averaged parameters; 0: none.
+    Source: Li et al. 2021, FedBN: Federated Learning on Non-IID Features via Local Batch Normalization.
+    Deviation: instance, group and layer norm are kept as batch norm is.
+    """
+
+    personal = True
+
+    def __init__(self, mu: float = 0.0) -> None:
+        super().__init__(mu)
+
+    def private_names(self, network: nn.Module) -> set[str]:
+        """Names of the tensors of normalisation layers.
+
+        Raises:
+            InputError: there is none.
+        """
+        layers = [(name, module) for name, module in network.named_modules() if isinstance(module, NORMS)]
+        names = {f"{name}.{key}" for name, module in layers for key in module.state_dict()}
+        if not names:
+            raise InputError(
+                f"aggregator: FedBN keeps the tensors of normalisation layers, of which {type(network).__name__} "
+                "has none; use FedAvg, or norms that learn (batch, or instance with affine: true)"
+            )
+        return names
+
+
+class _Pull:
+    """Hook before an optimiser's step that adds the gradient of the proximal term."""
+
+    def __init__(self, mu: float, anchors: Mapping[nn.Parameter, Tensor]) -> None:
+        self._mu, self._anchors = mu, anchors
+
+    @torch.no_grad()
+    def __call__(self, optimizer: Optimizer, args: tuple, kwargs: dict[str, Any]) -> None:
+        if len(args) > 1 or kwargs.get("closure") is not None:
+            raise InputError(
+                f"aggregator: FedProx cannot steer {type(optimizer).__name__}, which computes gradients inside "
+                "its step; use an optimiser such as Adam or SGD, or FedAvg"
+            )
+        scale = getattr(optimizer, "grad_scale", None)  # mixed precision: a fused step divides by it
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter in self._anchors:
+                    term = self._mu * (parameter - self._anchors[parameter])
+                    # a new tensor: gradients that a trainer made itself may share memory
+                    parameter.grad = parameter.grad + (term if scale is None else term * scale)
+
+
+def make_aggregator(config: Mapping[str, Any]) -> FedAvg:
+    """The aggregator of a config with ``_target_``.
+
+    Raises:
+        InputError: it is none, that is, no subclass of :class:`FedAvg`.
+    """
+    aggregator = ConfigParser({"aggregator": dict(config)}).get_parsed_content("aggregator")
+    if not isinstance(aggregator, FedAvg):
+        raise InputError(
+            f"'aggregator': expected a subclass of shared_components.federation.FedAvg, found {aggregator!r}"
+        )
+    return aggregator
