@@ -32,7 +32,8 @@ def labelled_grid(
     font = ImageFont.load_default(FONT_SIZE)
     left = 8 + max(round(font.getlength(text)) for text in rows)
     top = FONT_SIZE + 8
-    height = cell_height(images.shape[-2], images.shape[-1], len(columns), WIDTH - left)
+    available = WIDTH - left - APART * first_apart
+    height = cell_height(images.shape[-2], images.shape[-1], len(columns), available)
     width = round(height * images.shape[-1] / images.shape[-2])
     across = [left + n * (width + GAP) + APART * (first_apart and n > 0) for n in range(len(columns) + 1)]
     down = [top + n * (height + GAP) + APART * (first_apart and n > 0) for n in range(len(rows) + 1)]

@@ -1,9 +1,8 @@
-"""Pictures for a page: slices, outlines of segmentations and curves, each a PNG inside a data URI."""
+"""Pictures for a page: files, slices and outlines of segmentations, each a PNG inside a data URI."""
 
 from __future__ import annotations
 
 import base64
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,17 +10,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image, UnidentifiedImageError
 
 from shared_components.errors import InputError
 
 NEUTRAL = "#7f8b99"  # reads on white and on black
-SERIES = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
 REFERENCE = "#22d3ee"
 OUTLINES = ("#f59e0b", "#e879f9", "#a3e635", "#fb7185", "#818cf8", "#fde047")
-STEPS = ("round", "epoch", "update")
-NOT_CURVES = {*STEPS, "client", "images", "seconds", "bytes_up", "bytes_down", "bytes"}
 
 
 def png_uri(content: bytes) -> str:
@@ -137,7 +132,7 @@ def outlines_uri(
     figure.subplots_adjust(
         left=0, right=1, bottom=0, top=1 - (title - 0.02) / figure.get_figheight(), wspace=0.02, hspace=0.12
     )
-    return _figure_uri(figure)
+    return figure_uri(figure)
 
 
 def _outline(axis, mask: np.ndarray, colour: str, width: float) -> None:
@@ -145,88 +140,8 @@ def _outline(axis, mask: np.ndarray, colour: str, width: float) -> None:
         axis.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=width)
 
 
-def curves_uri(path: str | Path) -> str:
-    """Curves of a CSV: one panel for each column of numbers, one line for each client.
-
-    The first column of ``round``, ``epoch``, ``update`` runs to the right; a column ``client`` tells lines apart.
-
-    Raises:
-        InputError: no such file, or it has no column of numbers.
-    """
-    rows = read_csv(path)
-    step = next((name for name in STEPS if name in rows[0]), None)
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in NOT_CURVES))
-    names = [name for name in names if any(_number(row.get(name)) is not None for row in rows)]
-    if not names or step is None:
-        raise InputError(
-            f"{path}: expected one of {', '.join(STEPS)} and columns of numbers, found {list(rows[0])}"
-        )
-    clients = list(dict.fromkeys(row.get("client", "") for row in rows))
-    columns = min(4, max(2, len(names)))
-    lines = -(-len(names) // columns)
-    figure = Figure(
-        figsize=(10, 2.1 * lines + (0.25 if len(clients) > 1 else 0)), dpi=130, layout="constrained"
-    )
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axis, name in zip(axes, names, strict=False):
-        for client, colour in zip(clients, SERIES * len(clients), strict=False):
-            points = [
-                (_number(row[step]), _number(row.get(name)))
-                for row in rows
-                if row.get("client", "") == client
-            ]
-            points = [point for point in points if None not in point]
-            if points:
-                axis.plot(*zip(*points, strict=True), color=colour, linewidth=1.3, label=client or None)
-        _plain(axis, name)
-    for axis in axes[len(names) :]:
-        axis.set_axis_off()
-    if len(clients) > 1:
-        handles, titles = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, titles, loc="outside upper left", ncols=6, frameon=False, fontsize=8, labelcolor=NEUTRAL
-        )
-    figure.supxlabel(step, fontsize=8, color=NEUTRAL)
-    return _figure_uri(figure)
-
-
-def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a CSV.
-
-    Raises:
-        InputError: no such file, or no row in it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: expected a table, found no file")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise InputError(f"{path}: expected rows, found none")
-    return rows
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
-
-
-def _plain(axis, title: str) -> None:
-    axis.set_title(title.replace("_", " "), fontsize=8.5, color=NEUTRAL, loc="left")
-    axis.tick_params(labelsize=7, colors=NEUTRAL, length=2)
-    axis.grid(True, color=NEUTRAL, alpha=0.2, linewidth=0.6)
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axis.set_facecolor("none")
-    for name, spine in axis.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(NEUTRAL)
-        spine.set_alpha(0.5)
-
-
-def _figure_uri(figure: Figure) -> str:
+def figure_uri(figure: Figure) -> str:
+    """A figure as a PNG without background, to stand on light and dark pages."""
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(stream, format="png", transparent=True, pil_kwargs={"optimize": True})

@@ -14,6 +14,7 @@ from shared_components.report.figures import file_uri, read_slices, slices_uri
 from shared_components.report.html import Html, element, missing, picture, section
 from shared_components.report.overlays import legend, overlay
 from shared_components.report.study import Study
+from shared_components.report.training_pictures import DISENTANGLED, newest_pictures, training_pictures
 
 
 def pictures_section(study: Study) -> Html:
@@ -42,6 +43,19 @@ def translations_section(study: Study) -> Html:
     return section(
         "Translations", *(parts or [missing("no translations in the study (“pictures”)")]), note=note
     )
+
+
+def disentanglement_section(study: Study) -> Html:
+    """What trainings took apart into anatomy and style; nothing at all for a study without such a training."""
+    parts: list[Html] = []
+    folders = [*study.root.glob("*/pictures"), *study.root.glob("clients/*/*/pictures")]
+    for folder in sorted(folders):
+        found = newest_pictures(folder)
+        sheets = training_pictures({kind: found[kind] for kind in DISENTANGLED if kind in found})
+        place = [part for part in folder.parent.relative_to(study.root).parts if part != "clients"]
+        parts += [element("p", ", ".join(place), class_="note"), *sheets] if sheets else []
+    note = "Slices taken apart into what is shown and how it was imaged, so that one can be kept and the other changed."
+    return section("Anatomy and style", *parts, note=note) if parts else Html("")
 
 
 def _sheets(study: Study, paths: object, caption: str) -> list[Html]:

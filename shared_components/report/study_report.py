@@ -27,11 +27,16 @@ from pathlib import Path
 from shared_components.errors import InputError
 from shared_components.files import write_text
 from shared_components.metrics import read_scores, summarize
-from shared_components.report.figures import curves_uri
+from shared_components.report.curves import curves_uri
 from shared_components.report.html import Html, element, join, missing, page, picture, section, table
 from shared_components.report.scores_table import scores_table
 from shared_components.report.study import Study
-from shared_components.report.study_pictures import overlays_section, pictures_section, translations_section
+from shared_components.report.study_pictures import (
+    disentanglement_section,
+    overlays_section,
+    pictures_section,
+    translations_section,
+)
 
 
 def write_study_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
@@ -53,6 +58,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
             _clients_section(study),
             pictures_section(study),
             translations_section(study),
+            disentanglement_section(study),
             overlays_section(study),
             _curves_section(study),
             _time_section(study),

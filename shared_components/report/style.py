@@ -43,6 +43,9 @@ figure img { display: block; max-width: 100%; height: auto; }
 figure.wide img { width: 100%; }
 figure.slices { display: grid; grid-template-columns: 108px 1fr; gap: 12px; align-items: center; margin: 4px 0; }
 figure.slices img { width: 100%; border-radius: 4px; background: #000; }
+figure.sheet img { border-radius: 4px; background: #fff; }
+a { color: var(--accent); }
+code { font: 13px ui-monospace, Consolas, monospace; overflow-wrap: anywhere; }
 figcaption { color: var(--soft); font-size: 13px; margin-bottom: 5px; }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 18px; font-size: 13px; color: var(--soft); margin: 4px 0 10px; }
 .legend i { display: inline-block; width: 18px; height: 0; border-top: 3px solid; }

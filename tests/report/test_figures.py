@@ -1,19 +1,12 @@
 from __future__ import annotations
 
-import base64
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from shared_components.errors import InputError
-from shared_components.report.figures import curves_uri, file_uri, outlines_uri, read_slices, slices_uri
-
-
-def pixels(uri: str) -> np.ndarray:
-    content = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGBA")).astype(int)
+from shared_components.report.figures import file_uri, outlines_uri, read_slices, slices_uri
+from tests.report.pixels import pixels
 
 
 def test_slices_stand_beside_each_other_at_their_grey_values():
@@ -45,21 +38,6 @@ def test_outlines_are_drawn_in_the_colours_of_reference_and_class():
     assert share(both, cyan) > 1e-3
     assert share(both, amber) > 1e-3
     assert share(alone, cyan) == 0
-
-
-def test_curves_need_a_step_and_numbers(tmp_path):
-    (tmp_path / "good.csv").write_text("epoch,update,loss,note\n1,10,0.5,a\n2,20,nan,b\n3,30,0.2,c\n")
-    assert pixels(curves_uri(tmp_path / "good.csv"))[..., 3].any()
-    (tmp_path / "bad.csv").write_text("epoch,update\n1,10\n")
-    with pytest.raises(
-        InputError, match=r"bad\.csv: expected one of round, epoch, update and columns of numbers"
-    ):
-        curves_uri(tmp_path / "bad.csv")
-    (tmp_path / "empty.csv").write_text("epoch,loss\n")
-    with pytest.raises(InputError, match=r"empty\.csv: expected rows, found none"):
-        curves_uri(tmp_path / "empty.csv")
-    with pytest.raises(InputError, match=r"none\.csv: expected a table, found no file"):
-        curves_uri(tmp_path / "none.csv")
 
 
 def test_picture_and_slice_files_are_checked(tmp_path):

@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 
 from shared_components.errors import InputError
 from shared_components.report import write_study_report
@@ -100,6 +101,18 @@ def test_missing_files_are_named_and_the_rest_is_shown(study):
     assert "s2_seg.nii.gz: expected a volume, found no file" in text
     assert "no tables of losses" in text
     assert "8 (0 labelled)" in text
+
+
+def test_anatomy_and_style_are_shown_where_a_stage_took_them_apart(study):
+    assert "Anatomy and style" not in write_study_report(study).read_text(encoding="utf-8")
+    for place in ("generalisation", "clients/south/generalisation"):
+        (study / place / "pictures").mkdir(parents=True)
+        for name in ("swaps_00004", "swaps_00008", "translation_00008"):
+            Image.new("L", (6, 4)).save(study / place / "pictures" / f"{name}.png")
+    text = text_of(write_study_report(study).read_text(encoding="utf-8"))
+    shown = text[text.index("Anatomy and style") : text.index("Segmentations")]
+    assert shown.count("Style swaps, epoch 8") == 2 and "epoch 4" not in shown
+    assert "south, generalisation" in shown and "Translations" not in shown
 
 
 def test_an_empty_description_still_gives_a_page(tmp_path):

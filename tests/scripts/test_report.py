@@ -19,11 +19,22 @@ def report():
     return module.report
 
 
-@pytest.mark.parametrize("name", ["study.json", "cases.json"])
-def test_the_kind_of_folder_is_found_out(report, tmp_path, capsys, name):
-    (tmp_path / name).write_text(json.dumps({"cases": [], "labels": {"1": "brain"}}))
+CASES = json.dumps({"cases": [], "labels": {"1": "brain"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "title"),
+    [
+        ("study.json", '{"name": "three heads"}', "three heads"),
+        ("cases.json", CASES, "Segmentations in"),
+        ("metrics.csv", "epoch,loss\n1,0.5\n", "Training in"),
+    ],
+)
+def test_the_kind_of_folder_is_found_out(report, tmp_path, capsys, name, content, title):
+    (tmp_path / name).write_text(content)
     run(report, [str(tmp_path), "--out", str(tmp_path / "page.html")])
-    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and f"<h1>{title}" in page
     assert capsys.readouterr().out.strip() == str(tmp_path / "page.html")
 
 
@@ -31,5 +42,5 @@ def test_another_folder_is_an_error_in_one_line(report, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         run(report, [str(tmp_path)])
     error = capsys.readouterr().err
-    assert "expected study.json or cases.json in it, found neither" in error
+    assert "expected study.json, cases.json, metrics.csv in it, found none of them" in error
     assert len(error.strip().splitlines()) == 1

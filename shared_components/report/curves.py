@@ -1,0 +1,112 @@
+"""Curves of tables, as a PNG inside a data URI."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from shared_components.errors import InputError
+from shared_components.report.figures import NEUTRAL, figure_uri
+
+SERIES = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
+STEPS = ("round", "epoch", "update")
+NOT_CURVES = {*STEPS, "client", "images", "seconds", "bytes_up", "bytes_down", "bytes"}
+FEW = 20  # points up to which each has a dot
+
+
+def curve_names(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Columns of a table that hold numbers worth a curve."""
+    names = dict.fromkeys(name for row in rows for name in row if name not in NOT_CURVES)
+    return [name for name in names if any(number(row.get(name)) is not None for row in rows)]
+
+
+def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
+    """Curves of a CSV: one panel for each column of numbers, one line for each client.
+
+    The first column of ``round``, ``epoch``, ``update`` runs to the right; a column ``client`` tells lines apart.
+
+    Args:
+        path: the CSV.
+        names: columns to show; by default all of numbers.
+    Raises:
+        InputError: no such file, or it has no column of numbers.
+    """
+    rows = read_csv(path)
+    step = next((name for name in STEPS if name in rows[0]), None)
+    names = [name for name in curve_names(rows) if names is None or name in names]
+    if not names or step is None:
+        raise InputError(
+            f"{path}: expected one of {', '.join(STEPS)} and columns of numbers, found {list(rows[0])}"
+        )
+    clients = list(dict.fromkeys(row.get("client", "") for row in rows))
+    columns = min(4, max(2, len(names)))
+    lines = -(-len(names) // columns)
+    legend = 0.25 if len(clients) > 1 else 0
+    figure = Figure(figsize=(10, 2.1 * lines + legend), dpi=130, layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis, name in zip(axes, names, strict=False):
+        for client, colour in zip(clients, SERIES * len(clients), strict=False):
+            own = [row for row in rows if row.get("client", "") == client]
+            _draw_line(axis, [(number(row[step]), number(row.get(name))) for row in own], colour, client)
+        plain(axis, name)
+    for axis in axes[len(names) :]:
+        axis.set_axis_off()
+    if legend:
+        handles, titles = axes[0].get_legend_handles_labels()
+        place = {"loc": "outside upper left", "ncols": 6, "frameon": False}
+        figure.legend(handles, titles, fontsize=8, labelcolor=NEUTRAL, **place)
+    figure.supxlabel(step, fontsize=8, color=NEUTRAL)
+    return figure_uri(figure)
+
+
+def _draw_line(axis: Axes, points: list[tuple[float | None, float | None]], colour: str, name: str) -> None:
+    points = [point for point in points if None not in point]
+    if points:
+        marker = "o" if len(points) <= FEW else None
+        axis.plot(
+            *zip(*points, strict=True), color=colour, linewidth=1.3, marker=marker, markersize=2.5, label=name
+        )
+
+
+def read_csv(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a CSV.
+
+    Raises:
+        InputError: no such file, or no row in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a table, found no file")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise InputError(f"{path}: expected rows, found none")
+    return rows
+
+
+def number(text: str | None) -> float | None:
+    """A cell of a table as a finite number; ``None`` for one that holds none."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def plain(axis: Axes, title: str) -> None:
+    """Set a panel's title, grid and axes for light and dark pages."""
+    axis.set_title(title.replace("_", " "), fontsize=8.5, color=NEUTRAL, loc="left")
+    axis.tick_params(labelsize=7, colors=NEUTRAL, length=2)
+    axis.grid(True, color=NEUTRAL, alpha=0.2, linewidth=0.6)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axis.set_facecolor("none")
+    for name, spine in axis.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(NEUTRAL)
+        spine.set_alpha(0.5)
