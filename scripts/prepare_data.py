@@ -1,8 +1,10 @@
-"""Prepare a client's data root: write its dataset.json, check it, split time series.
+"""Prepare a client's data root: write its dataset.json, check it, split time series, take over challenge data.
 
 python scripts/prepare_data.py make-datalist ROOT --domain t2 --labels background,brain
 python scripts/prepare_data.py check ROOT [ROOT ...]
 python scripts/prepare_data.py split SERIES.nii.gz
+python scripts/prepare_data.py mnms FOLDER OUT
+python scripts/prepare_data.py scgm FOLDER OUT
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from shared_components.command_line import run
+from shared_components.data.challenges import prepare_mnms, prepare_scgm
 from shared_components.data.check import inspect_client_root, overview
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.datalist import make_datalist
@@ -86,13 +90,18 @@ def make(
     )
     print(f"wrote {file}")
     written = ClientRoot.load(str(root))
-    counts = [
-        f"{split} {len(written.items(split))} ({len(written.items(split, labelled=True))} labelled)"
-        for split in SPLITS
-    ]
-    print(f"subjects: {', '.join(counts)}")
+    print(f"subjects: {_counts(written)}")
     print(f"classes: {', '.join(f'{value} {text}' for value, text in written.labels.items())}")
     print(f"next: python scripts/prepare_data.py check {shlex.quote(str(root))}")
+
+
+def _counts(root: ClientRoot) -> str:
+    """Volumes of each split."""
+    counts = [
+        f"{split} {len(root.items(split))} ({len(root.items(split, labelled=True))} labelled)"
+        for split in SPLITS
+    ]
+    return ", ".join(counts)
 
 
 def _labels(labels: Mapping | Sequence | str | None) -> dict[str, str] | list[str] | None:
@@ -117,7 +126,101 @@ def split(series: str, folder: str | None = None) -> None:
     print(f"wrote {len(files)} volumes: {files[0]} … {files[-1].name}")
 
 
-COMMANDS = {"check": check, "make-datalist": make, "split": split}
+def mnms(
+    folder: str,
+    out: str,
+    by: str = "vendor",
+    splits: str = "published",
+    unlabelled_frames: int = 0,
+    use_all_labels: bool = False,
+    table: str | None = None,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    force: bool = False,
+) -> None:
+    """Make client data roots of the M&Ms challenge (2020): OUT/A, OUT/B, … or OUT/centre1, ….
+
+    FOLDER holds the challenge's CSV, Training, Validation and Testing as published. The end-diastolic and the
+    end-systolic frame of each cine become volumes with labels; the subjects in Training/Unlabeled have none.
+
+    Args:
+        folder: the challenge's folder.
+        out: folder for the client data roots.
+        by: one data root for each vendor, or for each centre.
+        splits: published keeps the challenge's; random splits each domain's labelled subjects, so that every
+            domain has training, validation and test volumes (the published fourth vendor has none to train on).
+        unlabelled_frames: this many more frames of each training cine, without labels.
+        use_all_labels: use labels in Training/Unlabeled too.
+        table: the challenge's CSV, if it is not in FOLDER.
+        validation: fraction of the subjects for validation, of random splits.
+        test: fraction of the subjects for testing, of random splits.
+        seed: seed of random splits.
+        force: replace data roots that are there.
+    """
+    roots = prepare_mnms(
+        str(folder),
+        str(out),
+        by=by,
+        splits=splits,
+        unlabelled_frames=unlabelled_frames,
+        use_all_labels=use_all_labels,
+        table=None if table is None else str(table),
+        validation=validation,
+        test=test,
+        seed=seed,
+        force=force,
+        progress=sys.stderr.isatty(),
+    )
+    _tell(roots)
+
+
+def scgm(
+    folder: str,
+    out: str,
+    masks: str | int = "majority",
+    grey_only: bool = False,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    force: bool = False,
+) -> None:
+    """Make client data roots of the spinal cord grey matter challenge (2016): OUT/site1 to OUT/site4.
+
+    FOLDER holds site1-sc01-image.nii.gz, site1-sc01-mask-r1.nii.gz, … in it or in its subfolders. Images without
+    masks, which are the challenge's own test images, become unlabelled training images.
+
+    Args:
+        folder: the challenge's folder.
+        out: folder for the client data roots.
+        masks: majority or union of the raters' masks, or the number of one rater.
+        grey_only: grey matter against everything else, without white matter.
+        validation: fraction of a site's subjects for validation.
+        test: fraction of a site's subjects for testing.
+        seed: seed of the split.
+        force: replace data roots that are there.
+    """
+    roots = prepare_scgm(
+        str(folder),
+        str(out),
+        masks=masks,
+        grey_only=grey_only,
+        validation=validation,
+        test=test,
+        seed=seed,
+        force=force,
+        progress=sys.stderr.isatty(),
+    )
+    _tell(roots)
+
+
+def _tell(roots: Sequence[Path]) -> None:
+    for root in roots:
+        print(f"{root}: {_counts(ClientRoot.load(root))}")
+    print(f"next: python scripts/prepare_data.py check {shlex.join(map(str, roots))}")
+
+
+COMMANDS = {"check": check, "make-datalist": make, "split": split, "mnms": mnms, "scgm": scgm}
 
 if __name__ == "__main__":
     run(COMMANDS)

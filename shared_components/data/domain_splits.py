@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections import defaultdict
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.description import DATASET_FILE, read_description
+from shared_components.data.names import in_drawn_order
 from shared_components.errors import InputError
 
 
@@ -118,7 +118,8 @@ def few_labels(
         subjects[item["domain"]] |= {patient(item)} if "label" in item else set()
     fractions = _fractions(fraction, list(subjects))
     kept = {
-        domain: _drawn(names, fractions[domain], f"{seed}/{domain}") for domain, names in subjects.items()
+        domain: set(in_drawn_order(names, f"{seed}/{domain}")[: _count(fractions[domain], len(names))])
+        for domain, names in subjects.items()
     }
     return [
         {key: value for key, value in item.items() if key != "label" or patient(item) in kept[item["domain"]]}
@@ -144,7 +145,5 @@ def _fractions(fraction: float | Mapping[str, float], domains: Sequence[str]) ->
     return {domain: stated.get(domain, 1.0) for domain in domains}
 
 
-def _drawn(names: set[str], fraction: float, key: str) -> set[str]:
-    """The names with the lowest hashes; a rounded product, so that 0.07 of 100 is 7 and not 8."""
-    count = math.ceil(round(fraction * len(names), 6))
-    return set(sorted(names, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())[:count])
+def _count(fraction: float, subjects: int) -> int:
+    return math.ceil(round(fraction * subjects, 6))  # 0.07 of 100 is 7.000000000000001, which is no 8

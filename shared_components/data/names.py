@@ -1,8 +1,10 @@
-"""File names of images."""
+"""File names of images, and draws among names."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 IMAGE_SUFFIXES = (
@@ -33,3 +35,11 @@ def subject_name(image: str | os.PathLike) -> str:
     name = Path(image).name
     suffix = next((s for s in IMAGE_SUFFIXES if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
+
+
+def in_drawn_order(names: Iterable[str], key: str) -> list[str]:
+    """Different names in a random order that depends on ``key`` (a seed, say) and the names alone.
+
+    The order of two names does not depend on which others there are, nor on where the files lie.
+    """
+    return sorted(set(names), key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from shared_components.command_line import run
+from tests.data.challenges.layouts import write_mnms, write_scgm
 
 SCRIPT = Path(__file__).parents[2] / "scripts/prepare_data.py"
 
@@ -115,6 +116,24 @@ def test_the_cure_for_a_time_series_works(prepare, folder):
     done = prepare(*shlex.split(command))
     assert done.returncode == 0, done.stderr
     assert nibabel.load(folder / "images/s0_t03.nii.gz").shape == (8, 8, 3)
+
+
+def test_challenges_become_checked_data_roots(prepare, tmp_path):
+    out = tmp_path / "mnms out"
+    made = prepare(
+        "mnms", write_mnms(tmp_path / "mnms"), out, "--splits", "random", "--unlabelled_frames", "1"
+    )
+    assert made.returncode == 0, made.stderr
+    assert f"{out}/C: training 5 (2 labelled), validation 0 (0 labelled), test 0 (0 labelled)" in made.stdout
+    checked = prepare(*shlex.split(made.stdout.split("next: python scripts/prepare_data.py ")[1]))
+    assert checked.returncode == 0, checked.stderr
+    made = prepare(
+        "scgm", write_scgm(tmp_path / "scgm"), tmp_path / "scgm out", "--masks", "2", "--grey_only"
+    )
+    assert "site4: training 4 (2 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in made.stdout
+    refused = prepare("scgm", tmp_path / "scgm", tmp_path / "other", "--masks", "mean")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: masks: expected majority, union or")
 
 
 def test_the_script_runs_as_a_program_from_any_folder(tmp_path):

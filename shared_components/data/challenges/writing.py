@@ -1,0 +1,161 @@
+"""Volumes and ``dataset.json`` of the client data roots that a challenge's files become."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+
+from shared_components.data.description import DATASET_FILE, SPLITS
+from shared_components.data.names import in_drawn_order
+from shared_components.data.reading import UNREADABLE, one_line
+from shared_components.errors import InputError
+from shared_components.files import write_atomically, write_text
+
+
+class Volume(NamedTuple):
+    """A volume to be written: name of its files, whose it is, voxels ``(X, Y, Z)``, and its label map if any."""
+
+    name: str
+    patient: str
+    image: np.ndarray
+    affine: np.ndarray
+    label: np.ndarray | None = None
+
+
+class Description(NamedTuple):
+    """What ``dataset.json`` says of a client data root beside its images."""
+
+    name: str
+    domain: str
+    modality: str
+    labels: Mapping[int, str]
+
+
+def open_image(path: Path) -> SpatialImage:
+    """A NIfTI's header; voxels are read when they are asked for.
+
+    Raises:
+        InputError: not a readable NIfTI file.
+    """
+    try:
+        return nibabel.load(path)
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: expected a NIfTI file, found none ({one_line(error)}); copy it again"
+        ) from error
+
+
+def voxels(image: SpatialImage, frame: int | None = None) -> np.ndarray:
+    """Voxels ``(X, Y, Z)`` of a 3-D image, or of one frame of a 4-D one, in their stored type.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        return np.asarray(image.dataobj if frame is None else image.dataobj[..., frame])
+    except UNREADABLE as error:
+        path = image.get_filename()
+        raise InputError(f"{path}: its voxels cannot be read ({one_line(error)}); copy it again") from error
+
+
+def match_grids(label: SpatialImage, image: SpatialImage) -> None:
+    """Check that a label map belongs to an image voxel by voxel.
+
+    Small differences of the affines are let pass: the label map is stored with its image's affine.
+
+    Raises:
+        InputError: different shapes, or axes of different directions.
+    """
+    axes = ["".join(nibabel.aff2axcodes(one.affine)) for one in (label, image)]
+    if label.shape != image.shape or axes[0] != axes[1]:
+        raise InputError(
+            f"{label.get_filename()}: expected the grid of its image, {image.shape} voxels along {axes[1]}, found "
+            f"{label.shape} along {axes[0]}; copy both files again, or take the subject out"
+        )
+
+
+def label_map(array: np.ndarray, labels: Mapping[int, str], path: str | Path) -> np.ndarray:
+    """``array`` as uint8.
+
+    Raises:
+        InputError: a value that is none of ``labels``.
+    """
+    strange = sorted(set(np.unique(array).tolist()) - set(labels))
+    if strange:
+        raise InputError(
+            f"{path}: expected the label values {', '.join(map(str, labels))}, found {strange[0]:g}; "
+            "is it the challenge's own label map?"
+        )
+    return array.astype(np.uint8)
+
+
+def write_volume(root: Path, volume: Volume) -> dict[str, str]:
+    """Write a volume into ``images/`` and ``labels/``; its entry of ``dataset.json``."""
+    file = f"{volume.name}.nii.gz"
+    _save(root / "images" / file, volume.image, volume.affine)
+    entry = {"image": f"images/{file}"}
+    if volume.label is not None:
+        _save(root / "labels" / file, volume.label, volume.affine)
+        entry["label"] = f"labels/{file}"
+    return entry | {"patient": volume.patient}
+
+
+def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    if array.dtype.kind == "f" or array.dtype.itemsize > 4:  # NIfTI readers disagree on 64-bit integers
+        array = array.astype(np.float32)
+    image = nibabel.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    write_atomically(path, lambda place: nibabel.save(image, place))
+
+
+def write_description(root: Path, described: Description, entries: Mapping[str, Sequence[Mapping]]) -> Path:
+    """Write ``dataset.json``, the last file of a data root; ``entries`` by split."""
+    content = {
+        "name": described.name,
+        "domain": described.domain,
+        "modality": {"0": described.modality},
+        "labels": {str(value): name for value, name in described.labels.items()},
+    }
+    content |= {split: sorted(entries.get(split, []), key=lambda entry: entry["image"]) for split in SPLITS}
+    return write_text(root / DATASET_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def refuse_existing(out: Path, domains: Sequence[str], force: bool) -> None:
+    """Stop before anything is overwritten.
+
+    Raises:
+        InputError: a data root is there already and ``force`` is not given.
+    """
+    there = [out / domain / DATASET_FILE for domain in domains if (out / domain / DATASET_FILE).exists()]
+    if there and not force:
+        raise InputError(f"{there[0]}: is there already; name another folder, or replace it with --force")
+
+
+def drawn_splits(patients: Sequence[str], validation: float, test: float, key: str) -> dict[str, str]:
+    """A split for every patient: fractions for validation and test, the rest (one at least) for training.
+
+    Args:
+        patients: names; their order does not matter.
+        validation, test: fractions.
+        key: seed of the draw, as text.
+    Raises:
+        InputError: fractions that leave none for training.
+    """
+    if min(validation, test) < 0 or validation + test >= 1:
+        raise InputError(
+            "validation and test: expected fractions that leave some subjects for training, "
+            f"found {validation} and {test}"
+        )
+    rest = in_drawn_order(patients, key)
+    splits = {}
+    for split, fraction in (("test", test), ("validation", validation)):
+        count = min(round(fraction * len(patients)), len(rest) - 1) if rest else 0
+        splits |= dict.fromkeys(rest[:count], split)
+        rest = rest[count:]
+    return splits | dict.fromkeys(rest, "training")
