@@ -56,25 +56,19 @@ def read_result(place: Place, job: Job) -> Result | None:
 def cardiac_tables(results: Sequence[Result]) -> str:
     """Markdown: Dice, HD95, the ablation and the trainings' times."""
     seeds = len({result.seed for result in results})
+    rows = _rows(results)
+    methods = [row for row in rows if not ROWS[row].ablation]
+    ablations = [row for row in rows if ROWS[row].ablation]
     parts = [
         f"Cardiac phantoms, labels in {LABEL_FRACTION:.0%} of the subjects of every training domain; each column's "
-        f"domain was held out. Mean ± sd over {seeds} seeds, (n): over n only.\n",
-        _scores(results, "Dice", lambda result: result.dice, 3),
-        _scores(results, "HD95 (mm)", lambda result: result.hd95, 1),
+        f"domain was held out. Mean ± sd over {seeds} {'seed' if seeds == 1 else 'seeds'}; (n): over n only.\n",
     ]
-    ablation = _ablation(results)
-    return "\n".join([*parts, *([ablation] if ablation else []), _costs(results), machine(), ""])
-
-
-def _scores(results: Sequence[Result], title: str, value: Callable[[Result], float], digits: int) -> str:
-    domains, seeds = sorted({r.held_out for r in results}), {r.seed for r in results}
-    lines = []
-    for row in _rows(results):
-        own = [result for result in results if result.row == row and math.isfinite(value(result))]
-        columns = [[value(r) for r in own if r.held_out == domain] for domain in domains]
-        columns.append([found for _, found in _means(own, domains, value)])
-        lines.append([ROWS[row].name, *(_cell(values, digits, len(seeds)) for values in columns)])
-    return markdown([title, *domains, "mean"], lines)
+    if methods:
+        parts.append(_scores(results, methods, "Dice", _dice, 3))
+        parts.append(_scores(results, methods, "HD95 (mm)", lambda result: result.hd95, 1))
+    if ablations:
+        parts.append(_ablation(results, [row for row in rows if row == FULL] + ablations))
+    return "\n".join([*parts, _costs(results), machine(), ""])
 
 
 def _rows(results: Sequence[Result]) -> list[str]:
@@ -83,15 +77,55 @@ def _rows(results: Sequence[Result]) -> list[str]:
     return [row for row in ROWS if row in found]
 
 
-def _means(
-    own: Sequence[Result], domains: Sequence[str], value: Callable[[Result], float]
-) -> list[tuple[int, float]]:
-    """Seed and mean over the domains, of a row's seeds that have all of them."""
-    means = []
-    for seed in sorted({result.seed for result in own}):
-        values = {result.held_out: value(result) for result in own if result.seed == seed}
+def _domains(results: Sequence[Result]) -> list[str]:
+    return sorted({result.held_out for result in results})
+
+
+def _scores(
+    results: Sequence[Result],
+    rows: Sequence[str],
+    title: str,
+    value: Callable[[Result], float],
+    digits: int,
+) -> str:
+    """A line per row: a score on every held-out domain, and its mean over them."""
+    domains = _domains(results)
+    lines = [[ROWS[row].name, *_cells(results, row, value, digits)] for row in rows]
+    return markdown([title, *domains, "mean"], lines)
+
+
+def _ablation(results: Sequence[Result], rows: Sequence[str]) -> str:
+    """Dice of the full method and of what is left without a part; differences are between equal seeds."""
+    seeds = len({result.seed for result in results})
+    full = _means(results, FULL, _dice)
+    lines = []
+    for row in rows:
+        means = _means(results, row, _dice)
+        pairs = [means[seed] - full[seed] for seed in means if seed in full and row != FULL]
+        lines.append([ROWS[row].name, *_cells(results, row, _dice, 3), _cell(pairs, 3, seeds)])
+    return markdown(["Ablation: Dice", *_domains(results), "mean", "difference of the means"], lines)
+
+
+def _dice(result: Result) -> float:
+    return result.dice
+
+
+def _cells(results: Sequence[Result], row: str, value: Callable[[Result], float], digits: int) -> list[str]:
+    """A row's cells: the held-out domains, then their mean."""
+    seeds = len({result.seed for result in results})
+    known = [result for result in results if result.row == row and math.isfinite(value(result))]
+    columns = [[value(r) for r in known if r.held_out == domain] for domain in _domains(results)]
+    columns.append(list(_means(results, row, value).values()))
+    return [_cell(values, digits, seeds) for values in columns]
+
+
+def _means(results: Sequence[Result], row: str, value: Callable[[Result], float]) -> dict[int, float]:
+    """Seed to mean over the domains, of those seeds of a row that have a value for all of them."""
+    means, domains = {}, _domains(results)
+    for seed in sorted({result.seed for result in results}):
+        values = [value(r) for r in results if (r.row, r.seed) == (row, seed) and math.isfinite(value(r))]
         if len(values) == len(domains):
-            means.append((seed, statistics.fmean(values.values())))
+            means[seed] = statistics.fmean(values)
     return means
 
 
@@ -103,28 +137,8 @@ def _cell(values: Sequence[float], digits: int, seeds: int) -> str:
     return text if len(values) in (0, seeds) else f"{text} ({len(values)})"
 
 
-def _ablation(results: Sequence[Result]) -> str | None:
-    """Mean Dice of the full method and of what is left without a part, and the paired difference."""
-    domains, seeds = sorted({r.held_out for r in results}), {r.seed for r in results}
-    means = {
-        row: dict(_means([r for r in results if r.row == row], domains, lambda result: result.dice))
-        for row in ROWS
-        if ROWS[row].ablation or row == FULL
-    }
-    full = means.pop(FULL)
-    if not full or not any(means.values()):
-        return None
-    lines = [[ROWS[FULL].name, _cell(list(full.values()), 3, len(seeds)), ""]]
-    for row, found in means.items():
-        pairs = [found[seed] - full[seed] for seed in found if seed in full]
-        lines.append(
-            [ROWS[row].name, _cell(list(found.values()), 3, len(seeds)), _cell(pairs, 3, len(seeds))]
-        )
-    return markdown(["Ablation", "mean Dice", "difference, same seeds"], lines)
-
-
 def _costs(results: Sequence[Result]) -> str:
-    """Per row: classes that were not found, time and updates of a training."""
+    """Per row: classes that were not found, time and iterations of a training."""
     lines = []
     for row in _rows(results):
         own = [result for result in results if result.row == row]

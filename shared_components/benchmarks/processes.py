@@ -130,7 +130,7 @@ class _Children:
 
     def run(self, command: Sequence[str], output: int) -> int:
         """Run a command in the repository with its output in a file; its exit code."""
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
         with self._lock:
             if self._stopped:
                 return 1

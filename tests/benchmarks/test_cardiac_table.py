@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import math
+import sys
+
+import pytest
+
+from shared_components.benchmarks.cardiac_jobs import Place
+from shared_components.benchmarks.cardiac_rows import FULL
+from shared_components.benchmarks.cardiac_table import Result, cardiac_tables, read_result
+from shared_components.benchmarks.processes import Job, Step, run_jobs
+
+
+def result(row: str, held_out: str, seed: int, dice: float, hd95: float = 5.0, missed: float = 0.0) -> Result:
+    return Result(seed, held_out, row, dice, hd95, missed, 60.0 + seed, 600)
+
+
+def cells(table: str, title: str) -> dict[str, list[str]]:
+    """Cells of one of the tables, by the first cell of each line."""
+    lines = table[table.index(f"| {title}") :].split("\n\n")[0].splitlines()
+    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {line[0]: line[1:] for line in split if line[0] != "---"}
+
+
+def test_mean_and_deviation_over_seeds_and_mean_over_domains():
+    found = [
+        result("unet", "C", 0, 0.5),
+        result("unet", "C", 1, 0.7),
+        result("unet", "D", 0, 0.1),
+        result("unet", "D", 1, 0.1),
+    ]
+    table = cardiac_tables(found)
+    assert cells(table, "Dice") == {
+        "Dice": ["C", "D", "mean"],
+        "U-Net": ["0.600 ± 0.141", "0.100 ± 0.000", "0.350 ± 0.071"],
+    }
+    assert cells(table, "HD95 (mm)")["U-Net"] == ["5.0 ± 0.0", "5.0 ± 0.0", "5.0 ± 0.0"]
+    assert "over 2 seeds" in table and "10% of the subjects" in table and "Ablation" not in table
+
+
+def test_partial_table_says_how_many_seeds_a_cell_has():
+    found = [result("unet", "C", 0, 0.5), result("unet", "C", 1, 0.7), result("unet", "D", 0, 0.1)]
+    found.append(result("segmentation", "D", 1, 0.3))
+    dice = cells(cardiac_tables(found), "Dice")
+    assert dice["U-Net"] == ["0.600 ± 0.141", "0.100 (1)", "0.300 (1)"]  # seed 1 has no mean yet
+    assert dice["segmentation"] == ["–", "0.300 (1)", "–"]
+
+
+def test_distance_without_value_is_left_out():
+    found = [result("unet", "C", 0, 0.0, math.nan, 1.0), result("unet", "C", 1, 0.5, 4.0)]
+    table = cardiac_tables(found)
+    assert cells(table, "HD95 (mm)")["U-Net"] == ["4.0 (1)", "4.0 (1)"]
+    assert cells(table, "Training")["U-Net"] == ["50.0%", "60 ± 1", "600", "2"]
+
+
+def test_ablation_is_a_table_of_its_own_and_pairs_the_seeds():
+    found = [result(FULL, "C", seed, dice) for seed, dice in enumerate((0.6, 0.8, 0.9))]
+    found += [result("no_meta_learning", "C", seed, dice) for seed, dice in enumerate((0.5, 0.7))]
+    table = cardiac_tables(found)
+    full, without = "0.767 ± 0.153", "0.600 ± 0.141 (2)"
+    assert cells(table, "Ablation: Dice") == {
+        "Ablation: Dice": ["C", "mean", "difference of the means"],
+        "segmentation, strong augmentation": [full, full, "–"],
+        "without meta-learning": [without, without, "-0.100 ± 0.000 (2)"],
+    }
+    assert list(cells(table, "Dice")) == ["Dice", "segmentation, strong augmentation"]
+
+
+def test_ablation_alone_needs_no_full_method():
+    table = cardiac_tables([result("no_meta_learning", "C", 0, 0.5)])
+    assert cells(table, "Ablation: Dice")["without meta-learning"] == ["0.500", "0.500", "–"]
+    assert "over 1 seed;" in table and "| Dice" not in table
+
+
+def finished(folder, name: str, files: dict[str, str]) -> Step:
+    """A step whose process has written some files."""
+    code = "".join(f"open({str(folder / file)!r}, 'w').write({text!r});" for file, text in files.items())
+    return Step((sys.executable, "-S", "-c", code), folder, name)
+
+
+def test_result_is_read_once_the_run_is_finished(tmp_path):
+    place = Place(tmp_path, 2, "D", "unet")
+    scores = "case,label,name,dice,hd95_mm\na,1,x,0.5,3.0\na,2,y,0.0,nan\n"
+    training = finished(place.training, "t", {"metrics.csv": "epoch,update,loss\n1,50,3\n2,100,2\n"})
+    evaluation = finished(place.predictions, "e", {"scores.csv": scores})
+    job = Job("job", (training, evaluation))
+    assert read_result(place, job) is None
+    assert run_jobs([Job("job", (training,))], 1, lambda *_: None) == {}
+    assert read_result(place, job) is None
+    assert run_jobs([job], 1, lambda *_: None) == {}
+    found = read_result(place, job)
+    assert (found.seed, found.held_out, found.row, found.iterations) == (2, "D", "unet", 100)
+    assert (found.dice, found.hd95, found.missed) == pytest.approx((0.25, 3.0, 0.5))
+    changed = Job("job", (training, Step(evaluation.command, evaluation.folder, "other")))
+    assert read_result(place, changed) is None
