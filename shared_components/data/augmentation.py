@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from monai.transforms import (
     RandomizableTransform,
 )
 from torch import Tensor
+
+from shared_components.errors import InputError
 
 
 class RandRemapIntensityd(RandomizableTransform):
@@ -64,17 +66,41 @@ def remap_intensity(image: Tensor, heights: Tensor) -> Tensor:
     return torch.lerp(heights[low], heights[low + 1], place - low)
 
 
+class RandBlurd(RandGaussianSmoothd):
+    """MONAI's random Gaussian blur for images in [-1, 1]: beyond the border lies what is empty, -1.
+
+    Deviation: ``RandGaussianSmoothd`` takes 0 for what lies beyond, which is grey here and frames the slice.
+    """
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        lifted = {key: value + 1 if key in self.keys else value for key, value in data.items()}
+        return {
+            key: value - 1 if key in self.keys else value for key, value in super().__call__(lifted).items()
+        }
+
+
 class SliceAugmentation:
     """Augments a batch slice by slice with MONAI's random transforms, all seeded from torch's global generator.
 
+    Rotation, flips along both axes and blur alone, the published augmentation for domain generalisation (which states
+    no ranges), are ``looks=False, scale=0, shear=0, translation=0, flip_axis=(0, 1), blur=(0.1, 2)``.
+
     Args:
-        geometry: rotation, scaling, shear, translation (image and label alike) and left-right flips.
+        geometry: rotation, scaling, shear, translation (image and label alike) and flips.
         looks: intensity remapping, bias field, blur and noise.
         remap: probability of an intensity remapping.
-        flip_axis: in-plane axis of the flip, 0 (left-right in RAS); None for no flip.
+        flip_axis: in-plane axis of the flip, 0 (left-right in RAS), or several, each of which flips on its own with
+            probability 0.5; None for no flip.
         rotation: largest rotation, radians.
         scale: largest relative change of size.
         noise: largest standard deviation of the noise, in units of the scaled intensity.
+        shear: largest shear, as the tangent of its angle.
+        translation: largest shift along each axis, pixels.
+        blur: least and largest standard deviation, pixels, of a Gaussian blur of every second slice, whether there are
+            ``looks`` or not; None for none beside that of ``looks``.
+    Raises:
+        InputError: an axis that slices do not have, or a blur that is no range.
+    Source: Liu et al. 2021 (DGNet), Sec. 3.1.
     """
 
     def __init__(
@@ -82,10 +108,13 @@ class SliceAugmentation:
         geometry: bool = True,
         looks: bool = True,
         remap: float = 0.7,
-        flip_axis: int | None = 0,
+        flip_axis: int | Sequence[int] | None = 0,
         rotation: float = 0.3,
         scale: float = 0.15,
         noise: float = 0.15,
+        shear: float = 0.1,
+        translation: float = 3,
+        blur: Sequence[float] | None = None,
     ) -> None:
         steps: list = []
         if geometry:
@@ -94,16 +123,18 @@ class SliceAugmentation:
                     ("image", "label"),
                     prob=0.8,
                     rotate_range=rotation,
-                    shear_range=0.1,
+                    shear_range=shear,
                     scale_range=scale,
-                    translate_range=3,
+                    translate_range=translation,
                     mode=("bilinear", "nearest"),
                     padding_mode="border",
                     cache_grid=False,
                 )
             )
-            if flip_axis is not None:
-                steps.append(RandFlipd(("image", "label"), prob=0.5, spatial_axis=flip_axis))
+            steps += [RandFlipd(("image", "label"), prob=0.5, spatial_axis=axis) for axis in _axes(flip_axis)]
+        if blur is not None:
+            sigma = _sigmas(blur)
+            steps.append(RandBlurd("image", prob=0.5, sigma_x=sigma, sigma_y=sigma))
         if looks:
             steps += [
                 RandRemapIntensityd("image", prob=remap),
@@ -129,6 +160,22 @@ class SliceAugmentation:
         images = torch.stack([torch.as_tensor(item["image"]) for item in items]).to(image)
         labels = torch.stack([torch.as_tensor(item["label"]) for item in items]).to(label)
         return images, labels
+
+
+def _axes(flip_axis: int | Sequence[int] | None) -> list[int]:
+    axes = [] if flip_axis is None else [flip_axis] if isinstance(flip_axis, int) else list(flip_axis)
+    if any(axis not in (0, 1) for axis in axes) or len(set(axes)) < len(axes):
+        raise InputError(f"flip_axis: expected 0, 1, both or null, found {flip_axis!r}")
+    return axes
+
+
+def _sigmas(blur: Sequence[float]) -> tuple[float, float]:
+    sigmas = tuple(blur) if isinstance(blur, Sequence) else ()
+    if len(sigmas) != 2 or not 0 <= sigmas[0] <= sigmas[1]:
+        raise InputError(
+            f"blur: expected the least and the largest standard deviation in pixels, found {blur!r}"
+        )
+    return sigmas
 
 
 class AugmentedBatch(PrepareBatch):

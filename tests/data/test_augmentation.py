@@ -10,6 +10,7 @@ from shared_components.data.augmentation import (
     SliceAugmentation,
     remap_intensity,
 )
+from shared_components.errors import InputError
 
 
 def batch(count: int = 4, size: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,6 +105,66 @@ def test_no_flip_without_an_axis():
         for axis in (0, None)
     }
     assert names == {0: ["RandAffined", "RandFlipd"], None: ["RandAffined"]}
+
+
+PUBLISHED = {
+    "looks": False,
+    "scale": 0,
+    "shear": 0,
+    "translation": 0,
+    "flip_axis": (0, 1),
+    "blur": (0.1, 2),
+}
+
+
+def test_the_published_augmentation_rotates_flips_and_blurs():
+    steps = SliceAugmentation(**PUBLISHED).transform.transforms
+    assert [type(step).__name__ for step in steps] == [
+        "RandAffined",
+        "RandFlipd",
+        "RandFlipd",
+        "RandBlurd",
+    ]
+
+
+def test_both_axes_flip_each_on_its_own():
+    torch.manual_seed(0)
+    label = SliceAugmentation(**PUBLISHED | {"rotation": 0, "blur": None})(*batch(40))[1]
+    before = batch(1)[1][0]
+    kinds = {axes: before.flip(axes) for axes in ((), (1,), (2,), (1, 2))}
+    found = [next(axes for axes, kind in kinds.items() if torch.equal(one, kind)) for one in label]
+    assert set(found) == set(kinds)
+
+
+def test_a_rotation_keeps_the_area_and_a_blur_the_mean():
+    torch.manual_seed(0)
+    image, label = SliceAugmentation(**PUBLISHED | {"rotation": 0.6})(*batch(20))
+    area = label.flatten(1).sum(1).float()
+    assert (area / 120 - 1).abs().max() < 0.08 and len(area.unique()) > 1
+    torch.manual_seed(0)
+    blurred, same = SliceAugmentation(geometry=False, looks=False, blur=(1, 1))(*batch(20))
+    image, label = batch(20)
+    assert torch.equal(same, label)
+    changed = ((blurred - image).abs() > 1e-3).flatten(1).any(1)
+    assert 4 < int(changed.sum()) < 16  # every second slice
+    assert torch.allclose(blurred.mean((1, 2, 3)), image.mean((1, 2, 3)), atol=1e-3)
+    assert torch.allclose(blurred[..., 0], torch.tensor(-1.0), atol=1e-3)  # no frame at the border
+    gradient = [one.diff(dim=3).abs().amax((1, 2, 3)) for one in (blurred, image)]
+    assert torch.equal(gradient[0] < gradient[1] - 0.1, changed)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"flip_axis": 2}, "flip_axis: expected 0, 1, both or null, found 2"),
+        ({"flip_axis": (0, 0)}, "flip_axis: expected"),
+        ({"blur": 1.0}, "blur: expected the least and the largest standard deviation in pixels, found 1.0"),
+        ({"blur": (2, 1)}, "blur: expected"),
+    ],
+)
+def test_options_of_no_sense_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        SliceAugmentation(**options)
 
 
 def test_prepares_batches_for_monais_trainer():

@@ -124,7 +124,7 @@ def test_challenges_become_checked_data_roots(prepare, tmp_path):
         "mnms", write_mnms(tmp_path / "mnms"), out, "--splits", "random", "--unlabelled_frames", "1"
     )
     assert made.returncode == 0, made.stderr
-    assert f"{out}/C: training 5 (2 labelled), validation 0 (0 labelled), test 0 (0 labelled)" in made.stdout
+    assert f"{out}/C: training 6 (2 labelled), validation 0 (0 labelled), test 0 (0 labelled)" in made.stdout
     checked = prepare(*shlex.split(made.stdout.split("next: python scripts/prepare_data.py ")[1]))
     assert checked.returncode == 0, checked.stderr
     made = prepare(
