@@ -1,0 +1,123 @@
+"""Which updates an iteration makes, of what, and from what."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.networks.nets import UNet
+from torch import nn
+
+from shared_components.engines.meta_trainer import MetaTrainer
+from shared_components.errors import InputError
+from shared_components.losses.generalisation import GeneralisationLoss
+from shared_components.networks.adain_decoder import AdainDecoder
+from shared_components.networks.disentangled import DisentangledNetwork
+from shared_components.networks.style_encoder import StyleEncoder
+
+
+def network() -> DisentangledNetwork:
+    torch.manual_seed(0)
+    unet = UNet(2, 1, 4, (4, 8), (2,), norm="instance")
+    encoder = StyleEncoder(channels=(4,), style=3, domain=2, hidden=6, grid=2)
+    return DisentangledNetwork(unet, encoder, AdainDecoder(4, 5, channels=4, hidden=6), classes=2, domains=2)
+
+
+def half(seed: int, domain: int) -> dict[str, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return {
+        "image": torch.rand(2, 1, 16, 16, generator=random) * 2 - 1,
+        "label": torch.randint(2, (2, 1, 16, 16), generator=random),
+        "domain": torch.full((2,), domain),
+    }
+
+
+def episode(seed: int) -> dict[str, dict[str, torch.Tensor]]:
+    return {"meta_train": half(seed, 0), "meta_test": half(seed + 1, 1)}
+
+
+BATCHES = [{"labelled": episode(n), "unlabelled": episode(n + 10)} for n in (1, 3)]
+
+
+def trained(batches=BATCHES, **options) -> tuple[MetaTrainer, nn.Module]:
+    module = network()
+    defaults = {
+        "optimizer": torch.optim.SGD(module.parameters(), lr=0.1),
+        "loss_function": GeneralisationLoss(2, pixels=50),
+    }
+    trainer = MetaTrainer(
+        device=torch.device("cpu"), max_epochs=1, train_data_loader=batches, network=module,
+        **(defaults | options),
+    )  # fmt: skip
+    torch.manual_seed(1)
+    trainer.run()
+    return trainer, module
+
+
+def weights(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def test_every_module_learns_and_every_term_is_reported():
+    trainer, module = trained()
+    before = network()
+    for name, child in module.named_children():
+        assert not torch.equal(weights(child), weights(getattr(before, name))), name
+    terms = {"reconstruction", "domain", "dice", "focal", "regression", "kl", "hsic", "rank"}
+    assert set(trainer.state.metrics) == terms | {"meta_test", "unlabelled"}
+
+
+def test_an_inner_step_of_length_zero_is_no_inner_step():
+    second, first = (weights(trained(inner_rate=0.0, second_order=order)[1]) for order in (True, False))
+    assert torch.allclose(second, first, atol=1e-6)
+    assert not torch.allclose(weights(trained(inner_rate=0.5)[1]), first, atol=1e-6)
+
+
+def test_the_second_order_and_the_choice_of_parameters_matter():
+    options = ({}, {"second_order": False}, {"adapted": ["decoder"]}, {"meta_learning": False})
+    results = [weights(trained(inner_rate=0.5, **option)[1]) for option in options]
+    for number, one in enumerate(results):
+        assert all(not torch.allclose(one, other, atol=1e-6) for other in results[number + 1 :])
+
+
+def test_plain_training_is_gradient_descent_on_both_halves_together():
+    batch = [{"labelled": episode(1)}]
+    _, found = trained(batch, meta_learning=False, clip_value=None)
+    expected, loss = network().train(), GeneralisationLoss(2, pixels=50)
+    joined = {key: torch.cat([h[key] for h in episode(1).values()]) for key in half(1, 0)}
+    torch.manual_seed(1)
+    sum(loss.meta_train(expected(joined["image"]), joined, True).values()).backward()
+    with torch.no_grad():
+        for parameter in expected.parameters():
+            parameter -= 0.1 * parameter.grad
+    assert torch.allclose(weights(found), weights(expected), atol=1e-6)
+
+
+def test_gradients_are_clipped_by_value():
+    _, module = trained([{"labelled": episode(1)}], clip_value=1e-4)
+    assert (weights(module) - weights(network())).abs().max() <= 0.1 * 1e-4 * 1.01
+
+
+def test_augmentation_sees_both_halves_once_an_episode():
+    sizes = []
+
+    def augmentation(image, label):
+        sizes.append(len(image))
+        return -image, label
+
+    plain, mirrored = trained()[1], trained(augmentation=augmentation)[1]
+    assert sizes == [4, 4, 4, 4]
+    assert not torch.equal(weights(plain), weights(mirrored))
+
+
+def test_an_update_without_any_loss_is_told():
+    loss = GeneralisationLoss(2, reconstruction=0, regression=0, prior=0, domain=0, rank_weight=0)
+    with pytest.raises(InputError, match="unlabelled_updates: false"):
+        trained(loss_function=loss)
+    trained([{"labelled": episode(1)}], loss_function=loss)  # the ablation without them
+
+
+def test_wrong_settings_are_told():
+    with pytest.raises(InputError, match="inner_rate: expected 0 or more, found -1"):
+        trained(inner_rate=-1)
+    with pytest.raises(InputError, match="'encoder' names no trained parameter"):
+        trained(adapted=["encoder"])
