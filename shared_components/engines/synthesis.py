@@ -39,6 +39,7 @@ def synthesize(
     output_dir: str | os.PathLike,
     twin_domains: Sequence[str] | None = None,
     volumes: int = 20,
+    validation: int = 0,
     slices: int = 24,
     seed: int = 0,
     spacing: float | None = None,
@@ -61,7 +62,8 @@ def synthesize(
         source_domain: whose model labels.
         output_dir: folder of the client data roots.
         twin_domains: domains to draw beside the source; None: all others.
-        volumes: number of subjects.
+        volumes: number of subjects for training.
+        validation: number of further subjects, in the roots' validation split.
         slices: slices per volume.
         seed: of the latents.
         spacing: in-plane pixel size, mm.
@@ -88,9 +90,8 @@ def synthesize(
     affine = slice_affine(spacing, thickness, orientation, (size, size, slices))
     draw = {name: VolumeGenerator(generator, names.index(name), slices) for name in wanted}
     roots = {name: Path(output_dir) / name for name in wanted}
-    for number, z in enumerate(
-        tqdm(sample_latents(volumes, generator.z_dim, seed), "synthesis", disable=not progress)
-    ):
+    latents = sample_latents(volumes + validation, generator.z_dim, seed)
+    for number, z in enumerate(tqdm(latents, "synthesis", disable=not progress)):
         with torch.no_grad():
             drawn = {name: draw[name](z[None])[0] for name in wanted}  # (1, S, S, D)
         label = label_volume(model, drawn[source_domain], largest_component)
@@ -99,19 +100,22 @@ def synthesize(
             write_volume(roots[name] / "images" / file, drawn[name][0].numpy().astype(np.float32), affine)
             write_volume(roots[name] / "labels" / file, label.numpy(), affine)
     for name in wanted:
-        _write_datalist(roots[name], name, labels, volumes)
+        _write_datalist(roots[name], name, labels, volumes, validation)
     return roots
 
 
-def _write_datalist(root: Path, domain: str, labels: Mapping[int, str], volumes: int) -> None:
-    files = [f"synthetic_{number:04d}.nii.gz" for number in range(volumes)]
+def _write_datalist(
+    root: Path, domain: str, labels: Mapping[int, str], volumes: int, validation: int
+) -> None:
+    files = [f"synthetic_{number:04d}.nii.gz" for number in range(volumes + validation)]
+    items = [{"image": f"images/{file}", "label": f"labels/{file}"} for file in files]
     content = {
         "name": f"synthetic {domain}",
         "domain": domain,
         "modality": {"0": f"synthetic {domain}"},
         "labels": {str(value): name for value, name in labels.items()},
-        "training": [{"image": f"images/{file}", "label": f"labels/{file}"} for file in files],
-        "validation": [],
+        "training": items[:volumes],
+        "validation": items[volumes:],
         "test": [],
     }
     write_text(root / "dataset.json", json.dumps(content, indent=1) + "\n")

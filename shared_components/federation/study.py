@@ -1,5 +1,8 @@
 """The whole flow: factory, source models, synthetic volumes, a model for each client, scores, report.
 
+With ``generalisation`` it also trains one model for scanners that nobody has seen, on the synthetic volumes of
+every domain alone: weights and synthetic volumes are all that leaves a site.
+
 What a client does follows from the labels it has. A client of whose training images at least half carry labels is
 a *source*: it trains a source model and, with the factory, synthetic labelled volumes of every domain. The others
 adapt: each gets a model for its own images out of the synthetic volumes and the source model alone.
@@ -8,39 +11,43 @@ The federation file's ``study`` section, all optional::
 
     study:
       adaptation: bundles/adaptation   # the bundle; by default beside the factory's
+      segmentation: bundles/segmentation   # the bundle of generalisation; by default beside the factory's
       source: north                    # the client whose model and synthetic volumes the others use
       jobs: 2                          # stages at a time
       baselines: true                  # source-only, augmented and self-trained U-Net beside the adaptation
-      overrides: {segmenter_channels: [16, 32, 64, 128]}   # of every stage's config
+      overrides: {segmenter_channels: [16, 32, 64, 128]}   # of every stage whose config has them
       pretrain: {max_epochs: 16}       # overrides of one kind of stage
       synthesize: {volumes: 60}
       train: {}
       self_training: {}
       inference: {}
+      generalisation: {max_epochs: 12} # overrides of the segmentation bundle's training; {} takes it as it is
+      unseen: {D: data/D}              # name -> data root whose test volumes alone are used, to try the models
 
-Image size, spacing, orientation and whatever else adaptation must have in common with the factory is taken from
+Image size, spacing, orientation and whatever else the stages must have in common with the factory is taken from
 the factory's config with the federation's overrides; it needs no mention in ``study``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.data.client_root import ClientRoot
 from shared_components.errors import InputError
+from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation_file import Federation
 from shared_components.federation.problems import unknown
 from shared_components.federation.run_folder import bundle_config
 
-SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference")
-KEYS = ("adaptation", "source", "jobs", "baselines", *SECTIONS)
-SHARED_IDS = {  # id of the factory's config -> id of the adaptation's
+SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
+KEYS = ("adaptation", "segmentation", "source", "jobs", "baselines", "unseen", *SECTIONS)
+EVERYBODY = "all"  # whose stage it is when it is no client's
+SHARED_IDS = {  # id of the factory's config -> id of the other bundles'
     "image_size": "image_size",
     "spacing": "spacing",
     "orientation": "orientation",
@@ -59,7 +66,8 @@ class Study:
         federation: the federation, whose ``output_dir`` is the study's folder.
         settings: the ``study`` section.
         agreed: ids and values that every stage's config has in common with the factory's.
-        roots: client name to its data root.
+        roots: client name to its data.
+        unseen: name of an unseen scanner to its data.
         source: the client whose model the unlabelled ones use.
         sources: clients that train a model on their own labels.
         targets: clients that adapt.
@@ -68,7 +76,8 @@ class Study:
     federation: Federation
     settings: Mapping[str, Any]
     agreed: Mapping[str, Any]
-    roots: Mapping[str, ClientRoot]
+    roots: Mapping[str, ClientData]
+    unseen: Mapping[str, ClientData]
     source: str
     sources: tuple[str, ...]
     targets: tuple[str, ...]
@@ -91,8 +100,21 @@ class Study:
     @property
     def adaptation(self) -> str:
         """The adaptation bundle's folder; by default it lies beside the factory's."""
-        beside = Path(self.federation.bundle).parent / "adaptation"
-        return os.path.abspath(self.settings.get("adaptation") or beside)
+        return self._bundle("adaptation")
+
+    @property
+    def segmentation(self) -> str:
+        """The segmentation bundle's folder; by default it lies beside the factory's."""
+        return self._bundle("segmentation")
+
+    def _bundle(self, name: str) -> str:
+        beside = Path(self.federation.bundle).parent / name
+        return os.path.abspath(self.settings.get(name) or beside)
+
+    @property
+    def generalises(self) -> bool:
+        """Whether a model for unseen scanners is trained."""
+        return isinstance(self.settings.get("generalisation"), dict)
 
     @property
     def jobs(self) -> int:
@@ -109,31 +131,34 @@ class Study:
         return dict(self.settings.get(name) or {})
 
     def place(self, client: str, stage: str) -> Path:
-        """Folder of a client's stage."""
-        return self.folder / "clients" / client / stage
+        """Folder of a stage of a client, of an unseen scanner, or of everybody."""
+        if client == EVERYBODY:
+            return self.folder / stage
+        return self.folder / ("unseen" if client in self.unseen else "clients") / client / stage
 
-    def is_scored(self, client: str) -> bool:
-        """Whether the client has test volumes with labels."""
-        return bool(self.roots[client].items("test", labelled=True))
+    def data(self, name: str) -> ClientData:
+        """The data of a client or of an unseen scanner."""
+        return self.unseen[name] if name in self.unseen else self.roots[name]
 
-
-def label_share(root: ClientRoot) -> float:
-    """Fraction of the training images that carry a label."""
-    return len(root.items("training", labelled=True)) / max(1, len(root.items("training")))
+    def is_scored(self, name: str) -> bool:
+        """Whether the client or unseen scanner has test volumes with labels."""
+        return bool(self.data(name).items("test", labelled=True))
 
 
 def plan_study(federation: Federation) -> Study:
     """Give each client its role.
 
     Raises:
-        InputError: unknown or unusable settings, no labelled client, or a source that is none.
+        InputError: unknown or unusable settings, no labelled client, a source that is none, or data that a stage
+            cannot use.
     """
     settings = dict(federation.study)
-    faults = _setting_faults(settings)
+    faults = [*_setting_faults(settings), *_federation_faults(federation)]
     if faults:
         raise InputError("; ".join(faults))
-    roots = {name: ClientRoot.load(client.data_root) for name, client in federation.clients.items()}
-    sources = tuple(name for name, root in roots.items() if label_share(root) >= 0.5)
+    roots = {name: ClientData.load(client.data_roots) for name, client in federation.clients.items()}
+    unseen = {name: ClientData.load([root]) for name, root in federation.unseen.items()}
+    sources = tuple(name for name, data in roots.items() if data.label_share >= 0.5)
     if not sources:
         raise InputError(
             f"{federation.name}: expected at least one client with labels for half of its training images, "
@@ -146,11 +171,14 @@ def plan_study(federation: Federation) -> Study:
             f"study: source: expected one of the labelled clients {', '.join(sources)}, found {source!r}"
         )
     targets = tuple(name for name in roots if name not in sources)
-    return Study(federation, settings, agreed_values(federation), roots, source, sources, targets)
+    faults = [*_target_faults(roots, targets), *_unseen_faults(unseen, federation.domains)]
+    if faults:
+        raise InputError("; ".join(faults))
+    return Study(federation, settings, agreed_values(federation), roots, unseen, source, sources, targets)
 
 
 def agreed_values(federation: Federation) -> dict[str, Any]:
-    """What the adaptation must have in common with the factory, under the ids of the adaptation's config."""
+    """What the other bundles must have in common with the factory, under the ids of their configs."""
     parser = ConfigParser(bundle_config(federation))
     agreed = {
         ours: parser.get_parsed_content(theirs) for theirs, ours in SHARED_IDS.items() if theirs in parser
@@ -166,9 +194,44 @@ def _setting_faults(settings: Mapping[str, Any]) -> list[str]:
         for name in SECTIONS
         if not isinstance(settings.get(name) or {}, dict)
     ]
+    if settings.get("unseen") and not isinstance(settings.get("generalisation"), dict):
+        faults.append("study: 'unseen' is for a model of 'generalisation'; add generalisation: {}")
     jobs, baselines = settings.get("jobs", 2), settings.get("baselines", True)
     if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
         faults.append(f"study: 'jobs' must be a whole number from 1 up, found {jobs!r}")
     if not isinstance(baselines, bool):
         faults.append(f"study: 'baselines' must be true or false, found {baselines!r}")
+    return faults
+
+
+def _federation_faults(federation: Federation) -> list[str]:
+    faults = []
+    if federation.make_aggregator().personal:
+        faults.append("study: the clients need one factory; use FedAvg or FedProx as 'aggregator'")
+    if EVERYBODY in federation.clients or EVERYBODY in federation.unseen:
+        faults.append(f"study: a client cannot be called '{EVERYBODY}'; name it otherwise")
+    return faults
+
+
+def _target_faults(roots: Mapping[str, ClientData], targets: Sequence[str]) -> list[str]:
+    return [
+        f"client '{name}': adaptation makes a model for one domain, found {', '.join(roots[name].domains)}; "
+        "make each domain a client of its own"
+        for name in targets
+        if len(roots[name].domains) > 1
+    ]
+
+
+def _unseen_faults(unseen: Mapping[str, ClientData], domains: Sequence[str]) -> list[str]:
+    faults = [
+        f"study: unseen '{name}': domain '{domain}' is one of the federation's, whose images are trained on"
+        for name, data in unseen.items()
+        for domain in data.domains
+        if domain in domains
+    ]
+    faults += [
+        f"study: unseen '{name}': expected test volumes in {data.files[0]}, found none"
+        for name, data in unseen.items()
+        if not data.items("test")
+    ]
     return faults

@@ -14,6 +14,7 @@ from shared_components.networks.factory import factory_description, load_generat
 from shared_components.networks.generator import Generator
 
 if TYPE_CHECKING:
+    from shared_components.federation.client_data import ClientData
     from shared_components.federation.study import Study
 
 COLUMNS = 12
@@ -24,7 +25,7 @@ def real_slices(study: Study, client: str, description: dict) -> Tensor:
     """Evenly spaced training slices of a client's first volumes, (ROWS · COLUMNS, 1, S, S), as the factory saw them."""
     arguments = description["generator"]
     dataset = SliceDataset(
-        study.roots[client].items("training")[:ROWS],
+        few_items(study.roots[client]),
         description["domains"],
         arguments["size"],
         description["spacing"],
@@ -37,6 +38,12 @@ def real_slices(study: Study, client: str, description: dict) -> Tensor:
         own = [i for i, where in enumerate(dataset.index) if where.item == item]
         rows += [dataset[own[k * len(own) // COLUMNS]]["image"] for k in range(COLUMNS)]
     return torch.stack(rows)
+
+
+def few_items(data: ClientData) -> list[dict[str, str]]:
+    """The first training volumes, of different data roots where there are several."""
+    ranked = [pair for root in data.roots for pair in enumerate(root.items("training"))]
+    return [item for _, item in sorted(ranked, key=lambda pair: pair[0])[:ROWS]]
 
 
 @torch.no_grad()
@@ -60,15 +67,16 @@ def write_pictures(study: Study) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for client in study.roots:
         place = study.place(client, "pictures")
-        domain = description["domains"].index(study.federation.clients[client].domain)
+        real = picture_grid(real_slices(study, client, description), COLUMNS)
+        slices = torch.cat(
+            [
+                generated_slices(generator, description["domains"].index(domain), study.federation.seed)
+                for domain in study.roots[client].domains
+            ]
+        )
         pictures = {
-            "real": save_picture(
-                place / "real.png", picture_grid(real_slices(study, client, description), COLUMNS)
-            ),
-            "generated": save_picture(
-                place / "generated.png",
-                picture_grid(generated_slices(generator, domain, study.federation.seed), COLUMNS),
-            ),
+            "real": save_picture(place / "real.png", real),
+            "generated": save_picture(place / "generated.png", picture_grid(slices, COLUMNS)),
         }
         translations = sorted((study.place(client, "adaptation") / "pictures").glob("translation_*.png"))
         if translations:

@@ -12,12 +12,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation_file import Federation
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.stage_parts import model_path
 from shared_components.federation.stages import Stage, run_stages
-from shared_components.federation.study import Study, plan_study
+from shared_components.federation.study import EVERYBODY, Study, plan_study
+from shared_components.federation.study_generalisation import MODEL
 from shared_components.federation.study_pictures import write_pictures
 from shared_components.federation.study_stages import METHODS, study_stages
 from shared_components.files import remove_files, write_text
@@ -101,19 +104,33 @@ def describe(
         "labels": {str(value): name for value, name in study.roots[study.source].labels.items()},
         "source": study.source,
         "clients": {name: _client(study, name) for name in study.roots},
+        "unseen": {name: _described(data, "unseen") for name, data in study.unseen.items()},
         "stages": [_time(key, value) for key, value in seconds.items()],
         "factory": str(study.factory.relative_to(study.folder)),
         "models": _models(study, stages),
+        **({"generalisation": _relative(study, EVERYBODY, MODEL)} if study.generalises else {}),
         "scores": _scores(study, stages),
         "pictures": dict(pictures),
     }
 
 
 def _client(study: Study, name: str) -> dict[str, Any]:
-    root, client = study.roots[name], study.federation.clients[name]
-    counts = {s: {"total": len(root.items(s)), "labelled": len(root.items(s, labelled=True))} for s in SPLITS}
-    role = "labelled" if name in study.sources else "unlabelled"
-    return {"data_root": client.data_root, "domain": client.domain, "role": role, "subjects": counts}
+    return _described(study.roots[name], "labelled" if name in study.sources else "unlabelled")
+
+
+def _described(data: ClientData, role: str) -> dict[str, Any]:
+    counts = {s: {"total": len(data.items(s)), "labelled": len(data.items(s, labelled=True))} for s in SPLITS}
+    return {
+        "data_root": data.dataset_dir,
+        "domain": ", ".join(data.domains),
+        "role": role,
+        "subjects": counts,
+    }
+
+
+def _relative(study: Study, client: str, stage: str) -> str:
+    """The model of a stage, from the study's folder."""
+    return str(Path(model_path(study, client, stage)).relative_to(study.folder))
 
 
 def _time(key: str, seconds: float) -> dict[str, Any]:
@@ -125,9 +142,9 @@ def _models(study: Study, stages: Sequence[Stage]) -> dict[str, str]:
     """Client to the model that it is to use."""
     own = {client: "source_model" if client in study.sources else "adaptation" for client in study.roots}
     return {
-        stage.client: str((stage.folder / "model.pt").relative_to(study.folder))
+        stage.client: _relative(study, stage.client, stage.name)
         for stage in stages
-        if stage.name == own[stage.client]
+        if stage.name == own.get(stage.client)
     }
 
 

@@ -43,13 +43,16 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
     yield f"  factory  {_short(folder / study['factory'])}"
     for client, model in study["models"].items():
         yield f"  model    {_short(folder / model)}  ({client}, {study['clients'][client]['domain']})"
+    if "generalisation" in study:
+        yield f"  model    {_short(folder / study['generalisation'])}  (any scanner; synthetic volumes alone)"
     yield "segmentations, each of its input's shape and affine:"
     for entry in study["scores"]:
         place = folder / entry["predictions"]
         cases, _ = read_case_list(place)
         score = f", Dice {_dice(folder / entry['csv'])}" if "csv" in entry else ""
         number = f"{len(cases)} volume{'' if len(cases) == 1 else 's'}"
-        yield f"  {entry['client']}, {entry['method']}: {number}{score}  {_short(place)}"
+        unseen = " (unseen)" if entry["client"] in study.get("unseen", ()) else ""
+        yield f"  {entry['client']}{unseen}, {entry['method']}: {number}{score}  {_short(place)}"
     yield "seconds per stage:"
     for stage in study["stages"]:
         yield f"  {stage['seconds']:7.1f}  {stage['client']}/{stage['stage']}"
@@ -96,6 +99,7 @@ def study_status(folder: str | os.PathLike) -> str | None:
         return study_summary(folder)
     if not (folder / "factory" / "federation.yaml").is_file():
         return None
-    done = sorted(file.parent for file in folder.glob(f"clients/*/*/{DONE}"))
-    stages = [f"  {place.parent.name}/{place.name}: done" for place in done]
+    patterns = (f"*/{DONE}", f"clients/*/*/{DONE}", f"unseen/*/*/{DONE}")
+    done = [file.parent for pattern in patterns for file in sorted(folder.glob(pattern))]
+    stages = [f"  {place.relative_to(folder).as_posix().removeprefix('clients/')}: done" for place in done]
     return "\n".join([f"factory: {run_status(folder / 'factory')}", *stages])

@@ -8,14 +8,15 @@ its section then says what is missing. ::
     labels                       {"1": "brain", …}
     clients                      {client: {"data_root", "domain", "role",
                                   "subjects": {split: {"total", "labelled"}}}}
+    unseen                       {name: the same}: scanners whose test volumes alone were used
     stages                       [{"client", "stage", "seconds", "status"}]
     scores                       [{"client", "method", "csv", "predictions"}]: the CSV of metrics.write_scores; the
                                  folder of the inference run (with cases.json), by default the CSV's; the methods'
                                  order is the table's, ours last
     pictures                     {client: {"real": [path…], "generated": [path…], "translations": [path…]}}:
                                  .npz of slices (N, H, W), a line for each array under its name, or pictures
-    curves                       [{"title", "csv"}]; by default factory/rounds.csv and every
-                                 clients/<client>/<stage>/metrics.csv
+    curves                       [{"title", "csv"}]; by default factory/rounds.csv and every <stage>/metrics.csv
+                                 and clients/<client>/<stage>/metrics.csv
     notes                        [text…], shown at the end
 """
 
@@ -137,12 +138,14 @@ def _summaries(study: Study) -> tuple[dict[str, dict[str, dict]], list[Html]]:
             faults.append(missing(error))
             continue
         if rows:
-            scores.setdefault(str(entry.get("client")), {})[str(entry.get("method"))] = summarize(rows)
+            name = str(entry.get("client"))
+            name += ", unseen" if name in study.part("unseen", {}) else ""
+            scores.setdefault(name, {})[str(entry.get("method"))] = summarize(rows)
     return scores, faults
 
 
 def _clients_section(study: Study) -> Html:
-    clients = study.part("clients", {})
+    clients = {**study.part("clients", {}), **study.part("unseen", {})}
     if not clients:
         return section("Clients and their data", missing("no clients: the study lists none (“clients”)"))
     splits = list(dict.fromkeys(split for client in clients.values() for split in client.get("subjects", {})))
@@ -159,7 +162,7 @@ def _clients_section(study: Study) -> Html:
         "Clients and their data",
         table(["Client", "Domain", "Role", *(split.capitalize() for split in splits)], rows, numeric_from=3),
         note="Volumes in each split, with how many of them carry labels. Labels of an unlabelled client's test "
-        "volumes serve for scoring alone.",
+        "volumes serve for scoring alone; of an unseen scanner nothing but the test volumes is read.",
     )
 
 
@@ -183,6 +186,7 @@ def _curves_section(study: Study) -> Html:
 def _found_curves(root: Path) -> list[dict[str, str]]:
     paths = [
         *sorted(root.glob("factory/rounds.csv")),
+        *sorted(root.glob("*/metrics.csv")),
         *sorted(root.glob("clients/*/**/metrics.csv")),
     ]
     return [

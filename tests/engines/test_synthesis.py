@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from shared_components.data import datalist
 from shared_components.data.check import check_client_root
 from shared_components.engines.synthesis import label_volume, synthesize
 from shared_components.errors import InputError
@@ -68,6 +69,16 @@ def test_the_same_subject_whatever_else_is_drawn(generator, tmp_path):
         for file in ("images/synthetic_0001.nii.gz", "labels/synthetic_0001.nii.gz"):
             found = (tmp_path / "some" / name / file).read_bytes()
             assert found == (tmp_path / "all" / name / file).read_bytes()
+
+
+def test_validation_subjects_are_further_ones(generator, tmp_path):
+    roots = run(generator, tmp_path / "more", validation=1)
+    fewer = run(generator, tmp_path / "fewer")
+    for name, root in roots.items():
+        splits = {split: datalist(root, split, labelled=True) for split in ("training", "validation")}
+        names = {split: [item["subject"] for item in items] for split, items in splits.items()}
+        assert names == {"training": ["synthetic_0000", "synthetic_0001"], "validation": ["synthetic_0002"]}
+        assert datalist(fewer[name], "validation") == []
 
 
 @pytest.mark.parametrize("changes", [{"twin_domains": ["ct"]}, {"twin_domains": ["t2", "ct"]}])

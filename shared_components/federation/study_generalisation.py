@@ -1,0 +1,76 @@
+"""The stages that give a model for unseen scanners: trained on synthetic volumes alone, tried on everybody's tests.
+
+What reaches the training is the synthetic volumes of every domain, drawn by the factory (weights of all clients)
+and labelled by the source model (weights of one); no image or label of any client. The test volumes of each
+client are segmented at that client, those of an unseen scanner wherever they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared_components.federation.stage_parts import (
+    inference_configs,
+    known,
+    make_stage,
+    model_path,
+    segmenting,
+    synthetic_root,
+)
+from shared_components.federation.stages import Stage
+from shared_components.federation.study import EVERYBODY, Study
+
+SYNTHETIC_VALIDATION = 6  # subjects drawn for choosing the model; real ones would have to leave their site
+MODEL = "generalisation"
+
+
+def generalisation_stages(study: Study) -> list[Stage]:
+    """Training on the synthetic volumes, and every test that the model is put to.
+
+    Beside it, the source client's models segment the unseen scanners' volumes, as they do the other clients'.
+    """
+    stages = [_training(study)]
+    for name in (*study.roots, *study.unseen):
+        stages += _testing(study, name)
+    for name in study.unseen:
+        stages += segmenting(study, name, "source_model", study.source)
+        if study.baselines and study.is_scored(name):
+            stages += segmenting(study, name, "source_only", study.source)
+    return stages
+
+
+def synthetic_domains(study: Study) -> list[str]:
+    """The domains in whose looks volumes are drawn, in the federation's order."""
+    twins = study.section("synthesize").get("twin_domains")
+    drawn = study.federation.domains if twins is None else (study.roots[study.source].domains[0], *twins)
+    return [domain for domain in study.federation.domains if domain in drawn]
+
+
+def _training(study: Study) -> Stage:
+    domains = synthetic_domains(study)
+    chosen = study.section("synthesize").get("validation", SYNTHETIC_VALIDATION)
+    own = {
+        "dataset_dir": [synthetic_root(study, domain) for domain in domains],
+        "domains": domains,
+        "held_out": None,
+        "ckpt_path": model_path(study, EVERYBODY, MODEL),
+        "quiet": True,
+        **({} if chosen else {"validate_every": 0}),
+        **study.section("generalisation"),
+    }
+    needs = (f"{study.source}/synthetic",)
+    return make_stage(study, EVERYBODY, MODEL, ("train.yaml",), own, needs, bundle=study.segmentation)
+
+
+def _testing(study: Study, client: str) -> Iterator[Stage]:
+    """Segment test volumes with the model, built with what its training changed of the network."""
+    if study.data(client).items("test"):
+        configs = inference_configs(study, client)
+        settings = {**study.section("generalisation"), **study.section("inference")}
+        own = {
+            **known(settings, study.segmentation, ("common.yaml", *configs)),
+            "ckpt_path": model_path(study, EVERYBODY, MODEL),
+        }
+        needs = (f"{EVERYBODY}/{MODEL}",)
+        name = f"{MODEL}_predictions"
+        yield make_stage(study, client, name, configs, own, needs, bundle=study.segmentation)
