@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from shared_components.benchmarks.cardiac_jobs import DOMAINS, cardiac_job, job_places
+from shared_components.benchmarks.cardiac_jobs import cardiac_job
+from shared_components.benchmarks.cardiac_places import DOMAINS, job_places
 from shared_components.benchmarks.cardiac_rows import ROWS
 from shared_components.benchmarks.cardiac_table import Result, cardiac_tables, read_result
 from shared_components.benchmarks.processes import Job, locked, run_jobs
 from shared_components.data.phantoms import make_cardiac
-from shared_components.data.phantoms.writer import RECORD
 from shared_components.errors import InputError
 from shared_components.files import write_text
 
@@ -62,7 +62,9 @@ def cardiac_quality(
             f"{len(failures)} runs failed; mend and run again, finished ones are kept:\n{listed}"
         )
     if table is None:
-        raise InputError(f"{folder}: holds no finished run; run without --report-only")
+        raise InputError(
+            f"{folder}: holds no finished run of the configs as they are; run without --report-only"
+        )
     return table
 
 
@@ -116,7 +118,7 @@ def _results(folder: Path, smoke: bool) -> Iterable[Result]:
     """Finished runs of today's configs."""
     seeds = sorted(int(path.name.removeprefix("seed")) for path in folder.glob("seed[0-9]*"))
     for place in job_places(folder, seeds, DOMAINS, tuple(ROWS)):
-        if place.predictions.is_dir() and (place.data / RECORD).is_file():
+        if place.predictions.is_dir() and place.has_data():
             result = read_result(place, cardiac_job(place, smoke))
             if result is not None:
                 yield result

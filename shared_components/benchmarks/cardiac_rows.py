@@ -17,6 +17,7 @@ class Row:
         overrides: values of the training.
         network: values that inference needs as well, since they shape the network.
         unseen: trained on the held-out domain itself, with all its labels: a bound, not a rival.
+        synthetic: trained by a study (factory, source model) on synthetic volumes; no image leaves its site.
         ablation: without something that the full method has.
     """
 
@@ -25,6 +26,7 @@ class Row:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Any] = field(default_factory=dict)
     unseen: bool = False
+    synthetic: bool = False
     ablation: bool = False
 
 
@@ -49,6 +51,7 @@ ROWS = {
         ablation=True,
     ),
     "no_meta_learning": Row("without meta-learning", overrides={"meta_learning": False}, ablation=True),
+    "synthetic": Row("segmentation on synthetic volumes, labels of one site", synthetic=True),
     "bound": Row(
         "U-Net trained on the unseen domain",
         **UNET,

@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from shared_components.benchmarks.cardiac_jobs import LABEL_FRACTION, Place
+from shared_components.benchmarks.cardiac_jobs import LABEL_FRACTION
+from shared_components.benchmarks.cardiac_places import Place
 from shared_components.benchmarks.cardiac_rows import FULL, ROWS
 from shared_components.benchmarks.processes import Job
 from shared_components.benchmarks.tables import machine, markdown, mean, mean_and_deviation, read_table
@@ -49,7 +50,7 @@ def read_result(place: Place, job: Job) -> Result | None:
         mean(case["hd95_mm"] for case in cases),
         statistics.fmean(case["hd95_mm"].lower() in ("", "nan") for case in cases),
         seconds,
-        int(read_table(place.training / "metrics.csv")[-1]["update"]),
+        int(read_table(place.trained / "metrics.csv")[-1]["update"]),
     )
 
 

@@ -20,6 +20,7 @@ from shared_components.files import write_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DONE = "done.json"
+BEGUN = "begun.txt"
 LOG = "log.txt"
 
 
@@ -32,18 +33,28 @@ class Step:
         folder: where it writes, and nobody else: emptied before it starts, with its output in ``log.txt``.
         fingerprint: changes when the step would do something else.
         files: text files put into the folder before it starts, name to content.
+        resumes: the program goes on with what it has left itself, so that this is kept.
     """
 
     command: tuple[str, ...]
     folder: Path
     fingerprint: str
     files: tuple[tuple[str, str], ...] = ()
+    resumes: bool = False
 
     def seconds(self) -> float | None:
         """How long it took; None when it is still to do, or was something else."""
         file = self.folder / DONE
         noted = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         return noted["seconds"] if noted.get("fingerprint") == self.fingerprint else None
+
+    def prepare(self) -> None:
+        """Make the folder ready; what an interrupted or outdated run has left is thrown away."""
+        begun = self.folder / BEGUN
+        if not (self.resumes and begun.is_file() and begun.read_text(encoding="utf-8") == self.fingerprint):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        for name, text in ((BEGUN, self.fingerprint), *self.files):
+            write_text(self.folder / name, text)
 
 
 @dataclass(frozen=True)
@@ -102,10 +113,7 @@ def _run(job: Job, children: _Children) -> str | None:
 
 
 def _do(step: Step, children: _Children) -> int:
-    shutil.rmtree(step.folder, ignore_errors=True)  # what an interrupted or outdated run has left
-    step.folder.mkdir(parents=True)
-    for name, text in step.files:
-        write_text(step.folder / name, text)
+    step.prepare()
     start = time.perf_counter()
     with (step.folder / LOG).open("wb") as log:
         code = children.run(step.command, log.fileno())

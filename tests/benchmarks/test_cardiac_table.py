@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from shared_components.benchmarks.cardiac_jobs import Place
+from shared_components.benchmarks.cardiac_places import Place
 from shared_components.benchmarks.cardiac_rows import FULL
 from shared_components.benchmarks.cardiac_table import Result, cardiac_tables, read_result
 from shared_components.benchmarks.processes import Job, Step, run_jobs

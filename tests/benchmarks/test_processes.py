@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_what_changed_or_was_cut_short_is_done_again(tmp_path):
     assert log.read_text() == "122" and not left.exists()
     run(two_steps(tmp_path, log, first="b"))
     assert log.read_text() == "12212"  # the second reads what the first has written
+
+
+def test_step_that_resumes_keeps_what_it_left_unless_it_is_another_one(tmp_path):
+    log = tmp_path / "s" / "log"
+    for fingerprint, expected in (("a", "1"), ("a", "11"), ("b", "1")):
+        again = replace(step(tmp_path / "s", appending(log, "1"), fingerprint), resumes=True)
+        run(Job("job", (again,)))
+        assert log.read_text() == expected
+        (tmp_path / "s" / DONE).unlink()
 
 
 def test_failure_stops_its_own_job_alone_and_names_its_log(tmp_path):

@@ -21,7 +21,10 @@ def benchmark(capsys, *arguments) -> tuple[int, str, str]:
     [
         (("--scenario", "knee"), "scenario: expected one of head, cardiac, found 'knee'"),
         (("--report-only",), "holds no finished study; run without --report-only"),
-        (("--scenario", "cardiac", "--report-only"), "holds no finished run; run without --report-only"),
+        (
+            ("--scenario", "cardiac", "--report-only"),
+            "holds no finished run of the configs as they are; run without --report-only",
+        ),
         (("--scenario", "cardiac", "--held_out", "C,E"), "held_out: expected some of A, B, C, D, found E"),
         (("--scenario", "cardiac", "--rows", "unet,best"), "found best"),
     ],

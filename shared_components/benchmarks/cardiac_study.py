@@ -1,0 +1,84 @@
+"""The row whose training is a whole study: a factory of the other domains' sites, synthetic volumes, one model."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import yaml
+
+from shared_components.benchmarks.bundle_steps import fingerprint, merged_config
+from shared_components.benchmarks.cardiac_places import DOMAINS, Place
+from shared_components.benchmarks.processes import REPOSITORY, Step
+
+FACTORY = "bundles/factory"
+ROUNDS, UPDATES = 400, 6  # of the factory, as in the quickstart
+FILE = "federation.yaml"
+SMOKE = {  # sections of a study at the smallest sizes
+    "overrides": {"segmenter_channels": [4, 8, 8], "batch_size": 4, "epoch_length": 2},
+    "pretrain": {"max_epochs": 2},
+    "synthesize": {"volumes": 4, "slices": 6, "validation": 2},
+    "generalisation": {
+        "encoder_channels": [4, 8, 8],
+        "anatomy_channels": 6,
+        "style_channels": [4, 8],
+        "decoder_channels": 4,
+        "max_epochs": 2,
+    },
+}
+BUNDLES = (  # what decides the outcome
+    (FACTORY, "common.yaml", "train.yaml"),
+    ("bundles/adaptation", "common.yaml", "pretrain.yaml"),
+    ("bundles/adaptation", "common.yaml", "synthesize.yaml"),
+    ("bundles/segmentation", "common.yaml", "train.yaml"),
+)
+
+
+def study_step(place: Place, smoke: bool = False) -> Step:
+    """``federate.py study`` with a client for every domain but the held-out one, one process at a time."""
+    values = study_values(place, smoke)
+    clients = {name: {"data_root": str(place.data / name), "domain": name} for name in values["domains"]}
+    content = {
+        **values,
+        "bundle": str(REPOSITORY / FACTORY),
+        "clients": clients,
+        "output_dir": str(place.training),
+    }
+    script = str(REPOSITORY / "scripts" / "federate.py")
+    configs = [merged_config(*names) for names in BUNDLES]
+    return Step(
+        command=(sys.executable, script, "study", str(place.training / FILE), "--resume"),
+        folder=place.training,
+        fingerprint=fingerprint(configs, values, place.record()),
+        files=((FILE, yaml.safe_dump(content, sort_keys=False)),),
+        resumes=True,
+    )
+
+
+def study_values(place: Place, smoke: bool = False) -> dict[str, Any]:
+    """The federation file but for its paths. The first site labels the synthetic volumes.
+
+    All sites of the phantoms have labels, and the study trains a model at each that has; those of the others are
+    not used.
+    """
+    small = ("smoke.yaml",) if smoke else ()
+    agreed = merged_config("bundles/segmentation", "common.yaml", *small)
+    domains = [name for name in DOMAINS if name != place.held_out]
+    return {
+        "name": f"{place.held_out} held out",
+        "configs": ["common.yaml", "train.yaml", *small],
+        "domains": domains,
+        "labels": agreed["labels"],
+        "rounds": 2 if smoke else ROUNDS,
+        "updates_per_round": 2 if smoke else UPDATES,
+        "overrides": {name: agreed[name] for name in ("image_size", "spacing", "orientation", "percentiles")},
+        "workers": 1,
+        "seed": place.seed,
+        "study": {
+            "source": domains[0],
+            "jobs": 1,
+            "baselines": False,
+            "generalisation": {"picture_every": 0},
+            **(SMOKE if smoke else {}),
+        },
+    }
