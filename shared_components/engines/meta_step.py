@@ -54,12 +54,13 @@ def meta_gradients(
     inner_rate: float,
     second_order: bool = True,
 ) -> MetaGradients:
-    r"""Gradient of :math:`L_{train}(\theta) + L_{test}(\theta')`, :math:`\theta' = \theta - \eta\nabla L_{train}(\theta)`.
+    r"""Gradient of :math:`L_{train}(\theta) + L_{test}(\theta - \eta\nabla L_{train}(\theta))`.
 
-    With :math:`g = \nabla L_{train}(\theta)` and :math:`v = \nabla L_{test}(\theta')` it is
-    :math:`g + v - \eta\,(\partial g_A / \partial\theta)^T v_A`, where A are the adapted parameters. One
-    differentiation gives g of all parameters; the last term is one more, of :math:`g_A` in the direction
-    :math:`v_A`, so that no Hessian is formed and the meta-test graph is gone before it. First order drops that term.
+    With :math:`\theta' = \theta - \eta\nabla L_{train}(\theta)`, :math:`g = \nabla L_{train}(\theta)` and
+    :math:`v = \nabla L_{test}(\theta')` it is :math:`g + v - \eta\,(\partial g_A / \partial\theta)^T v_A`, where A are
+    the adapted parameters. One differentiation gives g of all parameters; the last term is one more, of :math:`g_A`
+    in the direction :math:`v_A`, so that no Hessian is formed and the meta-test graph is gone before it. First order
+    drops that term.
 
     Args:
         network: its trained parameters are :math:`\theta`; it is not changed and needs no code of its own.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from ignite.utils import convert_tensor
 from monai.utils import CommonKeys as Keys
 from torch import Tensor
@@ -17,6 +17,7 @@ from shared_components.engines.update_trainer import UpdateTrainer
 from shared_components.errors import InputError
 from shared_components.losses.generalisation import GeneralisationLoss
 from shared_components.networks.disentangled import DisentangledNetwork
+from shared_components.networks.teacher import FrozenTeacher
 
 Batch = dict[str, Tensor]
 Episode = Mapping[str, Batch]
@@ -30,6 +31,9 @@ class MetaTrainer(UpdateTrainer):
     minimises the loss on the meta-train domains, and the loss on the meta-test domain after one step of gradient
     descent on the former.
 
+    From the epochs in ``teacher_epochs`` on, a frozen copy of the segmenting part labels the slices that have no
+    label, and the unlabelled update learns from these too.
+
     Args:
         train_data_loader: batches ``{"unlabelled": episode, "labelled": episode}``, either may be absent; an episode is
             ``{"meta_train": batch, "meta_test": batch}`` with "image" (B, 1, H, W) in [-1, 1], "label" (B, 1, H, W)
@@ -38,6 +42,8 @@ class MetaTrainer(UpdateTrainer):
         optimizer: over the network's parameters.
         loss_function: loss terms of both halves of an episode.
         augmentation: strong or geometric augmentation of (image, label); None for none.
+        teacher: labels unlabelled slices, before augmentation; None for none.
+        teacher_epochs: epochs at whose start the teacher is renewed, from 1 on.
         adapted: modules of the network that the inner step moves; ``[""]`` is the whole network.
         inner_rate: step size of the inner step.
         second_order: differentiate through the inner step.
@@ -47,7 +53,8 @@ class MetaTrainer(UpdateTrainer):
     Raises:
         InputError: ``adapted`` names no parameter, or ``inner_rate`` is negative.
     Source: Liu et al. 2021 (arXiv:2106.13292), Sec. 2; Li et al. 2018 (MLDG).
-    Deviation: the inner step moves the whole network by default; the published code moves a part of it.
+    Deviation: the inner step moves the whole network by default; the published code moves a part of it. The
+    teacher is ours.
     """
 
     def __init__(
@@ -57,6 +64,8 @@ class MetaTrainer(UpdateTrainer):
         optimizer: Optimizer,
         loss_function: GeneralisationLoss,
         augmentation: Augmentation | None = None,
+        teacher: FrozenTeacher | None = None,
+        teacher_epochs: Sequence[int] = (),
         adapted: Sequence[str] = ("",),
         inner_rate: float = 1e-3,
         second_order: bool = True,
@@ -68,6 +77,10 @@ class MetaTrainer(UpdateTrainer):
         if inner_rate < 0:
             raise InputError(f"inner_rate: expected 0 or more, found {inner_rate}")
         self.augmentation = augmentation
+        self.teacher = teacher
+        if teacher is not None:
+            renewal = Events.EPOCH_STARTED(event_filter=lambda _, epoch: epoch in teacher_epochs)
+            self.add_event_handler(renewal, lambda _: teacher.renew())
         self.adapted = adapted_parameters(network, adapted)
         self.inner_rate, self.second_order = inner_rate, second_order
         self.meta_learning, self.clip_value = meta_learning, clip_value
@@ -81,9 +94,17 @@ class MetaTrainer(UpdateTrainer):
         for kind in ("unlabelled", "labelled"):
             if kind in batchdata:
                 episode = convert_tensor(batchdata[kind], self.state.device, self.non_blocking)
-                losses |= self._update(self._augmented(episode), kind)
+                taught = kind == "unlabelled" and self.teacher is not None and bool(self.teacher.ready)
+                if taught:
+                    episode = {half: self._taught(batch) for half, batch in episode.items()}
+                losses |= self._update(self._augmented(episode), kind, kind == "labelled" or taught)
         self.state.output = {Keys.LOSS: losses}
         return self.state.output
+
+    def _taught(self, batch: Batch) -> Batch:
+        """The batch with the teacher's labels where it has none of its own."""
+        own = batch["labelled"][:, None, None, None]
+        return batch | {"label": torch.where(own, batch["label"], self.teacher(batch["image"]))}
 
     def _augmented(self, episode: Episode) -> dict[str, Batch]:
         if self.augmentation is None:
@@ -96,9 +117,8 @@ class MetaTrainer(UpdateTrainer):
             for n, (half, batch) in enumerate(episode.items())
         }
 
-    def _update(self, episode: dict[str, Batch], kind: str) -> Losses:
+    def _update(self, episode: dict[str, Batch], kind: str, labelled: bool) -> Losses:
         """One step of the optimiser; the loss terms under their names, the unlabelled ones as one sum."""
-        labelled = kind == "labelled"
         if self.meta_learning:
             train, test = self._meta_gradients(episode, labelled)
         else:
@@ -106,7 +126,7 @@ class MetaTrainer(UpdateTrainer):
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.network.parameters(), self.clip_value)
         self.optimizer.step()
-        if not labelled:
+        if kind == "unlabelled":
             return {"unlabelled": sum(train.values()) + sum(test.values())}
         return train | ({"meta_test": sum(test.values())} if test else {})
 

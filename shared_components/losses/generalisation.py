@@ -60,7 +60,8 @@ class GeneralisationLoss(nn.Module):
         self.reconstruction, self.regression, self.prior = reconstruction, regression, prior
         self.domain, self.rank_weight, self.segmentation = domain, rank_weight, segmentation
         self.sigma, self.pixels = sigma, pixels
-        self.dice = DiceLoss(include_background=include_background, softmax=True)
+        # over the batch: slices without any foreground stay defined
+        self.dice = DiceLoss(include_background=include_background, softmax=True, batch=True)
         self.focal = FocalLoss(gamma=focal_gamma, use_softmax=True)
 
     def meta_train(

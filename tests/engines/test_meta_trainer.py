@@ -11,8 +11,9 @@ from shared_components.engines.meta_trainer import MetaTrainer
 from shared_components.errors import InputError
 from shared_components.losses.generalisation import GeneralisationLoss
 from shared_components.networks.adain_decoder import AdainDecoder
-from shared_components.networks.disentangled import DisentangledNetwork
+from shared_components.networks.disentangled import AnatomySegmenter, DisentangledNetwork
 from shared_components.networks.style_encoder import StyleEncoder
+from shared_components.networks.teacher import FrozenTeacher
 
 
 def network() -> DisentangledNetwork:
@@ -28,6 +29,7 @@ def half(seed: int, domain: int) -> dict[str, torch.Tensor]:
         "image": torch.rand(2, 1, 16, 16, generator=random) * 2 - 1,
         "label": torch.randint(2, (2, 1, 16, 16), generator=random),
         "domain": torch.full((2,), domain),
+        "labelled": torch.tensor([True, False]),
     }
 
 
@@ -90,6 +92,28 @@ def test_plain_training_is_gradient_descent_on_both_halves_together():
         for parameter in expected.parameters():
             parameter -= 0.1 * parameter.grad
     assert torch.allclose(weights(found), weights(expected), atol=1e-6)
+
+
+def test_the_teacher_labels_what_has_no_label_from_its_epoch_on():
+    seen = []
+
+    class Loss(GeneralisationLoss):
+        def meta_train(self, output, batch, labelled):
+            seen.append((labelled, batch["label"].clone()))
+            return super().meta_train(output, batch, labelled)
+
+    module = network()
+    teacher = FrozenTeacher(AnatomySegmenter(module.anatomy_encoder, 2))
+    trainer = MetaTrainer(
+        device=torch.device("cpu"), max_epochs=2, train_data_loader=[{"unlabelled": episode(1)}], network=module,
+        optimizer=torch.optim.SGD(module.parameters(), lr=0.1), loss_function=Loss(2, pixels=50), teacher=teacher,
+        teacher_epochs=[2],
+    )  # fmt: skip
+    trainer.run()
+    assert [labelled for labelled, _ in seen] == [False, True]
+    batch = episode(1)["meta_train"]
+    assert torch.equal(seen[1][1][0], batch["label"][0])  # its own label
+    assert torch.equal(seen[1][1][1], teacher(batch["image"])[1])
 
 
 def test_gradients_are_clipped_by_value():

@@ -43,13 +43,12 @@ def cross_entropy(logits: np.ndarray, truth: np.ndarray, gamma: float = 0.0) -> 
 
 
 def dice(logits: np.ndarray, truth: np.ndarray, classes: list[int]) -> float:
-    """1 - soft Dice of (B, C, H, W) and (B, H, W), averaged over samples and ``classes``."""
+    """1 - soft Dice of (B, C, H, W) and (B, H, W), each class over the whole batch, averaged over ``classes``."""
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     scores = []
-    for b in range(len(p)):
-        for c in classes:
-            t = truth[b] == c
-            scores.append(1 - (2 * p[b, c][t].sum() + 1e-5) / (p[b, c].sum() + t.sum() + 1e-5))
+    for c in classes:
+        t = truth == c
+        scores.append(1 - (2 * p[:, c][t].sum() + 1e-5) / (p[:, c].sum() + t.sum() + 1e-5))
     return float(np.mean(scores))
 
 
