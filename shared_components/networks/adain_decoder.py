@@ -6,23 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NORM_EPS = 1e-5  # keeps a constant map, of variance 0, finite in the first and second derivative
-
-
-def adaptive_instance_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    r""":math:`(1 + s)\,(x - \mu) / \sqrt{v + \epsilon} + t`, mean and variance over each sample's channel.
-
-    Args:
-        x: features, (B, C, H, W).
-        scale: s, (B, C); 0 leaves the normalised features as they are.
-        shift: t, (B, C).
-    Returns:
-        (B, C, H, W).
-    Source: Huang and Belongie 2017, Eq. 8.
-    """
-    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)  # (B, C)
-    gain = (1 + scale) * torch.rsqrt(variance + NORM_EPS)
-    return torch.addcmul((shift - mean * gain)[:, :, None, None], x, gain[:, :, None, None])
+from shared_components.networks.instance_norm import instance_norm
 
 
 class AdainDecoder(nn.Module):
@@ -37,7 +21,7 @@ class AdainDecoder(nn.Module):
         channels: width of the convolutions.
         hidden: width of the perceptron's two hidden layers.
         out_channels: channels of the image.
-    Source: Liu et al. 2021 (DGNet), Sec. 2.1; Huang and Belongie 2017.
+    Source: Liu et al. 2021 (DGNet), Sec. 2.1; Huang and Belongie 2017, Eq. 8.
     """
 
     def __init__(
@@ -61,6 +45,6 @@ class AdainDecoder(nn.Module):
     def forward(self, anatomy: Tensor, style: Tensor) -> Tensor:
         """``anatomy`` (B, A, H, W) and ``style`` (B, style) to images (B, out_channels, H, W) in (-1, 1)."""
         scale_1, shift_1, scale_2, shift_2 = self.to_affine(style).chunk(4, dim=1)  # each (B, channels)
-        x = F.leaky_relu(adaptive_instance_norm(self.first(anatomy), scale_1, shift_1), 0.1)
-        x = F.leaky_relu(adaptive_instance_norm(self.second(x), scale_2, shift_2), 0.1)
+        x = F.leaky_relu(instance_norm(self.first(anatomy), 1 + scale_1, shift_1), 0.1)
+        x = F.leaky_relu(instance_norm(self.second(x), 1 + scale_2, shift_2), 0.1)
         return torch.tanh(self.to_image(F.leaky_relu(self.third(x), 0.1)))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
+from shared_components.networks.instance_norm import with_fast_instance_norm
 from shared_components.networks.style_encoder import Codes
 
 ANATOMY_ACTIVATIONS = ("softmax", "none")
@@ -33,7 +34,8 @@ class DisentangledNetwork(nn.Module):
     """Anatomy encoder, style encoder, domain classifier and decoder as one module.
 
     Args:
-        anatomy_encoder: (B, 1, H, W) to (B, A, H, W); the first C channels are the class logits.
+        anatomy_encoder: (B, 1, H, W) to (B, A, H, W); the first C channels are the class logits. Its
+            instance norms are replaced by equal ones with a fast second derivative.
         style_encoder: (B, 1, H, W) to :class:`Codes`; has the attribute ``domain_size``.
         decoder: (anatomy, [z_s, z_d]) to (B, 1, H, W); has the attribute ``anatomy_channels``.
         classes: number of classes C, background included.
@@ -61,7 +63,7 @@ class DisentangledNetwork(nn.Module):
                 f"anatomy_activation: expected one of {list(ANATOMY_ACTIVATIONS)}, found '{anatomy_activation}'"
             )
         self.classes, self.anatomy_activation = classes, anatomy_activation
-        self.anatomy_encoder = anatomy_encoder
+        self.anatomy_encoder = with_fast_instance_norm(anatomy_encoder)
         self.style_encoder = style_encoder
         self.domain_classifier = nn.Linear(style_encoder.domain_size, domains)
         self.decoder = decoder

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from shared_components.networks.adain_decoder import NORM_EPS, AdainDecoder, adaptive_instance_norm
+from shared_components.networks.adain_decoder import AdainDecoder
+
+EPS = 1e-5  # of the norm's variance
 
 
 def convolve(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -22,7 +24,7 @@ def leaky(x: np.ndarray) -> np.ndarray:
 
 def normalised(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
     centred = x - x.mean(axis=(1, 2), keepdims=True)
-    unit = centred / np.sqrt((centred**2).mean(axis=(1, 2), keepdims=True) + NORM_EPS)
+    unit = centred / np.sqrt((centred**2).mean(axis=(1, 2), keepdims=True) + EPS)
     return (1 + scale[:, None, None]) * unit + shift[:, None, None]
 
 
@@ -48,25 +50,11 @@ def test_images_have_the_anatomys_size_and_the_range_of_tanh(size):
     assert image.shape == (3, 1, *size) and image.abs().max() <= 1
 
 
-def test_the_norm_sets_mean_and_deviation():
-    scale, shift = torch.tensor([[0.0, -0.5]]), torch.tensor([[3.0, -1.0]])
-    out = adaptive_instance_norm(7 + 5 * torch.randn(1, 2, 9, 11), scale, shift)
-    torch.testing.assert_close(out.mean(dim=(2, 3)), shift)
-    torch.testing.assert_close(out.std(dim=(2, 3), correction=0), 1 + scale, rtol=1e-4, atol=0)
-
-
 def test_contrast_of_the_anatomy_does_not_show_and_style_does():
     decoder, style = AdainDecoder(4, 6).double(), torch.randn(2, 6).double()
     anatomy = 10 * torch.randn(2, 4, 8, 8).double()
-    torch.testing.assert_close(
-        decoder(100 * anatomy, style), decoder(anatomy, style), rtol=0, atol=100 * NORM_EPS
-    )
+    torch.testing.assert_close(decoder(100 * anatomy, style), decoder(anatomy, style), rtol=0, atol=100 * EPS)
     assert not torch.allclose(decoder(anatomy, style.flip(0)), decoder(anatomy, style), atol=1e-3)
-
-
-def test_second_derivative_of_the_norm():
-    values = [torch.randn(*s, dtype=torch.double, requires_grad=True) for s in [(2, 2, 3, 4), (2, 2), (2, 2)]]
-    assert torch.autograd.gradgradcheck(adaptive_instance_norm, values)
 
 
 @pytest.mark.parametrize("size", [(4, 4), (1, 1)])
