@@ -31,6 +31,13 @@ class Row:
 
 
 UNET = {"configs": ("unet.yaml",), "network": {"anatomy_channels": "$len(@labels)"}}
+DISENTANGLEMENT = (
+    "reconstruction_weight",
+    "regression_weight",
+    "prior_weight",
+    "domain_weight",
+    "rank_weight",
+)
 FULL = "segmentation_augmented"  # what the ablations take something away from
 ROWS = {
     "unet": Row("U-Net", **UNET, overrides={"strong_augmentation": False}),
@@ -38,17 +45,11 @@ ROWS = {
     "segmentation": Row("segmentation", overrides={"strong_augmentation": False}),
     FULL: Row("segmentation, strong augmentation"),
     "no_unlabelled": Row("without unlabelled images", overrides={"unlabelled_updates": False}, ablation=True),
-    "no_disentanglement": Row(  # nothing is left that a slice without a label could teach
-        "without disentanglement losses",
-        overrides={
-            "reconstruction_weight": 0.0,
-            "regression_weight": 0.0,
-            "prior_weight": 0.0,
-            "domain_weight": 0.0,
-            "rank_weight": 0.0,
-            "unlabelled_updates": False,
-        },
-        ablation=True,
+    "no_teacher": Row(
+        "without the teacher of unlabelled images", overrides={"teacher_epochs": []}, ablation=True
+    ),
+    "no_disentanglement": Row(
+        "without disentanglement losses", overrides=dict.fromkeys(DISENTANGLEMENT, 0.0), ablation=True
     ),
     "no_meta_learning": Row("without meta-learning", overrides={"meta_learning": False}, ablation=True),
     "synthetic": Row("segmentation on synthetic volumes, labels of one site", synthetic=True),

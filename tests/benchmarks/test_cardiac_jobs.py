@@ -88,8 +88,10 @@ def test_rows_differ_in_what_their_names_say(folder):
     assert {row: set(found) - paths for row, found in differences.items() if ROWS[row].ablation} == {
         "no_unlabelled": {"unlabelled_updates"},
         "no_meta_learning": {"meta_learning"},
-        "no_disentanglement": {"unlabelled_updates"}
-        | {f"{name}_weight" for name in ("reconstruction", "regression", "prior", "domain", "rank")},
+        "no_teacher": {"teacher_epochs"},
+        "no_disentanglement": {
+            f"{name}_weight" for name in ("reconstruction", "regression", "prior", "domain", "rank")
+        },
     }
     assert differences["segmentation"]["strong_augmentation"] is False
     for row in ("unet", "unet_augmented", "bound"):
