@@ -5,9 +5,11 @@ Weights go through files in the run's folder; a task returns small numbers only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,10 +17,12 @@ from typing import Any
 
 import torch
 
+from shared_components.errors import InputError
 from shared_components.federation.aggregation import to_blocks
 from shared_components.federation.aggregators import make_aggregator
 from shared_components.federation.client import FederatedClient
 from shared_components.files import load_tensors, save_tensors
+from shared_components.one_line_errors import input_error_in
 
 _clients: dict[str, FederatedClient] = {}  # of this process, by the client's folder
 
@@ -64,7 +68,10 @@ def begin(leash: Connection | None, threads: int) -> None:
 def build(plan: ClientPlan, state_file: Path | None) -> int:
     """Build the client, load its state if it has one, and return its number of training images."""
     aggregator = make_aggregator(plan.aggregator)
-    client = FederatedClient(plan.bundle_root, plan.config_files, plan.overrides, plan.updates, aggregator)
+    with _mendable_faults():
+        client = FederatedClient(
+            plan.bundle_root, plan.config_files, plan.overrides, plan.updates, aggregator
+        )
     if state_file is not None:
         client.load_state(state_file)
     _clients[plan.folder] = client
@@ -100,6 +107,18 @@ def export(plan: ClientPlan, global_file: Path) -> bool:
 def forget(folder: str) -> None:
     """Drop a client, for an engine whose workers are threads of a process that lives on."""
     _clients.pop(folder, None)
+
+
+@contextlib.contextmanager
+def _mendable_faults() -> Iterator[None]:
+    """MONAI wraps what a config's component raises, and the chain of causes ends at the process's border."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = input_error_in(error)
+        if found is None:
+            raise
+        raise InputError(str(found)) from error
 
 
 def _end_with(leash: Connection) -> None:
