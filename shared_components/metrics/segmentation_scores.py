@@ -52,11 +52,14 @@ def score_segmentations(
     """
     if not cases:
         raise InputError("scores: expected at least one labelled case, found none; give labelled volumes")
-    rows = [
-        row
-        for case in tqdm(cases, desc="scoring", unit="case", disable=not progress)
-        for row in score_case(Path(predictions_dir) / f"{case['case']}_seg.nii.gz", case, labels)
-    ]
+    with tqdm(
+        cases, desc="scoring", unit="case", disable=not progress
+    ) as bar:  # closed before an error is told
+        rows = [
+            row
+            for case in bar
+            for row in score_case(Path(predictions_dir) / f"{case['case']}_seg.nii.gz", case, labels)
+        ]
     if output is not None:
         write_scores(rows, output)
     return rows

@@ -1,0 +1,33 @@
+"""Score segmentations on file: ``python scripts/evaluate.py ROOT FOLDER [FOLDER …] [--split test] [--out OUT]``."""
+
+from __future__ import annotations
+
+from shared_components.command_line import run
+from shared_components.errors import InputError
+from shared_components.metrics.comparison import compare_segmentations, named_folders
+
+
+def evaluate(root: str, *folders: str, split: str = "test", out: str | None = None) -> None:
+    """Score folders of ``<case>_seg.nii.gz`` against a client data root's labels, and set them side by side.
+
+    No network is run: the segmentations may come from any bundle or program, on the grids of their labels.
+
+    Args:
+        root: the client data root whose labelled cases are scored.
+        folders: one folder for each model to compare.
+        split: of the root: training, validation or test.
+        out: where scores.csv, scores.json, comparison.md and the pictures go; by default the folder itself, if
+            there is but one.
+    """
+    if out is None and len(folders) != 1:
+        raise InputError(
+            f"folders: expected one, or --out to write a comparison into, found {len(folders)} without --out"
+        )
+    named = named_folders([str(folder) for folder in folders])
+    table = compare_segmentations(str(root), named, str(out or folders[0]), split, progress=True)
+    print(table.read_text(encoding="utf-8"))
+    print(f"{table.parent}: scores, pictures and {table.name}")
+
+
+if __name__ == "__main__":
+    run(evaluate)

@@ -1,0 +1,96 @@
+"""Segmentations of any origin, scored against a client's labels and set side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shared_components.data.client_root import ClientRoot
+from shared_components.errors import InputError
+from shared_components.files import write_text
+from shared_components.inferers import find_cases
+from shared_components.metrics.score_plots import plot_scores
+from shared_components.metrics.score_tables import read_scores, summarize
+from shared_components.metrics.segmentation_scores import score_segmentations
+
+Summaries = Mapping[str, Mapping[str, Mapping[str, float]]]  # method -> class -> statistics
+
+
+def compare_segmentations(
+    root: str | Path,
+    predictions: Mapping[str, str | Path],
+    output_dir: str | Path,
+    split: str = "test",
+    progress: bool = False,
+) -> Path:
+    """Score folders of ``<case>_seg.nii.gz`` against the labels of a client data root; no network is run.
+
+    Writes ``<output_dir>/<method>/scores.csv`` and ``scores.json`` (of a single method straight into
+    ``output_dir``), ``scores_<label>_<class>.png`` with all methods, and ``comparison.md``.
+
+    Args:
+        root: the client data root; its labelled cases are what is scored, its label set names the classes.
+        predictions: method to folder.
+        output_dir: folder, made when missing.
+        split: which of the root's lists.
+        progress: show a bar over cases.
+    Returns:
+        The table, ``comparison.md``.
+    Raises:
+        InputError: no labelled case, or a segmentation is missing or on another grid than its label.
+    """
+    if not predictions:
+        raise InputError("comparison: expected at least one folder of segmentations, found none")
+    labels = ClientRoot.load(root).labels
+    cases = find_cases(root, split, labelled=True)
+    output_dir = Path(output_dir)
+    places = {method: output_dir / method if len(predictions) > 1 else output_dir for method in predictions}
+    tables = {method: place / "scores.csv" for method, place in places.items()}
+    for method, folder in predictions.items():
+        score_segmentations(folder, cases, labels, tables[method], progress)
+    plot_scores(tables, output_dir)
+    summaries = {method: summarize(read_scores(table)) for method, table in tables.items()}
+    return write_text(output_dir / "comparison.md", comparison_table(summaries))
+
+
+def named_folders(folders: Sequence[str | Path]) -> dict[str, Path]:
+    """Folders by their own names, with as many folder names before them as set them apart.
+
+    Raises:
+        InputError: a folder does not exist, or is given twice.
+    """
+    places = [Path(folder).resolve() for folder in folders]
+    for place in places:
+        if not place.is_dir() or places.count(place) > 1:
+            found = "it twice" if place.is_dir() else "none"
+            raise InputError(f"{place}: expected a folder of segmentations, found {found}; check the path")
+    for depth in range(1, max((len(place.parts) for place in places), default=1)):
+        names = ["_".join(place.parts[1:][-depth:]) for place in places]
+        if len(set(names)) == len(names):
+            return dict(zip(names, places, strict=True))
+    raise InputError(f"{places[0]}: expected folders of different names; rename one")
+
+
+def comparison_table(summaries: Summaries) -> str:
+    """Markdown: a line per class and method, mean ± standard deviation over cases."""
+    lines = ["| class | method | cases | Dice | Hausdorff (mm) | 95 % Hausdorff (mm) | missed |"]
+    lines += ["|---" * 7 + "|"]
+    names = list(dict.fromkeys(name for summary in summaries.values() for name in summary))
+    if len(names) == 2:  # one class: its mean is itself
+        names.remove("mean")
+    for name in names:
+        for method, summary in summaries.items():
+            values = summary[name]
+            cells = [_cell(values, "dice", 3), _cell(values, "hd", 1), _cell(values, "hd95", 1)]
+            lines.append(
+                f"| {name} | {method} | {values['cases']} | {' | '.join(cells)} | {values['missed']} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: Mapping[str, float], key: str, digits: int) -> str:
+    mean, deviation = values[f"{key}_mean"], values[f"{key}_sd"]
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:.{digits}f}" + ("" if math.isnan(deviation) else f" ± {deviation:.{digits}f}")
