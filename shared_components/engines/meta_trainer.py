@@ -44,6 +44,8 @@ class MetaTrainer(UpdateTrainer):
         augmentation: strong or geometric augmentation of (image, label); None for none.
         teacher: labels unlabelled slices, before augmentation; None for none.
         teacher_epochs: epochs at whose start the teacher is renewed, from 1 on.
+        warm_up_epochs: epochs in which an iteration is one plain update of the anatomy encoder on both halves' labelled
+            slices: a good start for a fraction of the time.
         adapted: modules of the network that the inner step moves; ``[""]`` is the whole network.
         inner_rate: step size of the inner step.
         second_order: differentiate through the inner step.
@@ -66,6 +68,7 @@ class MetaTrainer(UpdateTrainer):
         augmentation: Augmentation | None = None,
         teacher: FrozenTeacher | None = None,
         teacher_epochs: Sequence[int] = (),
+        warm_up_epochs: int = 0,
         adapted: Sequence[str] = ("",),
         inner_rate: float = 1e-3,
         second_order: bool = True,
@@ -78,6 +81,8 @@ class MetaTrainer(UpdateTrainer):
             raise InputError(f"inner_rate: expected 0 or more, found {inner_rate}")
         self.augmentation = augmentation
         self.teacher = teacher
+        self.warm_up_epochs = warm_up_epochs
+        self.waits = teacher is not None and bool(teacher_epochs)  # a loss of labels alone, for the teacher
         if teacher is not None:
             renewal = Events.EPOCH_STARTED(event_filter=lambda _, epoch: epoch in teacher_epochs)
             self.add_event_handler(renewal, lambda _: teacher.renew())
@@ -90,16 +95,36 @@ class MetaTrainer(UpdateTrainer):
         if not batchdata:
             raise ValueError("MetaTrainer: expected an episode, found none; check the data loader")
         self.network.train()
-        losses: Losses = {}
-        for kind in ("unlabelled", "labelled"):
-            if kind in batchdata:
-                episode = convert_tensor(batchdata[kind], self.state.device, self.non_blocking)
-                taught = kind == "unlabelled" and self.teacher is not None and bool(self.teacher.ready)
-                if taught:
-                    episode = {half: self._taught(batch) for half, batch in episode.items()}
-                losses |= self._update(self._augmented(episode), kind, kind == "labelled" or taught)
+        if self.state.epoch <= self.warm_up_epochs and "labelled" in batchdata:
+            losses = self._warm_up(batchdata["labelled"])
+        else:
+            losses = {}
+            for kind in ("unlabelled", "labelled"):
+                if kind in batchdata:
+                    losses |= self._learn(batchdata[kind], kind)
         self.state.output = {Keys.LOSS: losses}
         return self.state.output
+
+    def _on_device(self, episode: Episode) -> Episode:
+        return convert_tensor(episode, self.state.device, self.non_blocking)
+
+    def _warm_up(self, episode: Episode) -> Losses:
+        """One plain step of the anatomy encoder on labelled slices."""
+        batch = _joined(self._augmented(self._on_device(episode)))
+        losses = self.loss_function.supervised(self.network.class_scores(batch["image"]), batch)
+        self._plain_step(losses)
+        return _detached(losses)
+
+    def _learn(self, episode: Episode, kind: str) -> Losses:
+        """One meta-learning update; none while a loss of labels alone waits for the teacher."""
+        episode = self._on_device(episode)
+        taught = kind == "unlabelled" and self.teacher is not None and bool(self.teacher.ready)
+        if taught:
+            episode = {half: self._taught(batch) for half, batch in episode.items()}
+        labelled = kind == "labelled" or taught
+        if not labelled and self.waits and not self.loss_function.unsupervised:
+            return {}
+        return self._update(self._augmented(episode), kind, labelled)
 
     def _taught(self, batch: Batch) -> Batch:
         """The batch with the teacher's labels where it has none of its own."""
@@ -121,11 +146,12 @@ class MetaTrainer(UpdateTrainer):
         """One step of the optimiser; the loss terms under their names, the unlabelled ones as one sum."""
         if self.meta_learning:
             train, test = self._meta_gradients(episode, labelled)
+            self._step()
         else:
-            train, test = self._plain_gradients(episode, labelled), {}
-        if self.clip_value is not None:
-            torch.nn.utils.clip_grad_value_(self.network.parameters(), self.clip_value)
-        self.optimizer.step()
+            batch = _joined(episode)
+            train, test = self.loss_function.meta_train(self.network(batch["image"]), batch, labelled), {}
+            self._plain_step(train)
+            train = _detached(train)
         if kind == "unlabelled":
             return {"unlabelled": sum(train.values()) + sum(test.values())}
         return train | ({"meta_test": sum(test.values())} if test else {})
@@ -146,10 +172,22 @@ class MetaTrainer(UpdateTrainer):
             parameter.grad = found.gradients.get(name)
         return found.meta_train, found.meta_test
 
-    def _plain_gradients(self, episode: dict[str, Batch], labelled: bool) -> Losses:
-        halves = list(episode.values())
-        batch = {key: torch.cat([half[key] for half in halves]) for key in halves[0]}
-        losses = self.loss_function.meta_train(self.network(batch["image"]), batch, labelled)
+    def _plain_step(self, losses: Losses) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
-        return {name: loss.detach() for name, loss in losses.items()}
+        self._step()
+
+    def _step(self) -> None:
+        if self.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self.network.parameters(), self.clip_value)
+        self.optimizer.step()
+
+
+def _joined(episode: Episode) -> Batch:
+    """Both halves as one batch."""
+    halves = list(episode.values())
+    return {key: torch.cat([half[key] for half in halves]) for key in halves[0]}
+
+
+def _detached(losses: Losses) -> Losses:
+    return {name: loss.detach() for name, loss in losses.items()}

@@ -64,6 +64,11 @@ class GeneralisationLoss(nn.Module):
         self.dice = DiceLoss(include_background=include_background, softmax=True, batch=True)
         self.focal = FocalLoss(gamma=focal_gamma, use_softmax=True)
 
+    @property
+    def unsupervised(self) -> bool:
+        """Whether slices without labels teach anything in both halves of an episode."""
+        return bool(self.reconstruction or self.domain)
+
     def meta_train(
         self, output: DisentangledOutput, batch: Mapping[str, Tensor], labelled: bool
     ) -> dict[str, Tensor]:
@@ -98,10 +103,15 @@ class GeneralisationLoss(nn.Module):
         if self.domain:
             terms["domain"] = self.domain * F.cross_entropy(output.domain_logits, batch["domain"])
         if labelled and self.segmentation:
-            terms |= self._segmentation(output.scores, batch)
+            terms |= self.supervised(output.scores, batch)
         return terms
 
-    def _segmentation(self, scores: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def supervised(self, scores: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weighted Dice and focal loss of class scores (B, C, H, W), by name.
+
+        Raises:
+            InputError: the batch has no label.
+        """
         if "label" not in batch:
             raise InputError(f"labelled batch: expected a label, found {sorted(batch)}; draw labelled slices")
         label = batch["label"]

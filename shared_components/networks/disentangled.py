@@ -96,6 +96,10 @@ class DisentangledNetwork(nn.Module):
             )
         return anatomy
 
+    def class_scores(self, image: Tensor) -> Tensor:
+        """Class logits (B, C, H, W) alone of ``image`` (B, 1, H, W)."""
+        return self.encode_anatomy(image)[:, : self.classes]
+
     def decode(self, anatomy: Tensor, style_sample: Tensor, domain_sample: Tensor) -> Tensor:
         """Images (B, 1, H, W) of an anatomy map (B, A, H, W), before any softmax, and codes (B, n), (B, m)."""
         if self.anatomy_activation == "softmax":

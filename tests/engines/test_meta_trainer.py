@@ -116,6 +116,17 @@ def test_the_teacher_labels_what_has_no_label_from_its_epoch_on():
     assert torch.equal(seen[1][1][1], teacher(batch["image"])[1])
 
 
+def test_the_warm_up_trains_the_anatomy_encoder_alone_with_plain_steps():
+    trainer, module = trained([{"labelled": episode(1), "unlabelled": episode(2)}], warm_up_epochs=1)
+    changed = {
+        n
+        for n, child in module.named_children()
+        if not torch.equal(weights(child), weights(getattr(network(), n)))
+    }
+    assert changed == {"anatomy_encoder"}
+    assert set(trainer.state.metrics) == {"dice", "focal"}
+
+
 def test_gradients_are_clipped_by_value():
     _, module = trained([{"labelled": episode(1)}], clip_value=1e-4)
     assert (weights(module) - weights(network())).abs().max() <= 0.1 * 1e-4 * 1.01
@@ -138,6 +149,9 @@ def test_an_update_without_any_loss_is_told():
     with pytest.raises(InputError, match="unlabelled_updates: false"):
         trained(loss_function=loss)
     trained([{"labelled": episode(1)}], loss_function=loss)  # the ablation without them
+    teacher = FrozenTeacher(AnatomySegmenter(network().anatomy_encoder, 2))
+    waiting, _ = trained(loss_function=loss, teacher=teacher, teacher_epochs=[2])
+    assert "unlabelled" not in waiting.state.metrics
 
 
 def test_wrong_settings_are_told():

@@ -171,7 +171,7 @@ def test_the_segmentation_terms_have_a_second_derivative(batch):
     loss = GeneralisationLoss(3)
 
     def first_derivative(s: Tensor) -> Tensor:
-        return torch.autograd.grad(sum(loss._segmentation(s, batch).values()), s, create_graph=True)[0]
+        return torch.autograd.grad(sum(loss.supervised(s, batch).values()), s, create_graph=True)[0]
 
     direction = torch.randn_like(scores)
     (product,) = torch.autograd.grad((first_derivative(scores) * direction).sum(), scores)
@@ -185,7 +185,7 @@ def test_certain_predictions_right_or_wrong_have_finite_second_derivatives(batch
     truth = torch.nn.functional.one_hot(batch["label"][:, 0], 3).movedim(-1, 1).float()
     scores = (certainty * truth).requires_grad_()
     for gamma in (0.0, 1.0, 2.0):
-        value = sum(GeneralisationLoss(3, focal_gamma=gamma)._segmentation(scores, batch).values())
+        value = sum(GeneralisationLoss(3, focal_gamma=gamma).supervised(scores, batch).values())
         (first,) = torch.autograd.grad(value, scores, create_graph=True)
         (second,) = torch.autograd.grad(first.square().sum(), scores)
         assert torch.isfinite(first).all() and torch.isfinite(second).all()
