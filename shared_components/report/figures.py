@@ -126,8 +126,8 @@ def outlines_uri(
             axis.set_axis_off()
             for place, label in enumerate(labels):
                 if reference is not None:
-                    _outline(axis, reference[index] == label, REFERENCE, 1.0)
-                _outline(axis, predicted[index] == label, OUTLINES[place % len(OUTLINES)], 1.3)
+                    outline(axis, reference[index] == label, REFERENCE, 1.0)
+                outline(axis, predicted[index] == label, OUTLINES[place % len(OUTLINES)], 1.3)
         line[0].set_title(method, loc="left", fontsize=9.5, color=NEUTRAL, pad=4)
     figure.subplots_adjust(
         left=0, right=1, bottom=0, top=1 - (title - 0.02) / figure.get_figheight(), wspace=0.02, hspace=0.12
@@ -135,7 +135,8 @@ def outlines_uri(
     return figure_uri(figure)
 
 
-def _outline(axis, mask: np.ndarray, colour: str, width: float) -> None:
+def outline(axis, mask: np.ndarray, colour: str, width: float) -> None:
+    """Draw the border of a mask, if it has one."""
     if mask.any() and not mask.all():
         axis.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=width)
 
@@ -144,5 +145,7 @@ def figure_uri(figure: Figure) -> str:
     """A figure as a PNG without background, to stand on light and dark pages."""
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(stream, format="png", transparent=True, pil_kwargs={"optimize": True})
+    figure.savefig(
+        stream, format="png", transparent=True
+    )  # optimised it is 2 % smaller and takes thrice as long
     return png_uri(stream.getvalue())

@@ -67,16 +67,20 @@ def _cell(cell: object, side: str | None) -> Html:
     return cell if isinstance(cell, Html) and cell.startswith("<td") else element("td", cell, class_=side)
 
 
-def picture(uri: str, caption: object, kind: str = "wide") -> Html:
-    """A picture (data URI) with its caption, which is also its alternative text.
+def picture(uri: str, caption: object = "", kind: str = "wide", alternative: str = "") -> Html:
+    """A picture (data URI) with its caption.
 
     Args:
         uri: ``data:image/png;base64,…``.
-        caption: what it shows.
-        kind: a class of the style sheet: ``wide``, or ``slices`` (the caption beside a line of slices).
+        caption: what it shows; none without text.
+        kind: a class of the style sheet: ``wide``, ``sheet`` (at its own size), or ``slices`` (the caption beside a
+            line of slices).
+        alternative: text in place of the picture; by default the caption, unless that is markup.
     """
-    image = Html(f'<img src="{html.escape(uri)}" alt="{html.escape(str(caption))}">')
-    return element("figure", element("figcaption", caption), image, class_=kind)
+    text = alternative or ("" if isinstance(caption, Html) else str(caption))
+    image = Html(f'<img src="{html.escape(uri)}" alt="{html.escape(text)}">')
+    above = [element("figcaption", caption)] if caption else []
+    return element("figure", *above, image, class_=kind)
 
 
 def missing(text: object) -> Html:

@@ -12,7 +12,7 @@ Scores = Mapping[str, Mapping[str, Summary]]  # client -> method -> class -> sta
 
 
 def scores_table(scores: Scores, name: str = "mean") -> Html:
-    """Mean ± standard deviation over subjects; the best of a column is in bold.
+    """Mean ± standard deviation over subjects, a line for each method; the best of a column is in bold.
 
     Args:
         scores: of each client and method what ``metrics.summarize`` returns.
@@ -30,6 +30,21 @@ def scores_table(scores: Scores, name: str = "mean") -> Html:
         for column in (_dice_column(methods, by_method, name), _distance_column(methods, by_method, name))
     ]
     return table(head, zip(methods, *columns, strict=True), groups=groups)
+
+
+def classes_table(summary: Summary, names: Sequence[str]) -> Html:
+    """Mean ± standard deviation over subjects, a line for each class.
+
+    Args:
+        summary: what ``metrics.summarize`` returns.
+        names: classes to show; those that are not in the summary are left out.
+    """
+    rows = [
+        [name, int(summary[name]["cases"]), _cell(summary[name], "dice", 3), _cell(summary[name], "hd95", 1)]
+        for name in names
+        if name in summary
+    ]
+    return table(["Class", "Cases", "Dice", "HD95, mm"], rows)
 
 
 def _dice_column(methods: Sequence[str], by_method: Mapping[str, Summary], name: str) -> list[Html]:
@@ -57,7 +72,7 @@ def _column(
     ]
 
 
-def _cell(values: Mapping[str, float] | None, kind: str, digits: int, is_best: bool) -> Html:
+def _cell(values: Mapping[str, float] | None, kind: str, digits: int, is_best: bool = False) -> Html:
     if values is None:
         return element("td", "–", class_="number")
     mean, spread = values[f"{kind}_mean"], values[f"{kind}_sd"]

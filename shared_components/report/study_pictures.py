@@ -10,6 +10,7 @@ import numpy as np
 from shared_components.errors import InputError
 from shared_components.inferers import read_case_list
 from shared_components.metrics import read_scores
+from shared_components.report.case_table import rows_of
 from shared_components.report.figures import file_uri, read_slices, slices_uri
 from shared_components.report.html import Html, element, missing, picture, section
 from shared_components.report.overlays import legend, overlay
@@ -124,12 +125,12 @@ def _client_overlays(study: Study, client: str, methods: Mapping[str, tuple[Path
 def _telling_cases(scores: Path, cases: list[str]) -> dict[str, float | None]:
     """The cases of median and of lowest Dice (mean over classes); the first case where nothing is scored."""
     try:
-        rows = [row for row in read_scores(scores) if row["case"] in cases]
+        rows = read_scores(scores)
     except InputError:
         rows = []
-    names = list(dict.fromkeys(str(row["case"]) for row in rows))
-    dice = {name: float(np.mean([row["dice"] for row in rows if row["case"] == name])) for name in names}
-    order = sorted(names, key=dice.__getitem__)
+    scored = {name: [float(row["dice"]) for row in rows_of(name, rows)] for name in cases}
+    dice = {name: float(np.mean(values)) for name, values in scored.items() if values}
+    order = sorted(dice, key=dice.__getitem__)
     return (
         {name: dice[name] for name in (order[len(order) // 2], order[0])}
         if order

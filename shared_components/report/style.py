@@ -35,6 +35,9 @@ th { color: var(--soft); font-weight: 600; font-size: 13px; }
 td { font-variant-numeric: tabular-nums; }
 th.group { text-align: right; color: var(--text); border-bottom: none; padding-bottom: 0; }
 .number { text-align: right; white-space: nowrap; }
+th.number { white-space: normal; vertical-align: bottom; }
+td.files { font-size: 12px; white-space: nowrap; }
+td.warn { color: var(--warn); font-weight: 600; }
 td.best { font-weight: 700; color: var(--accent); }
 td small { color: var(--soft); font-weight: 400; font-size: 12px; }
 .share { background: linear-gradient(to right, var(--bar) var(--share), transparent var(--share)); }

@@ -1,33 +1,81 @@
 from __future__ import annotations
 
+import nibabel as nib
+import numpy as np
 import pytest
+from PIL import Image
 
 from shared_components.errors import InputError
 from shared_components.report import write_inference_report
-from shared_components.report.inference_report import class_volumes
+from shared_components.report.inference_report import chosen_cases
 
 
-def test_every_case_has_its_outlines_and_volumes(inference_run, tmp_path):
-    page = write_inference_report(inference_run(tmp_path / "out", scored=False)).read_text(encoding="utf-8")
-    assert page.count("<img") == 3
-    assert "<h2>Scores" not in page
-    (volume,) = class_volumes(tmp_path / "out" / "s0_seg.nii.gz", {1: "brain"})
-    assert f">{volume:.1f}<" in page
-    assert volume == pytest.approx(4 / 3 * 3.1416 * 5**3 * 12 / 1000, rel=0.1)  # a ball of 5 voxels of 12 mm3
+def read(path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
-def test_scores_are_shown_where_there_are_any(inference_run, tmp_path):
-    assert "<h2>Scores" in write_inference_report(inference_run(tmp_path / "out")).read_text(encoding="utf-8")
+def test_every_case_has_its_planes_and_volumes(inference_run, tmp_path):
+    page = read(write_inference_report(inference_run(tmp_path / "out", scored=False)))
+    assert page.count("<img") == 3 * 2  # orthogonal planes, and slices
+    assert "<h2>Scores" not in page and "expert" not in page
+    voxels = np.asarray(nib.load(tmp_path / "out" / "s0_seg.nii.gz").dataobj).sum()
+    assert f">{voxels * 12 / 1000:.1f}<" in page  # voxels of 2 × 2 × 3 mm
+    assert page.count('href="#case-') == page.count('id="case-') == 3
+    assert 'href="../data/s0.nii.gz"' in page and 'href="s0_seg.nii.gz"' in page
 
 
-def test_a_missing_segmentation_becomes_a_remark(inference_run, tmp_path):
+def test_scores_and_their_plots_are_shown_where_there_are_any(inference_run, tmp_path):
+    folder = inference_run(tmp_path / "out")
+    Image.new("L", (6, 4)).save(folder / "scores_1_brain.png")
+    page = read(write_inference_report(folder))
+    assert "<h2>Scores" in page and page.count("<img") == 3 * 2 + 1
+    assert "the experts&#x27; label" in page and ">Dice 0." in page
+
+
+def test_a_time_series_has_a_curve_and_two_frames(tmp_path):
+    labels = np.zeros((12, 12, 5, 4), np.uint8)
+    for frame, width in enumerate((6, 4, 2, 4)):
+        labels[3 : 3 + width, 3:9, 1:4, frame] = 1
+    nib.save(nib.Nifti1Image(labels, np.diag([2, 2, 8, 1.0])), tmp_path / "cine_seg.nii.gz")
+    nib.save(nib.Nifti1Image(labels.astype(np.float32), np.diag([2, 2, 8, 1.0])), tmp_path / "cine.nii.gz")
+    page = read(write_inference_report(tmp_path, tmp_path / "r.html", names={1: "heart"}))
+    assert page.count("<img") == 1 + 2 * 2
+    assert "Frame 0" in page and "Frame 2" in page and "Frame 1" not in page
+    assert "heart" in page and "1.2–3.5" in page
+
+
+def test_segmentations_without_images_lie_on_black(tmp_path):
+    nib.save(nib.Nifti1Image(np.ones((6, 6, 6), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
+    page = read(write_inference_report(tmp_path))
+    assert "no image" in page and page.count("<img") == 2 and "label 1" in page
+
+
+def test_a_missing_segmentation_or_image_becomes_a_remark(inference_run, tmp_path):
     folder = inference_run(tmp_path / "out")
     (folder / "s1_seg.nii.gz").unlink()
-    page = write_inference_report(folder).read_text(encoding="utf-8")
+    (tmp_path / "data" / "s2.nii.gz").unlink()
+    page = read(write_inference_report(folder))
     assert "s1_seg.nii.gz: expected a segmentation, found no file" in page
+    assert "s2.nii.gz: expected a volume, found no file" in page
     assert page.count("<img") == 2
 
 
-def test_a_folder_without_a_case_list_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"cases\.json: expected"):
+def test_only_so_many_cases_are_pictured(inference_run, tmp_path):
+    page = read(write_inference_report(inference_run(tmp_path / "out"), pictured=1))
+    assert page.count("<img") == 2 and "1 of 3 cases are shown" in page
+    assert all(f">{name}</" in page for name in ("s0", "s1", "s2"))
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(9, "abcdefgh"), (4, "acfh"), (1, "a")], ids=["all", "low and spread", "one"]
+)
+def test_low_scores_are_shown_and_the_rest_is_spread(count, expected):
+    cases = [{"case": name} for name in "abcdefgh"]
+    dice = {"a": 0.9, "b": 0.8, "c": 0.2, "d": 0.9, "e": 0.9, "f": 0.1, "g": 0.9, "h": 0.9}
+    scores = [{"case": name, "dice": value} for name, value in dice.items()]
+    assert "".join(case["case"] for case in chosen_cases(cases, scores, count)) == expected
+
+
+def test_a_folder_without_segmentations_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"expected segmentations .*, found none"):
         write_inference_report(tmp_path)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import re
 
-from shared_components.report.scores_table import scores_table
+from shared_components.report.scores_table import classes_table, scores_table
 
 
 def statistics(dice, hd95, missed=0, sd=0.01):
@@ -45,3 +45,10 @@ def test_methods_that_a_client_lacks_leave_gaps():
     })  # fmt: skip
     assert "–" in found["b"][2]
     assert "best" not in "".join(found["a"][2:])  # nothing to compare with
+
+
+def test_classes_stand_below_each_other_without_a_best():
+    summary = {"heart": statistics(0.9, 2.0), "mean": statistics(0.8, 3.0, missed=1)}
+    page = classes_table(summary, ["heart", "lung", "mean"])
+    assert page.count("<tr>") == 3 and "lung" not in page and "best" not in page
+    assert "0.900" in page and "3.0" in page and "(1 without)" in page

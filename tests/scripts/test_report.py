@@ -4,6 +4,8 @@ import importlib.util
 import json
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from shared_components.command_line import run
@@ -42,5 +44,22 @@ def test_another_folder_is_an_error_in_one_line(report, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         run(report, [str(tmp_path)])
     error = capsys.readouterr().err
-    assert "expected study.json, cases.json, metrics.csv in it, found none of them" in error
+    assert "expected study.json, cases.json, metrics.csv or label volumes in it, found none" in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_segmentations_from_elsewhere_find_their_images_and_names(report, tmp_path, capsys):
+    for place in ("out/a_seg.nii.gz", "images/a.nii.gz"):
+        (tmp_path / place).parent.mkdir()
+        nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), tmp_path / place)
+    words = ["--images", str(tmp_path / "images"), "--labels", "air,lung", "--pictured", "1"]
+    run(report, [str(tmp_path / "out"), *words])
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "lung" in page and 'href="../images/a.nii.gz"' in page and "no image" not in page
+
+
+def test_class_names_that_are_none_are_named(report, tmp_path, capsys):
+    (tmp_path / "cases.json").write_text(CASES)
+    with pytest.raises(SystemExit, match="2"):
+        run(report, [str(tmp_path), "--labels", "{air: 0}"])
+    assert "--labels: expected class names as background,brain" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""What a segmentation measures: its grid and the volume of each class, of a time series in every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from matplotlib.figure import Figure
+
+from shared_components.data.frames import NIFTI
+from shared_components.data.reading import UNREADABLE, one_line
+from shared_components.errors import InputError
+from shared_components.report.case_volumes import read_volume
+from shared_components.report.curves import plain
+from shared_components.report.figures import NEUTRAL, OUTLINES, figure_uri
+
+
+class Measures(NamedTuple):
+    """shape: as in the file. size: edges of a voxel, mm. millilitres: (T, classes), T is 1 for a single volume."""
+
+    shape: tuple[int, ...]
+    size: tuple[float, ...]
+    millilitres: np.ndarray
+
+
+def measure(segmentation: str | Path, values: Sequence[int]) -> Measures:
+    """Measure a label volume.
+
+    Args:
+        segmentation: any format of MONAI's readers; NIfTI is read without a copy in floating point.
+        values: labels, in the order of the columns.
+    Raises:
+        InputError: no such file, or it cannot be read.
+    """
+    path = Path(segmentation)
+    if not path.exists():
+        raise InputError(f"{path}: expected a segmentation, found no file; run the inference again")
+    frames, shape, size = _nifti(path) if path.name.lower().endswith(NIFTI) else _other(path)
+    voxel = float(np.prod(size)) / 1000
+    counts = [[int((frame == value).sum()) for value in values] for frame in frames]
+    return Measures(shape, size, np.asarray(counts, dtype=float).reshape(len(frames), len(values)) * voxel)
+
+
+def _nifti(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
+    """Label values (T, …), the shape, and the voxels' edges, mm."""
+    try:
+        volume = nib.load(path)
+        values = np.asarray(volume.dataobj)
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: expected a segmentation, cannot read it ({one_line(error)}); run the inference again"
+        ) from error
+    size = tuple(float(edge) for edge in nib.affines.voxel_sizes(volume.affine))
+    frames = np.moveaxis(values, 3, 0) if values.ndim > 3 else values[None]
+    return frames, volume.shape, size
+
+
+def _other(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
+    values, size = read_volume(path)
+    shape = (*values.shape[1:], *(values.shape[:1] if len(values) > 1 else ()))
+    return values.round(), shape, tuple(float(edge) for edge in size)
+
+
+def frames_uri(millilitres: np.ndarray, names: Sequence[str]) -> str:
+    """Volume of each class over the frames of a time series, in the colours of the outlines.
+
+    Args:
+        millilitres: (T, classes).
+        names: of the classes.
+    """
+    figure = Figure(figsize=(10, 2.3), dpi=110, layout="constrained")
+    axis = figure.subplots()
+    for place, name in enumerate(names):
+        colour = OUTLINES[place % len(OUTLINES)]
+        axis.plot(millilitres[:, place], color=colour, linewidth=1.8, marker="o", markersize=3, label=name)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("frame", fontsize=8, color=NEUTRAL)
+    plain(axis, "volume, ml")
+    return figure_uri(figure)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.report.case_volumes import load_case, read_volume
+
+
+def save(path, voxels, affine=None) -> str:
+    nib.save(nib.Nifti1Image(voxels, np.eye(4) if affine is None else affine), path)
+    return str(path)
+
+
+def test_axes_run_to_the_right_the_front_and_the_top(tmp_path):
+    voxels = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    plain, size = read_volume(save(tmp_path / "ras.nii", voxels, np.diag([1, 2, 3, 1.0])))
+    turned, _ = read_volume(save(tmp_path / "lps.nii", voxels[::-1, ::-1], np.diag([-1, -2, 3, 1.0])))
+    assert plain.shape == (1, 2, 3, 4) and np.array_equal(plain[0], voxels) and np.array_equal(plain, turned)
+    assert size.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((4, 5), (1, 4, 5, 1)), ((4, 5, 1), (1, 4, 5, 1)), ((4, 5, 6, 3), (3, 4, 5, 6))]
+)
+def test_slices_and_time_series_have_all_axes(tmp_path, shape, expected):
+    voxels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    found, size = read_volume(save(tmp_path / "v.nii.gz", voxels))
+    assert found.shape == expected and size.shape == (3,)
+    assert np.array_equal(np.moveaxis(found, 0, -1).reshape(shape), voxels)
+
+
+def test_a_case_without_image_lies_on_black(tmp_path):
+    labels = np.zeros((4, 5, 6), np.uint8)
+    labels[1, 2, 3] = 2
+    case = load_case(None, None, {"ours": save(tmp_path / "s.nii", labels)})
+    assert case.image.shape == (1, 4, 5, 6) and not case.image.any()
+    assert case.predictions["ours"].sum() == 2 and case.labelled().sum() == 1
+
+
+def test_another_grid_no_file_or_a_damaged_one_is_named(tmp_path):
+    image = save(tmp_path / "image.nii", np.ones((4, 5, 6), np.float32))
+    other = save(tmp_path / "other.nii", np.ones((4, 5, 7), np.uint8))
+    with pytest.raises(
+        InputError, match=r"other\.nii: expected the grid of its image .*, 4×5×6, found 4×5×7"
+    ):
+        load_case(image, None, {"ours": other})
+    with pytest.raises(InputError, match=r"none\.nii: expected a volume, found no file"):
+        load_case(image, tmp_path / "none.nii", {})
+    (tmp_path / "bad.nii.gz").write_text("no volume")
+    with pytest.raises(InputError, match=r"bad\.nii\.gz: expected a volume, cannot read it"):
+        load_case(tmp_path / "bad.nii.gz", None, {})
+    with pytest.raises(InputError, match="expected an image or a segmentation, found neither"):
+        load_case(None, None, {})
