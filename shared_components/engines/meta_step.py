@@ -58,9 +58,9 @@ def meta_gradients(
 
     With :math:`\theta' = \theta - \eta\nabla L_{train}(\theta)`, :math:`g = \nabla L_{train}(\theta)` and
     :math:`v = \nabla L_{test}(\theta')` it is :math:`g + v - \eta\,(\partial g_A / \partial\theta)^T v_A`, where A are
-    the adapted parameters. One differentiation gives g of all parameters; the last term is one more, of :math:`g_A`
-    in the direction :math:`v_A`, so that no Hessian is formed and the meta-test graph is gone before it. First order
-    drops that term.
+    the adapted parameters. One differentiation gives :math:`g_A`; one more gives the last term, as the derivative
+    of :math:`g_A` in the direction :math:`v_A`, and with it what of g is still wanting. No Hessian is formed, and the
+    meta-test graph is gone before the last pass. First order drops that term.
 
     Args:
         network: its trained parameters are :math:`\theta`; it is not changed and needs no code of its own.
@@ -77,7 +77,9 @@ def meta_gradients(
     """
     parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
     train_losses = meta_train(network)
-    inner = _gradients(_total(train_losses), parameters, create_graph=second_order)
+    total = _total(train_losses)
+    wanted = {name: parameters[name] for name in adapted} if second_order else parameters
+    inner = _gradients(total, wanted, create_graph=second_order)
     moved = {
         name: (parameters[name].detach() - inner_rate * inner[name].detach()).requires_grad_()
         for name in adapted
@@ -85,10 +87,17 @@ def meta_gradients(
     }
     test_losses = meta_test(lambda *inputs: functional_call(network, moved, inputs))
     outer = _gradients(_total(test_losses), {**parameters, **moved})
-    gradients = _sum({name: g.detach() for name, g in inner.items()}, outer)
-    if second_order:
-        direction = {name: -inner_rate * outer[name] for name in moved if name in outer}
-        gradients = _sum(gradients, _product(inner, direction, parameters))
+    directions = [
+        (inner[name], -inner_rate * outer[name])
+        for name in moved
+        if second_order and name in outer and inner[name].requires_grad  # a constant gradient has no slope
+    ]
+    if len(wanted) == len(parameters):
+        gradients = {name: g.detach() for name, g in inner.items()}
+    else:
+        gradients = {}
+        directions.append((total, torch.ones_like(total)))
+    gradients = _sum(_sum(gradients, outer), _slopes(directions, parameters))
     return MetaGradients(gradients, _detached(train_losses), _detached(test_losses))
 
 
@@ -115,19 +124,12 @@ def _gradients(
     return {name: g for name, g in zip(parameters, found, strict=True) if g is not None}
 
 
-def _product(
-    inner: Mapping[str, Tensor], direction: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The Jacobian of ``inner`` by ``parameters``, transposed, times ``direction``."""
-    names = [name for name in direction if inner[name].requires_grad]  # a constant gradient has no slope
-    if not names:
+def _slopes(directions: list[tuple[Tensor, Tensor]], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Derivative by ``parameters`` of the sum of the inner products of (function, direction)."""
+    if not directions:
         return {}
-    found = torch.autograd.grad(
-        [inner[name] for name in names],
-        list(parameters.values()),
-        [direction[name] for name in names],
-        allow_unused=True,
-    )
+    functions, along = zip(*directions, strict=True)
+    found = torch.autograd.grad(functions, list(parameters.values()), along, allow_unused=True)
     return {name: g for name, g in zip(parameters, found, strict=True) if g is not None}
 
 
