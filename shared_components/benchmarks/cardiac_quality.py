@@ -15,7 +15,7 @@ from shared_components.data.phantoms import make_cardiac
 from shared_components.errors import InputError
 from shared_components.files import write_text
 
-SMOKE = {"subjects": (10, 1, 1), "coarseness": 2.0}  # of the phantoms
+SMOKE = {"subjects": (4, 1, 1), "coarseness": 3.0}  # of the phantoms
 
 
 def cardiac_quality(
@@ -56,7 +56,7 @@ def cardiac_quality(
             failures = _run([cardiac_job(place, smoke) for place in places], folder, jobs, smoke)
     table = _report(folder, smoke)
     if failures:
-        print(table)
+        print(table or "")
         listed = "\n".join(f"  {name}: {reason}" for name, reason in failures.items())
         raise InputError(
             f"{len(failures)} runs failed; mend and run again, finished ones are kept:\n{listed}"

@@ -12,7 +12,7 @@ from shared_components.benchmarks.cardiac_places import DOMAINS, Place
 from shared_components.benchmarks.processes import REPOSITORY, Step
 
 FACTORY = "bundles/factory"
-ROUNDS, UPDATES = 400, 6  # of the factory, as in the quickstart
+PATTERN = REPOSITORY / "scripts" / "unseen_scanner.yaml"  # what the README runs
 FILE = "federation.yaml"
 SMOKE = {  # sections of a study at the smallest sizes
     "overrides": {"segmenter_channels": [4, 8, 8], "batch_size": 4, "epoch_length": 2},
@@ -38,47 +38,40 @@ def study_step(place: Place, smoke: bool = False) -> Step:
     """``federate.py study`` with a client for every domain but the held-out one, one process at a time."""
     values = study_values(place, smoke)
     clients = {name: {"data_root": str(place.data / name), "domain": name} for name in values["domains"]}
-    content = {
-        **values,
-        "bundle": str(REPOSITORY / FACTORY),
-        "clients": clients,
-        "output_dir": str(place.training),
-    }
+    paths = {"bundle": str(REPOSITORY / FACTORY), "clients": clients, "output_dir": str(place.training)}
     script = str(REPOSITORY / "scripts" / "federate.py")
     configs = [merged_config(*names) for names in BUNDLES]
     return Step(
         command=(sys.executable, script, "study", str(place.training / FILE), "--resume"),
         folder=place.training,
         fingerprint=fingerprint(configs, values, place.record()),
-        files=((FILE, yaml.safe_dump(content, sort_keys=False)),),
+        files=((FILE, yaml.safe_dump({**values, **paths}, sort_keys=False)),),
         resumes=True,
     )
 
 
 def study_values(place: Place, smoke: bool = False) -> dict[str, Any]:
-    """The federation file but for its paths. The first site labels the synthetic volumes.
+    """The README's federation file with other sites, but for its paths. The first site labels the synthetic volumes.
 
     All sites of the phantoms have labels, and the study trains a model at each that has; those of the others are
     not used.
     """
     small = ("smoke.yaml",) if smoke else ()
     agreed = merged_config("bundles/segmentation", "common.yaml", *small)
+    shared = {name: agreed[name] for name in ("image_size", "spacing", "orientation", "percentiles")}
+    values = yaml.safe_load(PATTERN.read_text(encoding="utf-8"))
+    study = {key: value for key, value in values["study"].items() if key != "unseen"}
     domains = [name for name in DOMAINS if name != place.held_out]
+    alone = {"source": domains[0], "jobs": 1, "baselines": False}
+    generalisation = {**study["generalisation"], "picture_every": 0}
     return {
+        **values,
         "name": f"{place.held_out} held out",
         "configs": ["common.yaml", "train.yaml", *small],
         "domains": domains,
-        "labels": agreed["labels"],
-        "rounds": 2 if smoke else ROUNDS,
-        "updates_per_round": 2 if smoke else UPDATES,
-        "overrides": {name: agreed[name] for name in ("image_size", "spacing", "orientation", "percentiles")},
+        **({"rounds": 2, "updates_per_round": 2} if smoke else {}),
+        "overrides": {**values["overrides"], **shared},
         "workers": 1,
         "seed": place.seed,
-        "study": {
-            "source": domains[0],
-            "jobs": 1,
-            "baselines": False,
-            "generalisation": {"picture_every": 0},
-            **(SMOKE if smoke else {}),
-        },
+        "study": {**study, **alone, "generalisation": generalisation, **(SMOKE if smoke else {})},
     }
