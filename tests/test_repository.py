@@ -207,7 +207,7 @@ def check_script_arguments(command: str, words: list[str]) -> None:
     if words[0] == "bash":
         return
     module = runpy.run_path(str(REPO / words[1]))
-    function = module["COMMANDS"][words[2]] if "COMMANDS" in module else module["report"]
+    function = module["COMMANDS"][words[2]] if "COMMANDS" in module else module[Path(words[1]).stem]
     flags = {word.lstrip("-").replace("-", "_") for word in words if word.startswith("--")}
     assert flags <= set(function.__code__.co_varnames), command
 
