@@ -136,8 +136,8 @@ def outlines_uri(
 
 
 def outline(axis, mask: np.ndarray, colour: str, width: float) -> None:
-    """Draw the border of a mask, if it has one."""
-    if mask.any() and not mask.all():
+    """Draw the border of a mask, if it has one and is no single line of pixels."""
+    if mask.any() and not mask.all() and min(mask.shape) > 1:
         axis.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=width)
 
 

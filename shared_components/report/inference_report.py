@@ -128,7 +128,7 @@ def _pictures(
 
 def _facts(measures: Measures, scores: Sequence[Row], labels: Mapping[int, str]) -> str:
     volumes = measures.millilitres.max(axis=0)
-    parts = [f"{name} {volume:.1f} ml" for name, volume in zip(labels.values(), volumes, strict=True)]
+    parts = [f"{name}: {volume:.1f} ml" for name, volume in zip(labels.values(), volumes, strict=True)]
     if scores:
         parts.append(f"Dice {np.mean([float(row['dice']) for row in scores]):.3f}")
     return ", ".join(parts)

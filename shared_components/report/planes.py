@@ -53,14 +53,17 @@ def across_slices(case: Case, frame: int, count: int = 5) -> Planes:
 
 
 def orthogonal(case: Case, frame: int) -> list[View]:
-    """The axial, coronal and sagittal plane in which most is labelled (the middle ones where nothing is)."""
+    """The axial, coronal and sagittal plane in which most is labelled (the middle ones where nothing is).
+
+    Of a single slice only its own plane is shown.
+    """
     labelled = case.labelled()[frame]
     views = []
     for axis, (name, sides) in enumerate(VIEWS):
         per_plane = labelled.sum(axis=tuple(other for other in range(3) if other != axis))
         index = int(per_plane.argmax()) if per_plane.any() else labelled.shape[axis] // 2
         views.append(View(name, _cut(case, frame, axis, [index]), tuple(sides)))
-    return views[::-1]
+    return [view for view in views if min(view.planes.image.shape[1:]) > 1][::-1] or views[-1:]
 
 
 def telling_frames(case: Case) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -93,8 +94,9 @@ def _volumes_of(source: str | Path) -> list[Case]:
 
 
 def _label_values(cases: list[Case]) -> dict[int, str]:
-    """Values in the first few segmentations, named by their numbers."""
+    """Values in the first few segmentations that can be read, named by their numbers."""
     values: set[int] = set()
     for case in cases[:LOOKED_AT]:
-        values |= {int(value) for value in np.unique(read_volume(case["segmentation"])[0].round())}
+        with contextlib.suppress(InputError):  # the report says of each case what is wrong with it
+            values |= {int(value) for value in np.unique(read_volume(case["segmentation"])[0].round())}
     return {value: f"label {value}" for value in sorted(values - {0})}

@@ -66,6 +66,22 @@ def test_only_so_many_cases_are_pictured(inference_run, tmp_path):
     assert all(f">{name}</" in page for name in ("s0", "s1", "s2"))
 
 
+@pytest.mark.parametrize("shape", [(9, 12), (9, 12, 1), (1, 9, 12), (3, 1, 1)])
+def test_single_slices_are_shown_in_their_own_plane(tmp_path, shape):
+    voxels = np.zeros(shape, np.uint8)
+    voxels.flat[:5] = 1
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "a_seg.nii.gz")
+    assert read(write_inference_report(tmp_path)).count("<img") == 2
+
+
+def test_an_unreadable_segmentation_does_not_hide_the_others(tmp_path):
+    (tmp_path / "a_seg.nii.gz").write_text("no volume")
+    nib.save(nib.Nifti1Image(np.ones((6, 6, 6), np.uint8), np.eye(4)), tmp_path / "b_seg.nii.gz")
+    page = read(write_inference_report(tmp_path))
+    assert "a_seg.nii.gz: expected a segmentation, cannot read it" in page
+    assert page.count("<img") == 2 and "label 1: 0.2 ml" in page
+
+
 @pytest.mark.parametrize(
     ("count", "expected"), [(9, "abcdefgh"), (4, "acfh"), (1, "a")], ids=["all", "low and spread", "one"]
 )
