@@ -51,7 +51,7 @@ def meta_step(
                 seconds[form].append(time.perf_counter() - start)
     memory = {form: _peak_memory(form, size, batch, widths) for form in FORMS}
     print(_table({form: statistics.median(times) for form, times in seconds.items()}, memory))
-    count = sum(p.numel() for p in update.network.parameters()) / 1e6
+    count = sum(p.numel() for p in update.network.parameters() if p.requires_grad) / 1e6
     print(
         f"\n{count:.1f} M parameters, {size} px, {batch} slices in each half of an episode, {threads} threads. "
         f"Largest difference of a gradient between the two forms of the subset: {difference:.1e}."

@@ -102,6 +102,7 @@ class MetaTrainer(UpdateTrainer):
             for kind in ("unlabelled", "labelled"):
                 if kind in batchdata:
                     losses |= self._learn(batchdata[kind], kind)
+        self.network.update_average()
         self.state.output = {Keys.LOSS: losses}
         return self.state.output
 

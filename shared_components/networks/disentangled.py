@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from shared_components.errors import InputError
 from shared_components.networks.instance_norm import with_fast_instance_norm
@@ -40,10 +41,15 @@ class DisentangledNetwork(nn.Module):
         decoder: (anatomy, [z_s, z_d]) to (B, 1, H, W); has the attribute ``anatomy_channels``.
         classes: number of classes C, background included.
         domains: number of source domains K.
+        average: decay of the running average of the anatomy encoder's weights, over updates.
         anatomy_activation: "softmax" gives the decoder the anatomy soft-maxed over its channels, so that
             intensities cannot pass through it; "none" gives it as it is.
     Raises:
         InputError: fewer anatomy channels than classes, or an unknown activation.
+    Attributes:
+        averaged_encoder: torch's ``AveragedModel`` of the anatomy encoder, renewed by :meth:`update_average`; its
+            ``module`` segments. An average over updates carries further beyond the source domains than any one of
+            them (Cha et al. 2021, SWAD).
     Source: Liu et al. 2021 (DGNet), Sec. 2.1.
     """
 
@@ -55,6 +61,7 @@ class DisentangledNetwork(nn.Module):
         classes: int,
         domains: int,
         anatomy_activation: str = "softmax",
+        average: float = 0.99,
     ) -> None:
         super().__init__()
         check_channels(decoder.anatomy_channels, classes)
@@ -67,6 +74,13 @@ class DisentangledNetwork(nn.Module):
         self.style_encoder = style_encoder
         self.domain_classifier = nn.Linear(style_encoder.domain_size, domains)
         self.decoder = decoder
+        self.averaged_encoder = AveragedModel(
+            self.anatomy_encoder, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True
+        ).requires_grad_(False)
+
+    def update_average(self) -> None:
+        """Move the averaged encoder towards the anatomy encoder; once an update."""
+        self.averaged_encoder.update_parameters(self.anatomy_encoder)
 
     def forward(self, image: Tensor) -> DisentangledOutput:
         """``image`` (B, 1, H, W) in [-1, 1] to everything that is made of it.

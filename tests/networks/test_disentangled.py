@@ -72,7 +72,8 @@ def test_paper_widths_have_the_published_number_of_parameters():
         classes=4,
         domains=3,
     )
-    assert sum(p.numel() for p in network.parameters()) == pytest.approx(14.2e6, abs=0.05e6)
+    trained = [p for p in network.parameters() if p.requires_grad]  # without the running average
+    assert sum(p.numel() for p in trained) == pytest.approx(14.2e6, abs=0.05e6)
 
 
 def test_too_few_anatomy_channels():
@@ -122,9 +123,9 @@ def test_segmenters_weights_are_the_networks():
 
 def test_functional_call_uses_the_parameters_given_and_no_others():
     network, other = build().eval(), build().eval()
+    given = {n: p.detach().clone().requires_grad_() for n, p in other.named_parameters() if p.requires_grad}
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    given = {name: p.detach().clone().requires_grad_() for name, p in other.named_parameters()}
     image = torch.rand(2, 1, 16, 16)
     out = functional_call(network, given, (image,))
     torch.testing.assert_close(out.reconstruction, other(image).reconstruction)
@@ -133,3 +134,15 @@ def test_functional_call_uses_the_parameters_given_and_no_others():
     )
     grads = torch.autograd.grad(loss, list(given.values()))
     assert all(g.abs().sum() > 0 for name, g in zip(given, grads, strict=True) if name.endswith("weight"))
+
+
+def test_the_average_follows_the_anatomy_encoder_slowly():
+    network = build(average=0.9)
+    average = network.averaged_encoder.module
+    name, start = next((n, p.detach().clone()) for n, p in network.anatomy_encoder.named_parameters())
+    network.update_average()  # the first starts it
+    with torch.no_grad():
+        dict(network.anatomy_encoder.named_parameters())[name].add_(1.0)
+    network.update_average()
+    torch.testing.assert_close(dict(average.named_parameters())[name], start + 0.1)
+    assert not any(p.requires_grad for p in average.parameters())
