@@ -6,18 +6,14 @@ Written from what a bundle's training leaves in its ``output_dir``: ``metrics.cs
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from shared_components.errors import InputError
 from shared_components.files import write_text
 from shared_components.report.curves import curve_names, curves_uri, number, read_csv
-from shared_components.report.html import Html, element, missing, page, picture, section, table
-from shared_components.report.links import file_link, size
+from shared_components.report.html import Html, missing, page, picture, section
+from shared_components.report.run_sections import files_section, settings_section
 from shared_components.report.training_pictures import newest_pictures, training_pictures
 
 VALIDATION = "validation"  # how columns of metrics.csv begin that training does not see
@@ -54,8 +50,8 @@ def write_training_report(output_dir: str | Path, output: str | Path | None = No
         _validation(folder, rows, scores),
         section("Pictures", *pictures) if pictures else Html(""),
         section("Losses", _curves(folder, losses), note="Means over each epoch."),
-        _settings(folder),
-        _files(folder, output),
+        settings_section(folder, SETTINGS),
+        files_section(folder, FILES, output),
     ]
     title = f"Training in {folder.resolve().name}"
     return write_text(output, page(title, _span(rows), _facts(rows, scores), sections))
@@ -98,46 +94,3 @@ def _curves(folder: Path, names: Sequence[str]) -> Html:
         return picture(curves_uri(folder / "metrics.csv", names), "", "wide")
     except InputError as error:
         return missing(error)
-
-
-def _settings(folder: Path) -> Html:
-    settings = read_settings(folder)
-    if not settings:
-        names = " or ".join(SETTINGS)
-        return section("Settings", missing(f"no settings: the run left no {names}"))
-    rows = [[name, element("code", _shown(value))] for name, value in settings.items()]
-    return section("Settings", table(["Setting", "Value"], rows, numeric_from=9))
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Ids and values of a run's settings; empty where it left none.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    for path in (folder / name for name in SETTINGS):
-        if path.is_file():
-            try:
-                return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})  # JSON is YAML
-            except (yaml.YAMLError, ValueError, TypeError) as error:
-                text = " ".join(str(error).split())
-                raise InputError(f"{path}: expected settings, found {text}; remove the file") from error
-    return {}
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _files(folder: Path, output: Path) -> Html:
-    rows = [
-        [file_link(folder / name, output), what, _size(folder / name)]
-        for name, what in FILES.items()
-        if (folder / name).exists()
-    ]
-    return section("Files", table(["File", "What it is", "Size"], rows, numeric_from=2))
-
-
-def _size(path: Path) -> str:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return size(sum(file.stat().st_size for file in files))

@@ -11,7 +11,7 @@ from PIL import Image
 from shared_components.errors import InputError
 from shared_components.report import write_training_report
 from shared_components.report.training_pictures import newest_pictures
-from shared_components.report.training_report import best, read_settings
+from shared_components.report.training_report import best
 
 TABLE = (
     "epoch,update,dice,meta_test,validation_dice\n1,10,3.0,5.0,0.25\n2,20,2.0,4.0,0.75\n3,30,1.0,3.0,0.5\n"
@@ -81,14 +81,6 @@ def test_the_newest_picture_of_each_kind_known_kinds_first(training):
 def test_the_best_epoch_is_the_first_of_the_highest():
     values = ("", "0.5", "nan", "0.7", "0.7")
     assert best([{"epoch": str(n), "s": value} for n, value in enumerate(values)], "s") == (0.7, "3")
-
-
-def test_a_study_stage_has_its_overrides_as_settings(tmp_path):
-    (tmp_path / "overrides.yaml").write_text("quiet: true\nlabels: {0: air}\n")
-    assert read_settings(tmp_path) == {"quiet": True, "labels": {0: "air"}}
-    (tmp_path / "overrides.yaml").write_text("a: [")
-    with pytest.raises(InputError, match=r"overrides\.yaml: expected settings, found"):
-        read_settings(tmp_path)
 
 
 def test_without_metrics_the_file_is_named(tmp_path):

@@ -30,6 +30,7 @@ CASES = json.dumps({"cases": [], "labels": {"1": "brain"}})
         ("study.json", '{"name": "three heads"}', "three heads"),
         ("cases.json", CASES, "Segmentations in"),
         ("metrics.csv", "epoch,loss\n1,0.5\n", "Training in"),
+        ("rounds.csv", "round,client,loss\n1,north,0.5\n", "test_the_kind"),
     ],
 )
 def test_the_kind_of_folder_is_found_out(report, tmp_path, capsys, name, content, title):
@@ -44,8 +45,18 @@ def test_another_folder_is_an_error_in_one_line(report, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         run(report, [str(tmp_path)])
     error = capsys.readouterr().err
-    assert "expected study.json, cases.json, metrics.csv or label volumes in it, found none" in error
+    assert "comparison.md or label volumes in it, found none of them" in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_a_comparison_is_told_from_scored_segmentations(report, tmp_path, capsys):
+    (tmp_path / "comparison.md").write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        run(report, [str(tmp_path)])
+    assert "expected scores of several methods" in capsys.readouterr().err
+    nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), tmp_path / "a_seg.nii.gz")
+    run(report, [str(tmp_path)])
+    assert "<h1>Segmentations in" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_segmentations_from_elsewhere_find_their_images_and_names(report, tmp_path, capsys):

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared_components.errors import InputError
+from shared_components.report import write_federated_report
+
+
+@pytest.fixture
+def run(tmp_path):
+    lines = [
+        f"{r},{c},{n},2.5,1000000,500000,{1 / r}" for r in (1, 2, 3) for c, n in (("north", 9), ("south", 7))
+    ]
+    header = "round,client,images,seconds,bytes_up,bytes_down,generator"
+    (tmp_path / "rounds.csv").write_text("\n".join([header, *lines]) + "\n")
+    (tmp_path / "federation.yaml").write_text(
+        "name: heads & hearts\nrounds: 5\nclients: {north: {domain: t1}, south: {domain: [t2, pet]}}\nseed: 3\n"
+    )
+    (tmp_path / "clients" / "south" / "pictures").mkdir(parents=True)
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(
+        tmp_path / "clients" / "south" / "pictures" / "factory_00002.png"
+    )
+    return tmp_path
+
+
+def test_clients_losses_pictures_and_settings_are_shown(run):
+    page = write_federated_report(run).read_text(encoding="utf-8")
+    assert "<h1>heads &amp; hearts" in page
+    assert "<b>3 of 5</b><span>rounds" in page and "<b>9.0 MB</b><span>exchanged" in page
+    assert "<b>15 s</b>" in page
+    assert '<td>south</td><td>t2, pet</td><td class="number">3</td><td class="number">7</td>' in page
+    assert '<td class="number">7.5 s</td><td class="number">3.0 MB</td><td class="number">1.5 MB</td>' in page
+    assert page.count("<img") == 2 and "Generated slices, epoch 2" in page
+    assert "<td>seed</td>" in page and "<td>clients</td>" not in page and 'href="clients"' in page
+
+
+def test_without_settings_the_folder_names_the_run(run):
+    (run / "federation.yaml").unlink()
+    page = write_federated_report(run, run / "r.html").read_text(encoding="utf-8")
+    assert f"<h1>{run.name}" in page and "<b>3</b><span>rounds" in page and "no settings" in page
+
+
+def test_without_rounds_the_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"rounds\.csv: expected a table, found no file"):
+        write_federated_report(tmp_path)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.report.run_sections import files_section, read_settings, settings_section
+
+
+def test_settings_come_from_the_first_file_that_is_there(tmp_path):
+    assert read_settings(tmp_path, ["a.json", "b.yaml"]) == {}
+    (tmp_path / "b.yaml").write_text("quiet: true\nlabels: {0: air}\n")
+    assert read_settings(tmp_path, ["a.json", "b.yaml"]) == {"quiet": True, "labels": {0: "air"}}
+    (tmp_path / "a.json").write_text('{"rate": 1e-3}')
+    assert list(read_settings(tmp_path, ["a.json", "b.yaml"])) == ["rate"]
+
+
+def test_settings_are_escaped_and_may_be_left_out(tmp_path):
+    (tmp_path / "s.json").write_text('{"name": "<b>", "list": ["x"], "known": 1}')
+    page = settings_section(tmp_path, ["s.json"], without=["known"])
+    assert "&lt;b&gt;" in page and "[&quot;x&quot;]" in page and "known" not in page
+    assert "no settings: the run left no other.json" in settings_section(tmp_path, ["other.json"])
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "s.yaml").write_text("a: [")
+    with pytest.raises(InputError, match=r"s\.yaml: expected settings, found"):
+        read_settings(tmp_path, ["s.yaml"])
+
+
+def test_files_that_are_there_have_links_and_sizes(tmp_path):
+    (tmp_path / "runs").mkdir()
+    for name, count in (("model.pt", 1500), ("runs/a", 10), ("runs/b", 20)):
+        (tmp_path / name).write_bytes(b"0" * count)
+    page = files_section(
+        tmp_path, {"model.pt": "the model", "runs": "logs", "gone": "?"}, tmp_path / "r.html"
+    )
+    assert '<a href="model.pt">model.pt</a>' in page and "1.5 kB" in page and ">30 B<" in page
+    assert "gone" not in page
