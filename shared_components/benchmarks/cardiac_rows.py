@@ -38,20 +38,25 @@ DISENTANGLEMENT = (
     "domain_weight",
     "rank_weight",
 )
+FIRST_ORDER = {"second_order": False}  # half the time; a row of the ablation has the second order
 FULL = "segmentation_augmented"  # what the ablations take something away from
+
+
+def _without(what: str, **overrides: Any) -> Row:
+    return Row(f"without {what}", overrides={**FIRST_ORDER, **overrides}, ablation=True)
+
+
 ROWS = {
     "unet": Row("U-Net", **UNET, overrides={"strong_augmentation": False}),
     "unet_augmented": Row("U-Net, strong augmentation", **UNET),
-    "segmentation": Row("segmentation", overrides={"strong_augmentation": False}),
-    FULL: Row("segmentation, strong augmentation"),
-    "no_unlabelled": Row("without unlabelled images", overrides={"unlabelled_updates": False}, ablation=True),
-    "no_teacher": Row(
-        "without the teacher of unlabelled images", overrides={"teacher_epochs": []}, ablation=True
-    ),
-    "no_disentanglement": Row(
-        "without disentanglement losses", overrides=dict.fromkeys(DISENTANGLEMENT, 0.0), ablation=True
-    ),
-    "no_meta_learning": Row("without meta-learning", overrides={"meta_learning": False}, ablation=True),
+    "segmentation": Row("segmentation", overrides={**FIRST_ORDER, "strong_augmentation": False}),
+    FULL: Row("segmentation, strong augmentation", overrides=FIRST_ORDER),
+    "no_unlabelled": _without("unlabelled images", unlabelled_updates=False),
+    "no_teacher": _without("the teacher of unlabelled images", teacher_epochs=[]),
+    "no_disentanglement": _without("disentanglement losses", **dict.fromkeys(DISENTANGLEMENT, 0.0)),
+    "no_meta_learning": _without("meta-learning", meta_learning=False),
+    "no_average": _without("the running average of the weights", average=0.0),
+    "second_order": Row("with the second order", overrides={"second_order": True}, ablation=True),
     "synthetic": Row("segmentation on synthetic volumes, labels of one site", synthetic=True),
     "bound": Row(
         "U-Net trained on the unseen domain",

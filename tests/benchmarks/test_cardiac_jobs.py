@@ -89,6 +89,8 @@ def test_rows_differ_in_what_their_names_say(folder):
         "no_unlabelled": {"unlabelled_updates"},
         "no_meta_learning": {"meta_learning"},
         "no_teacher": {"teacher_epochs"},
+        "no_average": {"average"},
+        "second_order": {"second_order"},
         "no_disentanglement": {
             f"{name}_weight" for name in ("reconstruction", "regression", "prior", "domain", "rank")
         },
