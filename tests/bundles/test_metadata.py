@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, verify_net_in_out
 from shared_components.networks.factory import export_generator
 from tests.bundles.tiny import BUNDLES
 
-NAMES = ["factory", "adaptation"]
+NAMES = ["factory", "adaptation", "segmentation"]
 TEXTS = ["schema", "version", "task", "description", "authors", "copyright", "data_source", "intended_use"]
 
 
