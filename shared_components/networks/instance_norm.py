@@ -55,10 +55,10 @@ class _InstanceNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, gain: Tensor, shift: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        y = torch.empty_like(
-            x, memory_format=torch.contiguous_format
-        )  # no view: what follows may work in place
-        mean, inverse = x.new_empty(gain.numel()), x.new_empty(gain.numel())
+        # not a view of what is computed, so that the next layer may work in place
+        y = torch.empty_like(x, memory_format=torch.contiguous_format)
+        single = torch.promote_types(x.dtype, torch.float32)  # statistics of half-precision features
+        mean, inverse = torch.empty(2, gain.numel(), dtype=single, device=x.device)
         options = {"training": True, "momentum": 0.0, "eps": eps, "out": (_as_channels(y), mean, inverse)}
         torch.native_batch_norm(_as_channels(x), gain.reshape(-1), shift.reshape(-1), None, None, **options)
         return y, mean, inverse
@@ -103,16 +103,15 @@ class _SecondDerivative(torch.autograd.Function):
     def forward(a, b, c, grad_y, x, gain, mean, inverse, along, total, eps) -> tuple[Tensor, Tensor, Tensor]:
         """``along`` is ⟨ẏ, x̂⟩, ``total`` ⟨ẏ, 1⟩, both (B, C)."""
         pixels, m, r = x[0, 0].numel(), mean.view_as(gain), inverse.view_as(gain)
-        through, a_along, a_total = _first_derivative(
-            a, x, gain, mean, inverse, eps
-        )  # g r P a, ⟨a, x̂⟩, ⟨a, 1⟩
+        # through is g r P a, a_along ⟨a, x̂⟩, a_total ⟨a, 1⟩
+        through, a_along, a_total = _first_derivative(a, x, gain, mean, inverse, eps)
         projected = _dot(a, grad_y) - (a_total * total + a_along * along) / pixels  # ⟨a, P ẏ⟩
         to_grad_y = through.add_(_affine(x, m, b * r, c))
         # x̂ receives u = −g r (⟨ẏ, x̂⟩ a + ⟨a, x̂⟩ ẏ)/N + b ẏ, hence x receives r P u
         u = torch.addcmul(
             _wide(-gain * r * along / pixels) * a, grad_y, _wide(b - gain * r * a_along / pixels)
         )
-        to_x = _first_derivative(u, x, torch.ones_like(gain), mean, inverse, eps)[0]
+        to_x = _first_derivative(u.to(x.dtype), x, torch.ones_like(gain), mean, inverse, eps)[0]
         to_x.add_(_affine(x, m, -gain * projected * r**3 / pixels, torch.zeros_like(gain)))
         return to_grad_y, to_x, r * projected
 

@@ -70,6 +70,19 @@ def test_constant_maps_have_finite_derivatives(size):
     assert all(torch.isfinite(g).all() for g in (first, *second))
 
 
+def test_half_precision_features_have_statistics_in_single_precision():
+    x, gain, shift = leaves((2, 3, 8, 8), (2, 3), (2, 3), dtype=torch.float32)
+    results = []
+    for dtype in (torch.bfloat16, torch.float32):
+        y = instance_norm(x.to(dtype), gain, shift)
+        assert y.dtype == dtype
+        first = torch.autograd.grad(y.float().sin().sum(), [x, gain, shift], create_graph=True)
+        second = torch.autograd.grad(sum(g.sin().sum() for g in first), [x, gain, shift])
+        results.append([y.float(), *first, *second])
+    for half, single in zip(*results, strict=True):
+        assert (half - single).norm() < 0.1 * single.norm()
+
+
 def test_a_third_derivative_is_refused():
     x, gain, shift = leaves((1, 1, 2, 2), (1, 1), (1, 1))
     derivative = instance_norm(x, gain, shift).pow(3).sum()
