@@ -1,4 +1,4 @@
-"""Measure what the README states: ``python scripts/benchmark.py quality|real-head|kernels|slices …``.
+"""Measure what the README states: ``python scripts/benchmark.py quality|real-head|kernels|slices|meta-step …``.
 
 Every quality row is a run of a bundle's configs, so nothing is measured that a user could not run. Speed and memory
 are printed as ratios within one run.
@@ -84,7 +84,30 @@ def real_head(ckpt_path: str, output_dir: str = "outputs/benchmark/real_head") -
     print(*segment_real_head(ckpt_path, output_dir), sep="\n")
 
 
-COMMANDS = {"quality": quality, "kernels": kernels, "slices": slices, "real-head": real_head}
+def meta_step(
+    size: int = 96, batch: int = 4, repeats: int = 5, threads: int = 2, memory: bool = True
+) -> None:
+    """Time the segmentation bundle's meta-learning update at published widths, against its textbook form.
+
+    Args:
+        size: height and width of a slice, pixels.
+        batch: slices in each half of an episode.
+        repeats: timed updates of each form, in turns; the median counts.
+        threads: of torch.
+        memory: measure the peak as well, in a fresh process for each form.
+    """
+    from shared_components.benchmarks.meta_step import meta_step as time_meta_step
+
+    time_meta_step(size, batch, repeats, threads, memory)
+
+
+COMMANDS = {
+    "quality": quality,
+    "kernels": kernels,
+    "slices": slices,
+    "real-head": real_head,
+    "meta-step": meta_step,
+}
 
 if __name__ == "__main__":
     run_command_line(COMMANDS)

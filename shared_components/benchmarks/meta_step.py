@@ -28,7 +28,7 @@ INNER_RATE = 1e-3
 
 
 def meta_step(
-    size: int = 96, batch: int = 4, repeats: int = 5, threads: int = 2, widths: str = "paper"
+    size: int = 96, batch: int = 4, repeats: int = 5, threads: int = 2, memory: bool = True
 ) -> None:
     """Time the labelled meta-learning update at published widths and print time, memory and ratios.
 
@@ -37,10 +37,10 @@ def meta_step(
         batch: slices in each half of the episode.
         repeats: timed updates of each form, in turns; the median counts.
         threads: of torch.
-        widths: paper (14.2 M parameters) or smoke, a config of the segmentation bundle.
+        memory: measure it, in a fresh process for each form.
     """
     torch.set_num_threads(threads)
-    update = _Update(size, batch, widths)
+    update = _Update(size, batch)
     difference = update.difference(FORMS[0], FORMS[1])
     seconds: dict[str, list[float]] = {form: [] for form in FORMS}
     for turn in range(repeats + 1):
@@ -49,8 +49,8 @@ def meta_step(
             update(form)
             if turn:  # the first warms up
                 seconds[form].append(time.perf_counter() - start)
-    memory = {form: _peak_memory(form, size, batch, widths) for form in FORMS}
-    print(_table({form: statistics.median(times) for form, times in seconds.items()}, memory))
+    peaks = {form: _peak_memory(form, size, batch) if memory else float("nan") for form in FORMS}
+    print(_table({form: statistics.median(times) for form, times in seconds.items()}, peaks))
     count = sum(p.numel() for p in update.network.parameters() if p.requires_grad) / 1e6
     print(
         f"\n{count:.1f} M parameters, {size} px, {batch} slices in each half of an episode, {threads} threads. "
@@ -74,12 +74,12 @@ def _table(seconds: dict[str, float], memory: dict[str, float]) -> str:
 class _Update:
     """A network of the segmentation bundle, an episode, and the forms of its gradient."""
 
-    def __init__(self, size: int, batch: int, widths: str) -> None:
+    def __init__(self, size: int, batch: int) -> None:
         from monai.bundle import ConfigParser
 
         torch.manual_seed(0)
         parser = ConfigParser()
-        parser.read_config([str(CONFIGS / f"{name}.yaml") for name in ("common", "train", widths)])
+        parser.read_config([str(CONFIGS / f"{name}.yaml") for name in ("common", "train", "paper")])
         parser["device"] = "cpu"
         self.network: nn.Module = parser.get_parsed_content("disentangled_network").train()
         self.loss = parser.get_parsed_content("loss")
@@ -97,8 +97,7 @@ class _Update:
     def __call__(self, form: str) -> MetaGradients:
         """The update's gradients; the same random numbers every time."""
         torch.manual_seed(1)
-        subset = SUBSET if "subset" in form and hasattr(self.network.anatomy_encoder, "final_conv") else ("",)
-        names = adapted_parameters(self.network, subset)
+        names = adapted_parameters(self.network, SUBSET if "subset" in form else ("",))
         if form == FORMS[0]:
             return self._textbook(names)
         return meta_gradients(
@@ -131,16 +130,16 @@ class _Update:
         return MetaGradients(gradients, train, test)
 
 
-def _peak_memory(form: str, size: int, batch: int, widths: str) -> float:
+def _peak_memory(form: str, size: int, batch: int) -> float:
     """Megabytes that one update adds to a fresh process that holds the network."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(_measure_memory, (form, size, batch, widths))
+        return pool.apply(_measure_memory, (form, size, batch))
 
 
-def _measure_memory(form: str, size: int, batch: int, widths: str) -> float:
+def _measure_memory(form: str, size: int, batch: int) -> float:
     torch.set_num_threads(1)
-    update = _Update(size, batch, widths)
+    update = _Update(size, batch)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
     before = _peak_kilobytes()
     update(form)
