@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigWorkflow
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -21,6 +18,7 @@ from shared_components.engines.random_state import RandomState
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import check_same_layout
 from shared_components.federation.aggregators import FedAvg
+from shared_components.federation.bundle_workflow import build_workflow
 from shared_components.files import load_tensors, save_tensors
 
 TRAINER_ATTRIBUTES = ("epoch", "iteration", "best_metric", "best_metric_epoch")
@@ -256,26 +254,6 @@ class FederatedClient:
         if not metrics and isinstance(first, dict) and _is_scalar(first.get("loss")):
             metrics = {"loss": float(torch.as_tensor(first["loss"]).detach())}
         return metrics
-
-
-def build_workflow(
-    bundle_root: str, config_files: Sequence[str], overrides: Mapping[str, Any]
-) -> ConfigWorkflow:
-    """The bundle's training workflow, initialised (which seeds) but not run.
-
-    As with ``python -m monai.bundle run``, the bundle's folder joins Python's search path (it may hold modules).
-    """
-    if bundle_root not in sys.path:
-        sys.path.insert(1, bundle_root)
-    log = logging.getLogger("monai.bundle.workflows")
-    level = log.level
-    log.setLevel(logging.ERROR)  # it warns of each missing optional file and that logging is left alone
-    try:
-        workflow = ConfigWorkflow(list(config_files), logging_file=False, workflow_type="train", **overrides)
-    finally:
-        log.setLevel(level)
-    workflow.initialize()
-    return workflow
 
 
 def _is_scalar(value: Any) -> bool:

@@ -18,25 +18,8 @@ from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregators import FedAvg, make_aggregator
+from shared_components.federation.client_entry import Client, existing_place, read_clients, texts
 from shared_components.federation.problems import federation_problems, unknown
-
-
-@dataclass(frozen=True)
-class Client:
-    """One site: its data roots and, in the same order, the domain of each one's images."""
-
-    data_roots: tuple[str, ...]
-    domains: tuple[str, ...]
-
-    @property
-    def data_root(self) -> str | list[str]:
-        """As a federation file or a bundle's config has it: the one data root, or a list."""
-        return self.data_roots[0] if len(self.data_roots) == 1 else list(self.data_roots)
-
-    @property
-    def domain(self) -> str | list[str]:
-        """As a federation file has it: the one domain, or a list."""
-        return self.domains[0] if len(self.domains) == 1 else list(self.domains)
 
 
 @dataclass(frozen=True)
@@ -179,10 +162,10 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
     federation = Federation(
         name=str(values.get("name") or source.stem),
         bundle=existing_place(values["bundle"], source) if values.get("bundle") else "",
-        configs=_texts(values.get("configs") or ("common.yaml", "train.yaml")),
-        domains=_texts(values.get("domains") or ()),
+        configs=texts(values.get("configs") or ("common.yaml", "train.yaml")),
+        domains=texts(values.get("domains") or ()),
         labels=_labels(values.get("labels"), problems),
-        clients=_clients(values.get("clients"), source, problems),
+        clients=read_clients(values.get("clients"), source, problems),
         rounds=values.get("rounds", 1),
         updates_per_round=values.get("updates_per_round", 1),
         clients_per_round=values.get("clients_per_round", "all"),
@@ -243,15 +226,6 @@ def _study(values: Mapping[str, Any], source: Path, problems: list[str]) -> dict
     return study
 
 
-def existing_place(path: Any, source: Path) -> str:
-    beside = (source.parent / str(path)).absolute()
-    return os.path.normpath(beside if beside.exists() else Path(str(path)).absolute())
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    return tuple(str(v) for v in values) if isinstance(values, list | tuple) else (str(values),)
-
-
 def _dict(values: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
     value = values.get(key) or {}
     if isinstance(value, dict):
@@ -269,22 +243,3 @@ def _labels(labels: Any, problems: list[str]) -> dict[int, str] | None:
         )
         return None
     return {int(k): str(v) for k, v in labels.items()}
-
-
-def _clients(clients: Any, source: Path, problems: list[str]) -> dict[str, Client]:
-    if not isinstance(clients or {}, dict):
-        problems.append("'clients' must map each client's name to {data_root: …, domain: …}")
-        return {}
-    made = {}
-    for name, entry in sorted((clients or {}).items(), key=lambda item: str(item[0])):
-        if not isinstance(entry, dict):
-            problems.append(f"client '{name}' must be {{data_root: …, domain: …}}, found {entry!r}")
-            continue
-        problems += unknown(f"client '{name}': key", entry, ["data_root", "domain"])
-        problems += [
-            f"client '{name}': '{key}' is missing" for key in ("data_root", "domain") if not entry.get(key)
-        ]
-        roots = tuple(existing_place(root, source) for root in _texts(entry.get("data_root") or ()))
-        domains = _texts(entry.get("domain") or ())
-        made[str(name)] = Client(roots, domains * len(roots) if len(domains) == 1 else domains)
-    return made

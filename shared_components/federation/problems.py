@@ -13,7 +13,8 @@ from monai.bundle import ConfigParser
 from shared_components.one_line_errors import input_error_in
 
 if TYPE_CHECKING:
-    from shared_components.federation.federation_file import Client, Federation
+    from shared_components.federation.client_entry import Client
+    from shared_components.federation.federation_file import Federation
 
 ENGINES = ("local", "nvflare")
 NAME = r"[A-Za-z0-9][\w.-]*"  # of a client; it names a folder
