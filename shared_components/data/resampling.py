@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,8 +10,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from monai.networks.layers import gaussian_1d, separable_filtering
-from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
+from monai.transforms import InvertibleTransform, MapTransform, SpatialResample, TraceableTransform
 from torch import Tensor
+
+_EQUAL = 1e-3  # voxel edges whose ratio is this close to 1 are the same to MONAI's resampling too
 
 
 class InPlaneSpacingd(MapTransform, InvertibleTransform):
@@ -43,7 +46,7 @@ class InPlaneSpacingd(MapTransform, InvertibleTransform):
     def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         data = dict(data)
         for key, mode in self.key_iterator(data, self.modes):
-            affine, shape = self._grid(data[key])
+            affine, shape = self.grid(data[key])
             data[key] = self.resample(data[key], dst_affine=affine, spatial_size=shape, mode=mode)
         return data
 
@@ -53,8 +56,8 @@ class InPlaneSpacingd(MapTransform, InvertibleTransform):
             data[key] = self.resample.inverse(data[key])
         return data
 
-    def _grid(self, image: MetaTensor) -> tuple[Tensor, list[int]]:
-        """Affine and shape of the new grid."""
+    def grid(self, image: MetaTensor) -> tuple[Tensor, list[int]]:
+        """Affine ``(4, 4)`` and shape ``(H, W, D)`` of the new grid."""
         have = affine_to_spacing(image.affine, 3)[:2].tolist()
         scales = [want / mm for want, mm in zip(self.spacing, have, strict=True)]
         affine = image.affine.double() @ torch.diag(torch.tensor([*scales, 1.0, 1.0], dtype=torch.float64))
@@ -94,3 +97,96 @@ class AntiAliasd(MapTransform):
         kernels = [gaussian_1d(torch.tensor(sigma), normalize=True) for sigma in (*sigmas, 0.0)]
         blurred = separable_filtering(image.as_tensor()[None], kernels, mode="replicate")[0]
         return MetaTensor(blurred, meta=image.meta, applied_operations=image.applied_operations)
+
+
+class SmoothInPlaneSpacingd(MapTransform, InvertibleTransform):
+    """:class:`AntiAliasd` and :class:`InPlaneSpacingd` of images in one step, several times as fast.
+
+    Blurring and linear interpolation are both weighted sums along one axis at a time, so that each axis takes one
+    multiplication with a matrix; the blurred image of full size is never made. What comes out differs by rounding
+    from the two steps, and ``inverse`` is that of :class:`InPlaneSpacingd`.
+
+    Args:
+        keys: images (not labels), ``(1, H, W, D)``.
+        spacing: in-plane voxel size, mm, ``(2,)``.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, spacing: Sequence[float], allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.spacing = InPlaneSpacingd(keys, spacing, ["bilinear"] * len(self.keys), allow_missing_keys)
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            data[key] = self._resampled(data[key], key)
+        return data
+
+    def inverse(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.spacing.inverse(data)
+
+    def _resampled(self, image: MetaTensor, key: str) -> MetaTensor:
+        have = affine_to_spacing(image.affine, 3)[:2].tolist()
+        scales = [want / mm for want, mm in zip(self.spacing.spacing, have, strict=True)]
+        if max(scales) < 1 + _EQUAL:  # no axis becomes coarser: nothing to blur
+            return self.spacing({key: image})[key]
+        affine, shape = self.spacing.grid(image)
+        rows, columns = (
+            axis_weights(size, new, scale, max(0.0, (scale - 1) / 2))
+            for size, new, scale in zip(image.shape[1:3], shape[:2], scales, strict=True)
+        )
+        return self._traced(image, weigh_in_plane(image.as_tensor(), rows, columns), affine)
+
+    def _traced(self, image: MetaTensor, voxels: Tensor, affine: Tensor) -> MetaTensor:
+        """The voxels with what ``SpatialResample`` notes of a resampling, which its ``inverse`` reads."""
+        step = self.spacing.resample
+        told = TraceableTransform.track_transform_meta(
+            image,
+            sp_size=voxels.shape[1:],
+            affine=torch.linalg.solve(image.affine.double(), affine),
+            extra_info={
+                "dtype": "float32", "mode": "bilinear", "padding_mode": "border", "align_corners": False,
+                "src_affine": image.affine.double(),
+            },
+            orig_size=image.shape[1:],
+            transform_info=step.get_transform_info(),
+        )  # fmt: skip
+        return MetaTensor(voxels).copy_meta_from(told)
+
+
+@functools.lru_cache(maxsize=64)  # the volumes of one scanner need the same ones
+def axis_weights(size: int, new_size: int, scale: float, sigma: float = 0.0) -> Tensor:
+    """What a blur and a linear interpolation along one axis weigh each voxel with.
+
+    The columns are what MONAI's own filter and resampling make of unit vectors, so that borders and rounding are
+    theirs.
+
+    Args:
+        size: voxels along the axis.
+        new_size: voxels wanted.
+        scale: their distance, in old voxels; the first ones coincide.
+        sigma: standard deviation of the Gaussian before, old voxels; 0 for none.
+    Returns:
+        ``(new_size, size)``, each row of sum 1; not to be changed in place.
+    """
+    units = torch.eye(size)[:, :, None, None]  # as many one-dimensional images as voxels
+    if sigma > 0:
+        kernels = [gaussian_1d(torch.tensor(width), normalize=True) for width in (sigma, 0.0, 0.0)]
+        units = separable_filtering(units[None], kernels, mode="replicate")[0]
+    resample = SpatialResample(
+        mode="bilinear", padding_mode="border", align_corners=False, dtype=torch.float32
+    )
+    to_new = torch.diag(torch.tensor([scale, 1.0, 1.0, 1.0], dtype=torch.float64))
+    lines = resample(MetaTensor(units), dst_affine=to_new, spatial_size=(new_size, 1, 1))
+    return lines.as_tensor()[:, :, 0, 0].T.contiguous()
+
+
+def weigh_in_plane(volumes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Multiply the slices ``(C, H, W, D)`` with ``(H', H)`` and ``(W', W)``: ``(C, H', W', D)``."""
+    channels, _, width, depth = volumes.shape
+    if rows.shape[0] > rows.shape[1]:  # the axis that grows comes last
+        volumes = torch.matmul(columns, volumes)
+        return torch.matmul(rows, volumes.flatten(2)).unflatten(2, (columns.shape[0], depth))
+    volumes = torch.matmul(rows, volumes.reshape(channels, -1, width * depth)).unflatten(2, (width, depth))
+    return torch.matmul(columns, volumes)

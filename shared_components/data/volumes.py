@@ -8,7 +8,7 @@ import numpy as np
 from monai.transforms import Compose, Orientationd, ResizeWithPadOrCropd, Transform
 
 from shared_components.data.frames import LoadFramed
-from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd
+from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd, SmoothInPlaneSpacingd
 from shared_components.data.transforms import (
     AsVolumed,
     SameGridd,
@@ -26,6 +26,7 @@ def volume_transforms(
     percentiles: Sequence[float] = (0.5, 99.5),
     crop: bool = True,
     anti_aliasing: bool = True,
+    one_step: bool = False,
 ) -> Compose:
     """Read, orient, resample in-plane, scale to [-1, 1] and crop or pad; ``Invertd`` undoes the geometry.
 
@@ -43,6 +44,7 @@ def volume_transforms(
         percentiles: intensities of each volume that become -1 and 1.
         crop: crop and pad the middle of each slice to ``size``; otherwise slices keep their shape.
         anti_aliasing: blur images before they are made coarser.
+        one_step: blur and resample at once, without labels: faster, and equal but for rounding.
     Returns:
         Transform of a dict of paths to a dict of ``(1, size, size, D)`` float32 ``MetaTensor``.
     """
@@ -59,10 +61,13 @@ def volume_transforms(
     steps.append(SlicesAcrossd(keys, allow_missing_keys=True))
     if spacing is not None:
         in_plane = in_plane_spacing(spacing)
-        if anti_aliasing:
-            steps.append(AntiAliasd(images, in_plane, allow_missing_keys=True))
-        modes = ["bilinear" if key in images else "nearest" for key in keys]
-        steps.append(InPlaneSpacingd(keys, in_plane, modes, allow_missing_keys=True))
+        if one_step:
+            steps.append(SmoothInPlaneSpacingd(images, in_plane, allow_missing_keys=True))
+        else:
+            if anti_aliasing:
+                steps.append(AntiAliasd(images, in_plane, allow_missing_keys=True))
+            modes = ["bilinear" if key in images else "nearest" for key in keys]
+            steps.append(InPlaneSpacingd(keys, in_plane, modes, allow_missing_keys=True))
     steps.append(ScalePercentilesd(images, percentiles, allow_missing_keys=True))
     if crop:
         steps += [_pad_or_crop(key, size, -1.0 if key in images else 0.0) for key in keys]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from monai.data import Dataset
+from monai.data import DataLoader, Dataset
 
 from shared_components.data.frames import frame_count
 from shared_components.data.reading import read
+from shared_components.errors import InputError
+from shared_components.inferers.volume_faults import FAULT, fault_of, require_volume
 
 
 class CaseDataset(Dataset):
@@ -20,19 +23,57 @@ class CaseDataset(Dataset):
     Args:
         data: the cases.
         transform: applied to ``{"image", "case"}`` (and ``"frame"``, ``"frames"``).
+        keep_going: instead of raising, give an item of a bad file as ``{"image", "case", "fault"}``, of which
+            ``fault`` is the error's text; :class:`~shared_components.inferers.CaseEvaluator` collects them.
     Raises:
         InputError: a NIfTI header is unreadable; when an item is read: the file cannot be read or is unfit (MONAI
             alone would wrap that in an error that shows the transform instead of the file).
     """
 
-    def __init__(self, data: Sequence[Mapping[str, str]], transform: Callable) -> None:
-        super().__init__([item for case in data for item in _frames(case)], transform)
+    def __init__(
+        self, data: Sequence[Mapping[str, str]], transform: Callable, keep_going: bool = False
+    ) -> None:
+        self.keep_going = keep_going
+        self._faults: dict[str, str] = {}  # of a time series, the first bad frame's
+        super().__init__([item for case in data for item in self._frames(case)], transform)
 
     def _transform(self, index: int) -> dict:
-        return read(self.transform, dict(self.data[index]))
+        item = dict(self.data[index])
+        if item["case"] not in self._faults:
+            try:
+                return read(self.transform, item)
+            except InputError as error:
+                self._note(item, error)
+        return {"image": item["image"], "case": item["case"], FAULT: self._faults[item["case"]]}
+
+    def _note(self, item: Mapping[str, str], error: InputError) -> None:
+        fault = fault_of(item["image"], error)
+        if not self.keep_going:
+            raise InputError(fault) from error
+        self._faults[item["case"]] = fault
+
+    def _frames(self, case: Mapping[str, str]) -> list[dict]:
+        item = {"image": case["image"], "case": case["case"]}
+        try:
+            require_volume(case["image"])
+            count = frame_count(case["image"])
+        except InputError as error:
+            self._note(item, error)
+            return [item]
+        return [item] if count == 1 else [item | {"frame": t, "frames": count} for t in range(count)]
 
 
-def _frames(case: Mapping[str, str]) -> list[dict]:
-    item = {"image": case["image"], "case": case["case"]}
-    count = frame_count(case["image"])
-    return [item] if count == 1 else [item | {"frame": t, "frames": count} for t in range(count)]
+class ReadAheadLoader(DataLoader):
+    """MONAI's ``DataLoader``, which has a thread prepare the next batch while this one is worked on.
+
+    Reading, unzipping and resampling leave Python's lock free, so that a second core is used without a second
+    process. MONAI's ``ThreadDataLoader`` does that too, but an error in its thread ends the run as if the data had.
+    """
+
+    def __iter__(self) -> Iterator:
+        batches, end = super().__iter__(), object()
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(next, batches, end)
+            while (batch := coming.result()) is not end:
+                coming = reader.submit(next, batches, end)
+                yield batch

@@ -1,18 +1,21 @@
-"""Which volumes a user means: a folder, a glob, a file, a list of these, or a client data root."""
+"""Which volumes a user means: a folder, a glob, a file, a list (or a file of one) of these, or a client data root."""
 
 from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from shared_components.data.frames import frame_count
 from shared_components.errors import InputError
+from shared_components.inferers.list_files import is_list, read_list
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 DATALIST = "dataset.json"
 OUTPUT_SUFFIX = "_seg"
+PROBABILITY_SUFFIX = "_prob"
+_OUTPUT = re.compile(rf"(.+?)({OUTPUT_SUFFIX}|(_t\d+)?{PROBABILITY_SUFFIX})")
 
 Case = dict[str, str]
 
@@ -28,17 +31,20 @@ def find_cases(
         source: one of, or a list of: a volume's file (NIfTI, NRRD, MetaImage); a folder with one DICOM
             series; a folder of volumes or of DICOM series (its sub-folders are not searched for files); a
             glob pattern (``**`` searches sub-folders); a client data root (a folder with ``dataset.json``);
+            a list file: text with one of these a line (``#`` begins a comment), or a JSON list of these; paths
+            in it are relative to its own folder;
             a mapping ``{"image": path}`` with, if wanted, ``"label"`` and ``"case"``.
-            In a folder or a glob, ``x_seg.*`` beside ``x.*`` is an earlier output, not an input.
+            In a folder or a glob, ``x_seg.*`` and ``x_prob.*`` beside ``x.*`` are earlier outputs, not inputs.
         split: of a client data root: which of its lists.
         labelled: keep only cases with (``True``) or without (``False``) a label; ``None`` keeps all.
     Returns:
+        (the files are not opened: what is wrong with them shows when they are read)
         ``{"image": path, "case": name}``, and ``"label": path`` where one is known, in a stable order;
         ``case`` is the file's name without suffixes, with as many folder names before it as it takes to
         be unique.
     Raises:
-        InputError: nothing found, a path that does not exist, a NIfTI file that is unreadable or of more than
-            four axes, or two volumes that would be written under one name.
+        InputError: nothing found, a path that does not exist (one in a list file is a case, whose fault shows when
+            it is read), or two volumes that would be written under one name.
     """
     entries = [source] if isinstance(source, (str, Path, Mapping)) else list(source)
     found = [case for entry in entries for case in _cases_of(entry, split)]
@@ -52,10 +58,6 @@ def find_cases(
             "volumes, a pattern such as 'folder/**/*.nii.gz', or a client data root whose "
             f"'{split}' list has such items"
         )
-    for case in found:
-        frame_count(
-            case["image"]
-        )  # a NIfTI header is cheap to look at; other readers show faults when loading
     return _named(found)
 
 
@@ -76,10 +78,13 @@ def _cases_of(entry: str | Path | Mapping, split: str) -> list[Case]:
         return _root_cases(path, split)
     if path.is_dir():
         return _folder_cases(path)
-    if path.is_file():
+    if path.is_file() and path.name == DATALIST:
+        return _root_cases(path.parent, split)
+    if path.is_file() and is_list(path):
+        return [case for item in read_list(path) for case in _listed_cases(item, split)]
+    if os.path.lexists(path):  # a link that leads nowhere too: reading it says what is wrong
         return [_case(path)]
-    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-    volumes = _without_outputs([match for match in matches if _is_volume(match)])
+    volumes = _without_outputs([match for match in _matches(path) if _is_volume(match)])
     if not volumes:
         raise InputError(
             f"{entry}: expected a volume, a folder or a pattern that matches volumes, found none"
@@ -87,18 +92,38 @@ def _cases_of(entry: str | Path | Mapping, split: str) -> list[Case]:
     return [_case(volume) for volume in volumes]
 
 
+def _listed_cases(entry: str | dict, split: str) -> list[Case]:
+    """An entry of a list file: as if given alone, but a volume that is not there does not stop the others."""
+    if isinstance(entry, dict):
+        return [_stated_case(entry, must_exist=False)]
+    if is_list(entry) and Path(entry).name != DATALIST:
+        raise InputError(f"{entry}: expected a volume, found a list in a list; name its volumes in one list")
+    if not os.path.lexists(entry) and not glob.has_magic(entry):
+        return [_case(entry)]
+    return _cases_of(entry, split)
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """What a pattern finds, each file once, though links lead round in a circle."""
+    found: dict[tuple[str, str], Path] = {}
+    for match in sorted(glob.glob(str(pattern), recursive=True), key=lambda path: (path.count(os.sep), path)):
+        path = Path(match)
+        found.setdefault((os.path.realpath(path.parent), path.name), path)
+    return sorted(found.values())
+
+
 def _case(path: str | Path) -> Case:
     return {"image": os.path.abspath(path)}
 
 
-def _stated_case(entry: Mapping) -> Case:
+def _stated_case(entry: Mapping, must_exist: bool = True) -> Case:
     if "image" not in entry:
         raise InputError(f"case {dict(entry)}: expected a key 'image' with a volume's path")
     case = {
         key: os.path.abspath(Path(entry[key]).expanduser()) for key in ("image", "label") if entry.get(key)
     }
     missing = [path for path in case.values() if not Path(path).exists()]
-    if missing:
+    if missing and must_exist:
         raise InputError(f"{missing[0]}: expected a volume, found nothing; check the path")
     return case | ({"case": str(entry["case"])} if "case" in entry else {})
 
@@ -129,27 +154,33 @@ def _folder_cases(folder: Path) -> list[Case]:
 def _is_volume(path: Path) -> bool:
     if path.name.startswith("."):
         return False
-    if path.is_dir():
-        return _is_series(path)
-    return path.name.lower().endswith(SUFFIXES)
+    return path.name.lower().endswith(SUFFIXES) or (path.is_dir() and _is_series(path))
 
 
 def _is_series(folder: Path) -> bool:
-    """Whether the folder itself holds DICOM slices: named .dcm, or nameless with DICOM's mark at byte 128."""
-    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
-    first = next((path for path in files if path.suffix.lower() in ("", ".dcm", ".ima")), None)
-    if first is None or first.name == "DICOMDIR":
-        return False
-    with first.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    """Whether the folder itself holds DICOM slices: named .dcm, or nameless with DICOM's mark at byte 128.
+
+    A folder that may not be read counts as one: reading it says what is wrong.
+    """
+    try:
+        files = (
+            path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")
+        )
+        first = next((path for path in files if path.suffix.lower() in ("", ".dcm", ".ima")), None)
+        if first is None or first.name == "DICOMDIR":
+            return False
+        with first.open("rb") as file:
+            return file.read(132)[128:] == b"DICM" or first.suffix.lower() == ".dcm"
+    except OSError:
+        return True
 
 
 def _without_outputs(volumes: list[Path]) -> list[Path]:
     inputs = {(volume.parent, stem(volume)) for volume in volumes}
 
     def is_output(volume: Path) -> bool:
-        name = stem(volume)
-        return name.endswith(OUTPUT_SUFFIX) and (volume.parent, name.removesuffix(OUTPUT_SUFFIX)) in inputs
+        output = _OUTPUT.fullmatch(stem(volume))
+        return output is not None and (volume.parent, output[1]) in inputs
 
     return [volume for volume in volumes if not is_output(volume)]
 

@@ -16,7 +16,7 @@ def inference_transforms(
     percentiles: Sequence[float] = (0.5, 99.5),
     multiple: int = 16,
 ) -> Compose:
-    """Volume file to ``(1, H, W, D)`` in [-1, 1]; ``Invertd`` takes a prediction back to the file's own grid.
+    """Volume file to ``(1, H, W, D)`` in [-1, 1]; ``LabelsOnFileGridd`` (or ``Invertd``) takes a prediction back.
 
     Training crops slices to ``size``; here nothing is cropped, since what is cut off could not be segmented.
     Slices are padded to at least ``size`` (a volume no larger than training's looks as it did in training),
@@ -32,7 +32,7 @@ def inference_transforms(
     pad = {"keys": ("image",), "mode": "constant", "value": -1}
     return Compose(
         [
-            volume_transforms(("image",), size, spacing, orientation, percentiles, crop=False),
+            volume_transforms(("image",), size, spacing, orientation, percentiles, crop=False, one_step=True),
             SpatialPadd(spatial_size=(size, size, -1), **pad),
             DivisiblePadd(k=(multiple, multiple, 1), **pad),
         ]

@@ -17,6 +17,7 @@ from shared_components.errors import InputError
 from shared_components.files import inside, write_atomically
 
 NIFTI = (".nii", ".nii.gz", ".hdr", ".img")
+LEVEL = 3  # of compression: half the time of the usual 6, and label maps become small at any level
 
 
 def write_segmentation(path: str | Path, labels: np.ndarray, image: str | Path, affine: np.ndarray) -> Path:
@@ -40,7 +41,7 @@ def write_segmentation(path: str | Path, labels: np.ndarray, image: str | Path, 
     else:
         segmentation = _on_grid(data, affine)
     # a fixed time stamp: the same labels give the same bytes
-    content = gzip.compress(segmentation.to_bytes(), compresslevel=6, mtime=0)
+    content = gzip.compress(segmentation.to_bytes(), compresslevel=LEVEL, mtime=0)
     return write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
@@ -55,12 +56,25 @@ def _on_grid_of(source: nib.Nifti1Image, data: np.ndarray, image: str | Path) ->
             f"{image}: expected labels of shape {source.shape}, found {data.shape}; segment it again"
         )
     kind = nib.Nifti2Image if isinstance(source.header, nib.Nifti2Header) else nib.Nifti1Image
-    header = kind.header_class.from_header(source.header)
-    header.extensions.clear()  # they describe the image, not its labels
-    header.set_data_dtype(data.dtype)
-    header.set_slope_inter(1, 0)
-    header["cal_min"], header["cal_max"], header["descrip"] = 0, 0, b"segmentation"
+    header = geometry_of(source, data.dtype, "segmentation")
     return kind(data.reshape(source.shape), source.affine, header)
+
+
+def geometry_of(source: nib.Nifti1Image, dtype: np.dtype, description: str) -> nib.Nifti1Header:
+    """A header with the geometry fields of ``source``'s, for data of another kind."""
+    kind = nib.Nifti2Header if isinstance(source.header, nib.Nifti2Header) else nib.Nifti1Header
+    if isinstance(
+        source.header, nib.Nifti1Header
+    ):  # the bytes, without the extensions that describe the image
+        header = kind(source.header.binaryblock, source.header.endianness, check=False).as_byteswapped("<")
+        header["magic"], header["vox_offset"] = kind.single_magic, kind.single_vox_offset
+    else:
+        header = kind.from_header(source.header)
+    header.set_data_dtype(dtype)
+    header.set_slope_inter(1, 0)
+    header.set_intent("none")
+    header["cal_min"], header["cal_max"], header["descrip"] = 0, 0, description.encode()
+    return header
 
 
 def _without_singletons(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -117,6 +131,8 @@ class WriteSegmentationd(Transform):
 
     def _series(self, name: str, labels: np.ndarray, frame: int, count: int) -> np.ndarray | None:
         """``(X, Y, Z, T)`` once all frames of a case are there."""
+        if name not in self._frames:
+            self._frames.clear()  # frames of a case come together: what is left over belongs to one that failed
         frames = self._frames.setdefault(name, {})
         frames[frame] = labels
         if len(frames) < count:

@@ -1,0 +1,104 @@
+"""What can be wrong with a stranger's file, in one line that names the file and the cure."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from shared_components.data.frames import NIFTI
+from shared_components.data.reading import UNREADABLE, one_line
+from shared_components.errors import InputError
+
+FAULT = "fault"
+"""Key of an item that is no volume but the text of what is wrong with one."""
+
+SMALLEST = 1e-6  # mm; a voxel edge below this is a defect of the header
+FLATTEST = 1e-4  # volume of a voxel, as a share of the product of its edges
+LARGEST = 10_000.0  # mm; no body is that long: its in-plane resampling alone would fill the memory
+
+
+def require_volume(path: str | os.PathLike) -> None:
+    """Check what can be seen of a volume without reading its voxels.
+
+    Raises:
+        InputError: nothing there, nothing in it, not readable, or a NIfTI header that cannot be true.
+    """
+    path = Path(path)
+    if not path.exists():
+        if path.is_symlink():
+            raise _fault(path, "is a link that leads nowhere or round in a circle", "mend the link")
+        raise _fault(path, "expected a volume, found nothing", "check the path")
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)
+        else:
+            path.open("rb").close()
+    except OSError as error:
+        raise _fault(path, f"may not be read ({one_line(error)})", "change its permissions") from error
+    if path.is_file() and path.stat().st_size == 0:
+        raise _fault(path, "the file is empty", "copy it again from its source")
+    if path.name.lower().endswith(NIFTI):
+        _require_header(path)
+
+
+def _require_header(path: Path) -> None:
+    if path.is_dir():
+        raise _fault(path, "expected a file, found a folder of that name", "name the file that is in it")
+    try:
+        image = nib.load(path)
+        dtype, affine = image.get_data_dtype(), np.asarray(image.affine, dtype=np.float64)
+    except UNREADABLE as error:
+        raise _fault(
+            path, f"expected a NIfTI volume ({one_line(error)})", "export or copy it again"
+        ) from error
+    if min(image.shape, default=0) < 1:
+        raise _fault(path, f"has no voxels (shape {image.shape})", "export it again")
+    if dtype.kind not in "iuf":
+        raise _fault(path, f"has voxels of type {dtype}, not grey values", "save it as integers or floats")
+    size = path.stat().st_size
+    need = int(np.prod(image.shape, dtype=object)) * dtype.itemsize
+    if not path.name.lower().endswith(".gz") and size < need:
+        raise _fault(path, f"ends too early: {size} bytes, its header promises {need}", "copy it again")
+    _require_affine(path, affine, image.shape)
+
+
+def _require_affine(path: Path, affine: np.ndarray, shape: tuple[int, ...]) -> None:
+    cure = "correct the header or export it again"
+    if not np.isfinite(affine).all():
+        raise _fault(path, "its affine has NaN or infinite values", cure)
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    flat = edges.min() < SMALLEST or abs(np.linalg.det(affine[:3, :3])) < FLATTEST * edges.prod()
+    if flat:
+        raise _fault(path, f"its affine has a voxel of zero size or flat axes ({_sizes(edges)} mm)", cure)
+    extents = edges[: len(shape)] * np.asarray(shape[:3])
+    if extents.max() > LARGEST:
+        raise _fault(path, f"would be {extents.max() / 1000:.3g} m long (voxels of {_sizes(edges)} mm)", cure)
+
+
+def _sizes(edges: np.ndarray) -> str:
+    return "×".join(f"{mm:.4g}" for mm in edges)
+
+
+def _fault(path: Path, fault: str, cure: str) -> InputError:
+    return InputError(" ".join(f"{path}: {fault}; {cure}".split()))
+
+
+def fault_of(path: str | os.PathLike, error: InputError) -> str:
+    """The one line that a user reads of an error that reading ``path`` raised."""
+    text = " ".join(str(error).split())
+    if "could not be read (" not in text:
+        return text
+    reason = one_line(_root(error))
+    if Path(path).is_dir():
+        fault = f"a folder without a readable DICOM series ({reason})"
+        return str(_fault(Path(path), fault, "put the files of one series into it, or name a file"))
+    cure = "copy it again if it is damaged, or convert it to NIfTI"
+    return str(_fault(Path(path), f"could not be read ({reason})", cure))
+
+
+def _root(error: BaseException) -> BaseException:
+    """What it all began with."""
+    return error if error.__cause__ is None else _root(error.__cause__)
