@@ -21,6 +21,7 @@ UNREADABLE = (
     RuntimeError,
     ValueError,
     KeyError,
+    TypeError,
     struct.error,
     zlib.error,
     gzip.BadGzipFile,

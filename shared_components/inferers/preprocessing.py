@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from monai.transforms import Compose, DivisiblePadd, SpatialPadd
 
 from shared_components.data.volumes import volume_transforms
+from shared_components.inferers.volume_faults import RequireGridd
 
 
 def inference_transforms(
@@ -30,9 +31,14 @@ def inference_transforms(
         multiple: what H and W must be divisible by, pixels; 1 when the inferer cuts windows of its own.
     """
     pad = {"keys": ("image",), "mode": "constant", "value": -1}
+    load, *steps = volume_transforms(
+        ("image",), size, spacing, orientation, percentiles, crop=False, one_step=True
+    ).transforms
     return Compose(
         [
-            volume_transforms(("image",), size, spacing, orientation, percentiles, crop=False, one_step=True),
+            load,
+            RequireGridd(("image",)),
+            *steps,
             SpatialPadd(spatial_size=(size, size, -1), **pad),
             DivisiblePadd(k=(multiple, multiple, 1), **pad),
         ]

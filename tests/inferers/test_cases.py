@@ -63,6 +63,61 @@ def test_an_earlier_output_is_no_input_but_a_name_that_ends_alike_is(tmp_path):
     assert names(find_cases(tmp_path / "x_seg.nii.gz")) == ["x_seg"]
 
 
+def test_earlier_probabilities_are_no_inputs_either(tmp_path):
+    for name in ("x.nii.gz", "x_prob.nii.gz", "x_t00_prob.nii.gz", "y_prob.nii.gz"):
+        volume(tmp_path / name)
+    assert names(find_cases(tmp_path)) == ["x", "y_prob"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.txt", "# two of them\na.nii\n\n  deep/c.nii.gz  \n"),
+        ("list.lst", "\ufeffa.nii\r\ndeep\r\n"),
+        ("list.json", '["a.nii", {"image": "deep/c.nii.gz"}]'),
+        ("list.txt", "{folder}/a.nii\n{folder}/deep/*.nii.gz\n"),
+    ],
+)
+def test_a_list_file_names_volumes_relative_to_itself(folder, name, text, tmp_path_factory, monkeypatch):
+    (folder / name).write_text(text.replace("{folder}", str(folder)), encoding="utf-8")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    cases = find_cases(folder / name)
+    assert cases == [
+        {"image": str(folder / "a.nii"), "case": "a"},
+        {"image": str(folder / "deep/c.nii.gz"), "case": "c"},
+    ]
+
+
+def test_what_a_list_names_and_is_not_there_is_a_case_that_reading_will_report(folder):
+    (folder / "list.txt").write_text("a.nii\nabsent.nii.gz\n")
+    (folder / "list.json").write_text('["a.nii", {"image": "absent.nii.gz", "label": "deep/c.nii.gz"}]')
+    assert names(find_cases(folder / "list.txt")) == ["a", "absent"]
+    assert find_cases(folder / "list.json")[1] == {
+        "image": str(folder / "absent.nii.gz"), "label": str(folder / "deep/c.nii.gz"), "case": "absent"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("list.json", '{"image": "a.nii"}', "expected a list of paths or of"),
+        ("list.json", "[1, 2]", "expected a list of paths or of"),
+        ("list.json", "a.nii", "expected a list of volumes, could not read it"),
+        ("list.txt", "", "expected at least one volume, found none"),
+        ("list.txt", "other.txt", "found a list in a list"),
+    ],
+)
+def test_a_faulty_list_is_told(folder, name, text, fault):
+    (folder / name).write_text(text)
+    with pytest.raises(InputError, match=fault):
+        find_cases(folder / name)
+
+
+def test_links_that_lead_in_a_circle_do_not_multiply_the_files(folder):
+    (folder / "deep" / "up").symlink_to(folder, target_is_directory=True)
+    assert names(find_cases(f"{folder}/**/*.nii.gz")) == ["b", "c"]
+
+
 def test_equal_file_names_are_told_apart_by_their_folders(tmp_path):
     for name in ("one/mr/t1.nii.gz", "two/mr/t1.nii.gz", "two/mr/t2.nii.gz"):
         volume(tmp_path / name)
@@ -85,6 +140,7 @@ def test_a_client_root_gives_a_split_with_its_labels(tmp_path):
     assert unlabelled == {"image": images[1], "case": "s1"}
     assert names(find_cases(tmp_path, labelled=True)) == ["s0"]
     assert names(find_cases(tmp_path, split="training")) == ["s2"]
+    assert find_cases(tmp_path / "dataset.json") == [labelled, unlabelled]
     with pytest.raises(InputError, match=r"expected at least one volume, found none.*'validation' list"):
         find_cases(tmp_path, split="validation")
 
@@ -99,14 +155,6 @@ def test_folders_of_dicom_slices_are_one_case_each(tmp_path):
 
 
 def test_faults_name_the_file_and_the_cure(tmp_path):
-    series = volume(tmp_path / "series.nii.gz", (4, 4, 4, 1, 3))
-    with pytest.raises(
-        InputError, match=r"series\.nii\.gz: expected a 3-D volume or a 4-D time series, found"
-    ):
-        find_cases(series)
-    (tmp_path / "text.nii").write_text("hello")
-    with pytest.raises(InputError, match=r"text\.nii: expected a NIfTI volume"):
-        find_cases(tmp_path / "text.nii")
     with pytest.raises(InputError, match=r"absent: expected a volume, a folder or a pattern"):
         find_cases(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
