@@ -1,4 +1,4 @@
-"""Measure what the README states: ``python scripts/benchmark.py quality|real-head|kernels|slices|meta-step …``.
+"""Measure what the README states: ``python scripts/benchmark.py COMMAND …``; ``--help`` lists the commands.
 
 Every quality row is a run of a bundle's configs, so nothing is measured that a user could not run. Speed and memory
 are printed as ratios within one run.
@@ -101,12 +101,36 @@ def meta_step(
     time_meta_step(size, batch, repeats, threads, memory)
 
 
+def inference(
+    volumes: int = 100,
+    shape: Sequence[int] = (256, 256, 32),
+    output_dir: str = "outputs/benchmark",
+    threads: int = 1,
+    ckpt_path: str | None = None,
+    turns: int = 1,
+) -> None:
+    """Segment volumes with the adaptation bundle and with the zoo's stock pattern: volumes a minute, peak memory.
+
+    Args:
+        volumes: how many.
+        shape: voxels of each, such as 256,256,32.
+        output_dir: the volumes and segmentations go into <output_dir>/inference, with the table, inference.md.
+        threads: of torch.
+        ckpt_path: a model of the adaptation bundle; by default its network as it is initialised.
+        turns: times that both are run, in turns; the fastest of each counts.
+    """
+    from shared_components.benchmarks.inference import inference_benchmark
+
+    print(inference_benchmark(volumes, tuple(shape), output_dir, threads, ckpt_path, turns))
+
+
 COMMANDS = {
     "quality": quality,
     "kernels": kernels,
     "slices": slices,
     "real-head": real_head,
     "meta-step": meta_step,
+    "inference": inference,
 }
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def _states_zero(image: nib.spatialimages.SpatialImage) -> bool:
     header = image.header
     if not isinstance(header, nib.Nifti1Header) or header["sform_code"] > 0:
         return False
-    with nib.openers.ImageOpener(image.file_map["header"].filename or image.get_filename()) as file:
+    with nib.openers.ImageOpener(image.file_map.get("header", image.file_map["image"]).filename) as file:
         sizes = type(header).from_fileobj(file, check=False)["pixdim"][1:4]
     return any(mm == 0 and count > 1 for mm, count in zip(sizes, image.shape, strict=False))
 

@@ -133,7 +133,10 @@ FLOATS = {"float32": (-0.5, 0.0, 0.5), "float64": (-1e5, 0.0, 1e5)}
 CODES = ("RAS", "LPS", "LAS", "PIR", "SAL", "ASR", "IPL", "RSA")
 
 KINDS = [
-    *(Kind(f"{t}.nii.gz", nifti(), levels=v, dtype=getattr(np, t)) for t, v in {**INTEGERS, **FLOATS}.items()),
+    *(
+        Kind(f"{t}.nii.gz", nifti(), levels=v, dtype=getattr(np, t))
+        for t, v in {**INTEGERS, **FLOATS}.items()
+    ),
     *(Kind(f"orientation_{c}.nii", nifti(), SHAPE, oblique(codes=c)) for c in CODES),
     Kind("nifti1.nii", nifti()),
     Kind("nifti2.nii", nifti(nib.Nifti2Image)),

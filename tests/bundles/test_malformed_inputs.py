@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -35,12 +36,11 @@ def report(tmp_path_factory) -> tuple[list[str], Path]:
     folder, out = tmp_path_factory.mktemp("bad"), tmp_path_factory.mktemp("out")
     for name, write in TABLE.items():
         write(folder / name)
-    (folder / "list.txt").write_text("\n".join(TABLE) + "\ngood.nii.gz\nzood.nii.gz\n")
     for name in ("good.nii.gz", "zood.nii.gz"):
         save_good(folder / name)
-    mapped = [{"image": str(folder / name), "case": f"case {i}"} for i, name in enumerate(TABLE)]
-    goods = [str(folder / "good.nii.gz"), str(folder / "zood.nii.gz")]
-    flow = inference([*mapped, *goods], out, save_network(out.parent / "model.pt"))
+    entries = [{"image": name, "case": f"case {number}"} for number, name in enumerate(TABLE)]
+    (folder / "list.json").write_text(json.dumps(["good.nii.gz", *entries, "zood.nii.gz"]))
+    flow = inference(folder / "list.json", out, save_network(out.parent / "model.pt"))
     with pytest.raises(RuntimeError) as raised:  # MONAI's wrapping of what an expression raises
         flow.run()
     return str(input_error_in(raised.value)).split("\n"), out
@@ -83,8 +83,7 @@ def test_files_that_may_not_be_read(name):
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         path = Path(place) / name
-        path.mkdir() if name == "series" else save_good(Path(place) / "volume.nii")
-        path.touch()
+        path.mkdir() if name == "series" else path.write_bytes(b"a volume, for all that one can see")
         path.chmod(0)
         with unprivileged():
             cases = find_cases(place)

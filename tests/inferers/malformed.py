@@ -246,7 +246,9 @@ def malformed() -> dict[str, Writer]:
         table[name] = partial(lambda files, path: _folder(path, files), files)
     for suffix in SUFFIXES:
         table[f"folder{suffix}"] = partial(lambda path: _folder(path, {}))
-        table[f"links to itself{suffix}"] = partial(lambda name, path: _links(path, name), f"links to itself{suffix}")
+        table[f"links to itself{suffix}"] = partial(
+            lambda name, path: _links(path, name), f"links to itself{suffix}"
+        )
     table["first of a ring.nii"] = lambda path: _links(path, "second of a ring.nii")
     table["second of a ring.nii"] = lambda path: _links(path, "first of a ring.nii")
     table["leads nowhere.nii.gz"] = lambda path: _links(path, "there is no such file")

@@ -1,0 +1,216 @@
+"""Throughput of a bundle's inference against the zoo's stock pattern, same network and volumes, in one run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigParser
+
+from shared_components.benchmarks.processes import REPOSITORY
+from shared_components.benchmarks.tables import machine, markdown
+from shared_components.errors import InputError
+from shared_components.files import write_text
+
+CONFIGS = REPOSITORY / "bundles" / "adaptation" / "configs"
+WAYS = ("bundle", "stock")
+STOCK: dict[str, Any] = {
+    "preprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "LoadImaged", "keys": "image"},
+            {"_target_": "EnsureChannelFirstd", "keys": "image"},
+            {"_target_": "Orientationd", "keys": "image", "axcodes": "@orientation"},
+            {"_target_": "Spacingd", "keys": "image", "pixdim": "$[@spacing, @spacing, -1]", "mode": "bilinear"},
+            {
+                "_target_": "ScaleIntensityRangePercentilesd", "keys": "image", "lower": "$@percentiles[0]",
+                "upper": "$@percentiles[1]", "b_min": -1, "b_max": 1, "clip": True,
+            },
+            {"_target_": "DivisiblePadd", "keys": "image", "k": "$[@multiple, @multiple, 1]", "value": -1},
+        ],
+    },
+    "dataset": {
+        "_target_": "Dataset", "data": "$[{'image': case['image']} for case in @cases]",
+        "transform": "@preprocessing",
+    },
+    "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "shuffle": False},
+    "inferer": {"_target_": "SliceInferer", "roi_size": "@window", "spatial_dim": 2, "sw_batch_size": 1},
+    "postprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+            {
+                "_target_": "Invertd", "keys": "pred", "orig_keys": "image", "transform": "@preprocessing",
+                "nearest_interp": False, "to_tensor": True,
+            },
+            {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+            {
+                "_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir", "output_postfix": "seg",
+                "separate_folder": False, "output_dtype": "$np.uint8", "print_log": False,
+            },
+        ],
+    },
+    "evaluator": {
+        "_target_": "SupervisedEvaluator", "device": "@device", "val_data_loader": "@dataloader",
+        "network": "@network", "inferer": "@inferer", "postprocessing": "@postprocessing",
+        "val_handlers": "@handlers", "amp": False,
+    },
+}  # fmt: skip
+"""The pattern of the model zoo's bundles: MONAI's dictionary transforms throughout, one slice in a pass."""
+
+VOXEL = (0.9, 0.9, 4.0)  # mm
+DISTINCT = 4  # different volumes; the others are links to them
+
+
+def inference_benchmark(
+    volumes: int = 100, shape: tuple[int, int, int] = (256, 256, 32), output_dir: str = "outputs/benchmark",
+    threads: int = 1, ckpt_path: str | None = None, turns: int = 1,
+) -> str:  # fmt: skip
+    """Segment ``volumes`` volumes in both ways, each in a fresh process, and return a table.
+
+    Args:
+        volumes: how many.
+        shape: of each, voxels of 0.9 × 0.9 × 4 mm.
+        output_dir: the volumes, both ways' segmentations and ``inference.md`` go into ``<output_dir>/inference``.
+        threads: of torch, in both ways.
+        ckpt_path: weights of the adaptation bundle's network; ``None``: as it is initialised with seed 0.
+        turns: times that both ways are run, in turns; the fastest counts.
+    Raises:
+        InputError: a run failed.
+    """
+    folder = Path(output_dir).resolve() / "inference"
+    make_volumes(folder / "images", volumes, tuple(shape))
+    weights = Path(ckpt_path).resolve() if ckpt_path else _weights(folder / "model.pt")
+    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    for _ in range(turns):
+        for way in WAYS:
+            runs[way].append(_measured(way, folder, weights, threads))
+    best = {way: min(found, key=lambda run: run["seconds"]) for way, found in runs.items()}
+    table = _table(best, volumes, tuple(shape), threads) + f"\n{_agreement(folder)}\n"
+    write_text(folder / "inference.md", table)
+    return table
+
+
+def make_volumes(folder: Path, count: int, shape: tuple[int, int, int]) -> None:
+    """Noisy ellipsoids as 16-bit ``.nii.gz``; a few different ones, and links to them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    places = [np.linspace(-1, 1, size) for size in shape]
+    for number in range(count):
+        path = folder / f"case{number:04d}.nii.gz"
+        if number >= DISTINCT:
+            path.unlink(missing_ok=True)
+            path.symlink_to(f"case{number % DISTINCT:04d}.nii.gz")
+            continue
+        axes = random.uniform(0.5, 0.8, 3)
+        x, y, z = (place / axis for place, axis in zip(places, axes, strict=True))
+        distance = np.sqrt(x[:, None, None] ** 2 + y[None, :, None] ** 2 + z[None, None] ** 2)
+        voxels = 900 * (distance < 1) * (1.5 - distance) + random.normal(0, 20, shape) * (distance < 1.2)
+        nib.save(nib.Nifti1Image(voxels.astype(np.int16), np.diag([-VOXEL[0], -VOXEL[1], VOXEL[2], 1])), path)
+
+
+def _config(folder: Path, weights: Path, way: str) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / "common.yaml"), str(CONFIGS / "inference.yaml")])
+    parser["imports"] = [*parser["imports"], "$import numpy as np"]
+    parser.update({
+        "dataset_dir": str(folder / "images"), "output_dir": str(folder / way), "ckpt_path": str(weights),
+        "bundle_root": str(CONFIGS.parent), "device": "$torch.device('cpu')",
+    })  # fmt: skip
+    return parser
+
+
+def _weights(path: Path) -> Path:
+    torch.manual_seed(0)
+    network = _config(path.parent, path, "bundle").get_parsed_content("network_def")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": network.state_dict()}, path)
+    return path
+
+
+def _measured(way: str, folder: Path, weights: Path, threads: int) -> dict[str, float]:
+    """Run one way in a process of its own."""
+    command = [sys.executable, "-m", __name__, way, str(folder), str(weights), str(threads)]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        last = (ended.stderr.strip().splitlines() or ["no output"])[-1]
+        raise InputError(f"{way}: expected segmentations, the run failed ({last}); run `{' '.join(command)}`")
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
+def run_way(way: str, folder: str | Path, weights: str | Path, threads: int) -> dict[str, float]:
+    """Segment every volume of ``<folder>/images`` in this process.
+
+    Returns:
+        ``seconds`` and ``cpu_seconds`` a volume (the first, which warms up, does not count), and the peak memory
+        (MB) of the process after a tenth of the volumes, ``early``, and at the end, ``peak``.
+    """
+    torch.set_num_threads(threads)
+    parser = _config(Path(folder), Path(weights), way)
+    parser["handlers"] = parser["handlers"][:1]  # no progress bar
+    if way == "stock":
+        parser.update(STOCK)
+    evaluator = parser.get_parsed_content("evaluator")
+    moments: list[tuple[float, float, float]] = []
+    evaluator.add_event_handler(
+        Events.ITERATION_COMPLETED,
+        lambda: moments.append((time.perf_counter(), time.process_time(), _peak_megabytes())),
+    )
+    evaluator.run()
+    (start, cpu_start, _), (end, cpu_end, peak) = moments[0], moments[-1]
+    count = len(moments) - 1
+    return {
+        "seconds": (end - start) / count, "cpu_seconds": (cpu_end - cpu_start) / count,
+        "early": moments[max(1, count // 10)][2], "peak": peak,
+    }  # fmt: skip
+
+
+def _peak_megabytes() -> float:
+    """Peak resident memory of this process (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def _table(runs: dict[str, dict[str, float]], volumes: int, shape: tuple[int, ...], threads: int) -> str:
+    bundle, stock = (runs[way] for way in WAYS)
+    head = ["inference", "volumes a minute", "CPU seconds a volume", "peak memory (MB)", "after a tenth (MB)"]
+    lines = [
+        [
+            name,
+            f"{60 / run['seconds']:.0f}",
+            f"{run['cpu_seconds']:.2f}",
+            f"{run['peak']:.0f}",
+            f"{run['early']:.0f}",
+        ]
+        for name, run in (("this bundle", bundle), ("stock pattern", stock))
+    ]
+    ratio = f"{stock['seconds'] / bundle['seconds']:.2f}× the throughput"
+    cpu = f"{stock['cpu_seconds'] / bundle['cpu_seconds']:.2f}× less CPU time"
+    size = "×".join(map(str, shape))
+    return (
+        f"{markdown(head, lines)}\n{ratio}, {cpu}; {volumes} volumes of {size} voxels, {threads} thread(s) of torch. "
+        f"{machine()}\n"
+    )
+
+
+def _agreement(folder: Path) -> str:
+    """How alike the labels of the first volumes are; the stock pattern resamples without anti-aliasing."""
+    shares = []
+    for number in range(DISTINCT):
+        paths = [folder / way / f"case{number:04d}_seg.nii.gz" for way in WAYS]
+        if all(path.is_file() for path in paths):
+            ours, stock = (np.asarray(nib.load(path).dataobj) for path in paths)
+            shares.append(float((ours == stock).mean()))
+    return f"Labels agree in {100 * min(shares):.1f} % of the voxels or more."
+
+
+if __name__ == "__main__":
+    print(json.dumps(run_way(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))))
