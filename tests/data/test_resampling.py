@@ -6,7 +6,13 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacingd
 
-from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd
+from shared_components.data.resampling import (
+    AntiAliasd,
+    InPlaneSpacingd,
+    SmoothInPlaneSpacingd,
+    axis_weights,
+    weigh_in_plane,
+)
 
 
 def volume(shape=(1, 20, 23, 4), affine=(2.0, 1.5, 5.0, 1.0)) -> MetaTensor:
@@ -56,3 +62,43 @@ def test_blur_removes_what_a_coarser_grid_cannot_show_and_nothing_else():
     coarse = AntiAliasd("x", (4.0, 1.0))({"x": stripes})["x"]
     assert coarse[:, 5:15].abs().max() < 0.01
     assert AntiAliasd("x", (0.5, 1.0))({"x": stripes})["x"] is stripes
+
+
+@pytest.mark.parametrize(
+    ("spacing", "voxel", "shape"),
+    [
+        ((4.5, 4.5), (0.9, 0.9, 4), (64, 50, 5)),
+        ((3.0, 0.5), (1, 1, 1), (60, 50, 7)),
+        ((3.3, 2.0), (0.7, 1.1, 1), (61, 50, 1)),
+        ((1.0, 1.0), (1, 1.0004, 1), (30, 31, 2)),
+        ((0.7, 0.9), (1.5, 1.6, 3), (20, 21, 2)),
+    ],
+)
+def test_blur_and_resampling_in_one_step_are_the_two_steps(spacing, voxel, shape):
+    affine = torch.diag(torch.tensor([*voxel, 1.0], dtype=torch.float64))
+    affine[:3, :3] = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0] @ affine[:3, :3]
+    image = MetaTensor(torch.rand(1, *shape), affine=affine)
+    one_step = SmoothInPlaneSpacingd("x", spacing)
+    two = InPlaneSpacingd("x", spacing, ["bilinear"])(AntiAliasd("x", spacing)({"x": image.clone()}))["x"]
+    one = one_step({"x": image.clone()})["x"]
+    assert torch.allclose(one.as_tensor(), two.as_tensor(), atol=5e-6)
+    assert torch.allclose(one.affine, two.affine)
+    back = one_step.inverse({"x": one})["x"]
+    assert back.shape == image.shape
+    assert torch.allclose(back.affine, affine)
+    assert not back.applied_operations
+
+
+def test_weights_of_an_axis_add_up_to_one_and_stop_at_the_border():
+    for weights in (axis_weights(20, 7, 3.0, 1.0), axis_weights(7, 20, 0.35)):
+        assert torch.allclose(weights.sum(dim=1), torch.ones(len(weights)), atol=1e-5)
+    nearest = axis_weights(4, 9, 0.5)
+    assert torch.allclose(
+        nearest @ torch.arange(4.0), torch.tensor([0, 0.5, 1, 1.5, 2, 2.5, 3, 3, 3]), atol=1e-5
+    )
+    volume = torch.rand(2, 4, 4, 3)
+    assert torch.allclose(
+        weigh_in_plane(volume, nearest, nearest[:3]),
+        torch.einsum("chwd,ih,jw->cijd", volume, nearest, nearest[:3]),
+        atol=1e-6,
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose
+
+from shared_components.errors import InputError
+from shared_components.inferers import (
+    CaseDataset,
+    CaseEvaluator,
+    LabelsOnFileGridd,
+    ReadAheadLoader,
+    WriteSegmentationd,
+    find_cases,
+    inference_transforms,
+)
+
+
+def volume(path: Path, shape=(16, 14, 5), bad: bool = False) -> None:
+    voxels = np.random.default_rng(0).random(shape).astype(np.float32)
+    if bad:
+        voxels[(5, 5, 2, -1)[: len(shape)]] = np.inf
+    nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 5.0, 1.0])), path)
+
+
+class Slices(torch.nn.Module):
+    """Two classes by sign; refuses volumes of nine slices."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, x):
+        if x.shape[-1] == 9:
+            raise self.error
+        return torch.cat([-x, x], dim=1)
+
+
+def evaluator(folder: Path, error: Exception | None = None) -> CaseEvaluator:
+    dataset = CaseDataset(find_cases(folder), inference_transforms(16, None, multiple=1), keep_going=True)
+    return CaseEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=ReadAheadLoader(dataset, batch_size=1),
+        network=Slices(error or RuntimeError("unused")),
+        postprocessing=Compose([LabelsOnFileGridd(), WriteSegmentationd(folder / "out")]),
+    )
+
+
+def outputs(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "out").glob("*"))
+
+
+def test_good_volumes_are_written_and_each_bad_one_has_a_line(tmp_path):
+    volume(tmp_path / "a.nii")
+    volume(tmp_path / "b.nii", bad=True)
+    volume(tmp_path / "c.nii.gz", (16, 14, 5, 3), bad=True)  # its last frame
+    volume(tmp_path / "d.nii.gz", (16, 14, 5, 2))
+    (tmp_path / "e.nii.gz").write_text("hello")
+    with pytest.raises(InputError) as raised:
+        evaluator(tmp_path).run()
+    lines = str(raised.value).split("\n")
+    assert lines[0] == "3 of 5 volumes were not segmented:"
+    assert [re.match(r".*/(.)\.nii", line)[1] for line in lines[1:]] == ["b", "c", "e"]
+    assert outputs(tmp_path) == ["a_seg.nii.gz", "d_seg.nii.gz"]
+
+
+def test_a_fault_of_one_volume_while_it_is_segmented_stops_no_other(tmp_path):
+    volume(tmp_path / "a.nii", (16, 14, 9))
+    volume(tmp_path / "b.nii")
+    with pytest.raises(InputError, match=r"1 of 2 volumes were not segmented:\na: too long; cut it"):
+        evaluator(tmp_path, InputError("a: too long; cut it")).run()
+    assert outputs(tmp_path) == ["b_seg.nii.gz"]
+
+
+def test_any_other_error_stops_the_run(tmp_path):
+    volume(tmp_path / "a.nii", (16, 14, 9))
+    volume(tmp_path / "b.nii")
+    with pytest.raises(RuntimeError, match="a fault of the program"):
+        evaluator(tmp_path, RuntimeError("a fault of the program")).run()
+
+
+def test_a_single_volume_is_a_single_line_and_no_volumes_are_no_error(tmp_path):
+    (tmp_path / "a.nii").write_text("hello")
+    with pytest.raises(InputError, match=r"^\S+a\.nii: expected a NIfTI volume [^\n]*$"):
+        evaluator(tmp_path).run()
+    empty = evaluator(tmp_path)
+    empty.data_loader = []
+    empty.run()
