@@ -22,8 +22,11 @@ WORKFLOWS = {  # name in the package -> config files of the bundle after common.
     "evaluate": ("inference.yaml", "evaluate.yaml"),
 }
 RUN_IDS = frozenset(  # where and how one run was made; a package keeps the bundle's own values
-    "bundle_root dataset_dir output_dir ckpt_path export_path source_model_path source_dir twin_dir factory_path "
-    "discriminator_path scores_path device rank resume quiet".split()
+    (
+        *("bundle_root", "dataset_dir", "output_dir", "ckpt_path", "export_path", "scores_path"),
+        *("source_model_path", "source_dir", "twin_dir", "factory_path", "discriminator_path"),
+        *("device", "rank", "resume", "quiet"),
+    )
 )
 
 Overrides = str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]] | None
