@@ -33,6 +33,8 @@ INDIRECT = {  # used without being imported here
     "tensorboard",  # by torch.utils.tensorboard
     "itk",  # by MONAI's readers
     "jsonschema",  # by MONAI's verify_metadata
+    "onnx",  # by MONAI's onnx_export
+    "onnxscript",  # by torch.onnx
     "pytest-xdist",
     "ruff",
 }

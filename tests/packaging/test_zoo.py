@@ -157,22 +157,20 @@ def test_onnx_gives_the_networks_scores_on_a_real_head(packages, name, head, tmp
         assert np.allclose(session.run(None, {image: slices.numpy()})[0], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_code_needs_nothing_but_itself_and_the_packages_of_the_metadata(packages, name):
-    folder = packages[name].folder
-    providers = packages_distributions()
-    metadata = json.loads(Path(config(packages[name], "metadata")).read_text())
-    listed = {required.lower() for required in required_packages(metadata)}
-    absent, unlisted = [], []
-    for module in imported_modules(folder / "shared_components"):
-        if module.startswith("shared_components"):
-            place = folder / module.replace(".", "/")
-            absent += [] if place.is_dir() or place.with_suffix(".py").is_file() else [module]
-        elif module.split(".")[0] not in sys.stdlib_module_names:
-            candidates = {provider.lower() for provider in providers.get(module.split(".")[0], ())}
-            candidates.add(module.split(".")[0].lower())
-            unlisted += [] if candidates & listed else [module]
-    assert (absent, unlisted) == ([], [])
+def test_the_code_needs_nothing_but_itself_and_the_packages_of_the_metadata(packages):
+    folder, providers = packages["factory"].folder, packages_distributions()  # the code is the same in all
+    modules = imported_modules(folder / "shared_components")
+    own = {module for module in modules if module.startswith("shared_components")}
+    places = {module: folder / module.replace(".", "/") for module in own}
+    assert [
+        m for m, place in places.items() if not (place.is_dir() or place.with_suffix(".py").is_file())
+    ] == []
+    others = {module.split(".")[0] for module in modules - own} - sys.stdlib_module_names
+    for name in NAMES:
+        metadata = json.loads(Path(config(packages[name], "metadata")).read_text())
+        listed = {required.lower() for required in required_packages(metadata)}
+        unlisted = [o for o in others if not {p.lower() for p in [o, *providers.get(o, ())]} & listed]
+        assert (name, unlisted) == (name, [])
 
 
 def imported_modules(folder: Path) -> set[str]:
