@@ -97,17 +97,3 @@ def test_the_command_of_its_readme_segments(elsewhere, tmp_path):
     ended = python(elsewhere, bundle, *words[1:])
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "head_2mm_seg.nii.gz").is_file()
-
-
-def test_without_a_volume_it_says_so_in_one_line(elsewhere, tmp_path):
-    words = [
-        "-m",
-        "monai.bundle",
-        "run",
-        "--config_file",
-        "configs/inference.json",
-        "--dataset_dir",
-        "nowhere",
-    ]
-    ended = python(elsewhere, "segmentation", *words, "--output_dir", str(tmp_path))
-    assert ended.returncode and ended.stderr.splitlines()[-1].startswith("error: nowhere: expected a volume")
