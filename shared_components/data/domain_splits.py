@@ -43,7 +43,8 @@ def domain_items(
     """Items of a split of several client data roots, without those of the held-out domain.
 
     Of a data root of the held-out domain only the name of its domain is read: its entries are not listed and
-    its images are not even looked up. The held-out domain need not have a data root here.
+    its images are not even looked up. The held-out domain need not have a data root here. Those whose labels are
+    used must have the same classes.
 
     Args:
         dataset_dir: a data root, or several, one or more for a domain.
@@ -55,7 +56,7 @@ def domain_items(
         Items as :func:`shared_components.data.datalist` gives them.
     Raises:
         InputError: a faulty data root or one named twice, a domain that the federation lacks, a held-out domain
-            that nobody knows, or no item left.
+            that nobody knows, labels of other classes than another's, or no item left.
     """
     roots = [dataset_dir] if isinstance(dataset_dir, (str, os.PathLike)) else list(dataset_dir)
     _refuse_repeats(roots)
@@ -69,14 +70,27 @@ def domain_items(
                 f"{', '.join(map(repr, known))}; correct it, or the federation's `domains`"
             )
     sources = [root for root, domain in found.items() if domain != held_out]
-    items = [item for root in sources for item in ClientRoot.load(root).items(split, labelled)]
+    loaded = [ClientRoot.load(root) for root in sources]
+    items = [item for root in loaded for item in root.items(split, labelled)]
     if not items:
         kind = {True: "labelled ", False: "unlabelled ", None: ""}[labelled]
         raise InputError(
             f"{split}: no {kind}images in {', '.join(map(str, sources)) or 'any data root'}"
             f"{'' if held_out is None else f' ({held_out!r} is held out)'}; add some to their {DATASET_FILE}"
         )
+    if labelled is not False:
+        _refuse_other_classes([root for root in loaded if root.items(split, labelled=True)])
     return items
+
+
+def _refuse_other_classes(roots: Sequence[ClientRoot]) -> None:
+    """A label value must mean the same everywhere: what is 1 at one site is 3 at another in public data."""
+    for root in roots:
+        if root.labels != roots[0].labels:
+            raise InputError(
+                f"{root.file}: 'labels' are {root.labels}, those of {roots[0].file} are {roots[0].labels}; "
+                "use the same classes: renumber the label maps if need be"
+            )
 
 
 def _refuse_repeats(roots: Sequence[str | os.PathLike]) -> None:

@@ -102,6 +102,23 @@ def test_a_data_root_named_twice_is_refused(roots):
         domain_items([roots[0], roots[1], roots[1].parent / "B" / ".." / "A"], "training")
 
 
+def test_labels_of_other_classes_are_refused_where_they_are_used(roots):
+    file = roots[2] / "dataset.json"
+    content = json.loads(file.read_text())
+    content["labels"]["1"] = "liver"
+    file.write_text(json.dumps(content))
+    with pytest.raises(
+        InputError, match=r"C/dataset\.json: 'labels' are .*liver.*A/dataset\.json are .*heart"
+    ):
+        domain_items(roots, "training")
+    assert domain_items(roots, "training", "C")  # held out: not even its classes matter
+    assert domain_items(roots, "training", labelled=False)
+    for entry in content["training"]:
+        entry.pop("label", None)
+    file.write_text(json.dumps(content))
+    assert len(domain_items(roots, "training")) == 9
+
+
 def test_a_data_root_without_description_is_refused(roots, tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         domain_items([*roots, tmp_path / "nowhere"], "training", "A")

@@ -92,6 +92,25 @@ def test_encoder_and_decoder_that_differ_in_channels():
         network(torch.rand(1, 1, 8, 8))
 
 
+@pytest.mark.parametrize("average", [-0.1, 1.0, 2])
+def test_a_decay_that_is_none(average):
+    with pytest.raises(InputError, match=r"average: expected a decay from 0 .* to below 1"):
+        build(average=average)
+
+
+def test_without_averaging_the_average_is_the_encoder_itself():
+    network = build(average=0.0)
+    for _ in range(2):
+        with torch.no_grad():
+            for parameter in network.anatomy_encoder.parameters():
+                parameter.add_(1.0)
+        network.update_average()
+    pairs = zip(
+        network.averaged_encoder.module.parameters(), network.anatomy_encoder.parameters(), strict=True
+    )
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
 def test_unknown_activation():
     with pytest.raises(InputError, match=r"expected one of \['softmax', 'none'\], found 'relu'"):
         build(anatomy_activation="relu")
