@@ -63,6 +63,7 @@ def cardiac_tables(results: Sequence[Result]) -> str:
     parts = [
         f"Cardiac phantoms; each column's domain was held out. Labels in {LABEL_FRACTION:.0%} of the training subjects "
         "of every other domain, but where a row says otherwise, and in all their validation subjects. "
+        "Meta-learning on real images is of first order (second_order: false), but where a row says otherwise. "
         f"Mean ± sd over {seeds} {'seed' if seeds == 1 else 'seeds'}; (n): over n only.\n",
     ]
     if methods:

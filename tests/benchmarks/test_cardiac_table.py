@@ -35,6 +35,7 @@ def test_mean_and_deviation_over_seeds_and_mean_over_domains():
         "U-Net": ["0.600 ± 0.141", "0.100 ± 0.000", "0.350 ± 0.071"],
     }
     assert cells(table, "HD95 (mm)")["U-Net"] == ["5.0 ± 0.0", "5.0 ± 0.0", "5.0 ± 0.0"]
+    assert "of first order" in table  # not the bundle's default
     assert (
         "over 2 seeds" in table
         and "10% of the training subjects of every other domain" in table
