@@ -25,7 +25,7 @@ RUN_IDS = frozenset(  # where and how one run was made; a package keeps the bund
     (
         *("bundle_root", "dataset_dir", "output_dir", "ckpt_path", "export_path", "scores_path"),
         *("source_model_path", "source_dir", "twin_dir", "factory_path", "discriminator_path"),
-        *("device", "rank", "resume", "quiet"),
+        *("device", "rank", "resume", "quiet", "initialize", "run", "finalize"),
     )
 )
 
@@ -35,7 +35,8 @@ Overrides = str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, 
 def read_overrides(config: Overrides) -> list[dict[str, Any]]:
     """Settings of a training: config files, mappings, or a list of these, in the order in which they are merged.
 
-    Ids that belong to one run (paths, device; ``RUN_IDS``) are left out.
+    Ids that belong to one run (paths, device, steps; ``RUN_IDS``) are left out, so that the resolved config of a
+    federation or of a stage will do.
 
     Raises:
         InputError: a file is missing or holds no mapping, or a value is a path of one machine.
@@ -132,6 +133,8 @@ def _refuse_unused(
 
 
 def _merge(parser: ConfigParser, key: str, value: Any) -> None:
+    if key == "imports":  # those of a resolved config beside the workflow's own
+        key, value = "+imports", [line for line in value if line not in parser["imports"]]
     try:
         merge_kv(parser, key, value)
     except (KeyError, ValueError) as error:

@@ -58,6 +58,17 @@ def test_where_a_run_was_made_is_left_out():
     assert inference["dataset_dir"] == "data" and inference["device"].startswith("$torch.device")
 
 
+def test_a_trainings_whole_config_gives_its_settings_and_no_wiring():
+    own = merged(None)
+    whole = own["train"] | {"image_size": 96, "initialize": [], "run": [], "bundle_root": "/one/machine"}
+    configs = merged(whole)
+    assert {name: config["image_size"] for name, config in configs.items()} == dict.fromkeys(own, 96)
+    changed = {key for key in own["inference"] if configs["inference"][key] != own["inference"][key]}
+    assert changed == {"imports", "image_size"}
+    imports = configs["inference"]["imports"]
+    assert imports == [*own["inference"]["imports"], "$import monai.handlers"]
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
