@@ -88,6 +88,12 @@ class MetaTrainer(UpdateTrainer):
         self.adapted = adapted_parameters(network, adapted)
         self.inner_rate, self.second_order = inner_rate, second_order
         self.meta_learning, self.clip_value = meta_learning, clip_value
+        if 0 < self.state.max_epochs <= warm_up_epochs:
+            self.logger.warning(
+                "warm_up_epochs (%d) leaves none of the %d epochs for meta-learning; lower it or raise max_epochs",
+                warm_up_epochs,
+                self.state.max_epochs,
+            )
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, Episode]) -> dict:
         """The unlabelled update, then the labelled one."""

@@ -177,3 +177,11 @@ def test_an_update_without_any_loss_is_told():
 def test_wrong_settings_are_told(option, message):
     with pytest.raises(InputError, match=message):
         trained(**option)
+
+
+def test_a_warm_up_without_end_is_pointed_out(caplog):
+    trained(warm_up_epochs=1)
+    assert "warm_up_epochs (1) leaves none of the 1 epochs for meta-learning" in caplog.text
+    caplog.clear()
+    trained()
+    assert "warm_up_epochs" not in caplog.text
