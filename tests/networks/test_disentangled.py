@@ -68,7 +68,7 @@ def test_paper_widths_have_the_published_number_of_parameters():
     network = DisentangledNetwork(
         BasicUNet(spatial_dims=2, in_channels=1, out_channels=8, features=(32, 64, 128, 256, 512, 32)),
         StyleEncoder(channels=(32, 64, 128, 256), hidden=1440),
-        AdainDecoder(8, 16, channels=32, hidden=192),
+        AdainDecoder(8, 16, channels=16, hidden=192),
         classes=4,
         domains=3,
     )
