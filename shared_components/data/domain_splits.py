@@ -39,6 +39,7 @@ def domain_items(
     held_out: str | None = None,
     labelled: bool | None = None,
     domains: Sequence[str] | None = None,
+    labels: Mapping[int | str, str] | None = None,
 ) -> list[dict[str, str]]:
     """Items of a split of several client data roots, without those of the held-out domain.
 
@@ -52,6 +53,7 @@ def domain_items(
         held_out: the domain left out; ``None`` leaves none out.
         labelled: ``True`` or ``False`` keeps the items with or without a label; ``None`` keeps all.
         domains: all domains of the federation, the held-out one too; ``None``: those of the data roots.
+        labels: label value to class name that the data roots must have, from 0 without a gap; ``None``: any.
     Returns:
         Items as :func:`shared_components.data.datalist` gives them.
     Raises:
@@ -79,13 +81,21 @@ def domain_items(
             f"{'' if held_out is None else f' ({held_out!r} is held out)'}; add some to their {DATASET_FILE}"
         )
     if labelled is not False:
-        _refuse_other_classes([root for root in loaded if root.items(split, labelled=True)])
+        _refuse_other_classes([root for root in loaded if root.items(split, labelled=True)], labels)
     return items
 
 
-def _refuse_other_classes(roots: Sequence[ClientRoot]) -> None:
+def _refuse_other_classes(roots: Sequence[ClientRoot], labels: Mapping[int | str, str] | None) -> None:
     """A label value must mean the same everywhere: what is 1 at one site is 3 at another in public data."""
+    wanted = None if labels is None else {int(value): str(name) for value, name in labels.items()}
+    if wanted is not None and sorted(wanted) != list(range(len(wanted))):
+        raise InputError(f"labels: expected values 0, 1, 2, … without a gap, found {sorted(wanted)}")
     for root in roots:
+        if wanted is not None and root.labels != wanted:
+            raise InputError(
+                f"{root.file}: 'labels' are {root.labels}, the training's are {wanted}; give it the data's with "
+                '--labels "{0: background, 1: …}", or correct the file'
+            )
         if root.labels != roots[0].labels:
             raise InputError(
                 f"{root.file}: 'labels' are {root.labels}, those of {roots[0].file} are {roots[0].labels}; "

@@ -200,3 +200,12 @@ def test_a_fraction_for_an_unknown_domain_is_refused():
 def test_source_domains_keep_their_order():
     assert source_domains(["B", "A", "C"], "A") == ["B", "C"]
     assert source_domains(["B", "A"]) == ["B", "A"]
+
+
+def test_labels_must_be_those_of_the_training(roots):
+    wanted = {0: "background", 1: "heart"}
+    assert domain_items(roots, "training", labels=wanted) == domain_items(roots, "training")
+    with pytest.raises(InputError, match=r"'labels' are .*heart.*, the training's are .*grey.*--labels"):
+        domain_items(roots, "training", labels={"0": "background", "1": "grey"})
+    with pytest.raises(InputError, match=r"labels: expected values 0, 1, 2, … without a gap, found \[0, 2\]"):
+        domain_items(roots, "training", labels={0: "background", 2: "heart"})
