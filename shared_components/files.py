@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import struct
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,11 @@ from typing import Any
 import torch
 
 from shared_components.errors import InputError
+
+UNREADABLE = (  # what torch.load raises on damaged files and on files of something else
+    *(RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, struct.error),
+    *(LookupError, AttributeError, TypeError, AssertionError),
+)
 
 
 def write_atomically(path: str | os.PathLike, writer: Callable[[Path], None]) -> Path:
@@ -59,7 +65,7 @@ def load_tensors(path: str | os.PathLike) -> dict[str, Any]:
         raise InputError(f"{path}: expected a file of tensors, found none; check the path")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+    except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{path}: expected a file of tensors written by torch.save, could not read it ({reason}); "

@@ -76,3 +76,25 @@ def test_remove_files_tolerates_missing(tmp_path):
     path = write_text(tmp_path / "a", "")
     remove_files(path, path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("text", ["text", "PK", "K", "<html>", '{"a": 1}', "h", "j"])
+def test_text_in_place_of_tensors_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "model.pt").write_text(text)
+    with pytest.raises(InputError, match=r"model\.pt: expected a file of tensors") as caught:
+        load_tensors(tmp_path / "model.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_files_are_refused_or_read_whatever_the_damage(tmp_path):
+    whole = save_tensors(tmp_path / "model.pt", {"model": {"a": torch.arange(3.0)}}).read_bytes()
+    random = torch.Generator().manual_seed(0)
+    refused = 0
+    for _ in range(200):
+        place, value = torch.randint(0, len(whole), (2,), generator=random).tolist()
+        (tmp_path / "model.pt").write_bytes(whole[:place] + bytes([value % 256]) + whole[place + 1 :])
+        try:
+            load_tensors(tmp_path / "model.pt")
+        except InputError:
+            refused += 1
+    assert refused > 50

@@ -33,6 +33,8 @@ INDIRECT = {  # used without being imported here
     "tensorboard",  # by torch.utils.tensorboard
     "itk",  # by MONAI's readers
     "jsonschema",  # by MONAI's verify_metadata
+    "onnx",  # by MONAI's onnx_export
+    "onnxscript",  # by torch.onnx
     "pytest-xdist",
     "ruff",
 }
@@ -113,6 +115,8 @@ def test_metadata_states_the_pinned_versions(file):
     stated |= {"numpy": metadata["numpy_version"]}
     stated |= {normal(n): v for n, v in metadata.get("required_packages_version", {}).items()}
     assert stated == {name: REQUIREMENTS.get(name) for name in stated}
+    optional = metadata["optional_packages_version"]  # what MONAI's checks and exports of a bundle want
+    assert optional == {name: TEST_TOOLS.get(name) for name in optional}
     assert metadata["version"] in metadata["changelog"]
 
 

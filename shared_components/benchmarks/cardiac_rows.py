@@ -57,9 +57,9 @@ ROWS = {
     "no_meta_learning": _without("meta-learning", meta_learning=False),
     "no_average": _without("the running average of the weights", average=0.0),
     "second_order": Row("with the second order", overrides={"second_order": True}, ablation=True),
-    "synthetic": Row("segmentation on synthetic volumes, labels of one site", synthetic=True),
+    "synthetic": Row("segmentation on synthetic volumes, all labels of one site", synthetic=True),
     "bound": Row(
-        "U-Net trained on the unseen domain",
+        "U-Net trained on the unseen domain, all its labels",
         **UNET,
         overrides={"strong_augmentation": False, "label_fraction": 1.0},
         unseen=True,

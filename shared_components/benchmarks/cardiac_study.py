@@ -24,6 +24,8 @@ SMOKE = {  # sections of a study at the smallest sizes
         "style_channels": [4, 8],
         "decoder_channels": 4,
         "max_epochs": 2,
+        "warm_up_epochs": 1,
+        "teacher_epochs": [2],
     },
 }
 BUNDLES = (  # what decides the outcome

@@ -61,8 +61,10 @@ def cardiac_tables(results: Sequence[Result]) -> str:
     methods = [row for row in rows if not ROWS[row].ablation]
     ablations = [row for row in rows if ROWS[row].ablation]
     parts = [
-        f"Cardiac phantoms, labels in {LABEL_FRACTION:.0%} of the subjects of every training domain; each column's "
-        f"domain was held out. Mean ± sd over {seeds} {'seed' if seeds == 1 else 'seeds'}; (n): over n only.\n",
+        f"Cardiac phantoms; each column's domain was held out. Labels in {LABEL_FRACTION:.0%} of the training subjects "
+        "of every other domain, but where a row says otherwise, and in all their validation subjects. "
+        "Meta-learning on real images is of first order (second_order: false), but where a row says otherwise. "
+        f"Mean ± sd over {seeds} {'seed' if seeds == 1 else 'seeds'}; (n): over n only.\n",
     ]
     if methods:
         parts.append(_scores(results, methods, "Dice", _dice, 3))

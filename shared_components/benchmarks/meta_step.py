@@ -13,6 +13,7 @@ from torch import nn
 from torch.func import functional_call
 
 from shared_components.engines.meta_step import Losses, MetaGradients, adapted_parameters, meta_gradients
+from shared_components.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "segmentation" / "configs"
 SUBSET = ("style_encoder", "domain_classifier", "decoder", "anatomy_encoder.final_conv")
@@ -25,6 +26,7 @@ FORMS = (
     "ours, whole network, first order",
 )
 INNER_RATE = 1e-3
+SMALLEST = 16  # px; the encoder halves a slice four times
 
 
 def meta_step(
@@ -38,7 +40,13 @@ def meta_step(
         repeats: timed updates of each form, in turns; the median counts.
         threads: of torch.
         memory: measure it, in a fresh process for each form.
+    Raises:
+        InputError: a number that is too small.
     """
+    least = {"size": (size, SMALLEST), "batch": (batch, 1), "repeats": (repeats, 1), "threads": (threads, 1)}
+    for name, (found, smallest) in least.items():
+        if not isinstance(found, int) or found < smallest:
+            raise InputError(f"{name}: expected a whole number from {smallest} up, found {found!r}")
     torch.set_num_threads(threads)
     update = _Update(size, batch)
     difference = update.difference(FORMS[0], FORMS[1])

@@ -39,11 +39,13 @@ def domain_items(
     held_out: str | None = None,
     labelled: bool | None = None,
     domains: Sequence[str] | None = None,
+    labels: Mapping[int | str, str] | None = None,
 ) -> list[dict[str, str]]:
     """Items of a split of several client data roots, without those of the held-out domain.
 
     Of a data root of the held-out domain only the name of its domain is read: its entries are not listed and
-    its images are not even looked up. The held-out domain need not have a data root here.
+    its images are not even looked up. The held-out domain need not have a data root here. Those whose labels are
+    used must have the same classes.
 
     Args:
         dataset_dir: a data root, or several, one or more for a domain.
@@ -51,11 +53,12 @@ def domain_items(
         held_out: the domain left out; ``None`` leaves none out.
         labelled: ``True`` or ``False`` keeps the items with or without a label; ``None`` keeps all.
         domains: all domains of the federation, the held-out one too; ``None``: those of the data roots.
+        labels: label value to class name that the data roots must have, from 0 without a gap; ``None``: any.
     Returns:
         Items as :func:`shared_components.data.datalist` gives them.
     Raises:
         InputError: a faulty data root or one named twice, a domain that the federation lacks, a held-out domain
-            that nobody knows, or no item left.
+            that nobody knows, labels of other classes than another's, or no item left.
     """
     roots = [dataset_dir] if isinstance(dataset_dir, (str, os.PathLike)) else list(dataset_dir)
     _refuse_repeats(roots)
@@ -69,14 +72,35 @@ def domain_items(
                 f"{', '.join(map(repr, known))}; correct it, or the federation's `domains`"
             )
     sources = [root for root, domain in found.items() if domain != held_out]
-    items = [item for root in sources for item in ClientRoot.load(root).items(split, labelled)]
+    loaded = [ClientRoot.load(root) for root in sources]
+    items = [item for root in loaded for item in root.items(split, labelled)]
     if not items:
         kind = {True: "labelled ", False: "unlabelled ", None: ""}[labelled]
         raise InputError(
             f"{split}: no {kind}images in {', '.join(map(str, sources)) or 'any data root'}"
             f"{'' if held_out is None else f' ({held_out!r} is held out)'}; add some to their {DATASET_FILE}"
         )
+    if labelled is not False:
+        _refuse_other_classes([root for root in loaded if root.items(split, labelled=True)], labels)
     return items
+
+
+def _refuse_other_classes(roots: Sequence[ClientRoot], labels: Mapping[int | str, str] | None) -> None:
+    """A label value must mean the same everywhere: what is 1 at one site is 3 at another in public data."""
+    wanted = None if labels is None else {int(value): str(name) for value, name in labels.items()}
+    if wanted is not None and sorted(wanted) != list(range(len(wanted))):
+        raise InputError(f"labels: expected values 0, 1, 2, … without a gap, found {sorted(wanted)}")
+    for root in roots:
+        if wanted is not None and root.labels != wanted:
+            raise InputError(
+                f"{root.file}: 'labels' are {root.labels}, the training's are {wanted}; give it the data's with "
+                '--labels "{0: background, 1: …}", or correct the file'
+            )
+        if root.labels != roots[0].labels:
+            raise InputError(
+                f"{root.file}: 'labels' are {root.labels}, those of {roots[0].file} are {roots[0].labels}; "
+                "use the same classes: renumber the label maps if need be"
+            )
 
 
 def _refuse_repeats(roots: Sequence[str | os.PathLike]) -> None:

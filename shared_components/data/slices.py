@@ -75,6 +75,7 @@ class SliceDataset(Dataset):
         cache_dir: folder of the disk cache.
         min_foreground: leave out slices in which a smaller fraction of pixels is brighter than -0.9.
         progress: show a progress bar over the volumes.
+        multiple: what the network's strides ask ``size`` to be a multiple of, pixels.
     Attributes:
         index: per slice, its :class:`SliceIndex`.
         labelled: indices of the slices with a label map.
@@ -98,7 +99,12 @@ class SliceDataset(Dataset):
         cache_dir: str | os.PathLike | None = None,
         min_foreground: float = 0.0,
         progress: bool = False,
+        multiple: int = 1,
     ) -> None:
+        if size % multiple:
+            raise InputError(
+                f"image_size: expected a multiple of {multiple} pixels, the network's total stride, found {size}"
+            )
         if not items:
             raise InputError("no volumes: the data roots' dataset.json name none for this split")
         if positions < 1:

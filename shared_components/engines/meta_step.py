@@ -30,8 +30,10 @@ def adapted_parameters(network: nn.Module, prefixes: Sequence[str]) -> list[str]
         network: the network.
         prefixes: dotted names of modules or parameters of it; ``""`` stands for the whole network.
     Raises:
-        InputError: a prefix that names no trained parameter.
+        InputError: a prefix that names no trained parameter, or one text in place of a list.
     """
+    if isinstance(prefixes, str):
+        raise InputError(f"adapted: expected a list of modules, found {prefixes!r}; write [{prefixes!r}]")
     names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
     chosen: set[str] = set()
     for prefix in prefixes:

@@ -53,7 +53,7 @@ class MetaTrainer(UpdateTrainer):
         clip_value: largest absolute value of a gradient's entry; None for no clipping.
         supervised: the rest of ``SupervisedTrainer``.
     Raises:
-        InputError: ``adapted`` names no parameter, or ``inner_rate`` is negative.
+        InputError: ``adapted`` names no parameter, or a number or an epoch cannot be.
     Source: Liu et al. 2021 (arXiv:2106.13292), Sec. 2; Li et al. 2018 (MLDG).
     Deviation: the inner step moves the whole network by default; the published code moves a part of it. The
     teacher is ours.
@@ -76,9 +76,8 @@ class MetaTrainer(UpdateTrainer):
         clip_value: float | None = 0.1,
         **supervised: Any,
     ) -> None:
+        _check_settings(inner_rate, clip_value, warm_up_epochs, teacher_epochs)
         super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
-        if inner_rate < 0:
-            raise InputError(f"inner_rate: expected 0 or more, found {inner_rate}")
         self.augmentation = augmentation
         self.teacher = teacher
         self.warm_up_epochs = warm_up_epochs
@@ -89,6 +88,12 @@ class MetaTrainer(UpdateTrainer):
         self.adapted = adapted_parameters(network, adapted)
         self.inner_rate, self.second_order = inner_rate, second_order
         self.meta_learning, self.clip_value = meta_learning, clip_value
+        if 0 < self.state.max_epochs <= warm_up_epochs:
+            self.logger.warning(
+                "warm_up_epochs (%d) leaves none of the %d epochs for meta-learning; lower it or raise max_epochs",
+                warm_up_epochs,
+                self.state.max_epochs,
+            )
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, Episode]) -> dict:
         """The unlabelled update, then the labelled one."""
@@ -182,6 +187,24 @@ class MetaTrainer(UpdateTrainer):
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.network.parameters(), self.clip_value)
         self.optimizer.step()
+
+
+def _check_settings(
+    inner_rate: float, clip_value: float | None, warm_up_epochs: int, teacher_epochs: Sequence[int]
+) -> None:
+    if inner_rate < 0:
+        raise InputError(f"inner_rate: expected 0 or more, found {inner_rate}")
+    if clip_value is not None and clip_value <= 0:
+        raise InputError(
+            f"clip_value: expected a number above 0, or null for no clipping, found {clip_value}"
+        )
+    if not isinstance(warm_up_epochs, int) or warm_up_epochs < 0:
+        raise InputError(f"warm_up_epochs: expected a whole number from 0 up, found {warm_up_epochs!r}")
+    listed = isinstance(teacher_epochs, Sequence) and not isinstance(teacher_epochs, str)
+    if not listed or any(not isinstance(epoch, int) or epoch < 1 for epoch in teacher_epochs):
+        raise InputError(
+            f"teacher_epochs: expected a list of epochs, from 1 on, found {teacher_epochs!r}; [] for no teacher"
+        )
 
 
 def _joined(episode: Episode) -> Batch:

@@ -21,7 +21,7 @@ The federation file's ``study`` section, all optional::
       train: {}
       self_training: {}
       inference: {}
-      generalisation: {max_epochs: 12} # overrides of the segmentation bundle's training; {} takes it as it is
+      generalisation: {max_epochs: 24} # overrides of the segmentation bundle's training; {} takes it as it is
       unseen: {D: data/D}              # name -> data root whose test volumes alone are used, to try the models
 
 Image size, spacing, orientation and whatever else the stages must have in common with the factory is taken from

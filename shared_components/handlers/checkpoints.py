@@ -38,8 +38,10 @@ def attach_checkpoints(
     Returns:
         The checkpoint's path.
     Raises:
-        InputError: ``resume`` without a checkpoint.
+        InputError: ``resume`` without a checkpoint, or ``every`` below 1.
     """
+    if every < 1:
+        raise InputError(f"checkpoint_every: expected at least 1 epoch, found {every}")
     path = Path(output_dir) / CHECKPOINT_NAME
     entries = {**state, "trainer": trainer}
     if resume:

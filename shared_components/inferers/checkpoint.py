@@ -8,13 +8,15 @@ from monai.handlers import CheckpointLoader
 
 from shared_components.errors import InputError
 from shared_components.files import load_tensors
+from shared_components.networks.weights import is_state_dict
 
 
 class ModelLoader(CheckpointLoader):
     """MONAI's ``CheckpointLoader``, strict and ``weights_only``, whose errors a user can act on.
 
     Args:
-        load_path: file written by ``torch.save`` with the keys of ``load_dict``.
+        load_path: file written by ``torch.save`` with the keys of ``load_dict``, or for a single module its bare state
+            dict, as the model zoo has it.
         load_dict: name to module.
     Raises:
         InputError: (when the engine starts) the file is missing, unreadable, lacks a name, or its tensors do
@@ -26,6 +28,8 @@ class ModelLoader(CheckpointLoader):
 
     def __call__(self, engine: Engine) -> None:
         checkpoint = load_tensors(self.load_path)
+        if len(self.load_dict) == 1 and is_state_dict(checkpoint):
+            checkpoint = dict.fromkeys(self.load_dict, checkpoint)
         absent = [name for name in self.load_dict if name not in checkpoint]
         if absent:
             raise InputError(

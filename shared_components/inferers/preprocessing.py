@@ -42,4 +42,4 @@ def inference_transforms(
             SpatialPadd(spatial_size=(size, size, -1), **pad),
             DivisiblePadd(k=(multiple, multiple, 1), **pad),
         ]
-    )
+    ).flatten()  # other programs look for the loader in the list

@@ -94,7 +94,9 @@ class WriteSegmentationd(Transform):
     """Write one case's label map as ``<output_dir>/<case>_seg.nii.gz``; the last step of postprocessing.
 
     Label maps of frames (items with ``frame`` and ``frames``, see ``CaseDataset``) are kept, in a byte or two a
-    voxel, until the case's last one is there; then one 4-D file is written.
+    voxel, until the case's last one is there; then one 4-D file is written. Items without a case's name are passed on
+    as they are: programs that run this postprocessing on items of their own, such as MONAI Label, write the result
+    themselves.
 
     Args:
         output_dir: folder, made when missing.
@@ -118,6 +120,8 @@ class WriteSegmentationd(Transform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case = dict(data)
+        if self.case_key not in case:
+            return case
         name = str(case[self.case_key])
         path = inside(self.output_dir, f"{name}_seg.nii.gz")
         labels = torch.as_tensor(case[self.keys])[0].cpu().numpy()

@@ -41,11 +41,11 @@ class DisentangledNetwork(nn.Module):
         decoder: (anatomy, [z_s, z_d]) to (B, 1, H, W); has the attribute ``anatomy_channels``.
         classes: number of classes C, background included.
         domains: number of source domains K.
-        average: decay of the running average of the anatomy encoder's weights, over updates.
+        average: decay of the running average of the anatomy encoder's weights, over updates; 0: no averaging.
         anatomy_activation: "softmax" gives the decoder the anatomy soft-maxed over its channels, so that
             intensities cannot pass through it; "none" gives it as it is.
     Raises:
-        InputError: fewer anatomy channels than classes, or an unknown activation.
+        InputError: fewer anatomy channels than classes, an unknown activation, or a decay that is none.
     Attributes:
         averaged_encoder: torch's ``AveragedModel`` of the anatomy encoder, renewed by :meth:`update_average`; its
             ``module`` segments. An average over updates carries further beyond the source domains than any one of
@@ -68,6 +68,10 @@ class DisentangledNetwork(nn.Module):
         if anatomy_activation not in ANATOMY_ACTIVATIONS:
             raise InputError(
                 f"anatomy_activation: expected one of {list(ANATOMY_ACTIVATIONS)}, found '{anatomy_activation}'"
+            )
+        if not 0 <= average < 1:
+            raise InputError(
+                f"average: expected a decay from 0 (no averaging) to below 1 (never moves), found {average}"
             )
         self.classes, self.anatomy_activation = classes, anatomy_activation
         self.anatomy_encoder = with_fast_instance_norm(anatomy_encoder)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from shared_components.errors import InputError
 from shared_components.files import load_tensors, save_tensors
@@ -28,6 +28,11 @@ def export_model(
     return Path(path)
 
 
+def is_state_dict(content: Mapping[str, Any]) -> bool:
+    """Whether a file's content is tensors by name alone, with nothing around them."""
+    return bool(content) and all(isinstance(value, Tensor) for value in content.values())
+
+
 def with_weights(
     network: nn.Module, path: str | os.PathLike | None, key: str = "model", prefix: str = ""
 ) -> nn.Module:
@@ -35,7 +40,7 @@ def with_weights(
 
     Args:
         network: the module to fill.
-        path: file written by ``torch.save``.
+        path: file written by ``torch.save``: weights under ``key``, or a bare state dict as the model zoo has it.
         key: entry that holds the weights.
         prefix: leading part of the names that are wanted, such as ``"discriminator."``; it is cut off.
     Raises:
@@ -44,7 +49,7 @@ def with_weights(
     if path is None:
         return network
     content = load_tensors(path)
-    weights = content.get(key)
+    weights = content if is_state_dict(content) else content.get(key)
     if not isinstance(weights, dict):
         raise InputError(
             f"{path}: expected weights under '{key}', found {sorted(map(str, content))}; check the path"

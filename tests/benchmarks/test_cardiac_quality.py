@@ -32,7 +32,7 @@ def test_table_holds_all_that_is_finished_in_the_folder(tmp_path):
     finish(Place(folder, 0, "D", "unet"), 0.9)
     table = cardiac_quality(1, tmp_path, report_only=True, rows="unet")
     assert "| U-Net | 0.600 ± 0.141 | 0.900 (1) | 0.700 (1) |" in table
-    assert "| segmentation on synthetic volumes, labels of one site | 0.400 (1) | – | – |" in table
+    assert "| segmentation on synthetic volumes, all labels of one site | 0.400 (1) | – | – |" in table
     assert (folder / "quality.md").read_text(encoding="utf-8") == table
 
 

@@ -35,7 +35,12 @@ def test_mean_and_deviation_over_seeds_and_mean_over_domains():
         "U-Net": ["0.600 ± 0.141", "0.100 ± 0.000", "0.350 ± 0.071"],
     }
     assert cells(table, "HD95 (mm)")["U-Net"] == ["5.0 ± 0.0", "5.0 ± 0.0", "5.0 ± 0.0"]
-    assert "over 2 seeds" in table and "10% of the subjects" in table and "Ablation" not in table
+    assert "of first order" in table  # not the bundle's default
+    assert (
+        "over 2 seeds" in table
+        and "10% of the training subjects of every other domain" in table
+        and "Ablation" not in table
+    )
 
 
 def test_partial_table_says_how_many_seeds_a_cell_has():

@@ -8,6 +8,7 @@ import pytest
 
 from shared_components.benchmarks.meta_step import FORMS, SUBSET, _Update, meta_step
 from shared_components.engines.meta_step import adapted_parameters
+from shared_components.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +44,9 @@ def test_it_prints_a_row_for_each_form(capsys):
     assert [row[0] for row in rows] == list(FORMS)
     assert rows[0][2] == "1.00"
     assert "14.2 M parameters, 32 px" in printed
+
+
+@pytest.mark.parametrize(("option", "least"), [("size", 16), ("batch", 1), ("repeats", 1), ("threads", 1)])
+def test_numbers_that_are_too_small_are_told(option, least):
+    with pytest.raises(InputError, match=f"{option}: expected a whole number from {least} up, found 0"):
+        meta_step(**{option: 0})

@@ -1,4 +1,4 @@
-"""multi_gpu.yaml of both bundles, by two processes on the CPU."""
+"""multi_gpu.yaml of every bundle, by two processes on the CPU."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import torch
 from monai.bundle import ConfigWorkflow
 from torch import multiprocessing
 
-from tests.bundles.tiny import changed_modules, different, workflow
+from tests.bundles.tiny import LABELS, changed_modules, different, workflow
 
-CONFIGS = {"factory": "train.yaml", "adaptation": "pretrain.yaml"}
+CONFIGS = {"factory": "train.yaml", "adaptation": "pretrain.yaml", "segmentation": "train.yaml"}
+VALUES = {"segmentation": {"domains": ["t1"], "labels": LABELS}}
 
 
 def build(bundle: str, clients: Path, output_dir: Path, *more: str, **overrides) -> ConfigWorkflow:
     return workflow(
         bundle, CONFIGS[bundle], *more, dataset_dir=clients / "north", output_dir=output_dir, max_epochs=2,
-        ckpt_path=output_dir / "model.pt", **overrides,
+        ckpt_path=output_dir / "model.pt", **VALUES.get(bundle, {}), **overrides,
     )  # fmt: skip
 
 
 def train(rank: int, ports: dict[str, int], clients: Path, folder: Path) -> None:
-    """One of two processes: both bundles in turn."""
+    """One of two processes: the bundles in turn."""
     torch.set_num_threads(1)
     for bundle, port in ports.items():
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
@@ -63,7 +64,7 @@ def test_processes_draw_their_own_batches_and_share_every_step(bundle, trained):
 
 @pytest.mark.parametrize("bundle", CONFIGS)
 def test_the_first_process_writes_the_files(bundle, trained):
-    deliverable = {"factory": "factory.pt", "adaptation": "model.pt"}[bundle]
+    deliverable = "factory.pt" if bundle == "factory" else "model.pt"
     assert {"metrics.csv", "tensorboard", deliverable} <= {p.name for p in (trained / bundle).iterdir()}
     assert [path.name for path in (trained / bundle / "rank1").iterdir()] == ["checkpoint.pt"]
     assert len(list((trained / bundle / "tensorboard").iterdir())) == 1

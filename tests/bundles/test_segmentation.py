@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from tests.bundles.tiny import (
     BUNDLES,
     SIZES,
     assert_same_run,
     changed_modules,
+    config_files,
     different,
     federated_by_monai,
     kill_at,
@@ -150,11 +151,25 @@ def test_without_validation_data_the_last_weights_are_the_model(roots, tmp_path)
 def test_it_runs_from_inside_the_bundles_folder(roots, tmp_path):
     configs = "['configs/common.yaml','configs/train.yaml','configs/smoke.yaml']"
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", configs, "--bundle_root", "."]
-    values = VALUES | {"dataset_dir": roots, "output_dir": tmp_path, "ckpt_path": tmp_path / "model.pt"}
-    for name, value in (values | {"spacing": 4.0}).items():
+    epochs = ("max_epochs", "warm_up_epochs", "teacher_epochs")  # smoke.yaml's own
+    values = {name: value for name, value in VALUES.items() if name not in epochs} | {"spacing": 4.0}
+    values |= {"dataset_dir": roots, "output_dir": tmp_path, "ckpt_path": tmp_path / "model.pt"}
+    for name, value in values.items():
         command += [f"--{name}", str(value)]
     subprocess.run(command, cwd=BUNDLES / "segmentation", check=True, capture_output=True)
     assert (tmp_path / "model.pt").is_file()
+    warm_up, meta_learning = rows_of(tmp_path)
+    assert warm_up["meta_test"] == "" and float(meta_learning["meta_test"]) > 0
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["teacher"]["ready"]
+
+
+def test_the_published_settings_tell_their_augmentation():
+    parser = ConfigParser(
+        ConfigParser.load_config_files(config_files("segmentation", "train.yaml", "paper.yaml"))
+    )
+    assert parser.get_parsed_content("settings")["strong_augmentation"] is False
+    steps = parser.get_parsed_content("augmentation").transform.transforms
+    assert [type(step).__name__ for step in steps] == ["RandAffined", "RandFlipd", "RandFlipd", "RandBlurd"]
 
 
 def test_monai_algo_trains_two_rounds(roots, tmp_path):

@@ -102,6 +102,23 @@ def test_a_data_root_named_twice_is_refused(roots):
         domain_items([roots[0], roots[1], roots[1].parent / "B" / ".." / "A"], "training")
 
 
+def test_labels_of_other_classes_are_refused_where_they_are_used(roots):
+    file = roots[2] / "dataset.json"
+    content = json.loads(file.read_text())
+    content["labels"]["1"] = "liver"
+    file.write_text(json.dumps(content))
+    with pytest.raises(
+        InputError, match=r"C/dataset\.json: 'labels' are .*liver.*A/dataset\.json are .*heart"
+    ):
+        domain_items(roots, "training")
+    assert domain_items(roots, "training", "C")  # held out: not even its classes matter
+    assert domain_items(roots, "training", labelled=False)
+    for entry in content["training"]:
+        entry.pop("label", None)
+    file.write_text(json.dumps(content))
+    assert len(domain_items(roots, "training")) == 9
+
+
 def test_a_data_root_without_description_is_refused(roots, tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         domain_items([*roots, tmp_path / "nowhere"], "training", "A")
@@ -183,3 +200,12 @@ def test_a_fraction_for_an_unknown_domain_is_refused():
 def test_source_domains_keep_their_order():
     assert source_domains(["B", "A", "C"], "A") == ["B", "C"]
     assert source_domains(["B", "A"]) == ["B", "A"]
+
+
+def test_labels_must_be_those_of_the_training(roots):
+    wanted = {0: "background", 1: "heart"}
+    assert domain_items(roots, "training", labels=wanted) == domain_items(roots, "training")
+    with pytest.raises(InputError, match=r"'labels' are .*heart.*, the training's are .*grey.*--labels"):
+        domain_items(roots, "training", labels={"0": "background", "1": "grey"})
+    with pytest.raises(InputError, match=r"labels: expected values 0, 1, 2, … without a gap, found \[0, 2\]"):
+        domain_items(roots, "training", labels={0: "background", 2: "heart"})

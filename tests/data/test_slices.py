@@ -162,3 +162,9 @@ def test_a_label_on_another_grid_is_refused(items, save_image, tmp_path):
     save_image(tmp_path / "north/labels/s1.nii.gz", np.zeros((12, 10, 5), np.uint8))
     with pytest.raises(InputError, match=r"labels/s1\.nii\.gz: has \(12, 10, 5\) voxels"):
         dataset(items)
+
+
+def test_a_size_that_the_strides_do_not_divide_is_refused(items):
+    assert len(dataset(items, multiple=8)) == 12
+    with pytest.raises(InputError, match=r"image_size: expected a multiple of 32 pixels.*found 16"):
+        dataset(items, multiple=32)

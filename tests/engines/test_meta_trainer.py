@@ -156,8 +156,32 @@ def test_an_update_without_any_loss_is_told():
     assert "unlabelled" not in waiting.state.metrics
 
 
-def test_wrong_settings_are_told():
-    with pytest.raises(InputError, match="inner_rate: expected 0 or more, found -1"):
-        trained(inner_rate=-1)
-    with pytest.raises(InputError, match="'encoder' names no trained parameter"):
-        trained(adapted=["encoder"])
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"inner_rate": -1}, "inner_rate: expected 0 or more, found -1"),
+        ({"clip_value": 0}, "clip_value: expected a number above 0, or null for no clipping, found 0"),
+        ({"warm_up_epochs": None}, "warm_up_epochs: expected a whole number from 0 up, found None"),
+        (
+            {"teacher_epochs": 3},
+            r"teacher_epochs: expected a list of epochs, from 1 on, found 3; \[\] for no",
+        ),
+        ({"teacher_epochs": [0]}, r"teacher_epochs: expected a list .* found \[0\]"),
+        ({"adapted": ["encoder"]}, "'encoder' names no trained parameter"),
+        (
+            {"adapted": "decoder"},
+            r"adapted: expected a list of modules, found 'decoder'; write \['decoder'\]",
+        ),
+    ],
+)
+def test_wrong_settings_are_told(option, message):
+    with pytest.raises(InputError, match=message):
+        trained(**option)
+
+
+def test_a_warm_up_without_end_is_pointed_out(caplog):
+    trained(warm_up_epochs=1)
+    assert "warm_up_epochs (1) leaves none of the 1 epochs for meta-learning" in caplog.text
+    caplog.clear()
+    trained()
+    assert "warm_up_epochs" not in caplog.text

@@ -56,6 +56,11 @@ def test_saves_every_few_epochs_and_at_the_end(tmp_path):
     assert saved(path)["trainer"]["iteration"] == 10
 
 
+def test_checkpoints_every_no_epochs_are_refused(tmp_path):
+    with pytest.raises(InputError, match="checkpoint_every: expected at least 1 epoch, found 0"):
+        attach_checkpoints(trainer(), {}, tmp_path, every=0)
+
+
 def test_resuming_nothing_is_refused(tmp_path):
     engine = trainer()
     with pytest.raises(InputError, match=r"checkpoint\.pt: expected a checkpoint.*resume: false"):

@@ -22,6 +22,13 @@ def test_weights_are_loaded_when_the_engine_starts(tmp_path):
     assert torch.equal(network.weight, source.weight)
 
 
+def test_the_model_zoos_bare_weights_are_loaded_too(tmp_path):
+    source, network = nn.Linear(3, 2), nn.Linear(3, 2)
+    torch.save(source.state_dict(), tmp_path / "model.pt")
+    load(tmp_path / "model.pt", network)
+    assert torch.equal(network.weight, source.weight)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -68,7 +68,7 @@ def test_paper_widths_have_the_published_number_of_parameters():
     network = DisentangledNetwork(
         BasicUNet(spatial_dims=2, in_channels=1, out_channels=8, features=(32, 64, 128, 256, 512, 32)),
         StyleEncoder(channels=(32, 64, 128, 256), hidden=1440),
-        AdainDecoder(8, 16, channels=32, hidden=192),
+        AdainDecoder(8, 16, channels=16, hidden=192),
         classes=4,
         domains=3,
     )
@@ -90,6 +90,25 @@ def test_encoder_and_decoder_that_differ_in_channels():
     network.anatomy_encoder = torch.nn.Conv2d(1, 6, 1)
     with pytest.raises(InputError, match=r"anatomy_encoder: expected 4 output channels.* found 6"):
         network(torch.rand(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("average", [-0.1, 1.0, 2])
+def test_a_decay_that_is_none(average):
+    with pytest.raises(InputError, match=r"average: expected a decay from 0 .* to below 1"):
+        build(average=average)
+
+
+def test_without_averaging_the_average_is_the_encoder_itself():
+    network = build(average=0.0)
+    for _ in range(2):
+        with torch.no_grad():
+            for parameter in network.anatomy_encoder.parameters():
+                parameter.add_(1.0)
+        network.update_average()
+    pairs = zip(
+        network.averaged_encoder.module.parameters(), network.anatomy_encoder.parameters(), strict=True
+    )
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_unknown_activation():

@@ -38,6 +38,12 @@ def test_a_part_of_a_file_by_key_and_prefix(tmp_path):
     assert torch.equal(part.weight, whole["critic"].weight)
 
 
+def test_the_model_zoos_bare_weights_are_read_too(tmp_path):
+    network = torch.nn.Linear(2, 1)
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    assert torch.equal(with_weights(torch.nn.Linear(2, 1), tmp_path / "model.pt").weight, network.weight)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -1,0 +1,119 @@
+"""A bundle and its weights as one folder and zip, in the model zoo's form."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import shared_components
+from shared_components.errors import InputError
+from shared_components.files import write_text
+from shared_components.packaging import texts
+from shared_components.packaging.archive import copy_components, write_checksum, write_zip
+from shared_components.packaging.metadata import package_metadata
+from shared_components.packaging.settings import Overrides, as_json, merged_configs, read_overrides
+from shared_components.packaging.versions import require_release
+from shared_components.packaging.weights import is_factory, write_torchscript, write_weights
+
+COMPONENTS = Path(shared_components.__file__).parent
+REPO = COMPONENTS.parent
+METADATA = "configs/metadata.json"
+DEVELOPMENT = "**Built for development, from files or versions that are not those of a release.**\n\n"
+
+
+class Package(NamedTuple):
+    """Where a package lies: its folder, the zip of it, and the zip's SHA-256 checksum."""
+
+    folder: Path
+    zip: Path
+    checksum: Path
+
+
+def build_package(
+    name: str,
+    weights: str | Path,
+    out: str | Path,
+    config: Overrides = None,
+    trained_on: str | None = None,
+    figures: str | Path | None = None,
+    development: bool = False,
+) -> Package:
+    """Write ``out/<name>``, ``out/<name>_v<version>.zip`` and its checksum; the same input gives the same bytes.
+
+    Args:
+        name: a folder of ``bundles``.
+        weights: file that the bundle's training wrote.
+        out: folder for the package; an earlier package in it is replaced.
+        config: settings with which the weights were trained, where they are not the bundle's own: config files,
+            mappings, or a list of these.
+        trained_on: what the weights were trained on, in words, for metadata, README and licence of the data.
+        figures: Markdown file for the README's "Performance".
+        development: take uncommitted files and versions that disagree, and say so in the README.
+    Raises:
+        InputError: unknown bundle, weights that do not fit, unsuitable settings, an unclean or mismatched
+            version, or another folder in the package's place.
+    """
+    bundle, out = REPO / "bundles" / str(name), Path(out)
+    if not (bundle / METADATA).is_file():
+        known = sorted(file.parts[-3] for file in (REPO / "bundles").glob(f"*/{METADATA}"))
+        raise InputError(f"{name}: expected one of the bundles {known}; name one of them")
+    metadata = json.loads((bundle / METADATA).read_text("utf-8"))
+    if not development:
+        contents = [f"bundles/{name}", "shared_components", "requirements.txt", "CHANGELOG.md", "LICENSE"]
+        require_release(metadata, REPO, contents)
+    folder = out / bundle.name
+    _require_replaceable(folder)
+    configs = merged_configs(bundle / "configs", read_overrides(config))
+    about = {"trained_on": trained_on or texts.NOT_STATED, "figures": _figures(figures)}
+    about["status"] = DEVELOPMENT if development else ""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".packaging-") as temporary:
+        made = Path(temporary) / bundle.name
+        _fill(made, bundle, metadata, configs, Path(weights), about)
+        archive = write_zip(made, out / f"{bundle.name}_v{metadata['version']}.zip")
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    return Package(folder, archive, write_checksum(archive))
+
+
+def _fill(
+    folder: Path,
+    bundle: Path,
+    metadata: Mapping[str, Any],
+    configs: Mapping[str, Mapping[str, Any]],
+    weights: Path,
+    about: Mapping[str, str],
+) -> None:
+    inference = configs["inference"]
+    write_weights(inference, weights, folder / "models" / "model.pt")
+    content = package_metadata(metadata, inference, about["trained_on"])
+    write_text(folder / METADATA, json.dumps(content, indent=4) + "\n")
+    for workflow, config in configs.items():
+        write_text(folder / "configs" / f"{workflow}.json", as_json(config))
+    if not is_factory(inference):  # a factory takes latents, seeds noise by them and returns volumes
+        write_torchscript(folder)
+    template = (bundle / "docs" / "package.md").read_text("utf-8")
+    values = {"version": content["version"], "settings": texts.settings_table(inference), **about}
+    values["classes"] = content["pred_classes"]
+    write_text(folder / "docs" / "README.md", texts.readme(template, **values))
+    write_text(folder / "docs" / "data_license.txt", texts.data_license(about["trained_on"]))
+    write_text(folder / "requirements.txt", texts.requirements(content))
+    shutil.copyfile(bundle / "LICENSE", folder / "LICENSE")
+    copy_components(COMPONENTS, folder / COMPONENTS.name)
+
+
+def _require_replaceable(folder: Path) -> None:
+    if folder.exists() and not (folder / METADATA).is_file():
+        raise InputError(f"{folder}: expected no folder or an earlier package, found something else; move it")
+
+
+def _figures(file: str | Path | None) -> str:
+    if file is None:
+        return texts.NOT_MEASURED
+    if not Path(file).is_file():
+        raise InputError(f"--figures: {file}: expected a Markdown file, found none; check the path")
+    return Path(file).read_text("utf-8").strip()

@@ -1,0 +1,119 @@
+"""Weights in a package: those that fit its config, as ``model.pt`` and, of segmentation networks, ``model.ts``."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.data import save_net_with_metadata
+from monai.networks import convert_to_torchscript
+
+from shared_components.errors import InputError
+from shared_components.files import load_tensors, save_tensors
+from shared_components.networks.factory import export_generator, factory_description, load_generator
+from shared_components.networks.weights import with_weights
+from shared_components.one_line_errors import input_error_in
+from shared_components.packaging.archive import rewrite_zip
+
+
+def write_weights(config: Mapping[str, Any], source: Path, target: Path) -> None:
+    """Check that weights fit the inference config and write them as the package's ``model.pt``.
+
+    A segmentation network's file is the bare state dict that ``monai.bundle.load`` and ``ckpt_export`` read; a
+    factory's keeps its description, from which the generator is rebuilt.
+
+    Raises:
+        InputError: the file is none of weights, does not fit the configured network, or says that it was
+            trained with other domains, labels, spacing or orientation.
+    """
+    if is_factory(config):
+        _write_factory(config, source, target)
+        return
+    network = with_weights(parsed(config, "network_def"), source)
+    _require_same(source, load_tensors(source).get("description"), config)
+    save_tensors(target, {name: tensor.detach().clone() for name, tensor in network.state_dict().items()})
+
+
+def write_torchscript(package: Path) -> None:
+    """``models/model.ts`` of a package as ``monai.bundle ckpt_export`` would write it, less one part.
+
+    Its metadata and inference config are in it, which is what MONAI Deploy reads. TorchScript also stores where each
+    line of source lay on this machine; that is left out, since only messages of errors use it.
+    """
+    file, config = package / "models" / "model.ts", package / "configs" / "inference.json"
+    network = with_weights(
+        parsed(json.loads(config.read_text("utf-8")), "network_def"), file.with_suffix(".pt")
+    )
+    save_net_with_metadata(
+        convert_to_torchscript(network),
+        str(file),
+        include_config_vals=False,
+        meta_values=json.loads((config.parent / "metadata.json").read_text("utf-8")),
+        more_extra_files={config.name: config.read_bytes()},
+    )
+    rewrite_zip(file, lambda name: not name.endswith(".debug_pkl"))
+
+
+def is_factory(config: Mapping[str, Any]) -> bool:
+    """Whether an inference config is that of an image factory, which segments nothing."""
+    return "generator_def" in config
+
+
+def parsed(config: Mapping[str, Any], *ids: str, **values: Any) -> Any:
+    """What an id of a config stands for (of several, a list), with ``values`` in place of the config's.
+
+    Raises:
+        InputError: what the config builds says that a value is wrong.
+    """
+    parser = ConfigParser(copy.deepcopy(dict(config)))
+    parser.update(values)
+    try:
+        found = [parser.get_parsed_content(id) for id in ids]
+    except RuntimeError as error:  # MONAI's wrapping of what an expression or a component raises
+        fault = input_error_in(error)
+        if fault is None:
+            raise
+        raise fault from error
+    return found[0] if len(ids) == 1 else found
+
+
+def _write_factory(config: Mapping[str, Any], source: Path, target: Path) -> None:
+    description = factory_description(source)
+    wanted = dict(parsed(config, "generator_def").arguments)
+    found = dict(description["generator"])
+    different = [name for name in wanted if wanted[name] != found.get(name)]
+    if different:
+        name = different[0]
+        raise InputError(
+            f"{source}: its weights do not fit the configured generator ({name}: expected {wanted[name]}, "
+            f"found {found.get(name)}); give the settings of its training with --config"
+        )
+    _require_same(source, description, config)
+    parsed(config, "network_def", ckpt_path=str(source))  # builds what the domain names, or says why not
+    meaning = {name: description[name] for name in ("domains", "labels", "spacing", "orientation")}
+    export_generator(load_generator(source), target, **meaning)
+
+
+def _require_same(source: Path, description: Any, config: Mapping[str, Any]) -> None:
+    """What the weights say of their training against the config."""
+    if not isinstance(description, Mapping):
+        return
+    for name in ("domains", "labels", "spacing", "orientation"):
+        id = "source_domains" if name == "domains" and "source_domains" in config else name
+        wanted = _plain(parsed(config, id))
+        if name in description and _plain(description[name]) != wanted:
+            raise InputError(
+                f"{source}: trained with {name} {_plain(description[name])}, but the package's config has {wanted}; "
+                "give the settings of its training with --config"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Values as they compare, whether a config or a file holds them."""
+    if isinstance(value, Mapping):
+        return {int(key): str(child) for key, child in value.items()}
+    return [str(child) for child in value] if isinstance(value, list | tuple) else value

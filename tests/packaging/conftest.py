@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared_components.packaging import Package, build_package
+from tests.bundles.tiny import make_root
+from tests.packaging.small import DOMAINS, NAMES, settings, write_model
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> dict[str, Path]:
+    """For each bundle a file of weights."""
+    folder = tmp_path_factory.mktemp("models")
+    return {name: write_model(name, folder / f"{name}.pt") for name in NAMES}
+
+
+@pytest.fixture(scope="session")
+def packages(models, tmp_path_factory) -> dict[str, Package]:
+    """A package of each bundle, all in one folder."""
+    folder = tmp_path_factory.mktemp("packages")
+    return {
+        name: build_package(name, models[name], folder, settings(name), "noise", development=True)
+        for name in NAMES
+    }
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory) -> dict[str, Path]:
+    """Labelled data roots of two domains with the same subjects."""
+    folder = tmp_path_factory.mktemp("roots")
+    return {domain: make_root(folder / domain, domain, seed=1) for domain in DOMAINS}

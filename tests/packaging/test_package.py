@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.packaging import build_package
+from tests.packaging.small import NAMES, settings
+
+
+def build(models, out, bundle="segmentation", **more):
+    arguments = {"config": settings(bundle), "trained_on": "noise", "development": True} | more
+    return build_package(bundle, models[bundle], out, **arguments)
+
+
+@pytest.mark.parametrize("bundle", NAMES)
+def test_the_same_input_gives_the_same_bytes_anywhere(models, packages, tmp_path, bundle):
+    again = build(models, tmp_path / "another" / "place", bundle)
+    assert again.zip.read_bytes() == packages[bundle].zip.read_bytes()
+    subprocess.run(
+        ["sha256sum", "--check", "--status", again.checksum.name], cwd=again.zip.parent, check=True
+    )
+    assert sorted(path.name for path in again.zip.parent.iterdir()) == sorted(path.name for path in again)
+
+
+def test_settings_classes_and_figures_are_in_it(models, tmp_path):
+    (tmp_path / "figures.md").write_text("Dice 0.9\n")
+    folder = build(models, tmp_path / "out", figures=tmp_path / "figures.md").folder
+    readme = (folder / "docs" / "README.md").read_text("utf-8")
+    assert "## Performance\nDice 0.9\n" in readme and "| `encoder_channels` | `[4, 8, 8]` |" in readme
+    assert "0 background, 1 brain" in readme and "trained on: noise." in readme and "{{" not in readme
+    assert "**Built for development" in readme
+    assert "trained on: noise." in (folder / "docs" / "data_license.txt").read_text()
+    config = json.loads((folder / "configs" / "inference.json").read_text())
+    assert (config["image_size"], config["spacing"], config["bundle_root"]) == (32, 4.0, ".")
+
+
+def test_an_earlier_package_is_replaced_and_another_folder_is_not(models, tmp_path):
+    folder = build(models, tmp_path).folder
+    (folder / "stale.txt").write_text("")
+    assert not (build(models, tmp_path).folder / "stale.txt").exists()
+    other = tmp_path / "other" / "segmentation"
+    other.mkdir(parents=True)
+    (other / "thesis.txt").write_text("")
+    with pytest.raises(InputError, match="segmentation: expected no folder or an earlier package"):
+        build(models, tmp_path / "other")
+    assert (other / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": None}, "its weights do not fit the configured network"),
+        ({"figures": "nowhere.md"}, r"--figures: nowhere\.md: expected a Markdown file, found none"),
+    ],
+)
+def test_a_refused_package_leaves_nothing(models, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        build(models, tmp_path, **change)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_bundle_is_refused(models, tmp_path):
+    with pytest.raises(
+        InputError, match=r"lungs: expected one of the bundles \['adaptation', 'factory', 'segm"
+    ):
+        build_package("lungs", models["factory"], tmp_path)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared_components.errors import InputError
+from shared_components.networks.factory import factory_description
+from shared_components.packaging.settings import merged_configs, read_overrides
+from shared_components.packaging.weights import is_factory, parsed, write_weights
+from tests.packaging.small import BUNDLES, DOMAINS, LABELS, NAMES, settings
+
+
+def inference(bundle: str, *more) -> dict:
+    overrides = read_overrides([*settings(bundle), *more])
+    return merged_configs(BUNDLES / bundle / "configs", overrides)["inference"]
+
+
+def test_a_network_gets_the_bare_state_dict_and_a_factory_its_description(models, tmp_path):
+    write_weights(inference("segmentation"), models["segmentation"], tmp_path / "model.pt")
+    found, trained = (
+        torch.load(f, weights_only=True) for f in (tmp_path / "model.pt", models["segmentation"])
+    )
+    assert all(torch.equal(found[name], tensor) for name, tensor in trained["model"].items())
+    write_weights(inference("factory"), models["factory"], tmp_path / "factory.pt")
+    assert factory_description(tmp_path / "factory.pt") == factory_description(models["factory"])
+    assert [is_factory(inference(name)) for name in NAMES] == [True, False, False]
+
+
+def test_the_bare_state_dict_can_be_packed_again(models, tmp_path):
+    config = inference("segmentation")
+    write_weights(config, models["segmentation"], tmp_path / "one" / "model.pt")
+    write_weights(config, tmp_path / "one" / "model.pt", tmp_path / "two" / "model.pt")
+    assert (tmp_path / "one" / "model.pt").read_bytes() == (tmp_path / "two" / "model.pt").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("bundle", "change", "message"),
+    [
+        ("segmentation", {"encoder_channels": [4, 8, 16]}, "its weights do not fit the configured network"),
+        ("segmentation", {"spacing": 3.0}, r"trained with spacing 4\.0, but the package's config has 3\.0"),
+        ("segmentation", {"labels": {0: "background", 1: "liver"}}, "trained with labels .*1: 'brain'"),
+        ("segmentation", {"domains": ["a", "b"]}, r"trained with domains \['t1', 't2'\]"),
+        ("adaptation", {"orientation": "LPS"}, "trained with orientation RAS, .* has LPS; .* --config"),
+        ("adaptation", {"labels": dict(enumerate("abc"))}, "its weights do not fit"),
+        ("factory", {"z_dim": 8}, r"z_dim: expected 8, found 16\); give the settings of its training"),
+        ("factory", {"domains": ["t2", "t1"]}, r"trained with domains \['t1', 't2'\]"),
+        ("factory", {"domain": "ct"}, r"expected one of the factory's domains \['t1', 't2'\], found 'ct'"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_in_one_line(models, tmp_path, bundle, change, message):
+    with pytest.raises(InputError, match=message) as caught:
+        write_weights(inference(bundle, change), models[bundle], tmp_path / "model.pt")
+    assert "\n" not in str(caught.value) and not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize("content", [b"text", None])
+def test_what_is_no_file_of_weights_is_refused(tmp_path, content):
+    if content:
+        (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.pt: expected a file of tensors"):
+        write_weights(inference("segmentation"), tmp_path / "model.pt", tmp_path / "out.pt")
+
+
+def test_torchscript_holds_metadata_and_config_but_no_path_of_this_machine(packages):
+    folder = packages["segmentation"].folder
+    with zipfile.ZipFile(folder / "models" / "model.ts") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    assert json.loads(content["model/extra/inference.json"]) == json.loads(
+        (folder / "configs/inference.json").read_text()
+    )
+    assert json.loads(content["model/extra/metadata.json"])["version"]
+    here = str(Path(torch.__file__).parent).encode()
+    assert not any(here in value for value in content.values())
+
+
+def test_values_in_place_of_the_configs():
+    assert parsed({"size": 2, "double": "$2 * @size"}, "size", "double", size=5) == [5, 10]
+    with pytest.raises(RuntimeError, match="Failed to evaluate"):  # a fault of the config, not of the user
+        parsed({"broken": "$1 / 0"}, "broken")
+    assert (DOMAINS, LABELS[1]) == (["t1", "t2"], "brain")
