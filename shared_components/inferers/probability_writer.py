@@ -66,7 +66,8 @@ def _header(image: str | Path, affine: np.ndarray, shape: tuple[int, ...]) -> ni
 class WriteProbabilitiesd(Transform):
     """Write one case's class probabilities as ``<output_dir>/<case>_prob.nii.gz``, and pass everything on.
 
-    Of a time series each frame has a file of its own, ``<case>_t00_prob.nii.gz`` and so on.
+    Of a time series each frame has a file of its own, ``<case>_t00_prob.nii.gz`` and so on. Items without a case's name
+    are passed on as they are, as by ``WriteSegmentationd``.
 
     Args:
         output_dir: folder, made when missing.
@@ -88,6 +89,8 @@ class WriteProbabilitiesd(Transform):
         self.case_key = case_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        if self.case_key not in data:
+            return dict(data)
         image: MetaTensor = data[self.image_key]
         scores = plain(data[self.keys])
         affine = to_affine_nd(3, np.asarray(image.meta["original_affine"]).squeeze())

@@ -37,7 +37,9 @@ def require_volume(path: str | os.PathLike) -> None:
             raise _fault(path, "is a link that leads nowhere or round in a circle", "mend the link")
         raise _fault(path, "expected a volume, found nothing", "check the path")
     if not (path.is_file() or path.is_dir()):
-        raise _fault(path, "is neither a file nor a folder", "name a volume's file")  # opening a pipe would wait
+        raise _fault(
+            path, "is neither a file nor a folder", "name a volume's file"
+        )  # opening a pipe would wait
     try:
         if path.is_dir():
             next(path.iterdir(), None)

@@ -9,7 +9,7 @@ from monai.transforms import Activations, Flip, Invertd
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from shared_components.inferers import LabelsOnFileGridd, file_grid, inference_transforms
+from shared_components.inferers import LabelsOnFileGridd, WriteProbabilitiesd, file_grid, inference_transforms
 from shared_components.inferers.file_grid import FileGrid, class_probabilities, label_map
 
 
@@ -92,3 +92,10 @@ def test_another_geometric_transform_is_refused(tmp_path):
     _, image = prepared(*GRIDS["straight"], tmp_path)
     with pytest.raises(ValueError, match="found Flip"):
         FileGrid(Flip(0)(image))
+
+
+def test_probabilities_of_an_item_without_a_case_are_not_written(tmp_path):
+    _, image = prepared(*GRIDS["straight"], tmp_path)
+    item = {"pred": smooth_scores(image), "image": image}
+    assert WriteProbabilitiesd(tmp_path / "out")(item).keys() == item.keys()
+    assert not (tmp_path / "out").exists()
