@@ -24,7 +24,7 @@ def test_every_workflow_becomes_one_config():
     assert list(merged_configs(BUNDLES / "factory" / "configs")) == ["train", "inference"]
     evaluation = merged(None)["evaluate"]
     assert (
-        evaluation["labelled"] is True and len(evaluation["run"]) == 3
+        evaluation["labelled"] is True and len(evaluation["run"]) == 4
     )  # evaluate.yaml after inference.yaml
     assert "$import shared_components.inferers as inferers" in evaluation["imports"]
 
