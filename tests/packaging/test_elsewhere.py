@@ -48,7 +48,9 @@ def elsewhere(packages, tmp_path_factory) -> Path:
 def python(elsewhere: Path, package: str, *arguments: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(elsewhere / "site"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", *arguments]
-    return subprocess.run(command, cwd=elsewhere / package, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=elsewhere / package, env=environment, capture_output=True, encoding="utf-8"
+    )
 
 
 def runs(bundle: str, roots: dict[str, Path], out: Path) -> list[dict]:
