@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 from shared_components.command_line import run
 from shared_components.data.phantoms import make_cardiac, make_heads, make_vessels
-from shared_components.data.phantoms.cases import Subjects
 
 ARGUMENTS = """
 
@@ -20,72 +20,39 @@ Args:
     coarseness: factor on the voxel size; above 1 for quick trials.
     force: replace phantoms of other parameters, or write into a folder that holds other files.
 """
+GENERALISATION = """    generalisation: for domain generalisation instead: training, validation and test volumes
+        of every scanner, all labelled.
+"""
 
 
 def _command(make: Callable[..., list[Path]], description: str) -> Callable[..., None]:
-    def command(
-        out: str,
-        seed: int = 0,
-        subjects: Subjects = None,
-        workers: int = 2,
-        label_all: bool = False,
-        coarseness: float = 1.0,
-        force: bool = False,
-    ) -> None:
-        roots = make(
-            str(out),
-            seed=seed,
-            subjects=subjects,
-            workers=workers,
-            label_all=label_all,
-            coarseness=coarseness,
-            force=force,
-        )
-        print(*roots, sep="\n")
+    """A command with the arguments of ``make``."""
 
-    command.__doc__ = description + ARGUMENTS
+    def command(out: str, **options: object) -> None:
+        print(*make(str(out), **options), sep="\n")
+
+    command.__signature__ = inspect.signature(make, eval_str=True)  # what fire reads
+    command.__doc__ = description
     return command
 
-
-def cardiac(
-    out: str,
-    seed: int = 0,
-    subjects: Subjects = None,
-    workers: int = 2,
-    label_all: bool = False,
-    coarseness: float = 1.0,
-    force: bool = False,
-    generalisation: bool = False,
-) -> None:
-    roots = make_cardiac(
-        str(out),
-        seed=seed,
-        subjects=subjects,
-        workers=workers,
-        label_all=label_all,
-        coarseness=coarseness,
-        force=force,
-        generalisation=generalisation,
-    )
-    print(*roots, sep="\n")
-
-
-cardiac.__doc__ = f"""Short-axis hearts of four scanners.
-
-OUT/A (all labelled), OUT/B (test labelled only), OUT/C (also three one-slice volumes with labels, cut from its
-first training volumes), OUT/D (a test set alone).{ARGUMENTS}    generalisation: for domain generalisation instead:
-        training, validation and test volumes of every scanner, all labelled.
-"""
 
 COMMANDS = {
     "heads": _command(
         make_heads,
-        "A real head, deformed for every subject: OUT/t1 (all labelled), OUT/t2, OUT/pet (test labelled only).",
+        "A real head, deformed for every subject: OUT/t1 (all labelled), OUT/t2, OUT/pet (test labelled only)."
+        + ARGUMENTS,
     ),
-    "cardiac": cardiac,
+    "cardiac": _command(
+        make_cardiac,
+        "Short-axis hearts of four scanners: OUT/A (all labelled), OUT/B (test labelled only), OUT/C (also three "
+        "one-slice volumes with labels, cut from its first training volumes), OUT/D (a test set alone)."
+        + ARGUMENTS
+        + GENERALISATION,
+    ),
     "vessels": _command(
         make_vessels,
-        "Branching vessels: OUT/mra (all labelled), OUT/venography, OUT/octa (one-slice volumes).",
+        "Branching vessels: OUT/mra (all labelled), OUT/venography, OUT/octa (one-slice volumes)."
+        + ARGUMENTS,
     ),
 }
 

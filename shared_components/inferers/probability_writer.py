@@ -9,11 +9,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.data import MetaTensor
-from monai.data.utils import to_affine_nd
-from monai.transforms import Transform
 
 from shared_components.files import inside, write_atomically
+from shared_components.inferers.case_writer import CaseWriter
 from shared_components.inferers.cases import PROBABILITY_SUFFIX
 from shared_components.inferers.file_grid import class_probabilities, plain
 from shared_components.inferers.segmentation_writer import NIFTI, geometry_of
@@ -63,45 +61,23 @@ def _header(image: str | Path, affine: np.ndarray, shape: tuple[int, ...]) -> ni
     return header
 
 
-class WriteProbabilitiesd(Transform):
-    """Write one case's class probabilities as ``<output_dir>/<case>_prob.nii.gz``, and pass everything on.
+class WriteProbabilitiesd(CaseWriter):
+    """Write one case's class probabilities as ``<output_dir>/<case>_prob.nii.gz``.
 
-    Of a time series each frame has a file of its own, ``<case>_t00_prob.nii.gz`` and so on. Items without a case's name
-    are passed on as they are, as by ``WriteSegmentationd``.
-
-    Args:
-        output_dir: folder, made when missing.
-        keys: key of the class scores on the network's grid, ``(C, H, W, D)``.
-        image_key: key of the image that the network saw.
-        case_key: key of the case's name.
+    Of a time series each frame has a file of its own, ``<case>_t00_prob.nii.gz`` and so on. The key holds the class
+    scores on the network's grid, ``(C, H, W, D)``, the image key what the network saw; arguments as of
+    :class:`CaseWriter`.
     """
 
-    def __init__(
-        self,
-        output_dir: str | Path,
-        keys: Hashable = "pred",
-        image_key: Hashable = "image",
-        case_key: Hashable = "case",
-    ) -> None:
-        self.output_dir = Path(output_dir)
-        self.keys = keys
-        self.image_key = image_key
-        self.case_key = case_key
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        if self.case_key not in data:
-            return dict(data)
-        image: MetaTensor = data[self.image_key]
-        scores = plain(data[self.keys])
-        affine = to_affine_nd(3, np.asarray(image.meta["original_affine"]).squeeze())
+    def write(self, case: Mapping[Hashable, Any]) -> None:
+        """Write a case, or a frame of it."""
+        scores = plain(case[self.keys])
         write_probabilities(
-            inside(self.output_dir, probability_file(data, self.case_key)),
-            class_probabilities(scores, image),
+            inside(self.output_dir, probability_file(case, self.case_key)),
+            class_probabilities(scores, case[self.image_key]),
             len(scores),
-            str(image.meta["filename_or_obj"]),
-            affine,
+            *self.source(case),
         )
-        return dict(data)
 
 
 def probability_file(item: Mapping[Hashable, Any], case_key: Hashable = "case") -> str:

@@ -10,11 +10,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data.utils import to_affine_nd
-from monai.transforms import Transform
 
 from shared_components.errors import InputError
 from shared_components.files import inside, write_atomically
+from shared_components.inferers.case_writer import CaseWriter
 
 NIFTI = (".nii", ".nii.gz", ".hdr", ".img")
 LEVEL = 3  # of compression: half the time of the usual 6, and label maps become small at any level
@@ -90,48 +89,27 @@ def _on_grid(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
     return segmentation
 
 
-class WriteSegmentationd(Transform):
+class WriteSegmentationd(CaseWriter):
     """Write one case's label map as ``<output_dir>/<case>_seg.nii.gz``; the last step of postprocessing.
 
     Label maps of frames (items with ``frame`` and ``frames``, see ``CaseDataset``) are kept, in a byte or two a
-    voxel, until the case's last one is there; then one 4-D file is written. Items without a case's name are passed on
-    as they are: programs that run this postprocessing on items of their own, such as MONAI Label, write the result
-    themselves.
-
-    Args:
-        output_dir: folder, made when missing.
-        keys: key of the label map, ``(1, X, Y, Z)``, on the grid of the file ``image`` (after ``Invertd``).
-        image_key: key of the image, whose metadata names the file.
-        case_key: key of the case's name.
+    voxel, until the case's last one is there; then one 4-D file is written. The key holds the label map,
+    ``(1, X, Y, Z)``, on the grid of the image's file; arguments as of :class:`CaseWriter`.
     """
 
-    def __init__(
-        self,
-        output_dir: str | Path,
-        keys: Hashable = "pred",
-        image_key: Hashable = "image",
-        case_key: Hashable = "case",
-    ) -> None:
-        self.output_dir = Path(output_dir)
-        self.keys = keys
-        self.image_key = image_key
-        self.case_key = case_key
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._frames: dict[str, dict[int, np.ndarray]] = {}
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        case = dict(data)
-        if self.case_key not in case:
-            return case
+    def write(self, case: Mapping[Hashable, Any]) -> None:
+        """Write a case, or keep a frame of it until all are there."""
         name = str(case[self.case_key])
         path = inside(self.output_dir, f"{name}_seg.nii.gz")
         labels = torch.as_tensor(case[self.keys])[0].cpu().numpy()
         if "frames" in case:
             labels = self._series(name, _narrow(labels), int(case["frame"]), int(case["frames"]))
         if labels is not None:
-            meta = case[self.image_key].meta
-            affine = to_affine_nd(3, np.asarray(meta["original_affine"]).squeeze())
-            write_segmentation(path, labels, str(meta["filename_or_obj"]), affine)
-        return case
+            write_segmentation(path, labels, *self.source(case))
 
     def _series(self, name: str, labels: np.ndarray, frame: int, count: int) -> np.ndarray | None:
         """``(X, Y, Z, T)`` once all frames of a case are there."""

@@ -123,9 +123,3 @@ def test_frames_become_one_file_with_the_geometry_and_the_time_step_of_the_serie
         "xyzt_units",
     ):
         assert np.array_equal(written.header[field], source.header[field]), field
-
-
-def test_an_item_that_is_no_case_is_passed_on_and_nothing_written(tmp_path):
-    item = {"image": "anything", "pred": torch.zeros(1, 2, 3, 4)}
-    assert WriteSegmentationd(tmp_path / "out")(item) == item
-    assert not (tmp_path / "out").exists()
