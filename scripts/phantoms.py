@@ -20,6 +20,8 @@ Args:
     coarseness: factor on the voxel size; above 1 for quick trials.
     force: replace phantoms of other parameters, or write into a folder that holds other files.
 """
+LABELLED = """    labelled: the client all of whose volumes have labels: t1, t2 or pet.
+"""
 GENERALISATION = """    generalisation: for domain generalisation instead: training, validation and test volumes
         of every scanner, all labelled.
 """
@@ -40,7 +42,8 @@ COMMANDS = {
     "heads": _command(
         make_heads,
         "A real head, deformed for every subject: OUT/t1 (all labelled), OUT/t2, OUT/pet (test labelled only)."
-        + ARGUMENTS,
+        + ARGUMENTS
+        + LABELLED,
     ),
     "cardiac": _command(
         make_cardiac,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
+from pathlib import Path
 from types import TracebackType
 
 from shared_components.errors import InputError
+
+MISREAD = {"true": "True", "false": "False", "null": "'$None'"}  # word: what would have that meaning
 
 
 def show_input_errors() -> None:
@@ -16,6 +20,26 @@ def show_input_errors() -> None:
     affected.
     """
     sys.excepthook = _print_error
+
+
+def refuse_misread_words() -> None:
+    """Refuse ``--resume false`` and the like on the command line of ``python -m monai.bundle``.
+
+    It takes values in Python's notation: ``false`` would be a text, which counts as true. To be called in a
+    config's ``initialize``.
+
+    Raises:
+        InputError: the value of an argument is true, false or null in another notation.
+    """
+    program, *words = sys.argv
+    if Path(program).parts[-3:] != ("monai", "bundle", "__main__.py"):
+        return
+    for name, value in pairwise(part for word in words for part in word.split("=", 1)):
+        meant = MISREAD.get(value.lower())
+        if name.startswith("--") and meant not in (None, value):
+            raise InputError(
+                f"{name} {value}: expected Python's notation, found a text; write {name} {meant}"
+            )
 
 
 def input_error_in(error: BaseException | None) -> InputError | None:

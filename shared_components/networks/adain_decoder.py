@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shared_components.networks.instance_norm import instance_norm
-
 
 class AdainDecoder(nn.Module):
     """Two AdaIN convolutions on the anatomy, two more convolutions, tanh.
@@ -45,6 +43,20 @@ class AdainDecoder(nn.Module):
     def forward(self, anatomy: Tensor, style: Tensor) -> Tensor:
         """``anatomy`` (B, A, H, W) and ``style`` (B, style) to images (B, out_channels, H, W) in (-1, 1)."""
         scale_1, shift_1, scale_2, shift_2 = self.to_affine(style).chunk(4, dim=1)  # each (B, channels)
-        x = F.leaky_relu(instance_norm(self.first(anatomy), 1 + scale_1, shift_1), 0.1)
-        x = F.leaky_relu(instance_norm(self.second(x), 1 + scale_2, shift_2), 0.1)
+        x = F.leaky_relu(adaptive_instance_norm(self.first(anatomy), 1 + scale_1, shift_1), 0.1)
+        x = F.leaky_relu(adaptive_instance_norm(self.second(x), 1 + scale_2, shift_2), 0.1)
         return torch.tanh(self.to_image(F.leaky_relu(self.third(x), 0.1)))
+
+
+def adaptive_instance_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    r""":math:`g\,(x - \mu) / \sqrt{v + \epsilon} + t`, mean and variance over each sample's channel.
+
+    Args:
+        x: features, (B, C, H, W).
+        gain: g, (B, C).
+        shift: t, (B, C).
+    Returns:
+        (B, C, H, W).
+    """
+    channels = x.reshape(1, -1, *x.shape[2:])  # each sample's channel as one of batch norm's
+    return F.batch_norm(channels, None, None, gain.reshape(-1), shift.reshape(-1), training=True).view_as(x)

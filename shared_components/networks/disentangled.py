@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from shared_components.errors import InputError
-from shared_components.networks.instance_norm import with_fast_instance_norm
 from shared_components.networks.style_encoder import Codes
 
 ANATOMY_ACTIVATIONS = ("softmax", "none")
@@ -74,7 +73,7 @@ class DisentangledNetwork(nn.Module):
                 f"average: expected a decay from 0 (no averaging) to below 1 (never moves), found {average}"
             )
         self.classes, self.anatomy_activation = classes, anatomy_activation
-        self.anatomy_encoder = with_fast_instance_norm(anatomy_encoder)
+        self.anatomy_encoder = anatomy_encoder
         self.style_encoder = style_encoder
         self.domain_classifier = nn.Linear(style_encoder.domain_size, domains)
         self.decoder = decoder

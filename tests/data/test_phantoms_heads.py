@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from shared_components.data.phantoms import heads, make_heads
-from shared_components.data.phantoms.cases import Case
+from shared_components.data.phantoms.cases import SPLITS, Case
+from shared_components.errors import InputError
 
 COARSE = 2.5
 
@@ -109,3 +110,10 @@ def test_t1_keeps_the_order_of_the_real_tissues():
     inside = image[brain > 0].astype(float)
     low, high = np.percentile(inside, [10, 90])
     assert 1.2 < high / low < 3  # grey and white matter, as in the shipped head
+
+
+def test_any_client_may_be_the_labelled_one():
+    labelled = {client.domain: client.labelled for client in heads.clients(labelled="t2")}
+    assert labelled == {"t1": ("test",), "t2": SPLITS, "pet": ("test",)}
+    with pytest.raises(InputError, match="--labelled: expected one of t1, t2, pet, found 'ct'"):
+        heads.clients(labelled="ct")

@@ -57,10 +57,9 @@ def test_contrast_of_the_anatomy_does_not_show_and_style_does():
     assert not torch.allclose(decoder(anatomy, style.flip(0)), decoder(anatomy, style), atol=1e-3)
 
 
-@pytest.mark.parametrize("size", [(4, 4), (1, 1)])
-def test_constant_anatomy_has_finite_first_and_second_derivatives(size):
+def test_constant_anatomy_has_finite_first_and_second_derivatives():
     decoder = AdainDecoder(3, 2, channels=4)
-    anatomy, style = torch.full((2, 3, *size), 1 / 3, requires_grad=True), torch.zeros(2, 2)
+    anatomy, style = torch.full((2, 3, 4, 4), 1 / 3, requires_grad=True), torch.zeros(2, 2)
     inputs = [anatomy, *decoder.parameters()]
     first = torch.autograd.grad(decoder(anatomy, style).sum(), inputs, create_graph=True)
     second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs, materialize_grads=True)

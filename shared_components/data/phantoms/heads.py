@@ -19,6 +19,7 @@ from shared_components.data.phantoms.deform import Warp, random_warp, sample_tem
 from shared_components.data.phantoms.grid import Grid, make_grid, oblique_rotation
 from shared_components.data.phantoms.tissues import Head, load_head
 from shared_components.data.phantoms.writer import Scenario, write_scenario
+from shared_components.errors import InputError
 
 SCENARIO = "heads"
 LABELS = {0: "background", 1: "brain"}
@@ -52,11 +53,17 @@ LOOKS = {
 }
 
 
-def clients(subjects: Subjects = None) -> list[Client]:
-    """The three clients: T1 labels everything, T2 and PET only their test volumes (for scoring)."""
+def clients(subjects: Subjects = None, labelled: str = "t1") -> list[Client]:
+    """The three clients: one labels everything, the others only their test volumes (for scoring).
+
+    Raises:
+        InputError: ``labelled`` is no domain of this scenario.
+    """
+    if labelled not in LOOKS:
+        raise InputError(f"--labelled: expected one of {', '.join(LOOKS)}, found {labelled!r}")
     counts = subject_counts(subjects, COUNTS)
     return [
-        Client(domain, look.modality, counts[domain], SPLITS if domain == "t1" else ("test",))
+        Client(domain, look.modality, counts[domain], SPLITS if domain == labelled else ("test",))
         for domain, look in LOOKS.items()
     ]
 
@@ -115,6 +122,7 @@ def make_heads(
     subjects: Subjects = None,
     workers: int = 2,
     label_all: bool = False,
+    labelled: str = "t1",
     coarseness: float = 1.0,
     force: bool = False,
 ) -> list[Path]:
@@ -123,9 +131,10 @@ def make_heads(
     Args:
         subjects: numbers of volumes, see :func:`subject_counts`.
         label_all: also write ``<domain>_labelled`` roots with every label, for upper bounds and scoring.
+        labelled: the client all of whose volumes have labels.
         coarseness: factor on the voxel size.
     """
-    made = clients(subjects)
+    made = clients(subjects, labelled)
     cases = {client.domain: client.cases(SCENARIO, seed, coarseness) for client in made}
     scenario = Scenario(SCENARIO, LABELS, render, made, seed, coarseness, cases, label_all)
     return write_scenario(out, scenario, workers, force)
