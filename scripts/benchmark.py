@@ -70,18 +70,26 @@ def slices(data_root: str, accesses: int = 200) -> None:
     time_slices(data_root, accesses)
 
 
-def real_head(ckpt_path: str, output_dir: str = "outputs/benchmark/real_head") -> None:
+def real_head(
+    ckpt_path: str | None = None,
+    output_dir: str = "outputs/benchmark/real_head",
+    bundle: str | Sequence[str] = ("adaptation", "segmentation"),
+) -> None:
     """Segment the shipped head, untouched, and a 1 mm LPS oblique copy of it, and print the brain's Dice.
 
-    Runs ``bundles/adaptation`` with its inference and evaluate configs, as anyone would.
+    Runs the bundles' own inference and evaluate configs, as anyone would.
 
     Args:
-        ckpt_path: the T1 client's model, such as outputs/quickstart/clients/north/source_model/model.pt.
+        ckpt_path: a model of T1 heads of the adaptation bundle (or of the one named by --bundle), such as
+            outputs/quickstart/clients/north/source_model/model.pt; without it the demo weights.
         output_dir: folder of the copies, segmentations and scores.
+        bundle: whose demo weights.
     """
     from shared_components.benchmarks.real_head import segment_real_head
 
-    print(*segment_real_head(ckpt_path, output_dir), sep="\n")
+    bundles = [bundle] if isinstance(bundle, str) else bundle[: 1 if ckpt_path else None]
+    for name in bundles:
+        print(*segment_real_head(ckpt_path, output_dir, name), sep="\n")
 
 
 def meta_step(

@@ -1,4 +1,4 @@
-"""Make a model-zoo package of a bundle: ``python scripts/package_bundle.py NAME --weights model.pt --out OUT``."""
+"""Make a model-zoo package of a bundle: ``python scripts/package_bundle.py NAME --out OUT --weights model.pt``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from shared_components.packaging import build_package
 
 def package_bundle(
     name: str,
-    weights: str,
     out: str,
+    weights: str | None = None,
     config: str | Mapping | Sequence | None = None,
     trained_on: str | None = None,
     figures: str | None = None,
@@ -21,16 +21,17 @@ def package_bundle(
 
     Args:
         name: factory, adaptation or segmentation.
-        weights: the file that the bundle's training wrote (model.pt; of a factory factory.pt).
         out: folder for the package; an earlier package in it is replaced.
+        weights: the file that the bundle's training wrote (model.pt; of a factory factory.pt). Without it the package
+            is made of the bundle's demo weights, and says so.
         config: settings with which the weights were trained, where they are not the bundle's own: a config file, a list
             of them, or "{'image_size': 64, 'spacing': 2.0}".
         trained_on: what the weights were trained on, in words, for metadata, README and licence of the data.
         figures: Markdown file for the README's "Performance".
         development: take uncommitted files and versions that disagree; the README says so.
     """
-    note = None if trained_on is None else str(trained_on)
-    print(*build_package(str(name), str(weights), str(out), config, note, figures, development), sep="\n")
+    given, note = (None if value is None else str(value) for value in (weights, trained_on))
+    print(*build_package(str(name), given, str(out), config, note, figures, development), sep="\n")
 
 
 if __name__ == "__main__":

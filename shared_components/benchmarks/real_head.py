@@ -1,4 +1,4 @@
-"""The shipped head, untouched, as inference and evaluation of the adaptation bundle see it."""
+"""The shipped head, untouched, as inference and evaluation of a bundle see it."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ TURN = 12  # degrees about x, of the oblique copy
 SHAPE = np.array([200, 236, 210])  # voxels of 1 mm, of the oblique copy
 
 
-def segment_real_head(ckpt_path: str | Path, output_dir: str | Path) -> list[str]:
+def segment_real_head(
+    ckpt_path: str | Path | None, output_dir: str | Path, bundle: str = "adaptation"
+) -> list[str]:
     """Segment the head and its copy with the bundle's own configs.
 
     Args:
-        ckpt_path: a T1 model of ``bundles/adaptation``.
+        ckpt_path: a model of T1 heads; None: the bundle's demo weights.
         output_dir: folder of the copies, segmentations and scores.
+        bundle: folder in ``bundles``.
     Returns:
         A line of the brain's Dice and HD95 per volume.
     """
-    folder = Path(output_dir).resolve()
+    folder, configs = Path(output_dir).resolve(), ["common", "inference", "evaluate"]
     write_copies(folder / "data")
-    configs = ",".join(
-        f"'bundles/adaptation/configs/{name}.yaml'" for name in ("common", "inference", "evaluate")
-    )
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", f"[{configs}]"]
-    command += ["--bundle_root", "bundles/adaptation", "--dataset_dir", str(folder / "data")]
-    command += ["--ckpt_path", str(Path(ckpt_path).resolve()), "--output_dir", str(folder / "segmentations")]
-    subprocess.run(command, check=True, cwd=REPOSITORY)
+    weights = ["--ckpt_path", str(Path(ckpt_path).resolve())] if ckpt_path else []
+    files = [f"bundles/{bundle}/configs/{name}.yaml" for name in (*configs, *(() if ckpt_path else ("demo",)))]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), *weights]
+    command += ["--bundle_root", f"bundles/{bundle}", "--dataset_dir", str(folder / "data")]
+    subprocess.run([*command, "--output_dir", str(folder / bundle)], check=True, cwd=REPOSITORY)
     return [
-        f"{row['case']}: Dice {float(row['dice']):.3f}, HD95 {float(row['hd95_mm']):.1f} mm"
-        for row in read_table(folder / "segmentations" / "scores.csv")
+        f"{bundle}, {row['case']}: Dice {float(row['dice']):.3f}, HD95 {float(row['hd95_mm']):.1f} mm"
+        for row in read_table(folder / bundle / "scores.csv")
     ]
 
 

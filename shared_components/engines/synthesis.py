@@ -77,18 +77,11 @@ def synthesize(
         InputError: an unknown domain.
     Source: Galati et al. 2024, Sec. 2.2 (synthetic source volumes); the twins are ours.
     """
-    names = list(domains)
-    wanted = [
-        source_domain,
-        *(n for n in (names if twin_domains is None else twin_domains) if n != source_domain),
-    ]
-    for name in wanted:
-        if name not in names:
-            raise InputError(f"domain {name!r}: the factory knows {', '.join(names)}; name one of them")
+    wanted = _drawn_domains(domains, source_domain, twin_domains)
     model = model.eval()
     size = generator.sizes[-1]
     affine = slice_affine(spacing, thickness, orientation, (size, size, slices))
-    draw = {name: VolumeGenerator(generator, names.index(name), slices) for name in wanted}
+    draw = {name: VolumeGenerator(generator, list(domains).index(name), slices) for name in wanted}
     roots = {name: Path(output_dir) / name for name in wanted}
     latents = sample_latents(volumes + validation, generator.z_dim, seed)
     for number, z in enumerate(tqdm(latents, "synthesis", disable=not progress)):
@@ -102,6 +95,15 @@ def synthesize(
     for name in wanted:
         _write_datalist(roots[name], name, labels, volumes, validation)
     return roots
+
+
+def _drawn_domains(known: Sequence[str], source: str, twins: Sequence[str] | None) -> list[str]:
+    """The source's domain first, then those of the twins."""
+    wanted = [source, *(name for name in (known if twins is None else twins) if name != source)]
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"domain {name!r}: the factory knows {', '.join(known)}; name one of them")
+    return wanted
 
 
 def _write_datalist(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared_components.packaging.weights import is_factory, parsed
 
 
 def package_metadata(
-    metadata: Mapping[str, Any], config: Mapping[str, Any], trained_on: str
+    metadata: Mapping[str, Any], config: Mapping[str, Any], trained_on: str, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The bundle's metadata with classes, tensor formats and data source of these weights.
 
@@ -18,8 +18,10 @@ def package_metadata(
         metadata: of the bundle.
         config: the package's inference config.
         trained_on: what the weights were trained on, in words.
+        notes: sentences before the intended use.
     """
     content = copy.deepcopy(dict(metadata))
+    content["intended_use"] = " ".join([*notes, content["intended_use"]])
     content["data_source"] = f"Weights: {trained_on.rstrip('.')}. {content['data_source']}"
     tensors = content["network_data_format"]
     image, pred = tensors["inputs"]["image"], tensors["outputs"]["pred"]

@@ -22,7 +22,18 @@ from shared_components.packaging.weights import is_factory, write_torchscript, w
 COMPONENTS = Path(shared_components.__file__).parent
 REPO = COMPONENTS.parent
 METADATA = "configs/metadata.json"
-DEVELOPMENT = "**Built for development, from files or versions that are not those of a release.**\n\n"
+DEMO = "Demo weights: for trying out, not for patients."
+DEMO_DATA = "phantoms: one real head (Colin 27), deformed and recoloured into subjects of three scanners"
+DEVELOPMENT = "Built for development, from files or versions that are not those of a release."
+
+
+class Weights(NamedTuple):
+    """Weights and what is said of them: their file, origin and figures in words, and notes that come first."""
+
+    file: Path
+    trained_on: str
+    figures: str
+    notes: tuple[str, ...]
 
 
 class Package(NamedTuple):
@@ -35,7 +46,7 @@ class Package(NamedTuple):
 
 def build_package(
     name: str,
-    weights: str | Path,
+    weights: str | Path | None,
     out: str | Path,
     config: Overrides = None,
     trained_on: str | None = None,
@@ -46,7 +57,7 @@ def build_package(
 
     Args:
         name: a folder of ``bundles``.
-        weights: file that the bundle's training wrote.
+        weights: file that the bundle's training wrote; None: the bundle's demo weights, with what belongs to them.
         out: folder for the package; an earlier package in it is replaced.
         config: settings with which the weights were trained, where they are not the bundle's own: config files,
             mappings, or a list of these.
@@ -54,8 +65,8 @@ def build_package(
         figures: Markdown file for the README's "Performance".
         development: take uncommitted files and versions that disagree, and say so in the README.
     Raises:
-        InputError: unknown bundle, weights that do not fit, unsuitable settings, an unclean or mismatched
-            version, or another folder in the package's place.
+        InputError: unknown bundle, weights that do not fit, unsuitable settings, settings without their weights, an
+            unclean or mismatched version, or another folder in the package's place.
     """
     bundle, out = REPO / "bundles" / str(name), Path(out)
     if not (bundle / METADATA).is_file():
@@ -67,13 +78,16 @@ def build_package(
         require_release(metadata, REPO, contents)
     folder = out / bundle.name
     _require_replaceable(folder)
+    notes = (DEMO,) * (weights is None) + (DEVELOPMENT,) * development
+    if weights is None:
+        given = {"--config": config, "--trained_on": trained_on, "--figures": figures}
+        weights, config, trained_on, figures = _demo(bundle, given)
     configs = merged_configs(bundle / "configs", read_overrides(config))
-    about = {"trained_on": trained_on or texts.NOT_STATED, "figures": _figures(figures)}
-    about["status"] = DEVELOPMENT if development else ""
+    described = Weights(Path(weights), trained_on or texts.NOT_STATED, _figures(figures), notes)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".packaging-") as temporary:
         made = Path(temporary) / bundle.name
-        _fill(made, bundle, metadata, configs, Path(weights), about)
+        _fill(made, bundle, metadata, configs, described)
         archive = write_zip(made, out / f"{bundle.name}_v{metadata['version']}.zip")
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
@@ -85,22 +99,22 @@ def _fill(
     bundle: Path,
     metadata: Mapping[str, Any],
     configs: Mapping[str, Mapping[str, Any]],
-    weights: Path,
-    about: Mapping[str, str],
+    weights: Weights,
 ) -> None:
     inference = configs["inference"]
-    write_weights(inference, weights, folder / "models" / "model.pt")
-    content = package_metadata(metadata, inference, about["trained_on"])
+    write_weights(inference, weights.file, folder / "models" / "model.pt")
+    content = package_metadata(metadata, inference, weights.trained_on, weights.notes)
     write_text(folder / METADATA, json.dumps(content, indent=4) + "\n")
     for workflow, config in configs.items():
         write_text(folder / "configs" / f"{workflow}.json", as_json(config))
     if not is_factory(inference):  # a factory takes latents, seeds noise by them and returns volumes
         write_torchscript(folder)
     template = (bundle / "docs" / "package.md").read_text("utf-8")
-    values = {"version": content["version"], "settings": texts.settings_table(inference), **about}
-    values["classes"] = content["pred_classes"]
+    values = {"trained_on": weights.trained_on, "figures": weights.figures}
+    values |= {"version": content["version"], "settings": texts.settings_table(inference)}
+    values |= {"classes": content["pred_classes"], "status": "".join(f"**{n}**\n\n" for n in weights.notes)}
     write_text(folder / "docs" / "README.md", texts.readme(template, **values))
-    write_text(folder / "docs" / "data_license.txt", texts.data_license(about["trained_on"]))
+    write_text(folder / "docs" / "data_license.txt", texts.data_license(weights.trained_on))
     write_text(folder / "requirements.txt", texts.requirements(content))
     shutil.copyfile(bundle / "LICENSE", folder / "LICENSE")
     copy_components(COMPONENTS, folder / COMPONENTS.name)
@@ -109,6 +123,21 @@ def _fill(
 def _require_replaceable(folder: Path) -> None:
     if folder.exists() and not (folder / METADATA).is_file():
         raise InputError(f"{folder}: expected no folder or an earlier package, found something else; move it")
+
+
+def _demo(bundle: Path, given: Mapping[str, Any]) -> tuple[Path, Path, str, Path]:
+    """Weights, settings, origin and figures of a bundle's demo."""
+    for option, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"{option}: expected --weights beside it, found none (demo weights have their own)"
+            )
+    return (
+        bundle / "models" / "demo.pt",
+        bundle / "configs" / "demo.yaml",
+        DEMO_DATA,
+        bundle / "docs" / "demo.md",
+    )
 
 
 def _figures(file: str | Path | None) -> str:
