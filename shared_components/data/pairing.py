@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import itk
-
+from shared_components.data.dicom import count_series
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError
 
@@ -91,10 +90,7 @@ def image_paths(folder: Path) -> list[Path]:
 
 
 def _refuse_loose_series(folder: Path, files: int) -> None:
-    names = itk.GDCMSeriesFileNames.New()
-    names.SetUseSeriesDetails(True)
-    names.SetDirectory(str(folder))
-    series = len(names.GetSeriesUIDs())
+    series = count_series(folder)
     if series < files:
         raise InputError(
             f"{folder}: {files} DICOM files of {series} series lie loose in it; put each series into a folder of "

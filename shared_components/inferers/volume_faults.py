@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from monai.transforms import MapTransform
 
+from shared_components.data.dicom import count_series
 from shared_components.data.frames import NIFTI
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.errors import InputError
@@ -42,11 +43,13 @@ def require_volume(path: str | os.PathLike) -> None:
         )  # opening a pipe would wait
     try:
         if path.is_dir():
-            next(path.iterdir(), None)
+            series = count_series(path) if any(path.iterdir()) else 0
         else:
             path.open("rb").close()
     except OSError as error:
         raise _fault(path, f"may not be read ({one_line(error)})", "change its permissions") from error
+    if path.is_dir() and series > 1:
+        raise _fault(path, f"expected one DICOM series, found {series}", "put each into a folder of its own")
     if path.is_file() and path.stat().st_size == 0:
         raise _fault(path, "the file is empty", "copy it again from its source")
     if path.name.lower().endswith(NIFTI):

@@ -20,6 +20,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 from scipy.spatial.transform import Rotation
 
 from shared_components.errors import InputError
+from shared_components.one_line_errors import input_error_in
 
 CONFIGS = Path(__file__).parents[2] / "bundles" / "adaptation" / "configs"
 LABELS = {0: "background", 1: "shell", 2: "core"}
@@ -184,8 +185,21 @@ def test_a_dicom_series_comes_out_as_nifti_in_its_place(checkpoint, tmp_path):
     assert min(dice(found, true, 1), dice(found, true, 2)) >= 0.97
 
 
-def write_series(folder: Path, labels: np.ndarray, affine: np.ndarray) -> None:
-    folder.mkdir()
+def test_a_folder_of_two_dicom_series_is_refused_and_not_half_read(checkpoint, tmp_path):
+    affine = grid((24, 24, 3), (2.0, 2.0, 4.0), "LPS")[1]
+    for series in (1, 2):
+        write_series(tmp_path / "study", np.ones((24, 24, 3)), affine, series)
+    with pytest.raises(RuntimeError) as caught:
+        run_bundle(
+            "inference.yaml", dataset_dir=str(tmp_path / "study"), output_dir=str(tmp_path / "out"),
+            ckpt_path=str(checkpoint),
+        )  # fmt: skip
+    assert "study: expected one DICOM series, found 2; put each into" in str(input_error_in(caught.value))
+    assert not list((tmp_path / "out").glob("*_seg*"))
+
+
+def write_series(folder: Path, labels: np.ndarray, affine: np.ndarray, series: int = 4) -> None:
+    folder.mkdir(exist_ok=True)
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     for index in range(labels.shape[2]):
         plane = itk.image_from_array(
@@ -195,12 +209,12 @@ def write_series(folder: Path, labels: np.ndarray, affine: np.ndarray) -> None:
         plane.SetSpacing(np.linalg.norm(lps[:3, :3], axis=0))
         plane.SetOrigin(position)
         tags = {
-            "0008|0060": "MR", "0020|000e": "1.2.3.4", "0020|000d": "1.2.3", "0020|0013": str(index),
+            "0008|0060": "MR", "0020|000e": f"1.2.3.{series}", "0020|000d": "1.2.3", "0020|0013": str(index),
             "0020|0032": "\\".join(f"{x:.6f}" for x in position), "0020|0037": "1\\0\\0\\0\\1\\0",
             "0018|0050": "4.0",
         }  # fmt: skip
         writer = itk.ImageFileWriter[itk.Image[itk.SS, 3]].New(
-            plane, FileName=str(folder / f"{index:03d}.dcm")
+            plane, FileName=str(folder / f"{series}_{index:03d}.dcm")
         )
         dicom = itk.GDCMImageIO.New()
         dicom.KeepOriginalUIDOn()
