@@ -20,7 +20,7 @@ def package_bundle(
     """Write OUT/NAME, OUT/NAME_v<version>.zip and its checksum; the same input gives the same bytes.
 
     Args:
-        name: factory, adaptation or segmentation.
+        name: a folder of bundles: factory, adaptation, segmentation, or one of your own.
         out: folder for the package; an earlier package in it is replaced.
         weights: the file that the bundle's training wrote (model.pt; of a factory factory.pt). Without it the package
             is made of the bundle's demo weights, and says so.

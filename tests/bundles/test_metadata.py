@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, verify_net_in_out
 from shared_components.networks.factory import export_generator
 from tests.bundles.tiny import BUNDLES
 
-NAMES = ["factory", "adaptation", "segmentation"]
+NAMES = sorted(file.parts[-3] for file in BUNDLES.glob("*/configs/metadata.json"))
 TEXTS = ["schema", "version", "task", "description", "authors", "copyright", "data_source", "intended_use"]
 
 

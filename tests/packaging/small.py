@@ -11,8 +11,9 @@ from shared_components.packaging.settings import merged_configs, read_overrides
 from shared_components.packaging.weights import is_factory, parsed
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
-NAMES = ("factory", "adaptation", "segmentation")
-SEGMENTING = ("adaptation", "segmentation")
+SCHEMA = Path(__file__).with_name("metadata_schema.json")  # what the zoo's schema of metadata asks for
+NAMES = sorted(file.parts[-3] for file in BUNDLES.glob("*/configs/metadata.json"))
+SEGMENTING = [name for name in NAMES if name != "factory"]
 DOMAINS = ["t1", "t2"]
 LABELS = {0: "background", 1: "brain"}
 VALUES = {"domains": DOMAINS, "labels": LABELS, "orientation": "RAS", "spacing": 4.0}

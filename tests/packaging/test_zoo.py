@@ -1,4 +1,4 @@
-"""The model zoo's own checks, on packages of all three bundles."""
+"""The model zoo's own checks, on packages of all bundles."""
 
 from __future__ import annotations
 
@@ -27,16 +27,12 @@ from monai.transforms import LoadImaged
 
 from shared_components.inferers import inference_transforms
 from shared_components.packaging.versions import required_packages
-from tests.packaging.small import LABELS, NAMES, SEGMENTING
+from tests.packaging.small import LABELS, NAMES, SCHEMA, SEGMENTING
 
-SCHEMA = Path(__file__).with_name("metadata_schema.json")
 HEAD = "shared_components/data/phantoms/colin27/head_2mm.nii.gz"
 SHARED = ["train", "inference"]
-WORKFLOWS = {
-    "factory": SHARED,
-    "adaptation": [*SHARED, "evaluate", "pretrain", "synthesize"],
-    "segmentation": [*SHARED, "evaluate"],
-}
+WORKFLOWS = {name: [*SHARED, "evaluate"] for name in SEGMENTING}
+WORKFLOWS |= {"factory": SHARED, "adaptation": [*SHARED, "evaluate", "pretrain", "synthesize"]}
 LARGEST = 25 * 2**20  # bytes, of one file in the zoo
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from shared_components.command_line import run
+from shared_components.data import phantoms
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "phantoms.py"
 COMMANDS = runpy.run_path(str(SCRIPT))["COMMANDS"]
 
 
 def test_every_scenario_has_a_command():
-    assert list(COMMANDS) == ["heads", "cardiac", "vessels"]
+    assert {"make_heads", "make_cardiac", "make_vessels"} <= set(phantoms.__all__)
+    assert set(phantoms.__all__) <= {f"make_{name}" for name in COMMANDS}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
