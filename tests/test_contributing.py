@@ -41,7 +41,12 @@ def try_document(folder: Path, document: str) -> subprocess.CompletedProcess[str
     """Follow a document in a folder that holds the repository's files, or stands for it."""
     (folder / "CONTRIBUTING.md").write_text(document, encoding="utf-8")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    environment = inherited | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    environment = inherited | {
+        "PYTHONPATH": str(folder),
+        "PYTHONUTF8": "1",
+        "OMP_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+    }
     command = [sys.executable, "-W", "ignore", REPO / "tests" / "contributing.py", USED]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8")
 
