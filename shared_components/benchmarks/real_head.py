@@ -35,7 +35,9 @@ def segment_real_head(
     folder, configs = Path(output_dir).resolve(), ["common", "inference", "evaluate"]
     write_copies(folder / "data")
     weights = ["--ckpt_path", str(Path(ckpt_path).resolve())] if ckpt_path else []
-    files = [f"bundles/{bundle}/configs/{name}.yaml" for name in (*configs, *(() if ckpt_path else ("demo",)))]
+    files = [
+        f"bundles/{bundle}/configs/{name}.yaml" for name in (*configs, *(() if ckpt_path else ("demo",)))
+    ]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), *weights]
     command += ["--bundle_root", f"bundles/{bundle}", "--dataset_dir", str(folder / "data")]
     subprocess.run([*command, "--output_dir", str(folder / bundle)], check=True, cwd=REPOSITORY)

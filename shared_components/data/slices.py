@@ -53,14 +53,14 @@ def _slices_first(volume: Tensor) -> Tensor:
 
 
 class SliceDataset(Dataset):
-    """Slices of the volumes that ``items`` name, as a network takes them; deterministic.
+    """Slices of the volumes that ``data`` names, as a network takes them; deterministic.
 
     ``dataset[i]`` is ``{"image": float32 (1, S, S) in [-1, 1], "label": int64 (1, S, S), zeros when absent,
     "labelled": bool (), "domain": int64 (), "position": int64 ()}``; the position of slice i of D is
     ``floor(positions * i / D)``.
 
     Args:
-        items: ``{"image": path, "label": path or absent, "domain": name, "subject": name}``, as
+        data: ``{"image": path, "label": path or absent, "domain": name, "subject": name}``, as
             :func:`shared_components.data.datalist` gives them.
         domains: the federation's domain names; a slice carries the index of its own.
         size: height and width of a slice, pixels.
@@ -77,6 +77,7 @@ class SliceDataset(Dataset):
         progress: show a progress bar over the volumes.
         multiple: what the network's strides ask ``size`` to be a multiple of, pixels.
     Attributes:
+        items: the volumes of ``data``.
         index: per slice, its :class:`SliceIndex`.
         labelled: indices of the slices with a label map.
         unlabelled: indices of the others.
@@ -87,7 +88,7 @@ class SliceDataset(Dataset):
 
     def __init__(
         self,
-        items: Sequence[Mapping[str, str]],
+        data: Sequence[Mapping[str, str]],
         domains: Sequence[str],
         size: int,
         spacing: float | Sequence[float] | None,
@@ -105,13 +106,13 @@ class SliceDataset(Dataset):
             raise InputError(
                 f"image_size: expected a multiple of {multiple} pixels, the network's total stride, found {size}"
             )
-        if not items:
+        if not data:
             raise InputError("no volumes: the data roots' dataset.json name none for this split")
         if positions < 1:
             raise InputError(f"positions: expected at least 1, found {positions}")
         if slices_per_volume is not None and slices_per_volume < 1:
             raise InputError(f"slices_per_volume: expected at least 1 or null, found {slices_per_volume}")
-        self.items = [dict(item) for item in items]
+        self.items = [dict(item) for item in data]
         self.positions = positions
         self.subjects = [item["subject"] for item in self.items]
         self._domains = torch.tensor([domain_index(item, domains) for item in self.items])

@@ -55,7 +55,7 @@ def _training(study: Study) -> Stage:
         "held_out": None,
         "ckpt_path": model_path(study, EVERYBODY, MODEL),
         "quiet": True,
-        **({} if chosen else {"validate_every": 0}),
+        **({} if chosen else {"val_interval": 0}),
         **study.section("generalisation"),
     }
     needs = (f"{study.source}/synthetic",)

@@ -62,7 +62,7 @@ def _target_stages(study: Study, client: str) -> Iterator[Stage]:
 
 
 def _pretraining(study: Study, client: str, name: str, **fixed: Any) -> Stage:
-    validate = {} if study.roots[client].items("validation", labelled=True) else {"validate_every": 0}
+    validate = {} if study.roots[client].items("validation", labelled=True) else {"val_interval": 0}
     own = {"quiet": True, **validate, **study.section("pretrain"), **fixed}
     own["ckpt_path"] = model_path(study, client, name)
     return make_stage(study, client, name, ("pretrain.yaml",), own)

@@ -31,7 +31,7 @@ def source(clients, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     workflow(
         "adaptation", "pretrain.yaml", dataset_dir=clients / "north", output_dir=folder, max_epochs=2,
-        ckpt_path=folder / "model.pt", validate_every=2,
+        ckpt_path=folder / "model.pt", val_interval=2,
     ).run()  # fmt: skip
     return folder
 

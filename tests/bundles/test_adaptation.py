@@ -33,7 +33,7 @@ from tests.bundles.tiny import (
 
 def pretraining(clients: Path, output_dir: Path, **overrides) -> ConfigWorkflow:
     values = {"dataset_dir": clients / "north", "output_dir": output_dir, "max_epochs": 3}
-    values |= {"ckpt_path": output_dir / "model.pt", "validate_every": 2}
+    values |= {"ckpt_path": output_dir / "model.pt", "val_interval": 2}
     return workflow("adaptation", "pretrain.yaml", **(values | overrides))
 
 
@@ -126,7 +126,7 @@ def test_validation_changes_nothing_and_can_be_left_out(clients, pretrained, tmp
     root = shutil.copytree(clients / "north", tmp_path / "north")
     content = json.loads((root / "dataset.json").read_text()) | {"validation": []}
     (root / "dataset.json").write_text(json.dumps(content))
-    pretraining(clients, tmp_path, dataset_dir=root, validate_every=0).run()
+    pretraining(clients, tmp_path, dataset_dir=root, val_interval=0).run()
     assert different(tensors(pretrained / "model.pt"), tensors(tmp_path / "model.pt")) == []
     assert "validation_dice" not in rows_of(tmp_path)[0]
 

@@ -141,7 +141,7 @@ def test_without_validation_data_the_last_weights_are_the_model(roots, tmp_path)
     for root in data:
         content = json.loads((root / "dataset.json").read_text()) | {"validation": []}
         (root / "dataset.json").write_text(json.dumps(content))
-    training([str(root) for root in data], tmp_path, validate_every=0).run()
+    training([str(root) for root in data], tmp_path, val_interval=0).run()
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     network, found = checkpoint["network"], tensors(tmp_path / "model.pt")
     averaged = {n: network[n.replace("anatomy_encoder", "averaged_encoder.module", 1)] for n in found}

@@ -77,7 +77,7 @@ def test_a_client_without_any_label_takes_part(values):
     with pytest.raises(InputError, match=r"client none, being built: .*validation") as caught:
         run(values, "unlabelled", rounds=1, clients=clients)
     assert "Failed to instantiate" not in str(caught.value)
-    overrides = {**values["overrides"], "validate_every": 0}
+    overrides = {**values["overrides"], "val_interval": 0}
     folder = run(values, "without", rounds=1, clients=clients, overrides=overrides)
     rows = {row["client"]: row for row in read_rows(folder / "rounds.csv")}
     assert float(rows["none"]["unlabelled"]) > 0 and "dice" not in rows["none"]
@@ -91,7 +91,7 @@ def test_private_norms_and_private_modules_resume_exactly(values):
             **values["overrides"],
             "anatomy_encoder::norm": ["instance", {"affine": True}],
             "shared_modules": ["anatomy_encoder", "averaged_encoder", "decoder"],
-            "validate_every": 0,
+            "val_interval": 0,
         },
     }
     whole = run(values, "whole", **changes)

@@ -186,7 +186,7 @@ def test_synthetic_domains_and_their_validation_follow_the_synthesis(values):
     study = plan_study(made(values, synthesize={"twin_domains": [], "validation": 0}))
     assert synthetic_domains(study) == ["t1"]
     stage = next(s for s in study_stages(study) if s.name == "generalisation")
-    assert stage.overrides["validate_every"] == 0 and stage.overrides["domains"] == ["t1"]
+    assert stage.overrides["val_interval"] == 0 and stage.overrides["domains"] == ["t1"]
     assert synthetic_domains(plan_study(made(values))) == ["t1", "t2"]
 
 
