@@ -68,8 +68,11 @@ class FrameReader(NibabelReader):
         return frame
 
 
-class LoadFramed(LoadImaged):
-    """MONAI's ``LoadImaged``, which reads one frame alone where an item states ``frame`` (counted from 0)."""
+class LoadImageFramed(LoadImaged):
+    """MONAI's ``LoadImaged``, which reads one frame alone where an item states ``frame`` (counted from 0).
+
+    MONAI Deploy, which hands over images in memory, leaves out every step whose class's name has "LoadImage" in it.
+    """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)

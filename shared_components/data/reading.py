@@ -65,7 +65,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _from_loading(causes: list[BaseException]) -> bool:
-    return any(name in str(cause) for cause in causes for name in ("LoadImaged", "LoadFramed"))
+    return any("LoadImage" in str(cause) for cause in causes)
 
 
 def _files(source: Any) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from monai.transforms import Compose, Orientationd, ResizeWithPadOrCropd, Transform
+from monai.transforms import Compose, EnsureChannelFirstd, Orientationd, ResizeWithPadOrCropd, Transform
 
-from shared_components.data.frames import LoadFramed
+from shared_components.data.frames import LoadImageFramed
 from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd, SmoothInPlaneSpacingd
 from shared_components.data.transforms import (
     AsVolumed,
@@ -51,7 +51,8 @@ def volume_transforms(
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
     images = tuple(key for key in keys if "label" not in key)
     steps: list[Transform] = [
-        LoadFramed(keys, ensure_channel_first=True, dtype=np.float32, allow_missing_keys=True),
+        LoadImageFramed(keys, dtype=np.float32, allow_missing_keys=True),
+        EnsureChannelFirstd(keys, allow_missing_keys=True),
         AsVolumed(keys, allow_missing_keys=True),
         SameGridd(keys, allow_missing_keys=True),
     ]

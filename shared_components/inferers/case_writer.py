@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 from monai.data.utils import to_affine_nd
-from monai.transforms import Transform
+from monai.transforms import MapTransform
 
 
-class CaseWriter(Transform):
+class CaseWriter(MapTransform):
     """Writes a file for each case, and passes everything on; a step of postprocessing.
 
     Items without a case's name are passed on as they are: programs that run this postprocessing on items of their own,
-    such as MONAI Label, write the result themselves.
+    such as MONAI Label and MONAI Deploy, write the result themselves.
 
     Args:
         output_dir: folder, made when missing.
@@ -32,8 +32,9 @@ class CaseWriter(Transform):
         image_key: Hashable = "image",
         case_key: Hashable = "case",
     ) -> None:
+        super().__init__(keys)
         self.output_dir = Path(output_dir)
-        self.keys = keys
+        (self.key,) = self.keys
         self.image_key = image_key
         self.case_key = case_key
 

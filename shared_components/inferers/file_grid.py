@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Transform
+from monai.transforms import MapTransform
 from torch import Tensor
 
 from shared_components.data.resampling import axis_weights, weigh_in_plane
@@ -131,7 +132,7 @@ def plain(tensor: Tensor) -> Tensor:
     return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
 
 
-class LabelsOnFileGridd(Transform):
+class LabelsOnFileGridd(MapTransform):
     """Class scores on the network's grid to the label map on the file's own; takes the place of ``Invertd``.
 
     Args:
@@ -139,11 +140,13 @@ class LabelsOnFileGridd(Transform):
         image_key: key of the image that the network saw.
     """
 
-    def __init__(self, keys: Hashable = "pred", image_key: Hashable = "image") -> None:
-        self.keys = keys
+    def __init__(self, keys: KeysCollection = "pred", image_key: Hashable = "image") -> None:
+        super().__init__(keys)
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case = dict(data)
-        labels = label_map(plain(case[self.keys]), case[self.image_key])
-        return case | {self.keys: torch.from_numpy(np.ascontiguousarray(labels))[None]}
+        for key in self.key_iterator(case):
+            labels = label_map(plain(case[key]), case[self.image_key])
+            case[key] = torch.from_numpy(np.ascontiguousarray(labels))[None]
+        return case

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monai.transforms import Compose, DivisiblePadd, SpatialPadd
+import torch
+from monai.transforms import Compose, DivisiblePadd, EnsureTyped, SpatialPadd
 
 from shared_components.data.volumes import volume_transforms
 from shared_components.inferers.volume_faults import RequireGridd
@@ -19,6 +20,9 @@ def inference_transforms(
 ) -> Compose:
     """Volume file to ``(1, H, W, D)`` in [-1, 1]; ``LabelsOnFileGridd`` (or ``Invertd``) takes a prediction back.
 
+    Without its first step it takes an image in memory, as MONAI Deploy hands it over: a ``MetaTensor`` whose metadata
+    state ``original_channel_dim``.
+
     Training crops slices to ``size``; here nothing is cropped, since what is cut off could not be segmented.
     Slices are padded to at least ``size`` (a volume no larger than training's looks as it did in training),
     then to a multiple of ``multiple``.
@@ -31,15 +35,17 @@ def inference_transforms(
         multiple: what H and W must be divisible by, pixels; 1 when the inferer cuts windows of its own.
     """
     pad = {"keys": ("image",), "mode": "constant", "value": -1}
-    load, *steps = volume_transforms(
+    load, channel_first, *steps = volume_transforms(
         ("image",), size, spacing, orientation, percentiles, crop=False, one_step=True
     ).transforms
     return Compose(
         [
             load,
+            channel_first,
+            EnsureTyped(("image",), dtype=torch.float32),  # images of other programs may be integers
             RequireGridd(("image",)),
             *steps,
             SpatialPadd(spatial_size=(size, size, -1), **pad),
             DivisiblePadd(k=(multiple, multiple, 1), **pad),
         ]
-    ).flatten()  # other programs look for the loader in the list
+    ).flatten()  # other programs look for the loader in the list: MONAI Deploy leaves it out

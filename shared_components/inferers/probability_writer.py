@@ -71,7 +71,7 @@ class WriteProbabilitiesd(CaseWriter):
 
     def write(self, case: Mapping[Hashable, Any]) -> None:
         """Write a case, or a frame of it."""
-        scores = plain(case[self.keys])
+        scores = plain(case[self.key])
         write_probabilities(
             inside(self.output_dir, probability_file(case, self.case_key)),
             class_probabilities(scores, case[self.image_key]),

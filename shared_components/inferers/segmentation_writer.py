@@ -105,7 +105,7 @@ class WriteSegmentationd(CaseWriter):
         """Write a case, or keep a frame of it until all are there."""
         name = str(case[self.case_key])
         path = inside(self.output_dir, f"{name}_seg.nii.gz")
-        labels = torch.as_tensor(case[self.keys])[0].cpu().numpy()
+        labels = torch.as_tensor(case[self.key])[0].cpu().numpy()
         if "frames" in case:
             labels = self._series(name, _narrow(labels), int(case["frame"]), int(case["frames"]))
         if labels is not None:

@@ -15,6 +15,7 @@ from monai.transforms import MapTransform
 from shared_components.data.dicom import count_series
 from shared_components.data.frames import NIFTI
 from shared_components.data.reading import UNREADABLE, one_line
+from shared_components.data.transforms import source_of
 from shared_components.errors import InputError
 
 FAULT = "fault"
@@ -151,5 +152,5 @@ class RequireGridd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(dict(data)):
             image = data[key]
-            require_grid(image.meta["filename_or_obj"], np.asarray(image.affine), tuple(image.shape[1:]))
+            require_grid(source_of(image), np.asarray(image.affine), tuple(image.shape[1:]))
         return dict(data)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.transforms import Compose
 
-from shared_components.data.frames import LoadFramed, frame_count, split_frames
+from shared_components.data.frames import LoadImageFramed, frame_count, split_frames
 from shared_components.data.reading import read
 from shared_components.data.volume_check import check_image
 from shared_components.data.volumes import volume_transforms
@@ -91,7 +91,7 @@ def test_frames_carry_the_slope_and_the_affine_of_their_series(tmp_path):
     image.header.set_slope_inter(0.5, 3)
     nibabel.save(image, tmp_path / "cine.nii.gz")
     expected = nibabel.load(tmp_path / "cine.nii.gz").get_fdata()
-    found = LoadFramed("image")({"image": str(tmp_path / "cine.nii.gz"), "frame": 1})["image"]
+    found = LoadImageFramed("image")({"image": str(tmp_path / "cine.nii.gz"), "frame": 1})["image"]
     np.testing.assert_allclose(found.numpy(), expected[..., 1], atol=1e-4)
     assert np.allclose(found.affine, AFFINE)
 
@@ -100,7 +100,7 @@ def test_frames_carry_the_slope_and_the_affine_of_their_series(tmp_path):
 def test_one_frame_at_a_time_is_in_memory(tmp_path, save_image, suffix):
     frames = 24
     path = save_image(tmp_path / f"cine{suffix}", np.ones((64, 64, 8, frames), np.int16))
-    loader = LoadFramed("image", ensure_channel_first=True, dtype=np.float32)
+    loader = LoadImageFramed("image", ensure_channel_first=True, dtype=np.float32)
     loader({"image": str(path), "frame": 0})  # what is imported or cached on first use
     tracemalloc.start()
     for t in range(frames):
@@ -113,7 +113,7 @@ def test_one_frame_at_a_time_is_in_memory(tmp_path, save_image, suffix):
 def test_a_series_cut_short_is_named(tmp_path, save_image):
     path = save_image(tmp_path / "cine.nii.gz", np.random.default_rng(0).random((20, 20, 8, 4)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    load = Compose([LoadFramed("image")])
+    load = Compose([LoadImageFramed("image")])
     read(load, {"image": str(path), "frame": 0})
     with pytest.raises(InputError, match=r"cine\.nii\.gz: could not be read"):
         read(load, {"image": str(path), "frame": 3})
