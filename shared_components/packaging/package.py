@@ -132,12 +132,12 @@ def _demo(bundle: Path, given: Mapping[str, Any]) -> tuple[Path, Path, str, Path
             raise InputError(
                 f"{option}: expected --weights beside it, found none (demo weights have their own)"
             )
-    return (
-        bundle / "models" / "demo.pt",
-        bundle / "configs" / "demo.yaml",
-        DEMO_DATA,
-        bundle / "docs" / "demo.md",
-    )
+    weights = bundle / "models" / "demo.pt"
+    if not weights.is_file():
+        raise InputError(
+            f"{weights}: expected demo weights, found none; name weights of yours with --weights"
+        )
+    return weights, bundle / "configs" / "demo.yaml", DEMO_DATA, bundle / "docs" / "demo.md"
 
 
 def _figures(file: str | Path | None) -> str:

@@ -4,9 +4,12 @@ import json
 import subprocess
 
 import pytest
+import torch
 
 from shared_components.errors import InputError
+from shared_components.files import load_tensors
 from shared_components.packaging import build_package
+from shared_components.packaging.package import REPO
 from tests.packaging.small import NAMES, settings
 
 
@@ -67,3 +70,30 @@ def test_an_unknown_bundle_is_refused(models, tmp_path):
         InputError, match=r"lungs: expected one of the bundles \['adaptation', 'factory', 'segm"
     ):
         build_package("lungs", models["factory"], tmp_path)
+
+
+@pytest.mark.parametrize("bundle", ["factory", "adaptation", "segmentation"])
+def test_without_weights_the_demo_is_packaged_and_says_so(tmp_path, bundle):
+    folder = build_package(bundle, None, tmp_path, development=True).folder
+    demo, packaged = (
+        load_tensors(file) for file in (REPO / f"bundles/{bundle}/models/demo.pt", folder / "models/model.pt")
+    )
+    assert tensors_of(packaged).keys() == tensors_of(demo).keys()
+    assert all(torch.equal(tensors_of(packaged)[name], tensor) for name, tensor in tensors_of(demo).items())
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text("utf-8"))
+    assert metadata["intended_use"].startswith("Demo weights: for trying out, not for patients.")
+    assert "Colin 27" in metadata["data_source"]
+    readme = (folder / "docs" / "README.md").read_text("utf-8")
+    assert "**Demo weights: for trying out, not for patients.**" in readme
+    assert (REPO / f"bundles/{bundle}/docs/demo.md").read_text("utf-8").strip() in readme
+
+
+def tensors_of(content):
+    """The state dict of an export, or the file itself."""
+    return content.get("model", content)
+
+
+@pytest.mark.parametrize("option", [{"config": "a.yaml"}, {"trained_on": "x"}, {"figures": "a.md"}])
+def test_what_describes_weights_wants_weights(tmp_path, option):
+    with pytest.raises(InputError, match=f"--{next(iter(option))}: expected --weights beside it"):
+        build_package("segmentation", None, tmp_path, development=True, **option)
