@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Lint, then the whole test suite: bash scripts/test.sh [arguments of pytest]
 #   bash scripts/test.sh tests/networks -k generator
+#   bash scripts/test.sh -m "not fresh"        without the tests that install 2.5 GB into an environment of their own
 #   PYTHON=python3.12 bash scripts/test.sh     the interpreter that .venv is made with
 set -euo pipefail
 
