@@ -106,20 +106,6 @@ def test_pinned_versions_are_those_that_run():
     assert found == REQUIREMENTS | TEST_TOOLS
 
 
-@pytest.mark.parametrize(
-    "file", sorted(REPO.glob("bundles/*/configs/metadata.json")), ids=lambda f: f.parts[-3]
-)
-def test_metadata_states_the_pinned_versions(file):
-    metadata = json.loads(file.read_text())
-    stated = {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
-    stated |= {"numpy": metadata["numpy_version"]}
-    stated |= {normal(n): v for n, v in metadata.get("required_packages_version", {}).items()}
-    assert stated == {name: REQUIREMENTS.get(name) for name in stated}
-    optional = metadata["optional_packages_version"]  # what MONAI's checks and exports of a bundle want
-    assert optional == {name: TEST_TOOLS.get(name) for name in optional}
-    assert metadata["version"] in metadata["changelog"]
-
-
 def test_changelog_has_this_version():
     assert f"\n## {shared_components.__version__}" in (REPO / "CHANGELOG.md").read_text()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,19 @@ def required_packages(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Distribution to version of everything that a bundle's metadata asks for."""
     stated = {name: str(metadata.get(key, "")) for name, key in KEYS.items()}
     return stated | {name: str(v) for name, v in metadata.get("required_packages_version", {}).items()}
+
+
+def pins(requirements: Iterable[str]) -> dict[str, str]:
+    """Distribution to version of lines such as ``name==1.0  # comment``."""
+    lines = (line.split("#")[0].strip() for line in requirements)
+    return {
+        normal_name(name): version for name, _, version in (line.partition("==") for line in lines if line)
+    }
+
+
+def normal_name(distribution: str) -> str:
+    """A distribution's name as registries compare it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def require_release(metadata: Mapping[str, Any], repo: Path, contents: Sequence[str]) -> None:
@@ -61,16 +74,11 @@ def version_faults(metadata: Mapping[str, Any], repo: Path) -> list[str]:
         faults.append(f"metadata.json: changelog has no entry {stated}")
     if not re.search(rf"^## {re.escape(own)}\b", (repo / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE):
         faults.append(f"CHANGELOG.md has no entry {own}")
-    pins = _pins(repo / "requirements.txt")
+    pinned = pins((repo / "requirements.txt").read_text("utf-8").splitlines())
     for name, wanted in required_packages(metadata).items():
-        found = {"requirements.txt": pins.get(_normal(name)), "installed": _installed(name)}
+        found = {"requirements.txt": pinned.get(normal_name(name)), "installed": _installed(name)}
         faults += [f"{name}: metadata.json {wanted}, {w} {v}" for w, v in found.items() if v != wanted]
     return faults
-
-
-def _pins(file: Path) -> dict[str, str]:
-    lines = (line.split("#")[0].strip() for line in file.read_text("utf-8").splitlines())
-    return {_normal(name): pinned for name, _, pinned in (line.partition("==") for line in lines if line)}
 
 
 def _installed(name: str) -> str | None:
@@ -78,7 +86,3 @@ def _installed(name: str) -> str | None:
         return version(name).split("+")[0]  # a build, such as +cpu, is the same version
     except PackageNotFoundError:
         return None
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

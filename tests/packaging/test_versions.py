@@ -33,10 +33,11 @@ def repo(tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_release_passes(repo):
-    require_release(METADATA, repo, CONTENTS)
+def test_a_release_passes_whatever_lies_beside_its_contents(repo):
     (repo / "notes.txt").write_text("not part of the package")
-    require_release(METADATA, repo, CONTENTS)
+    assert require_release(METADATA, repo, CONTENTS) is None
+    with pytest.raises(InputError, match=r"^uncommitted changes in notes\.txt; .* --development$"):
+        require_release(METADATA, repo, [*CONTENTS, "notes.txt"])
 
 
 @pytest.mark.parametrize("file", ["bundles/metadata.json", "bundles/new.json", "requirements.txt"])

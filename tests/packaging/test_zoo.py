@@ -74,11 +74,22 @@ def test_the_schema_notices_what_is_missing(packages, left_out, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_network_takes_and_gives_what_the_metadata_says(packages, name):
-    folder, files = packages[name].folder, [config(packages[name], n) for n in ("metadata", "inference")]
+def test_the_network_takes_and_gives_what_the_metadata_says(packages, name, tmp_path):
+    verify(packages[name], config(packages[name], "metadata"))
+    metadata = json.loads(Path(config(packages[name], "metadata")).read_text())
+    channels = metadata["network_data_format"]["outputs"]["pred"]["num_channels"]
+    metadata["network_data_format"]["outputs"]["pred"]["num_channels"] = channels + 1
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match=f"channel number `{channels}` doesn't match: `{channels + 1}`"):
+        verify(packages[name], str(tmp_path / "metadata.json"))
+
+
+def verify(package, metadata: str) -> None:
+    """MONAI's check of the network against a file of metadata."""
     verify_net_in_out(
-        "network_def", meta_file=files[0], config_file=files[1], device="cpu", bundle_root=str(folder)
-    )
+        "network_def", meta_file=metadata, config_file=config(package, "inference"), device="cpu",
+        bundle_root=str(package.folder),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
