@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from shared_components.packaging import Package, build_package
 from tests.bundles.tiny import make_root
@@ -13,6 +14,7 @@ from tests.packaging.small import DOMAINS, NAMES, settings, write_model
 def models(tmp_path_factory) -> dict[str, Path]:
     """For each bundle a file of weights."""
     folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)  # a session's fixtures are made before the tests' own seed is set
     return {name: write_model(name, folder / f"{name}.pt") for name in NAMES}
 
 

@@ -9,13 +9,11 @@ import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from monai.bundle import (
-    ConfigParser,
     ckpt_export,
     create_workflow,
     load,
@@ -23,7 +21,6 @@ from monai.bundle import (
     verify_metadata,
     verify_net_in_out,
 )
-from monai.transforms import LoadImaged
 
 from shared_components.inferers import inference_transforms
 from shared_components.packaging.versions import required_packages
@@ -125,28 +122,6 @@ def head(packages) -> torch.Tensor:
     volume = transforms({"image": str(packages["factory"].folder / HEAD)})["image"].as_tensor()
     depth = volume.shape[-1]
     return volume[..., [depth // 4, depth // 2, 3 * depth // 4]].movedim(-1, 0).contiguous()
-
-
-@pytest.mark.parametrize("name", SEGMENTING)
-def test_what_monai_label_reads_segments_a_file_of_its_own(packages, name, tmp_path):
-    folder = packages[name].folder
-    parser = ConfigParser()
-    parser.read_config(config(packages[name], "inference"))
-    parser.config |= {"bundle_root": str(folder), "device": "cpu", "output_dir": str(tmp_path)}
-    read = {id: parser.get_parsed_content(id) for id in ("preprocessing", "inferer", "postprocessing")}
-    assert isinstance(read["preprocessing"].transforms[0], LoadImaged)  # which it replaces by its own
-    network = parser.get_parsed_content("network_def").eval()
-    network.load_state_dict(torch.load(folder / "models/model.pt", weights_only=True))
-    item = read["preprocessing"]({"image": str(folder / HEAD)})
-    with torch.no_grad():
-        item["pred"] = read["inferer"](item["image"][None], network)[0]
-    pred = read["postprocessing"](item)["pred"]
-    assert pred.shape == (1, *nib.load(folder / HEAD).shape) and set(pred.unique().tolist()) <= set(LABELS)
-    assert list(tmp_path.iterdir()) == []  # it writes the file itself
-    labels = parser.get_parsed_content("labels").values()
-    tensors = json.loads(Path(config(packages[name], "metadata")).read_text())["network_data_format"]
-    assert (list(tensors["inputs"]), list(tensors["outputs"])) == (["image"], ["pred"])
-    assert list(tensors["outputs"]["pred"]["channel_def"].values()) == list(labels)
 
 
 @pytest.mark.parametrize("name", SEGMENTING)
