@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from shared_components.packaging import Package, build_package
+from shared_components.packaging.package import REPO
 from tests.bundles.tiny import make_root
 from tests.packaging.small import DOMAINS, NAMES, settings, write_model
 
@@ -26,6 +27,14 @@ def packages(models, tmp_path_factory) -> dict[str, Package]:
         name: build_package(name, models[name], folder, settings(name), "noise", development=True)
         for name in NAMES
     }
+
+
+@pytest.fixture(scope="session")
+def trained(packages, tmp_path_factory) -> dict[str, Package]:
+    """Packages of trained weights: the demo's of a bundle that has one."""
+    folder = tmp_path_factory.mktemp("trained")
+    demos = [name for name in NAMES if (REPO / "bundles" / name / "models" / "demo.pt").is_file()]
+    return packages | {name: build_package(name, None, folder, development=True) for name in demos}
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,33 @@ def test_metadata_is_valid_and_its_version_has_an_entry_in_the_changelog(package
     assert {"intended_use", "known_limits", "references", "data_source"} <= metadata.keys()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_ids_have_the_names_that_the_zoo_asks_for(packages, name):
+    """Those of its guide for contributors, "Preferred files and keys"."""
+    inference = ids_of(packages[name], "inference")
+    assert {"bundle_root", "device", "network_def", "inferer", "output_dir"} <= inference
+    train = ids_of(packages[name], "train")
+    wanted = {"bundle_root", "device", "dataset_dir", "output_dir", "train::dataset", "train::dataset::data"}
+    wanted |= {"train::trainer", "train::trainer::max_epochs", "train::inferer", "train::handlers"}
+    if "validate" in train:
+        wanted |= {"validate::evaluator", "validate::handlers", "validate::inferer", "validate::key_metric"}
+        wanted |= {"validate::dataset", "validate::dataset::data", "val_interval"}
+    assert wanted - train == set()
+
+
+def ids_of(package, workflow: str) -> set[str]:
+    """All ids of a workflow's config, those within others too."""
+
+    def within(value, prefix: str) -> set[str]:
+        if not isinstance(value, dict):
+            return set()
+        return {f"{prefix}{id}" for id in value}.union(
+            *(within(v, f"{prefix}{id}::") for id, v in value.items())
+        )
+
+    return within(json.loads(Path(config(package, workflow)).read_text()), "")
+
+
 @pytest.mark.parametrize("left_out", ["version", "numpy_version", "network_data_format"])
 def test_the_schema_notices_what_is_missing(packages, left_out, tmp_path):
     metadata = json.loads(Path(config(packages["factory"], "metadata")).read_text())
@@ -117,16 +144,16 @@ def test_load_gives_the_network_with_its_weights(packages, models, name):
 
 @pytest.fixture(scope="module")
 def head(packages) -> torch.Tensor:
-    """Slices of the real head, (3, 1, 64, 64) or so, as inference prepares them."""
-    transforms = inference_transforms(32, 4.0, "RAS", multiple=8)
+    """Slices of the real head, (3, 1, H, W), as inference of the demo weights prepares them."""
+    transforms = inference_transforms(48, 4.5, "RAS", multiple=8)
     volume = transforms({"image": str(packages["factory"].folder / HEAD)})["image"].as_tensor()
     depth = volume.shape[-1]
     return volume[..., [depth // 4, depth // 2, 3 * depth // 4]].movedim(-1, 0).contiguous()
 
 
 @pytest.mark.parametrize("name", SEGMENTING)
-def test_torchscript_and_its_export_give_the_networks_scores_on_a_real_head(packages, name, head, tmp_path):
-    folder = packages[name].folder
+def test_torchscript_and_its_export_give_the_networks_scores_on_a_real_head(trained, name, head, tmp_path):
+    folder = trained[name].folder
     network = load(folder.name, bundle_dir=folder.parent, device="cpu").eval()
     scripted, metadata, extra = load(
         folder.name,
@@ -137,7 +164,7 @@ def test_torchscript_and_its_export_give_the_networks_scores_on_a_real_head(pack
     )
     ckpt_export(
         "network_def", filepath=str(tmp_path / "model.ts"), bundle_root=str(folder),
-        config_file=config(packages[name], "inference"),
+        config_file=config(trained[name], "inference"),
     )  # fmt: skip
     with torch.no_grad():
         expected = network(head)
@@ -148,12 +175,12 @@ def test_torchscript_and_its_export_give_the_networks_scores_on_a_real_head(pack
 
 
 @pytest.mark.parametrize("name", SEGMENTING)
-def test_onnx_gives_the_networks_scores_on_a_real_head(packages, name, head, tmp_path):
-    folder = packages[name].folder
+def test_onnx_gives_the_networks_scores_on_a_real_head(trained, name, head, tmp_path):
+    folder = trained[name].folder
     network = load(folder.name, bundle_dir=folder.parent, device="cpu").eval()
     onnx_export(
         "network_def", filepath=str(tmp_path / "model.onnx"), ckpt_file=str(folder / "models/model.pt"),
-        meta_file=config(packages[name], "metadata"), config_file=config(packages[name], "inference"),
+        meta_file=config(trained[name], "metadata"), config_file=config(trained[name], "inference"),
         input_shape=[1, *head.shape[1:]],
     )  # fmt: skip
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
