@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, create_workflow
+from monai.bundle import ConfigParser, create_workflow, load
 from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged, MapTransform
 
@@ -37,6 +37,14 @@ def segmented(packages, tmp_path_factory) -> dict[str, nib.Nifti1Image]:
         ).run()
         files[name] = nib.load(folder / name / "head_2mm_seg.nii.gz")
     return files
+
+
+def test_load_gives_the_factorys_generator_with_its_weights(packages, models, monkeypatch):
+    monkeypatch.chdir(packages["factory"].folder)
+    network = load("factory", bundle_dir="..", workflow_type="inference", device="cpu")
+    trained = torch.load(models["factory"], weights_only=True)["model"]
+    found = network.generator.state_dict()
+    assert found.keys() == trained.keys() and all(torch.equal(found[n], trained[n]) for n in trained)
 
 
 def network_format(package: Path) -> tuple[tuple[str, dict], tuple[str, dict]]:
