@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from shared_components.data.check import check_client_root
 from shared_components.data.description import read_description
 from shared_components.errors import InputError
-from shared_components.federation.federation_file import Federation
+from shared_components.federation.federation import Federation
 
 
 def check_clients(federation: Federation) -> None:

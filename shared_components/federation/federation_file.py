@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,108 +17,10 @@ import yaml
 from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError
-from shared_components.federation.aggregators import FedAvg, make_aggregator
-from shared_components.federation.client_entry import Client, existing_place, read_clients, texts
-from shared_components.federation.problems import federation_problems, unknown
-
-
-@dataclass(frozen=True)
-class Federation:
-    """A validated federation file; all paths are absolute.
-
-    Attributes:
-        name: what the federation is called.
-        bundle: the bundle's folder.
-        configs: config files below ``<bundle>/configs``, merged in this order.
-        domains: names of the domains; the order fixes each one's index.
-        labels: label value -> name, or None where the bundle's own are kept.
-        clients: client name -> data roots and their domains, sorted by name.
-        rounds: rounds of the whole run.
-        updates_per_round: the trainer's iterations of each client in one round.
-        clients_per_round: how many clients are drawn each round.
-        aggregator: its config, with ``_target_``.
-        overrides: ids and values that replace those of the bundle's config at every client.
-        engine: ``local``.
-        workers: processes of the local engine; 0 runs every client in the calling process.
-        threads_per_worker: torch's threads in each process.
-        output_dir: the run's folder.
-        seed: client i of the sorted names trains with seed + i.
-        study: settings of the whole flow, kept as they are.
-    """
-
-    name: str
-    bundle: str
-    configs: tuple[str, ...]
-    domains: tuple[str, ...]
-    labels: dict[int, str] | None
-    clients: dict[str, Client]
-    rounds: int
-    updates_per_round: int
-    clients_per_round: int
-    aggregator: dict[str, Any]
-    overrides: dict[str, Any]
-    engine: str
-    workers: int
-    threads_per_worker: int
-    output_dir: str
-    seed: int
-    study: dict[str, Any]
-
-    @property
-    def config_files(self) -> list[str]:
-        """The bundle's config files, absolute."""
-        return [str(Path(self.bundle) / "configs" / name) for name in self.configs]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain lists and dicts, as a federation file has them."""
-        clients = {
-            name: {"data_root": client.data_root, "domain": client.domain}
-            for name, client in self.clients.items()
-        }
-        lists = {"configs": list(self.configs), "domains": list(self.domains)}
-        return {**asdict(self), **lists, "clients": clients}
-
-    def as_yaml(self) -> str:
-        """The resolved federation file."""
-        return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
-
-    def client_overrides(self, client: str) -> dict[str, Any]:
-        """The ids and values with which ``client`` builds the bundle (beside its config files)."""
-        labels = {} if self.labels is None else {"labels": dict(self.labels)}
-        return {
-            "quiet": True,  # the engine reports rounds; several clients' own bars would write over each other
-            **self.overrides,
-            **labels,
-            "bundle_root": self.bundle,
-            "dataset_dir": self.clients[client].data_root,
-            "domains": list(self.domains),
-            "seed": self.seed + list(self.clients).index(client),
-            "epoch_length": self.updates_per_round,
-            "max_epochs": self.rounds,
-            "output_dir": str(Path(self.output_dir) / "clients" / client),
-            "export_path": str(self.client_export_path(client)),
-        }
-
-    @property
-    def export_path(self) -> Path:
-        """Where the bundle's deliverable is written: named after the bundle's folder."""
-        return Path(self.output_dir) / f"{Path(self.bundle).name}.pt"
-
-    def client_export_path(self, client: str) -> Path:
-        """The same for what ``client`` exports: in its folder where the aggregator leaves each a model of its own."""
-        if not self.make_aggregator().personal:
-            return self.export_path
-        return Path(self.output_dir) / "clients" / client / self.export_path.name
-
-    @property
-    def unseen(self) -> dict[str, str]:
-        """Name -> data root of the scanners on which a study's model is tested, and which nobody trains on."""
-        return dict(self.study.get("unseen") or {})
-
-    def make_aggregator(self) -> FedAvg:
-        """A fresh aggregator."""
-        return make_aggregator(self.aggregator)
-
+from shared_components.federation.client_entry import existing_place, read_clients, texts
+from shared_components.federation.federation import Federation
+from shared_components.federation.problems import federation_problems
+from shared_components.federation.spelling import unknown
 
 REQUIRED = ("bundle", "domains", "clients", "rounds", "updates_per_round", "output_dir")
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from shared_components.errors import InputError
 from shared_components.federation import worker
 from shared_components.federation.aggregation import from_blocks
-from shared_components.federation.federation_file import Federation
+from shared_components.federation.federation import Federation
 from shared_components.federation.interrupts import Interrupts
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import Committed, RunFolder

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monai.bundle import ConfigParser
 
+from shared_components.federation.client_entry import Client
+from shared_components.federation.federation import Federation
+from shared_components.federation.spelling import closest
 from shared_components.one_line_errors import input_error_in
-
-if TYPE_CHECKING:
-    from shared_components.federation.client_entry import Client
-    from shared_components.federation.federation_file import Federation
 
 ENGINES = ("local", "nvflare")
 NAME = r"[A-Za-z0-9][\w.-]*"  # of a client; it names a folder
@@ -39,17 +38,6 @@ def federation_problems(federation: Federation) -> list[str]:
         *_unseen_problems(federation),
         *_bundle_problems(federation),
     ]
-
-
-def unknown(what: str, found: Iterable[Any], known: list[str]) -> list[str]:
-    return [f"{what} '{key}' is unknown{closest(key, known)}" for key in found if key not in known]
-
-
-def closest(word: Any, known: Iterable[str]) -> str:
-    """`` (did you mean '…'?)``, or the known words where none is near."""
-    known = list(known)
-    near = difflib.get_close_matches(str(word), known, n=1)
-    return f" (did you mean '{near[0]}'?)" if near else f"; known are {', '.join(known)}"
 
 
 def _number_problems(federation: Federation) -> list[str]:

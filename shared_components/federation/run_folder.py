@@ -25,7 +25,7 @@ from torch import Tensor
 
 import shared_components
 from shared_components.errors import InputError
-from shared_components.federation.federation_file import Federation
+from shared_components.federation.federation import Federation
 from shared_components.files import load_tensors, remove_files, save_tensors, write_text
 
 PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")

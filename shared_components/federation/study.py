@@ -40,9 +40,9 @@ from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError
 from shared_components.federation.client_data import ClientData
-from shared_components.federation.federation_file import Federation
-from shared_components.federation.problems import unknown
+from shared_components.federation.federation import Federation
 from shared_components.federation.run_folder import bundle_config
+from shared_components.federation.spelling import unknown
 
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
 KEYS = ("adaptation", "segmentation", "source", "jobs", "baselines", "unseen", *SECTIONS)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.federation.client_data import ClientData
-from shared_components.federation.federation_file import Federation
+from shared_components.federation.federation import Federation
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import RunFolder

@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import yaml
 
-from shared_components.federation.federation_file import Federation, federation_from
+from shared_components.federation.federation import Federation
+from shared_components.federation.federation_file import federation_from
 
 TINY_BUNDLE = Path(__file__).parent / "tiny_bundle"
 
