@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import sys
-from itertools import pairwise
+from ast import literal_eval
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from types import TracebackType
+
+from monai.bundle import ConfigParser, ReferenceResolver, run
+from monai.bundle.utils import ID_SEP_KEY
 
 from shared_components.errors import InputError
 
@@ -22,24 +28,46 @@ def show_input_errors() -> None:
     sys.excepthook = _print_error
 
 
-def refuse_misread_words() -> None:
-    """Refuse ``--resume false`` and the like on the command line of ``python -m monai.bundle``.
+def check_command_line() -> None:
+    """Refuse what ``python -m monai.bundle run`` would misunderstand in silence.
 
-    It takes values in Python's notation: ``false`` would be a text, which counts as true. To be called in a
-    config's ``initialize``.
+    It takes values in Python's notation, so that ``--resume false`` would be a text, which counts as true; and an id
+    that no config has, as ``--probabilites True``, it would set for nobody. To be called in a config's ``initialize``.
 
     Raises:
-        InputError: the value of an argument is true, false or null in another notation.
+        InputError: the value of an argument is true, false or null in another notation, or its name is no id.
     """
     program, *words = sys.argv
-    if Path(program).parts[-3:] != ("monai", "bundle", "__main__.py"):
+    if Path(program).parts[-3:] != ("monai", "bundle", "__main__.py") or words[:1] != ["run"]:
         return
-    for name, value in pairwise(part for word in words for part in word.split("=", 1)):
+    given = dict(_arguments(words))
+    for name, value in given.items():
         meant = MISREAD.get(value.lower())
-        if name.startswith("--") and meant not in (None, value):
+        if meant not in (None, value):
             raise InputError(
-                f"{name} {value}: expected Python's notation, found a text; write {name} {meant}"
+                f"--{name} {value}: expected Python's notation, found a text; write --{name} {meant}"
             )
+    known = {*signature(run).parameters, *_ids(given.get("config_file", ""))}
+    for name in given:
+        id = ReferenceResolver.normalize_id(name).split(ID_SEP_KEY)[0].lstrip("+~").replace("-", "_")
+        if id not in known:
+            near = get_close_matches(id, known, n=1)
+            cure = f"did you mean --{near[0]}?" if near else "their ids alone can be set"
+            raise InputError(f"--{name}: is no id of the config files; {cure}")
+
+
+def _arguments(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Names without dashes, and values, empty where there is none."""
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        if word.startswith("--"):
+            name, has_value, value = word[2:].partition("=")
+            yield name, value if has_value or following.startswith("--") else following
+
+
+def _ids(config_file: str) -> Iterable[str]:
+    """Top-level ids of the config files that ``--config_file`` names: one, or a list in Python's notation."""
+    files = literal_eval(config_file) if config_file.startswith(("[", "(")) else [config_file]
+    return ConfigParser.load_config_files(list(files))
 
 
 def input_error_in(error: BaseException | None) -> InputError | None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.one_line_errors import input_error_in, refuse_misread_words
+from shared_components.one_line_errors import check_command_line, input_error_in
 
 PROGRAM = """
 from shared_components.errors import InputError
@@ -48,28 +47,64 @@ def test_an_error_without_one_among_its_causes_has_none():
     assert str(input_error_in(InputError("x"))) == "x"
 
 
+@pytest.fixture
+def command_line(monkeypatch, tmp_path):
+    """Sets the command line of ``python -m monai.bundle run`` with two config files."""
+    (tmp_path / "a.yaml").write_text("resume: false\ncache: memory\nheld_out: null\nsteps: {rate: 1}\n")
+    (tmp_path / "b.json").write_text('{"probabilities": true}')
+    files = str([str(tmp_path / "a.yaml"), str(tmp_path / "b.json")])
+
+    def call(*words: str) -> None:
+        program = "/site-packages/monai/bundle/__main__.py"
+        monkeypatch.setattr(sys, "argv", [program, "run", "--config_file", files, *words])
+        check_command_line()
+
+    return call
+
+
 @pytest.mark.parametrize(
-    ("words", "cure"),
+    ("words", "message"),
     [
-        (["--resume", "false"], "--resume False"),
-        (["--config_file", "a.yaml", "--resume=TRUE"], "--resume True"),
-        (["--held_out", "null"], "--held_out '$None'"),
+        (["--resume", "false"], "--resume false: .*; write --resume False$"),
+        (["--resume=TRUE"], "write --resume True$"),
+        (["--held_out", "null"], r"write --held_out '\$None'$"),
+        (["--probabilites", "True"], r"--probabilites: is no id .*; did you mean --probabilities\?$"),
+        (["--xyz=1"], "--xyz: is no id of the config files; their ids alone can be set$"),
+        (["--stepz::rate", "1"], r"--stepz::rate: is no id .* did you mean --steps\?"),
     ],
 )
-def test_words_that_would_be_texts_are_refused_on_the_bundle_command_line(monkeypatch, words, cure):
-    monkeypatch.setattr(sys, "argv", ["/site-packages/monai/bundle/__main__.py", "run", *words])
-    with pytest.raises(InputError, match=f"write {re.escape(cure)}$"):
-        refuse_misread_words()
+def test_what_would_be_misunderstood_in_silence_is_refused(command_line, words, message):
+    with pytest.raises(InputError, match=message):
+        command_line(*words)
 
 
 @pytest.mark.parametrize(
-    "words", [["--resume", "False"], ["--resume=True"], ["--cache", "none"], ["--resume"]]
-)
-def test_other_words_are_taken(monkeypatch, words):
-    monkeypatch.setattr(sys, "argv", ["/site-packages/monai/bundle/__main__.py", "run", *words])
-    refuse_misread_words()
+    "words",
+    [
+        ["--resume", "False"], ["--resume=True"], ["--cache", "none"], ["--resume"], ["--cache", "x=false"],
+        ["--steps::rate", "2"], ["--steps#momentum", "0.9"], ["--logging_file", "none.conf"], ["--held-out", "B"],
+    ],
+)  # fmt: skip
+def test_other_arguments_are_taken(command_line, words):
+    command_line(*words)
 
 
-def test_other_programs_may_use_any_words(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["scripts/federate.py", "--resume", "false"])
-    refuse_misread_words()
+def test_one_config_file_needs_no_list(monkeypatch, tmp_path):
+    (tmp_path / "a.yaml").write_text("resume: false\n")
+    words = [
+        "/monai/bundle/__main__.py",
+        "run",
+        "--config_file",
+        str(tmp_path / "a.yaml"),
+        "--resumed",
+        "True",
+    ]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(InputError, match="did you mean --resume"):
+        check_command_line()
+
+
+@pytest.mark.parametrize("program", ["scripts/federate.py", "/monai/bundle/__main__.py"])
+def test_other_commands_may_use_any_words(monkeypatch, program):
+    monkeypatch.setattr(sys, "argv", [program, "study", "--resume", "false"])
+    check_command_line()

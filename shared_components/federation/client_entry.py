@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared_components.federation.spelling import unknown
+from shared_components.spelling import unknown
 
 
 @dataclass(frozen=True)

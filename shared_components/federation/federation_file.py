@@ -20,7 +20,7 @@ from shared_components.errors import InputError
 from shared_components.federation.client_entry import existing_place, read_clients, texts
 from shared_components.federation.federation import Federation
 from shared_components.federation.problems import federation_problems
-from shared_components.federation.spelling import unknown
+from shared_components.spelling import unknown
 
 REQUIRED = ("bundle", "domains", "clients", "rounds", "updates_per_round", "output_dir")
 

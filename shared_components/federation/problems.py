@@ -12,8 +12,8 @@ from monai.bundle import ConfigParser
 
 from shared_components.federation.client_entry import Client
 from shared_components.federation.federation import Federation
-from shared_components.federation.spelling import closest
 from shared_components.one_line_errors import input_error_in
+from shared_components.spelling import closest
 
 ENGINES = ("local", "nvflare")
 NAME = r"[A-Za-z0-9][\w.-]*"  # of a client; it names a folder

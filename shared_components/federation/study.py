@@ -42,7 +42,7 @@ from shared_components.errors import InputError
 from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_folder import bundle_config
-from shared_components.federation.spelling import unknown
+from shared_components.spelling import unknown
 
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
 KEYS = ("adaptation", "segmentation", "source", "jobs", "baselines", "unseen", *SECTIONS)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from shared_components.federation.spelling import closest, unknown
+from shared_components.spelling import closest, unknown
 
 
 def test_what_is_unknown_is_told_with_what_was_probably_meant():
