@@ -75,7 +75,7 @@ def check_label(path: Path, image: MetaTensor | None, labels: Collection[int] | 
     if label is None:
         return problems
     header = list(_header_faults(path, label))
-    problems += header + list(_value_faults(path, label, labels))
+    problems += header + list(value_faults(path, label.as_tensor(), labels))
     if image is None or header:
         return problems
     return problems + list(_grid_faults(path, label, image))
@@ -172,23 +172,29 @@ def _edges(affine: Tensor) -> Tensor:
     return affine[:3, :3].norm(dim=0)
 
 
-def _value_faults(path: Path, label: MetaTensor, labels: Collection[int] | None) -> Iterator[Problem]:
-    voxels = label.as_tensor()
+def value_faults(path: Path, voxels: Tensor, labels: Collection[int] | None) -> Iterator[Problem]:
+    """Values that no label map has, or, if ``labels`` are given, none of these classes.
+
+    Args:
+        path: the label map.
+        voxels: what it holds, of any shape.
+        labels: the values that may occur; ``None`` if they are not known.
+    """
     bad = int((~torch.isfinite(voxels)).sum())
     if bad:
         yield Problem(str(path), f"{bad} voxels of the label are NaN or infinite", "replace them with 0")
         return
-    values = torch.unique(voxels)
+    known = torch.tensor(sorted(labels or ()), dtype=voxels.dtype)
+    values = torch.unique(voxels[~torch.isin(voxels, known)])  # sorts the few that are not known
     broken = values[values != values.round()]
     if len(broken):
         fault = f"label values that are no whole numbers ({_listed(broken)})"
         yield Problem(str(path), fault, "save a label map, not probabilities or a linearly resampled one")
-    elif labels is not None:
-        outside = values[~torch.isin(values, torch.tensor(sorted(labels), dtype=values.dtype))]
-        if len(outside):
-            known = ", ".join(map(str, sorted(labels)))
-            fault = f"label values {_listed(outside)} are outside 'labels' ({known})"
-            yield Problem(str(path), fault, "renumber them or add their classes to 'labels'")
+    elif labels is not None and len(values):
+        expected = ", ".join(map(str, sorted(labels)))
+        fault = f"label values {_listed(values)} are outside 'labels' ({expected})"
+        cure = f"save it with the values {expected}, or add the classes that are missing to 'labels'"
+        yield Problem(str(path), fault, cure)
 
 
 def _listed(values: Tensor, limit: int = 5) -> str:

@@ -17,6 +17,7 @@ from monai.transforms import LoadImage
 from torch import Tensor
 from tqdm import tqdm
 
+from shared_components.data.volume_check import value_faults
 from shared_components.errors import InputError
 from shared_components.metrics.score_tables import Row, write_scores
 
@@ -48,7 +49,8 @@ def score_segmentations(
         One row per case and class with the keys of ``score_tables.COLUMNS``.
     Raises:
         InputError: no cases, a case without label, a missing file, a segmentation on another grid than its
-            label, or a time series whose label marks nothing in any frame.
+            label, values that are not in ``labels`` (0 and 255 for 0 and 1, say), or a time series whose label
+            marks nothing in any frame. The first fault ends the scoring: no table lacks a case.
     """
     if not cases:
         raise InputError("scores: expected at least one labelled case, found none; give labelled volumes")
@@ -79,6 +81,9 @@ def score_case(prediction: Path, case: Mapping[str, str], labels: Mapping[int, s
             f"{_shape(reference)}, affines up to {np.abs(affine - reference_affine).max():.3g} mm apart; "
             "segment that volume again"
         )
+    for path, values in ((prediction, predicted), (Path(case["label"]), reference)):
+        for fault in value_faults(path, values, {0, *map(int, labels)}):
+            raise InputError(str(fault))
     voxel = nib.affines.voxel_sizes(affine)
     return [
         {"case": name, "label": int(value), "name": str(class_name)}
@@ -117,7 +122,7 @@ def _labelled_frames(
         )
     digits = max(2, len(str(count - 1)))
     for t in shown:
-        found, expected = (np.rint(part[t].numpy()).astype(np.int32) for part in (predicted, reference))
+        found, expected = (part[t].numpy().astype(np.int32) for part in (predicted, reference))
         yield case if count == 1 else f"{case}_t{t:0{digits}d}", found, expected
 
 

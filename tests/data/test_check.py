@@ -135,7 +135,7 @@ def test_constant_image(data_root, save_image, only_problem):
 
 def test_label_values_outside_labels(data_root, save_image, only_problem):
     save_image(data_root[0] / "labels/s1.nii.gz", np.arange(720, dtype=np.uint8).reshape(SHAPE) % 4)
-    assert "labels/s1.nii.gz: label values 2, 3 are outside 'labels' (0, 1); renumber" in only_problem()
+    assert "labels/s1.nii.gz: label values 2, 3 are outside 'labels' (0, 1); save it with" in only_problem()
 
 
 def test_label_of_fractions(data_root, save_image, only_problem):

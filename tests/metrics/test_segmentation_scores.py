@@ -147,6 +147,27 @@ def test_tables_are_written_and_read_back(tmp_path):
     assert summary["core"]["hd95_sd"] is None
 
 
+def test_values_outside_the_label_set_are_refused_in_one_line(tmp_path):
+    mask = (blobs(0) > 0).astype(np.uint8)
+    brain = {0: "background", 1: "brain"}
+    said = r"{}\.nii\.gz: label values 255 are outside 'labels' \(0, 1\); save it with the values 0, 1, or [^\n]*$"
+    with pytest.raises(InputError, match=said.format("s_seg")):
+        score_segmentations(tmp_path, [case(tmp_path, "s", mask * 255, mask)], brain)
+    cases = [case(tmp_path, "good", mask, mask), case(tmp_path, "s", mask, mask * 255)]
+    with pytest.raises(InputError, match=said.format("s_label")):
+        score_segmentations(tmp_path, cases, brain, tmp_path / "scores.csv")
+    assert not (tmp_path / "scores.csv").exists()
+
+
+@pytest.mark.parametrize(("bad", "said"), [(0.4, r"no whole numbers \(0\.4\)"), (np.nan, "1 voxels .* NaN")])
+def test_probabilities_and_nan_are_not_rounded_to_labels(tmp_path, bad, said):
+    labels = blobs(0).astype(np.float32)
+    wrong = labels.copy()
+    wrong[3, 4, 5] = bad
+    with pytest.raises(InputError, match=rf"s_seg\.nii\.gz: .*{said}"):
+        score_segmentations(tmp_path, [case(tmp_path, "s", wrong, labels)], NAMES)
+
+
 def test_faults_name_the_file(tmp_path):
     labels = blobs(0)
     shifted = AFFINE.copy()
