@@ -2,79 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
 from shared_components.command_line import run
-from shared_components.errors import InputError
-from shared_components.report import (
-    write_comparison_report,
-    write_federated_report,
-    write_inference_report,
-    write_study_report,
-    write_training_report,
-)
-from shared_components.report.inference_report import PICTURED
-from shared_components.report.segmentation_folder import volume_files
-
-CASES = "cases.json"
-KINDS = {  # the file by which a folder is told -> its report; None: that of segmentations
-    "study.json": write_study_report,
-    CASES: None,
-    "metrics.csv": write_training_report,
-    "rounds.csv": write_federated_report,
-    "comparison.md": write_comparison_report,
-}
-
-
-def report(
-    run_dir: str,
-    out: str | None = None,
-    images: str | None = None,
-    references: str | None = None,
-    labels: Mapping[int, str] | Sequence[str] | str | None = None,
-    pictured: int = PICTURED,
-) -> None:
-    """Write the report of a study, of a training, of a federated run, of a comparison, or of any segmentations.
-
-    The further arguments are for segmentations alone.
-
-    Args:
-        run_dir: the folder of a study (with study.json), of an inference run (cases.json), of a training
-            (metrics.csv), of a federated run (rounds.csv) or of a comparison by scripts/evaluate.py (comparison.md),
-            or a folder of label volumes from elsewhere.
-        out: the page to write; by default report.html in that folder.
-        images: where the images of segmentations from elsewhere are: a folder, a pattern or a client data root, with
-            images named like the segmentations, which may end in _seg.
-        references: where the experts' labels are, likewise.
-        labels: class names in order from 0, as background,brain.
-        pictured: cases to show in pictures; the table has all.
-    """
-    folder = Path(str(run_dir))
-    found = next((name for name in KINDS if (folder / name).is_file()), None)
-    if found == CASES or (found in (None, "comparison.md") and volume_files(folder)):
-        print(write_inference_report(folder, out, images, references, _names(labels), pictured))
-    elif found:
-        print(KINDS[found](folder, out))
-    else:
-        raise InputError(
-            f"{folder}: expected {', '.join(KINDS)} or label volumes in it, found none of them; "
-            "name the folder of a study, of a run, of a comparison or of segmentations"
-        )
-
-
-def _names(labels: Mapping | Sequence | str | None) -> dict[int, str] | None:
-    """Labels as fire hands them over: a mapping, a list, or text with commas."""
-    if labels is None:
-        return None
-    if isinstance(labels, str):
-        labels = labels.split(",")
-    pairs = labels.items() if isinstance(labels, Mapping) else enumerate(labels)
-    try:
-        return {int(value): str(name).strip() for value, name in pairs}
-    except ValueError as error:
-        raise InputError(f"--labels: expected class names as background,brain, found {labels!r}") from error
-
+from shared_components.report.__main__ import report
 
 if __name__ == "__main__":
     run(report)

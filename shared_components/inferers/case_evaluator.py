@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from monai.engines import SupervisedEvaluator
+from monai.utils import CommonKeys as Keys
 
 from shared_components.errors import InputError
 from shared_components.inferers.volume_faults import FAULT
@@ -13,23 +17,35 @@ from shared_components.one_line_errors import input_error_in
 
 
 class CaseEvaluator(SupervisedEvaluator):
-    """MONAI's ``SupervisedEvaluator`` for a ``CaseDataset`` that keeps going; its arguments.
+    """MONAI's ``SupervisedEvaluator`` for a ``CaseDataset`` that keeps going; its arguments and one more.
+
+    Args:
+        output_dir: where the results are, for the line that is printed at the end.
 
     A volume that cannot be read, segmented or written for a reason that its owner can mend is left out. When all
     others are done, ``run`` raises one :class:`InputError` with a line for each that was left out, so that the exit
     code tells. Any other error stops the run at once.
     """
 
+    def __init__(self, *arguments: Any, output_dir: str | Path = ".", **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.output_dir = output_dir
+
     def run(self) -> None:
-        """Segment every volume.
+        """Segment every volume, and print how many were.
 
         Raises:
             InputError: some could not be segmented; the others are written.
         """
         self._faults: dict[str, str] = {}
         self._done: set[str] = set()
+        self._found: set[str] = set()
         if len(self.data_loader):
             super().run()
+        if written := self._done - self._faults.keys():
+            print(self._summary(written))
+        elif not self._faults:
+            print(f"no volume is left to segment: all are in {self.output_dir}")
         if self._faults:
             raise InputError(self._report())
 
@@ -48,7 +64,18 @@ class CaseEvaluator(SupervisedEvaluator):
             self._faults[case] = str(found)
             return {}
         self._done.add(case)
+        if torch.as_tensor(output[0][Keys.PRED]).any():
+            self._found.add(case)
         return output
+
+    def _summary(self, written: set[str]) -> str:
+        empty = sorted(written - self._found)
+        nothing = f"; nothing was found in {', '.join(empty)}" if empty else ""
+        number = "1 volume" if len(written) == 1 else f"{len(written)} volumes"
+        return (
+            f"{number} segmented, in {self.output_dir}{nothing}\n"
+            f"pictures: python -m shared_components.report {shlex.quote(str(self.output_dir))}"
+        )
 
     def _report(self) -> str:
         lines = list(self._faults.values())

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from shared_components.files import write_atomically, write_text
 
-# rooms and files that no bundle's config reaches: running federations, reports, measurements, packaging, command lines
-LEFT_OUT = ("federation", "report", "benchmarks", "packaging", "command_line.py", "__pycache__")
+# rooms that neither a bundle's config reaches nor who looks at its results
+LEFT_OUT = ("federation", "benchmarks", "packaging", "__pycache__")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
 
 

@@ -48,6 +48,7 @@ def evaluator(folder: Path, error: Exception | None = None) -> CaseEvaluator:
         val_data_loader=ReadAheadLoader(dataset, batch_size=1),
         network=Slices(error or RuntimeError("unused")),
         postprocessing=Compose([LabelsOnFileGridd(), WriteSegmentationd(folder / "out")]),
+        output_dir=folder / "out",
     )
 
 
@@ -91,3 +92,17 @@ def test_a_single_volume_is_a_single_line_and_no_volumes_are_no_error(tmp_path):
     empty = evaluator(tmp_path)
     empty.data_loader = []
     empty.run()
+
+
+def test_at_the_end_it_says_how_many_are_where_and_in_which_nothing_was_found(tmp_path, capsys):
+    volume(tmp_path / "a.nii")
+    volume(tmp_path / "c.nii.gz", (16, 14, 5, 2))
+    nib.save(nib.Nifti1Image(np.zeros((16, 14, 5), np.float32), np.eye(4)), tmp_path / "b.nii")
+    evaluator(tmp_path).run()
+    said = capsys.readouterr().out
+    assert f"3 volumes segmented, in {tmp_path}/out; nothing was found in b\n" in said
+    assert f"pictures: python -m shared_components.report {tmp_path}/out" in said
+    rest = evaluator(tmp_path)
+    rest.data_loader = []
+    rest.run()
+    assert "no volume is left to segment" in capsys.readouterr().out

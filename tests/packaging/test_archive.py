@@ -45,11 +45,11 @@ def test_members_that_are_not_wanted_leave_a_zip(tmp_path):
         assert {name: archive.read(name) for name in archive.namelist()} == {"package/a.py": b"a.py"}
 
 
-def test_rooms_that_no_config_reaches_are_left_out_of_the_code(tmp_path):
+def test_rooms_that_a_package_does_not_use_are_left_out_of_the_code(tmp_path):
     source = folder_of(
         tmp_path,
-        ["__init__.py", "command_line.py", "report/a.py", "data/report/b.py", "data/__pycache__/b.pyc"],
+        ["__init__.py", "report/a.py", "federation/a.py", "data/federation/b.py", "data/__pycache__/b.pyc"],
     )
     copy_components(source, tmp_path / "copy")
     copied = {file.relative_to(tmp_path / "copy").as_posix() for file in (tmp_path / "copy").rglob("*.*")}
-    assert copied == {"__init__.py", "data/report/b.py"}
+    assert copied == {"__init__.py", "report/a.py", "data/federation/b.py"}
