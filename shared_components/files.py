@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import struct
@@ -33,14 +34,33 @@ def write_atomically(path: str | os.PathLike, writer: Callable[[Path], None]) ->
         writer: called with the temporary path.
     Returns:
         ``path``.
+    Raises:
+        InputError: the folder cannot be made or the file cannot be written, for want of a permission or of space,
+            say. Errors of ``writer`` other than ``OSError`` pass unchanged.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        temporary = Path(folder) / path.name
-        writer(temporary)
-        os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+            temporary = Path(folder) / path.name
+            writer(temporary)
+            os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(_unwritable(path, error)) from error
     return path
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    """The message for a file that could not be written; ``os.path`` since ``Path.exists`` may itself raise."""
+    nearest = next((folder for folder in path.parents if os.path.exists(folder)), path.parent)
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    if not os.path.isdir(nearest):
+        return f"{path}: expected a folder at {nearest}, found a file; name another folder, or move the file away"
+    if not os.path.isdir(path.parent):
+        return (
+            f"{path}: its folder cannot be made ({reason}); name a folder in a place that may be written to"
+        )
+    return f"{path}: cannot be written ({reason}); name a folder that may be written to, on a disk with space left"
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
@@ -50,7 +70,9 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 
 def save_tensors(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
     """``torch.save`` of ``content`` (tensors, numbers, text, nested dicts and lists of them), atomically."""
-    return write_atomically(path, lambda temporary: torch.save(dict(content), temporary))
+    buffer = io.BytesIO()  # at a full disk torch.save itself ends in a RuntimeError about its archive
+    torch.save(dict(content), buffer)
+    return write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
 
 
 def load_tensors(path: str | os.PathLike) -> dict[str, Any]:

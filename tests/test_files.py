@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import resource
+
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +15,7 @@ from shared_components.files import (
     write_atomically,
     write_text,
 )
+from shared_components.inferers.segmentation_writer import write_segmentation
 
 
 def test_text_and_tensors_come_back(tmp_path):
@@ -34,6 +38,58 @@ def test_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomically(path, fails)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+WRITERS = pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_text(path, "a" * 5000),
+        lambda path: save_tensors(path, {"a": torch.zeros(5000)}),
+        lambda path: write_segmentation(path, np.eye(90)[..., None].repeat(90, 2), "scan.nrrd", np.eye(4)),
+    ],
+    ids=["text", "tensors", "segmentation"],
+)
+
+
+@WRITERS
+def test_a_folder_that_cannot_be_made_is_a_one_line_error(tmp_path, write):
+    (tmp_path / "taken").write_text("kept")
+    for place in ("taken/a.nii.gz", "taken/sub/a.nii.gz"):
+        with pytest.raises(
+            InputError, match=r"a\.nii\.gz: expected a folder at \S+/taken, found a file; name "
+        ):
+            write(tmp_path / place)
+    assert (tmp_path / "taken").read_text() == "kept"
+    long = "n" * 300  # longer than a name may be; unlike a missing permission this also holds for root
+    with pytest.raises(InputError, match=r"its folder cannot be made \(File name too long\); name [^\n]+$"):
+        write(tmp_path / long / "a.nii.gz")
+
+
+@WRITERS
+def test_a_file_that_cannot_be_written_is_a_one_line_error(tmp_path, write):
+    (tmp_path / "folder.nii.gz").mkdir()
+    with pytest.raises(
+        InputError, match=r"folder\.nii\.gz: cannot be written \(Is a directory\); name [^\n]+$"
+    ):
+        write(tmp_path / "folder.nii.gz")
+
+
+@WRITERS
+def test_a_full_disk_is_a_one_line_error_and_leaves_the_old_file(tmp_path, write):
+    (tmp_path / "a.nii.gz").write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (100, limits[1])
+    )  # bytes a file: stands in for a disk without space
+    try:
+        with pytest.raises(
+            InputError, match=r"a\.nii\.gz: cannot be written \(File too large\); .* disk with space"
+        ):
+            write(tmp_path / "a.nii.gz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "a.nii.gz").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
 
 
 def test_permissions_are_those_of_an_ordinary_file(tmp_path):
