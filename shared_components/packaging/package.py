@@ -78,10 +78,12 @@ def build_package(
         require_release(metadata, REPO, contents)
     folder = out / bundle.name
     _require_replaceable(folder)
-    notes = (DEMO,) * (weights is None) + (DEVELOPMENT,) * development
+    notes = (DEVELOPMENT,) * development
     if weights is None:
         given = {"--config": config, "--trained_on": trained_on, "--figures": figures}
         weights, config, trained_on, figures = _demo(bundle, given)
+        what = _figures(figures).partition(". ")[0]  # the first sentence says what the weights do
+        notes = (f"{DEMO} {what}.", *notes)
     configs = merged_configs(bundle / "configs", read_overrides(config))
     described = Weights(Path(weights), trained_on or texts.NOT_STATED, _figures(figures), notes)
     out.mkdir(parents=True, exist_ok=True)
@@ -113,6 +115,8 @@ def _fill(
     values = {"trained_on": weights.trained_on, "figures": weights.figures}
     values |= {"version": content["version"], "settings": texts.settings_table(inference)}
     values |= {"classes": content["pred_classes"], "status": "".join(f"**{n}**\n\n" for n in weights.notes)}
+    optional = " ".join(f"{n}=={v}" for n, v in content["optional_packages_version"].items())
+    values |= {"torch": content["pytorch_version"], "optional": optional}
     write_text(folder / "docs" / "README.md", texts.readme(template, **values))
     write_text(folder / "docs" / "data_license.txt", texts.data_license(weights.trained_on))
     write_text(folder / "requirements.txt", texts.requirements(content))

@@ -84,7 +84,7 @@ def test_without_weights_the_demo_is_packaged_and_says_so(tmp_path, bundle):
     assert metadata["intended_use"].startswith("Demo weights: for trying out, not for patients.")
     assert "Colin 27" in metadata["data_source"]
     readme = (folder / "docs" / "README.md").read_text("utf-8")
-    assert "**Demo weights: for trying out, not for patients.**" in readme
+    assert "**Demo weights: for trying out, not for patients. A " in readme
     assert (REPO / f"bundles/{bundle}/docs/demo.md").read_text("utf-8").strip() in readme
 
 
