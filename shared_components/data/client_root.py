@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared_components.data.description import DATASET_FILE, SPLITS, read_description
 from shared_components.data.entries import read_entries
 from shared_components.data.names import subject_name
+from shared_components.data.problems import in_one_line
 from shared_components.errors import InputError
 
 
@@ -40,15 +40,12 @@ class ClientRoot:
         """Read and check ``dataset.json`` of the folder ``root``.
 
         Raises:
-            InputError: the file is missing or faulty; the text holds the first fault and how many follow.
+            InputError: the file is missing or faulty; the text holds the first five faults, on one line.
         """
         content, problems = read_description(root)
         problems = problems + read_entries(root, content)[1]
-        if len(problems) == 1:
-            raise InputError(str(problems[0]))
         if problems:
-            rest = f"{len(problems) - 1} more: run `python scripts/prepare_data.py check {shlex.quote(str(root))}`"
-            raise InputError(f"{problems[0]} (and {rest})")
+            raise InputError(in_one_line(problems))
         return cls(
             root=Path(root).resolve(),
             name=content["name"],

@@ -14,7 +14,13 @@ from shared_components.data.problems import Problem
 
 DATASET_FILE = "dataset.json"
 SPLITS = ("training", "validation", "test")
-_REQUIRED = ("name", "domain", "labels", "training")
+_EXAMPLES = {  # of what must be there
+    "name": '"name": "north"',
+    "domain": '"domain": "t1"',
+    "labels": '"labels": {"0": "background", "1": "brain"}',
+    "training": '"training": [{"image": "images/s1.nii.gz", "label": "labels/s1.nii.gz"}]',
+}
+_REQUIRED = tuple(_EXAMPLES)
 _DESCRIPTIVE = (  # of the Decathlon format; read by nobody here
     "description",
     "reference",
@@ -28,6 +34,7 @@ _DESCRIPTIVE = (  # of the Decathlon format; read by nobody here
 )
 _KNOWN = (*_REQUIRED, "modality", "validation", "test", *_DESCRIPTIVE)
 _LABELS_EXAMPLE = 'write it as {"0": "background", "1": "brain"}'
+_WHOLE_EXAMPLE = f"{{{', '.join(_EXAMPLES.values())}}}"
 
 
 def read_description(root: str | os.PathLike) -> tuple[dict[str, Any], list[Problem]]:
@@ -49,7 +56,8 @@ def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
         return {}, Problem(str(file.parent), fault, "correct the path of the data root")
     if not file.is_file():
         folder = shlex.quote(str(file.parent))
-        cure = f"write one with `python scripts/prepare_data.py make-datalist {folder} --domain NAME`"
+        script = f"python scripts/prepare_data.py make-datalist {folder} --domain NAME"
+        cure = f"write it, such as {_WHOLE_EXAMPLE} (in the repository: {script})"
         return {}, Problem(str(file), "no such file", cure)
     repeated: list[str] = []
 
@@ -72,7 +80,7 @@ def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
         return {}, Problem(str(file), fault, "keep one of the two; readers would silently take the last")
     if not isinstance(content, dict):
         fault = f"expected an object {{…}}, found {type(content).__name__}"
-        return {}, Problem(str(file), fault, "write it anew with make-datalist")
+        return {}, Problem(str(file), fault, f"write it as {_WHOLE_EXAMPLE}")
     return content, None
 
 
@@ -82,9 +90,7 @@ def _structure(file: str, content: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(file, f"unknown key {key!r}", unknown_key_cure(key, _KNOWN))
     for key in _REQUIRED:
         if key not in content:
-            yield Problem(
-                file, f"has no {key!r}", f"add it; make-datalist writes all of {', '.join(_REQUIRED)}"
-            )
+            yield Problem(file, f"has no {key!r}", f"add it, such as {_EXAMPLES[key]}")
     for key in ("name", "domain"):
         if key in content and not (isinstance(content[key], str) and content[key].strip()):
             yield Problem(file, f"{key!r}: expected a name, found {content[key]!r}", "write a non-empty text")

@@ -1,7 +1,8 @@
-"""One fault of a client data root, and its cure."""
+"""Faults of a client data root, each with its cure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -21,3 +22,16 @@ class Problem:
 
     def __str__(self) -> str:
         return " ".join(f"{self.file}: {self.fault}; {self.cure}".split())
+
+
+def in_one_line(problems: Sequence[Problem], limit: int = 5) -> str:
+    """One or more faults on one line; beyond ``limit`` the others are counted."""
+    if len(problems) == 1:
+        return str(problems[0])
+    parts = []
+    for number, problem in enumerate(problems[:limit]):
+        same_file = number and problems[number - 1].file == problem.file
+        parts.append(f"{'' if same_file else problem.file + ': '}{problem.fault} ({problem.cure})")
+    if len(problems) > limit:
+        parts.append(f"and {len(problems) - limit} more")
+    return " ".join("; ".join(parts).split())

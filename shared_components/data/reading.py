@@ -52,8 +52,8 @@ def read(reader: Callable[[Any], Any], item: Any, source: Any = None) -> Any:
                 raise InputError(str(cause)) from error
         if isinstance(causes[-1], UNREADABLE) and _from_loading(causes):
             raise InputError(
-                f"{_files(item if source is None else source)}: could not be read ({one_line(causes[-1])}); run "
-                "`python scripts/prepare_data.py check` on its data root"
+                f"{_files(item if source is None else source)}: could not be read ({one_line(causes[-1])}); "
+                "copy it again from its source or leave it out"
             ) from error
         raise
 

@@ -209,7 +209,7 @@ class _Volumes:
 def _stamp(path: str) -> tuple[int, int]:
     """Size and time of change of a file, so that a cached copy of an older version is not used."""
     if not Path(path).exists():
-        raise InputError(f"{path}: no such file; run `python scripts/prepare_data.py check` on its data root")
+        raise InputError(f"{path}: no such file; put it there or take its entry out of dataset.json")
     files = sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]
     status = [file.stat() for file in files]
     return sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)

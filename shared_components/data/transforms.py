@@ -62,8 +62,8 @@ def as_volume(image: MetaTensor) -> MetaTensor:
     if image.shape[0] != 1 or image.ndim not in (3, 4):
         raise InputError(
             f"{source_of(image)}: one 2-D image or 3-D volume was expected, found {image.shape[0]} of "
-            f"{'×'.join(map(str, image.shape[1:]))} voxels; split it with "
-            f"`python scripts/prepare_data.py split {shlex.quote(source_of(image))}`"
+            f"{'×'.join(map(str, image.shape[1:]))} voxels; save each volume as a file of "
+            f"its own (in the repository: python scripts/prepare_data.py split {shlex.quote(source_of(image))})"
         )
     if image.ndim == 4:
         return image

@@ -127,7 +127,7 @@ def _dimension_fault(path: Path, image: Tensor) -> Problem | None:
     if len(spatial) == 3 and channels > 1:
         fault = f"4-D: {channels} volumes (or channels) of {size} voxels, expected one 3-D volume"
         command = f"python scripts/prepare_data.py split {shlex.quote(str(path))}"
-        cure = f"split it with `{command}` and name the files you want"
+        cure = f"save each volume as a file of its own and name the files you want (in the repository: {command})"
         return Problem(str(path), fault, cure)
     if len(spatial) == 2 and channels > 1:
         fault = f"a picture with {channels} colour channels, expected grey levels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import struct
@@ -99,7 +100,8 @@ def test_time_series(data_root, save_image, only_problem):
     path = save_image(data_root[0] / "images/s3.nii.gz", noise(shape=(*SHAPE, 7)))
     line = only_problem()
     assert "s3.nii.gz: 4-D: 7 volumes (or channels) of 12×10×6 voxels, expected one 3-D volume" in line
-    assert f"`python scripts/prepare_data.py split {path}`" in line
+    assert "; save each volume as a file of its own and name the files you want (in the repository: " in line
+    assert line.endswith(f"python scripts/prepare_data.py split {path})")
 
 
 def test_five_dimensions(data_root, save_image, only_problem):
@@ -366,11 +368,13 @@ def test_a_byte_order_mark_is_fine(data_root):
     assert check_client_root(data_root[0]) == []
 
 
-def test_missing_description_and_folder(data_root, only_problem, tmp_path):
+def test_missing_description_and_folder(data_root, describe, only_problem, tmp_path):
     os.remove(data_root[0] / "dataset.json")
-    assert (
-        "dataset.json: no such file; write one with `python scripts/prepare_data.py make-d" in only_problem()
-    )
+    line = only_problem()
+    assert 'dataset.json: no such file; write it, such as {"name": "north", "domain": ' in line
+    assert line.endswith("--domain NAME)")
+    describe(data_root[0], json.loads(line[line.index("{") : line.rindex("}") + 1]))
+    assert check_client_root(data_root[0]) == []  # the example is what a root needs
     assert "nowhere: no such folder" in str(check_client_root(tmp_path / "nowhere")[0])
 
 

@@ -74,19 +74,42 @@ def test_an_unknown_split_is_refused(data_root):
         ClientRoot.load(data_root[0]).items("train")
 
 
-def test_the_first_fault_is_told_and_the_others_counted(data_root, describe):
+def test_all_faults_are_told_in_one_line(data_root, describe):
     root, content = data_root
     describe(root, content | {"domain": ""})
     with pytest.raises(InputError, match=r"dataset\.json: 'domain': expected a name, found ''; write"):
         ClientRoot.load(root)
     os.remove(root / "images/s2.nii.gz")
     os.remove(root / "images/s3.nii.gz")
-    with pytest.raises(InputError, match=r"\(and 2 more: run `python scripts/prepare_data.py check "):
+    with pytest.raises(
+        InputError,
+        match=r"json: 'domain': .* \(write a non-empty text\); \S+s2\.nii\.gz: no such file \(.*\); "
+        r"\S+s3\.nii\.gz: no such file \([^\n]*\)$",
+    ):
+        ClientRoot.load(root)
+
+
+def test_what_is_missing_is_told_with_what_to_write(data_root, describe):
+    root, content = data_root
+    describe(root, {"labels": content["labels"]})
+    with pytest.raises(InputError) as caught:
+        ClientRoot.load(root)
+    assert str(caught.value) == (
+        f"""{root / "dataset.json"}: has no 'name' (add it, such as "name": "north"); """
+        """has no 'domain' (add it, such as "domain": "t1"); has no 'training' (add it, such as """
+        """"training": [{"image": "images/s1.nii.gz", "label": "labels/s1.nii.gz"}])"""
+    )
+
+
+def test_beyond_five_faults_are_counted(data_root, describe):
+    root, content = data_root
+    describe(root, content | {"test": [{"image": f"images/gone{number}.nii.gz"} for number in range(7)]})
+    with pytest.raises(InputError, match=r"gone4\.nii\.gz: no such file \([^;]*\); and 2 more$"):
         ClientRoot.load(root)
 
 
 def test_a_missing_description_names_its_cure(tmp_path):
-    with pytest.raises(InputError, match="make-datalist"):
+    with pytest.raises(InputError, match=r"dataset\.json: no such file; write it, such as \{"):
         ClientRoot.load(tmp_path)
 
 

@@ -77,7 +77,9 @@ def test_percentiles_out_of_order_are_refused():
 
 
 def test_several_channels_are_refused_with_a_command():
-    with pytest.raises(InputError, match=r"found 7 of 4×4×2 voxels; .*prepare_data.py split s01\.nii\.gz"):
+    with pytest.raises(
+        InputError, match=r"found 7 of 4×4×2 voxels; save each .*prepare_data.py split s01\.nii\.gz\)$"
+    ):
         as_volume(meta(torch.ones(7, 4, 4, 2)))
 
 

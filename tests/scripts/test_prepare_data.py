@@ -112,7 +112,7 @@ def test_the_cure_for_a_time_series_works(prepare, folder):
     nibabel.save(nibabel.Nifti1Image(movie, np.eye(4)), series)
     prepare("make-datalist", folder, "--domain", "t2", "--labels", "background,brain")
     fault = prepare("check", folder).stderr
-    command = fault.split("`python scripts/prepare_data.py ")[1].split("`")[0]
+    command = fault.split("(in the repository: python scripts/prepare_data.py ")[1].split(")")[0]
     done = prepare(*shlex.split(command))
     assert done.returncode == 0, done.stderr
     assert nibabel.load(folder / "images/s0_t03.nii.gz").shape == (8, 8, 3)
