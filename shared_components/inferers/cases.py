@@ -87,7 +87,8 @@ def _cases_of(entry: str | Path | Mapping, split: str) -> list[Case]:
     volumes = _without_outputs([match for match in _matches(path) if _is_volume(match)])
     if not volumes:
         raise InputError(
-            f"{entry}: expected a volume, a folder or a pattern that matches volumes, found none"
+            f"{entry}: expected a volume, a folder or a pattern that matches volumes, found none; "
+            "name one with --dataset_dir"
         )
     return [_case(volume) for volume in volumes]
 
