@@ -10,7 +10,7 @@ from monai.data import DataLoader, Dataset
 from shared_components.data.frames import frame_count
 from shared_components.data.reading import read
 from shared_components.errors import InputError
-from shared_components.inferers.volume_faults import FAULT, fault_of, require_volume
+from shared_components.inferers.volume_faults import FAULT, fault_of, require_volume, require_whole
 
 
 class CaseDataset(Dataset):
@@ -41,6 +41,8 @@ class CaseDataset(Dataset):
         item = dict(self.data[index])
         if item["case"] not in self._faults:
             try:
+                if not item.get("frame"):  # once a file
+                    require_whole(item["image"])
                 return read(self.transform, item)
             except InputError as error:
                 self._note(item, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from collections.abc import Hashable, Mapping
@@ -24,6 +25,7 @@ FAULT = "fault"
 SMALLEST = 1e-6  # mm; a voxel edge below this is a defect of the header
 FLATTEST = 1e-4  # volume of a voxel, as a share of the product of its edges
 DEFLATE = 1100  # times smaller is more than gzip can make anything
+CHUNK = 2**20  # bytes that are unzipped at a time
 LARGEST = 10_000.0  # mm; no body is that long: its in-plane resampling alone would fill the memory
 
 
@@ -55,6 +57,24 @@ def require_volume(path: str | os.PathLike) -> None:
         raise _fault(path, "the file is empty", "copy it again from its source")
     if path.name.lower().endswith(NIFTI):
         _require_header(path)
+
+
+def require_whole(path: str | os.PathLike) -> None:
+    """Check a gzip to its end: who reads the voxels alone stops before its checksum.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(".gz"):
+        return
+    try:
+        with gzip.open(path) as file:
+            while file.read(CHUNK):
+                pass
+    except UNREADABLE as error:
+        reason = "its checksum does not fit" if "CRC" in str(error) else one_line(error)
+        raise _fault(path, f"is damaged ({reason})", "copy it again from its source") from error
 
 
 def _require_header(path: Path) -> None:

@@ -211,6 +211,9 @@ def _cut() -> Iterator[tuple[str, bytes]]:
         yield f"packed after {length} bytes.nii.gz", gzip.compress(whole[:length])
     for length in (2, 3, 9, 10, 11, 30, 100, len(packed) // 2, len(packed) - 60):
         yield f"cut at {length} bytes.nii.gz", packed[:length]
+    yield "wrong checksum.nii.gz", packed[:-8] + bytes(4) + packed[-4:]
+    plain = gzip.compress(whole, compresslevel=0)  # where a byte may change without the stream's notice
+    yield "a byte changed.nii.gz", plain[:-40] + bytes([plain[-40] ^ 1]) + plain[-39:]
     yield "gzip twice.nii.gz", gzip.compress(packed)
     yield "not gzip.nii.gz.nii.gz", whole[:300]
     yield "NIfTI-2 cut.nii", bytes(nifti(nib.Nifti2Image))[:539]
