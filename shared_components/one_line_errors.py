@@ -47,7 +47,9 @@ def check_command_line() -> None:
             raise InputError(
                 f"--{name} {value}: expected Python's notation, found a text; write --{name} {meant}"
             )
-    known = {*signature(run).parameters, *_ids(given.get("config_file", ""))}
+    if "config_file" not in given:  # it stands in an --args_file
+        return
+    known = {*signature(run).parameters, *_ids(given["config_file"])}
     for name in given:
         id = ReferenceResolver.normalize_id(name).split(ID_SEP_KEY)[0].lstrip("+~").replace("-", "_")
         if id not in known:
@@ -65,9 +67,9 @@ def _arguments(words: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _ids(config_file: str) -> Iterable[str]:
-    """Top-level ids of the config files that ``--config_file`` names: one, or a list in Python's notation."""
-    files = literal_eval(config_file) if config_file.startswith(("[", "(")) else [config_file]
-    return ConfigParser.load_config_files(list(files))
+    """Top-level ids of the config files that ``--config_file`` names: one, several with commas, or a list."""
+    is_list = config_file.startswith(("[", "("))  # in Python's notation
+    return ConfigParser.load_config_files(literal_eval(config_file) if is_list else config_file)
 
 
 def input_error_in(error: BaseException | None) -> InputError | None:

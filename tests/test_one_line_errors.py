@@ -104,6 +104,13 @@ def test_one_config_file_needs_no_list(monkeypatch, tmp_path):
         check_command_line()
 
 
+def test_config_files_that_an_args_file_names_are_not_looked_into(monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["/monai/bundle/__main__.py", "run", "--args_file", "a.json", "--x", "1"]
+    )
+    check_command_line()
+
+
 @pytest.mark.parametrize("program", ["scripts/federate.py", "/monai/bundle/__main__.py"])
 def test_other_commands_may_use_any_words(monkeypatch, program):
     monkeypatch.setattr(sys, "argv", [program, "study", "--resume", "false"])
