@@ -89,16 +89,12 @@ def test_other_arguments_are_taken(command_line, words):
     command_line(*words)
 
 
-def test_one_config_file_needs_no_list(monkeypatch, tmp_path):
+@pytest.mark.parametrize("files", ["{0}/a.yaml", "{0}/b.yaml,{0}/a.yaml", "('{0}/a.yaml',)"])
+def test_config_files_may_be_named_as_monai_takes_them(monkeypatch, tmp_path, files):
     (tmp_path / "a.yaml").write_text("resume: false\n")
-    words = [
-        "/monai/bundle/__main__.py",
-        "run",
-        "--config_file",
-        str(tmp_path / "a.yaml"),
-        "--resumed",
-        "True",
-    ]
+    (tmp_path / "b.yaml").write_text("seed: 0\n")
+    program = ["/monai/bundle/__main__.py", "run"]
+    words = [*program, "--config_file", files.format(tmp_path), "--resumed", "True"]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(InputError, match="did you mean --resume"):
         check_command_line()
