@@ -86,7 +86,8 @@ def test_what_would_be_misunderstood_in_silence_is_refused(command_line, words, 
     ],
 )  # fmt: skip
 def test_other_arguments_are_taken(command_line, words):
-    command_line(*words)
+    with pytest.raises(InputError, match=r"^--last: is no id"):  # and none before it is refused
+        command_line(*words, "--last", "1")
 
 
 @pytest.mark.parametrize("files", ["{0}/a.yaml", "{0}/b.yaml,{0}/a.yaml", "('{0}/a.yaml',)"])
@@ -101,13 +102,19 @@ def test_config_files_may_be_named_as_monai_takes_them(monkeypatch, tmp_path, fi
 
 
 def test_config_files_that_an_args_file_names_are_not_looked_into(monkeypatch):
-    monkeypatch.setattr(
-        sys, "argv", ["/monai/bundle/__main__.py", "run", "--args_file", "a.json", "--x", "1"]
-    )
+    words = ["/monai/bundle/__main__.py", "run", "--args_file", "a.json", "--no_id", "1"]
+    monkeypatch.setattr(sys, "argv", words)
     check_command_line()
+    monkeypatch.setattr(sys, "argv", [*words, "--resume", "false"])
+    with pytest.raises(InputError, match=r"^--resume false"):  # which needs no config to be seen
+        check_command_line()
 
 
-@pytest.mark.parametrize("program", ["scripts/federate.py", "/monai/bundle/__main__.py"])
-def test_other_commands_may_use_any_words(monkeypatch, program):
-    monkeypatch.setattr(sys, "argv", [program, "study", "--resume", "false"])
+@pytest.mark.parametrize(("program", "command"), [("scripts/federate.py", "run"), (None, "verify_metadata")])
+def test_other_commands_may_use_any_words(monkeypatch, program, command):
+    bundles = "/monai/bundle/__main__.py"
+    monkeypatch.setattr(sys, "argv", [program or bundles, command, "--resume", "false"])
     check_command_line()
+    monkeypatch.setattr(sys, "argv", [bundles, "run", "--resume", "false"])
+    with pytest.raises(InputError, match=r"^--resume false"):
+        check_command_line()

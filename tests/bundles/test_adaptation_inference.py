@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from shared_components.errors import InputError
 from shared_components.one_line_errors import input_error_in
+from tests.bundles.tiny import save_by_itk
 
 CONFIGS = Path(__file__).parents[2] / "bundles" / "adaptation" / "configs"
 LABELS = {0: "background", 1: "shell", 2: "core"}
@@ -74,13 +75,7 @@ def intensities(labels: np.ndarray) -> np.ndarray:
 
 def write_volume(path: Path, labels: np.ndarray, affine: np.ndarray) -> None:
     if path.suffix == ".nrrd":
-        image = itk.image_from_array(np.ascontiguousarray(intensities(labels).T))
-        lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-        voxel = np.linalg.norm(lps[:3, :3], axis=0)
-        image.SetSpacing(voxel)
-        image.SetOrigin(lps[:3, 3])
-        image.SetDirection(itk.matrix_from_array(lps[:3, :3] / voxel))
-        itk.imwrite(image, str(path))
+        save_by_itk(path, intensities(labels), affine)
         return
     image = nib.Nifti1Image(intensities(labels), affine)
     image.set_sform(affine, code="mni")

@@ -17,6 +17,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from scipy.spatial.transform import Rotation
 
+from tests.bundles.tiny import save_by_itk
 from tests.inferers.known_network import inference, save_network
 
 SHAPE = (20, 18, 7)
@@ -83,18 +84,8 @@ def nifti(
     return save
 
 
-def by_itk(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
-    image = itk.image_from_array(np.ascontiguousarray(voxels.T))
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    voxel = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(voxel)
-    image.SetOrigin(lps[:3, 3])
-    image.SetDirection(itk.matrix_from_array(lps[:3, :3] / voxel))
-    itk.imwrite(image, str(path))
-
-
 def by_itk_compressed(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
-    by_itk(path, voxels, affine)
+    save_by_itk(path, voxels, affine)
     itk.imwrite(itk.imread(str(path)), str(path), compression=True)
 
 
@@ -162,12 +153,12 @@ KINDS = [
     Kind("one_frame.nii.gz", nifti(), (20, 18, 7, 1)),
     Kind("cine.nii.gz", nifti(units=("mm", "msec"), step=31.5), (20, 18, 4, 3)),
     Kind("cine_scaled.nii", nifti(nib.Nifti2Image, slope=(0.5, 9.0), endian=">", step=2.0), (20, 18, 1, 3)),
-    Kind("nrrd.nrrd", by_itk, affine=oblique(angles=(20, 10, -30))),
-    Kind("nrrd_float.nrrd", by_itk, dtype=np.float32),
+    Kind("nrrd.nrrd", save_by_itk, affine=oblique(angles=(20, 10, -30))),
+    Kind("nrrd_float.nrrd", save_by_itk, dtype=np.float32),
     Kind("nrrd_packed.nrrd", by_itk_compressed, affine=oblique(codes="PIR")),
-    Kind("nrrd_detached.nhdr", by_itk, dtype=np.uint8),
-    Kind("meta.mha", by_itk, affine=oblique(angles=(20, 10, -30))),
-    Kind("meta_detached.mhd", by_itk, dtype=np.uint16),
+    Kind("nrrd_detached.nhdr", save_by_itk, dtype=np.uint8),
+    Kind("meta.mha", save_by_itk, affine=oblique(angles=(20, 10, -30))),
+    Kind("meta_detached.mhd", save_by_itk, dtype=np.uint16),
     Kind("meta_packed.mha", by_itk_compressed, affine=oblique(codes="LPS"), dtype=np.float64),
     Kind("dicom", dicom, affine=oblique(codes="LPS")),
     Kind("dicom_oblique", dicom, affine=oblique(angles=(8, -12, 25), codes="LPS")),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import itk
 import nibabel as nib
 import numpy as np
 import pytest
@@ -48,6 +49,17 @@ def make_root(root: Path, domain: str, labelled: bool = True, shape=(32, 28, 6),
 def save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def save_by_itk(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """NRRD or MetaImage, whose world is LPS."""
+    image = itk.image_from_array(np.ascontiguousarray(array.T))
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    voxel = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(voxel)
+    image.SetOrigin(lps[:3, 3])
+    image.SetDirection(itk.matrix_from_array(lps[:3, :3] / voxel))
+    itk.imwrite(image, str(path))
 
 
 def config_files(bundle: str, *names: str) -> list[str]:
