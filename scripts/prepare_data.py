@@ -18,7 +18,7 @@ from shared_components.command_line import run
 from shared_components.data.challenges import prepare_mnms, prepare_scgm
 from shared_components.data.check import inspect_client_root, overview
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.datalist import make_datalist
+from shared_components.data.datalists import make_datalist
 from shared_components.data.description import SPLITS
 from shared_components.data.frames import split_frames
 from shared_components.errors import InputError

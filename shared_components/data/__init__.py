@@ -2,7 +2,7 @@
 
 from shared_components.data.check import check_client_root
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.datalist import datalist, make_datalist
+from shared_components.data.datalists import datalist, make_datalist
 from shared_components.data.problems import Problem
 from shared_components.data.samplers import SliceBatches, slice_loader
 from shared_components.data.slices import SliceDataset

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from shared_components.data.datalist import datalist
+from shared_components.data.datalists import datalist
 from shared_components.data.slices import SliceDataset
 from shared_components.errors import InputError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared_components.metrics.feature_distance import RandomFeatures, feature_distance
+from shared_components.metrics.random_features import RandomFeatures, feature_distance
 from shared_components.metrics.score_tables import read_scores, summarize, write_scores
 from shared_components.metrics.segmentation_scores import score_segmentations
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared_components.data.datalist import datalist
+from shared_components.data.datalists import datalist
 from shared_components.data.slices import SliceDataset, ToSlices
 from shared_components.errors import InputError
 

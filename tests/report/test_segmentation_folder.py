@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from shared_components.data.datalist import make_datalist
+from shared_components.data.datalists import make_datalist
 from shared_components.errors import InputError
 from shared_components.report.segmentation_folder import loose_cases, segmented_cases
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from shared_components.errors import InputError
 from shared_components.metrics import RandomFeatures, feature_distance
-from shared_components.metrics.feature_distance import frechet_distance
+from shared_components.metrics.random_features import frechet_distance
 
 
 def textures(count: int, seed: int, size: int = 32) -> torch.Tensor:

@@ -7,7 +7,7 @@ import pytest
 
 from shared_components.data.check import check_client_root
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.datalist import datalist, make_datalist
+from shared_components.data.datalists import datalist, make_datalist
 from shared_components.errors import InputError
 
 SHAPE = (8, 8, 3)
