@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared_components.errors import InputError
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -22,6 +24,14 @@ class Problem:
 
     def __str__(self) -> str:
         return " ".join(f"{self.file}: {self.fault}; {self.cure}".split())
+
+
+class UnfitFile(InputError):
+    """A file's fault as an error; ``problem`` has its parts."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 def in_one_line(problems: Sequence[Problem], limit: int = 5) -> str:

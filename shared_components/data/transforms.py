@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.data.utils import affine_to_spacing, to_affine_nd
+from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
 from monai.transforms.utils_pytorch_numpy_unification import percentile
 from torch import Tensor
 
+from shared_components.data.grids import same_grid
 from shared_components.errors import InputError
-
-GRID_TOLERANCE = 0.05
-"""How far, in voxels, two grids may lie apart at any corner and still be called one grid."""
 
 _DOMINATED = 0.01  # percentiles that span less than this share of the whole range see the background only
 
@@ -25,22 +23,6 @@ _DOMINATED = 0.01  # percentiles that span less than this share of the whole ran
 def source_of(image: Tensor) -> str:
     """Name of the file that ``image`` was read from, for messages."""
     return str(image.meta.get("filename_or_obj", "image")) if isinstance(image, MetaTensor) else "image"
-
-
-def grid_distance(affine: Tensor, other: Tensor, shape: Sequence[int]) -> float:
-    """Largest distance between the corners of two grids, in units of the smallest voxel edge.
-
-    Args:
-        affine: voxel to world, ``(4, 4)``, mm.
-        other: the same for the other grid.
-        shape: ``(H, W, D)``, voxels, of both grids.
-    """
-    ends = [torch.tensor([0.0, float(size - 1)], dtype=torch.float64) for size in shape]
-    corners = torch.cartesian_prod(*ends)  # (8, 3)
-    corners = torch.cat([corners, torch.ones_like(corners[:, :1])], dim=1)
-    shift = corners @ (torch.as_tensor(affine).double() - torch.as_tensor(other).double()).T
-    voxel = float(affine_to_spacing(torch.as_tensor(affine).double()).min())
-    return float(shift[:, :3].norm(dim=1).max()) / voxel
 
 
 class AsVolumed(MapTransform):
@@ -88,7 +70,7 @@ class SameGridd(MapTransform):
                     f"{source_of(other)}: has {tuple(other.shape[1:])} voxels, its image "
                     f"{source_of(image)} has {tuple(image.shape[1:])}; resample the label to the image"
                 )
-            if grid_distance(image.affine, other.affine, image.shape[1:]) > GRID_TOLERANCE:
+            if not same_grid(other.shape[1:], other.affine, image.shape[1:], image.affine):
                 raise InputError(
                     f"{source_of(other)}: lies elsewhere in space than its image {source_of(image)} "
                     "(another affine); resample the label to the image"

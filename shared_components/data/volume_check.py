@@ -17,9 +17,10 @@ from monai.data.utils import affine_to_spacing, to_affine_nd
 from monai.transforms import LoadImage
 from torch import Tensor
 
+from shared_components.data.grids import GRID_TOLERANCE, grid_distance
 from shared_components.data.problems import Problem
 from shared_components.data.reading import UNREADABLE, one_line
-from shared_components.data.transforms import GRID_TOLERANCE, as_volume, grid_distance
+from shared_components.data.transforms import as_volume
 
 FORMATS = "NIfTI, NRRD, MetaImage, PNG or a folder with one DICOM series"
 _RESAMPLE = "resample the label onto its image's grid, nearest neighbour"

@@ -9,7 +9,6 @@ from shared_components.data.transforms import (
     ScalePercentilesd,
     SlicesAcrossd,
     as_volume,
-    grid_distance,
     intensity_range,
 )
 from shared_components.errors import InputError
@@ -81,15 +80,6 @@ def test_several_channels_are_refused_with_a_command():
         InputError, match=r"found 7 of 4×4×2 voxels; save each .*prepare_data.py split s01\.nii\.gz\)$"
     ):
         as_volume(meta(torch.ones(7, 4, 4, 2)))
-
-
-def test_distance_of_grids_is_that_of_the_farthest_corner_in_voxels():
-    affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0]))
-    scaled = torch.diag(torch.tensor([2.1, 3.0, 4.0, 1.0]))
-    assert grid_distance(affine, scaled, (11, 5, 5)) == pytest.approx(10 * 0.1 / 2, rel=1e-5)
-    shifted = affine.clone()
-    shifted[1, 3] = 6.0
-    assert grid_distance(affine, shifted, (11, 5, 5)) == pytest.approx(3.0)
 
 
 def test_a_label_takes_its_images_exact_affine():

@@ -1,0 +1,88 @@
+"""NIfTI and Analyze files as everyone here means them: volumes in millimetres, one orientation each.
+
+MONAI leaves ``.hdr`` and ``.img`` to ITK, which puts an Analyze file elsewhere in space than nibabel does, takes the
+numbers of a header for millimetres whatever its unit, keeps ones after the third axis as axes, and mends a header that
+contradicts itself in silence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import nibabel
+import numpy as np
+from monai.data import NibabelReader
+from monai.utils import ensure_tuple
+from nibabel.spatialimages import SpatialImage
+
+from shared_components.errors import InputError
+
+SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
+_MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
+
+
+def is_nifti(path: str | os.PathLike) -> bool:
+    """Whether a file's name is that of a NIfTI or Analyze file."""
+    return str(path).lower().endswith(SUFFIXES)
+
+
+def open_nifti(path: str | os.PathLike, **options: Any) -> SpatialImage:
+    """nibabel's image of a file, whose voxels are read when they are asked for.
+
+    Raises:
+        InputError: a file of this family that holds no volume, as CIFTI. Damaged files raise what nibabel raises.
+    """
+    image = nibabel.load(path, **options)
+    if not isinstance(image, SpatialImage):
+        kind = type(image).__name__.removesuffix("Image")
+        raise InputError(
+            f"{path}: a {kind} file, which holds no volume; name a volume's file, or move this one away"
+        )
+    return image
+
+
+def millimetres(image: SpatialImage) -> float:
+    """Length of the unit in which a header states its sizes; millimetres where it names none."""
+    header = image.header
+    unit = header.get_xyzt_units()[0] if isinstance(header, nibabel.Nifti1Header) else "mm"
+    return _MILLIMETRES.get(unit, 1.0)
+
+
+def world_affine(image: SpatialImage) -> np.ndarray:
+    """Voxel to RAS world, mm, ``(4, 4)``; the file's own affine is in its own unit."""
+    return np.diag([*[millimetres(image)] * 3, 1.0]) @ np.asarray(image.affine, dtype=np.float64)
+
+
+def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without the ones after its third axis: ``(x, y, z, 1, 1)`` is a volume."""
+    shape = tuple(shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+class NiftiReader(NibabelReader):
+    """MONAI's reader of NIfTI with the rules of this module, for Analyze too."""
+
+    def verify_suffix(self, filename: Sequence[str] | str) -> bool:
+        """Whether all files are of this family."""
+        return all(is_nifti(name) for name in ensure_tuple(filename))
+
+    def read(self, data: Sequence[str] | str, **options: Any) -> SpatialImage:
+        """Open a file, its header as it is."""
+        (path,) = self.filenames = ensure_tuple(data)
+        return open_nifti(path, **self.kwargs, **options)
+
+    def _get_affine(self, img: SpatialImage) -> np.ndarray:
+        return world_affine(img)
+
+    def _get_array_data(self, img: SpatialImage, filename: str) -> np.ndarray:
+        voxels = super()._get_array_data(img, filename)
+        return voxels.reshape(volume_shape(voxels.shape))
+
+
+def reader_of(path: str | os.PathLike) -> NiftiReader | None:
+    """The reader that ``LoadImage`` is to read a file with; ``None`` leaves it to MONAI's."""
+    return NiftiReader() if is_nifti(path) else None
