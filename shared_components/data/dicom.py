@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import itk
+from shared_components.data.image_loader import require_itk
 
 
 def count_series(folder: Path) -> int:
     """How many DICOM series lie in a folder itself, told apart as MONAI's ``ITKReader`` does."""
+    itk = require_itk(folder)
     names = itk.GDCMSeriesFileNames.New()
     names.SetUseSeriesDetails(True)
     names.AddSeriesRestriction("0008|0021")  # the series' date

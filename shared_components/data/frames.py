@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import nibabel
+import numpy as np
+from monai.config import DtypeLike, KeysCollection
 from monai.data import ImageReader, NibabelReader
-from monai.transforms import LoadImage, LoadImaged
+from monai.transforms import LoadImaged
 from monai.utils import ensure_tuple
 
+from shared_components.data.image_loader import LoadVolume
 from shared_components.data.names import subject_name
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.errors import InputError
@@ -69,13 +72,20 @@ class FrameReader(NibabelReader):
 
 
 class LoadImageFramed(LoadImaged):
-    """MONAI's ``LoadImaged``, which reads one frame alone where an item states ``frame`` (counted from 0).
+    """:class:`LoadVolume` of a dict's paths, which reads one frame alone where an item states ``frame`` (from 0).
 
     MONAI Deploy, which hands over images in memory, leaves out every step whose class's name has "LoadImage" in it.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        keys: KeysCollection,
+        dtype: DtypeLike | None = np.float32,
+        ensure_channel_first: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys=allow_missing_keys)
+        self._loader = LoadVolume(dtype, ensure_channel_first)
         self._frames = FrameReader()
 
     def __call__(
@@ -100,7 +110,9 @@ def split_frames(series: str | os.PathLike, folder: str | os.PathLike | None = N
     """
     series = Path(series)
     try:
-        frames = LoadImage(ensure_channel_first=True, dtype=None)(series)  # (T, H, W, D)
+        frames = LoadVolume(dtype=None)(series)  # (T, H, W, D)
+    except InputError:
+        raise
     except UNREADABLE as error:
         raise InputError(f"{series}: not an image that can be read ({one_line(error)})") from error
     if frames.ndim != 4 or frames.shape[0] < 2:

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing, to_affine_nd
-from monai.transforms import LoadImage
 from torch import Tensor
 
 from shared_components.data.grids import GRID_TOLERANCE, grid_distance
-from shared_components.data.problems import Problem
+from shared_components.data.image_loader import LoadVolume
+from shared_components.data.problems import Problem, UnfitFile
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.data.transforms import as_volume
 
@@ -87,7 +87,9 @@ def load_volume(path: Path) -> tuple[MetaTensor | None, list[Problem]]:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            image = LoadImage(ensure_channel_first=True)(path)
+            image = LoadVolume()(path)
+        except UnfitFile as error:
+            return None, [error.problem]
         except UNREADABLE as error:
             return None, [_unreadable(path, error)]
     if any("more than one DICOM series" in str(warning.message) for warning in told):

@@ -8,9 +8,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from monai.data.utils import to_affine_nd
-from monai.transforms import LoadImage
 
 from shared_components.data.frames import NIFTI, frame_count
+from shared_components.data.image_loader import LoadVolume
 from shared_components.data.reading import UNREADABLE
 from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
 from shared_components.inferers.probability_writer import probability_file
@@ -56,7 +56,7 @@ def _grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
         image = nib.load(path)
         shape, affine = image.shape, image.affine
     else:
-        image = LoadImage(ensure_channel_first=True)(path)
+        image = LoadVolume()(path)
         shape, affine = tuple(image.shape[1:]), to_affine_nd(3, image.affine.numpy())
     while shape and shape[-1] == 1:
         shape = shape[:-1]

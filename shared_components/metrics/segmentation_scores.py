@@ -13,10 +13,10 @@ import torch
 from monai.data.utils import to_affine_nd
 from monai.metrics import compute_dice
 from monai.metrics.utils import get_edge_surface_distance
-from monai.transforms import LoadImage
 from torch import Tensor
 from tqdm import tqdm
 
+from shared_components.data.image_loader import LoadVolume
 from shared_components.data.volume_check import value_faults
 from shared_components.errors import InputError
 from shared_components.metrics.score_tables import Row, write_scores
@@ -98,7 +98,7 @@ def _read(path: Path) -> tuple[Tensor, np.ndarray]:
     """Label values ``(T, X, Y, Z)`` and the affine, for any file that MONAI's readers open."""
     if not path.exists():
         raise InputError(f"{path}: expected a segmentation, found none; run the inference or mend the path")
-    volume = LoadImage(image_only=True, ensure_channel_first=True)(path)
+    volume = LoadVolume()(path)
     values = volume.as_tensor()
     if values.ndim == 3:  # a 2-D image: one slice
         values = values[..., None]

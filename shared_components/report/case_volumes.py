@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 from monai.data.utils import affine_to_spacing
-from monai.transforms import LoadImage, Orientation
+from monai.transforms import Orientation
 
+from shared_components.data.image_loader import LoadVolume
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.errors import InputError
 
@@ -77,10 +78,12 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if not Path(path).exists():
         raise InputError(f"{path}: expected a volume, found no file")
     try:
-        frames = LoadImage(image_only=True, ensure_channel_first=True)(path)
+        frames = LoadVolume()(path)
         while frames.ndim < 4:  # a single slice
             frames = frames[..., None]
         turned = Orientation("RAS", labels=None)(frames)
+    except InputError:
+        raise
     except UNREADABLE as error:
         raise InputError(
             f"{path}: expected a volume, cannot read it ({one_line(error)}); export it again"
