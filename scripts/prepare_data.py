@@ -32,7 +32,7 @@ def check(*roots: str) -> None:
     """
     if not roots:
         raise InputError("check: name at least one data root (a folder with a dataset.json)")
-    reports = [inspect_client_root(str(root), progress=sys.stderr.isatty()) for root in roots]
+    reports = [inspect_client_root(str(root), progress=True) for root in roots]
     problems = [problem for report in reports for problem in report.problems]
     sound = [report for report in reports if not report.problems]
     if sound:
@@ -170,7 +170,7 @@ def mnms(
         test=test,
         seed=seed,
         force=force,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     _tell(roots)
 
@@ -209,7 +209,7 @@ def scgm(
         test=test,
         seed=seed,
         force=force,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     _tell(roots)
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from shared_components.data.description import DATASET_FILE, SPLITS, read_description
 from shared_components.data.entries import Entry, read_entries
 from shared_components.data.problems import Problem
 from shared_components.data.volume_check import Grid, check_image, check_label, grid_of
+from shared_components.steps import steps
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def inspect_client_root(
     training: bool = True,
     progress: bool = False,
 ) -> RootReport:
-    """As :func:`check_client_root`, with what an overview needs; ``progress`` shows a bar over the images."""
+    """As :func:`check_client_root`, with what an overview needs; ``progress`` tells how far it is."""
     content, problems = read_description(root)
     file = str(Path(root) / DATASET_FILE)
     if not content:
@@ -79,7 +78,7 @@ def inspect_client_root(
     problems += faults
     values = _values(content.get("labels"))
     images: list[tuple[Entry, Grid]] = []
-    for entry in tqdm(entries, desc=f"checking {root}", unit="image", disable=not progress, leave=False):
+    for entry in steps(entries, f"checking {root}", "image", progress):
         image, faults = check_image(entry.image)
         if image is not None and not faults:
             images.append((entry, grid_of(image)))

@@ -15,11 +15,11 @@ from monai.transforms import Compose, Transform
 from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from shared_components.data.reading import read
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
+from shared_components.steps import steps
 
 CACHES = ("memory", "disk", "none")
 BACKGROUND = -0.9
@@ -74,7 +74,7 @@ class SliceDataset(Dataset):
             decodes at each access.
         cache_dir: folder of the disk cache.
         min_foreground: leave out slices in which a smaller fraction of pixels is brighter than -0.9.
-        progress: show a progress bar over the volumes.
+        progress: tell how many volumes are read.
         multiple: what the network's strides ask ``size`` to be a multiple of, pixels.
     Attributes:
         items: the volumes of ``data``.
@@ -119,9 +119,7 @@ class SliceDataset(Dataset):
         geometry = volume_transforms(("image", "label"), size, spacing, orientation, percentiles)
         self._volumes = _Volumes(self.items, Compose([geometry, ToSlices()]), cache, cache_dir)
         self.index: list[SliceIndex] = []
-        for number in tqdm(
-            range(len(self.items)), desc="reading volumes", unit="volume", disable=not progress
-        ):
+        for number in steps(range(len(self.items)), "reading volumes", "volume", progress):
             image = self._volumes[number]["image"]
             chosen = chosen_slices(image, slices_per_volume, min_foreground)
             if not chosen:

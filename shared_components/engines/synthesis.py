@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from shared_components.errors import InputError
 from shared_components.files import write_text
@@ -18,6 +17,7 @@ from shared_components.inferers.components import keep_largest
 from shared_components.inferers.synthesis import slice_affine, write_volume
 from shared_components.networks.generator import Generator
 from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
+from shared_components.steps import steps
 
 
 @torch.no_grad()
@@ -70,7 +70,7 @@ def synthesize(
         thickness: distance of slices, mm.
         orientation: axis codes of the volumes; the last is the slicing axis.
         largest_component: keep only the largest connected component of each label.
-        progress: show a progress bar.
+        progress: tell how far it is.
     Returns:
         Domain name to its client data root.
     Raises:
@@ -84,7 +84,7 @@ def synthesize(
     draw = {name: VolumeGenerator(generator, list(domains).index(name), slices) for name in wanted}
     roots = {name: Path(output_dir) / name for name in wanted}
     latents = sample_latents(volumes + validation, generator.z_dim, seed)
-    for number, z in enumerate(tqdm(latents, "synthesis", disable=not progress)):
+    for number, z in enumerate(steps(latents, "synthesis", "subject", progress)):
         with torch.no_grad():
             drawn = {name: draw[name](z[None])[0] for name in wanted}  # (1, S, S, D)
         label = label_volume(model, drawn[source_domain], largest_component)

@@ -22,6 +22,7 @@ import yaml
 from tqdm import tqdm
 
 from shared_components.errors import InputError
+from shared_components.federation.stage_progress import BEAT, stage_progress
 from shared_components.federation.worker import begin
 from shared_components.files import write_text
 from shared_components.one_line_errors import input_error_in
@@ -110,15 +111,27 @@ def run_stages(stages: Sequence[Stage], jobs: int, threads: int = 1, quiet: bool
             for stage in ready[: jobs - len(running)]:
                 waiting.remove(stage)
                 running[pool.submit(_run, stage, fingerprints[stage.key])] = stage
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                _tell(f"{stage.key}: begins", quiet)
+            done = wait(running, timeout=BEAT, return_when=FIRST_COMPLETED).done
+            for stage in () if done else running.values():
+                _tell(f"{stage.key}: {stage_progress(stage.folder)}", quiet)
+            for future in done:
                 stage = running[future]
                 seconds[stage.key] = _result(future, running)
                 del running[future]
                 bar.update()
-                if not quiet:
-                    bar.write(f"{stage.key}: {seconds[stage.key]:.0f} s")
-                    sys.stdout.flush()
+                _tell(
+                    f"{stage.key}: done in {seconds[stage.key]:.0f} s ({len(seconds)} of {len(stages)})",
+                    quiet,
+                )
     return seconds
+
+
+def _tell(line: str, quiet: bool) -> None:
+    """A line above the bar, at once also where a file or a pipe reads it."""
+    if not quiet:
+        tqdm.write(line)
+        sys.stdout.flush()
 
 
 def _fingerprints(stages: Sequence[Stage]) -> dict[str, str]:

@@ -34,7 +34,7 @@ def compare_segmentations(
         predictions: method to folder.
         output_dir: folder, made when missing.
         split: which of the root's lists.
-        progress: show a bar over cases.
+        progress: tell how far it is.
     Returns:
         The table, ``comparison.md``.
     Raises:

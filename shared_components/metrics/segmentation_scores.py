@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import nibabel as nib
@@ -14,12 +15,12 @@ from monai.data.utils import to_affine_nd
 from monai.metrics import compute_dice
 from monai.metrics.utils import get_edge_surface_distance
 from torch import Tensor
-from tqdm import tqdm
 
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.volume_check import value_faults
 from shared_components.errors import InputError
 from shared_components.metrics.score_tables import Row, write_scores
+from shared_components.steps import steps
 
 AFFINE_TOLERANCE = 1e-3  # mm per voxel, and mm of origin
 
@@ -44,7 +45,7 @@ def score_segmentations(
         cases: each ``{"case", "label"}``.
         labels: label value to class name; 0 is background and not scored.
         output: CSV to write, with a JSON summary beside it (``scores.csv`` and ``scores.json``).
-        progress: show a bar over cases.
+        progress: tell how far it is.
     Returns:
         One row per case and class with the keys of ``score_tables.COLUMNS``.
     Raises:
@@ -54,9 +55,7 @@ def score_segmentations(
     """
     if not cases:
         raise InputError("scores: expected at least one labelled case, found none; give labelled volumes")
-    with tqdm(
-        cases, desc="scoring", unit="case", disable=not progress
-    ) as bar:  # closed before an error is told
+    with closing(steps(cases, "scoring", "case", progress)) as bar:  # before an error is told
         rows = [
             row
             for case in bar

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
-from tqdm import tqdm
 
 from shared_components.data.challenges.mnms_table import Row, find_table, read_table
 from shared_components.data.challenges.writing import (
@@ -33,6 +32,7 @@ from shared_components.data.challenges.writing import (
     write_volume,
 )
 from shared_components.errors import InputError
+from shared_components.steps import steps
 
 LABELS = {0: "background", 1: "left ventricle", 2: "myocardium", 3: "right ventricle"}
 _ENDINGS = ("_sa.nii.gz", "_sa.nii")
@@ -84,7 +84,7 @@ def prepare_mnms(
         test: fraction of the subjects for testing, of random splits.
         seed: seed of random splits.
         force: replace data roots that are there.
-        progress: show a progress bar over each domain's subjects.
+        progress: tell how far each domain's subjects are.
     Returns:
         The client data roots.
     Raises:
@@ -105,7 +105,7 @@ def prepare_mnms(
         if splits == "random":
             members = _split_anew(members, validation, test, f"{seed}/{domain}")
         entries: dict[str, list[dict[str, str]]] = defaultdict(list)
-        for subject in tqdm(members, desc=domain, unit="subject", disable=not progress):
+        for subject in steps(members, domain, "subject", progress):
             volumes = _volumes(subject, unlabelled_frames if subject.split == "training" else 0)
             entries[subject.split] += [write_volume(out / domain, volume) for volume in volumes]
         write_description(out / domain, Description(f"M&Ms {domain}", domain, "cine MRI", LABELS), entries)

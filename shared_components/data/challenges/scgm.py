@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from shared_components.data.challenges.writing import (
     Description,
@@ -32,6 +31,7 @@ from shared_components.data.challenges.writing import (
     write_volume,
 )
 from shared_components.errors import InputError
+from shared_components.steps import steps
 
 LABELS = {0: "background", 1: "grey matter", 2: "white matter"}
 GREY = {0: "background", 1: "grey matter"}
@@ -74,7 +74,7 @@ def prepare_scgm(
         test: fraction of a site's subjects for testing.
         seed: seed of the split.
         force: replace data roots that are there.
-        progress: show a progress bar over each site's subjects.
+        progress: tell how far each site's subjects are.
     Returns:
         The client data roots.
     Raises:
@@ -92,7 +92,7 @@ def prepare_scgm(
         labelled = [subject.name for subject in subjects if subject.masks]
         splits = drawn_splits(labelled, validation, test, f"{seed}/{site}")
         entries: dict[str, list[dict[str, str]]] = defaultdict(list)
-        for subject in tqdm(subjects, desc=site, unit="subject", disable=not progress):
+        for subject in steps(subjects, site, "subject", progress):
             split = splits.get(subject.name, "training")
             entries[split].append(write_volume(out / site, _volume(subject, masks, grey_only)))
         described = Description(f"SCGM {site}", site, "MRI", GREY if grey_only else LABELS)

@@ -15,11 +15,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from shared_components.data.phantoms.cases import SPLITS, Case, Client, Phantom
 from shared_components.errors import InputError
 from shared_components.files import write_atomically, write_text
+from shared_components.steps import steps
 
 RECORD = "phantoms.json"  # what a folder was made with; says whether it is whole
 RECIPE = 1  # rises when the same seed gives other images than before
@@ -99,7 +99,7 @@ def write_scenario(out: str | Path, scenario: Scenario, workers: int = 2, force:
         for cases in scenario.cases.values()
         for case in cases
     ]
-    for _ in tqdm(_done(jobs, scenario.render, workers), total=len(jobs), desc=scenario.name, unit="volume"):
+    for _ in steps(_done(jobs, scenario.render, workers), scenario.name, "volume", total=len(jobs)):
         pass
     clients = {client.domain: client for client in scenario.clients}
     for root, cases in roots.items():
