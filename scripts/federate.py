@@ -9,16 +9,18 @@ from __future__ import annotations
 from shared_components.command_line import run as run_command_line
 
 
-def check(file: str) -> None:
+def check(file: str, trust: bool = False) -> None:
     """Check a federation file and every client's data; all problems are printed in one list.
 
     Args:
         file: the federation file.
+        trust: you have read the file, and its expressions and components may run; without it a file that has any
+            is refused.
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
 
-    federation = read_federation(str(file))
+    federation = read_federation(str(file), trusted=trust)
     check_clients(federation)
     print(f"{federation.name}: {len(federation.clients)} clients ready: {', '.join(federation.clients)}")
 

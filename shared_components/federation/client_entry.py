@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared_components.errors import shown
 from shared_components.spelling import unknown
+
+LONGEST_NAME = 100  # letters, of a client's name
+LONGEST_PATH = 4000  # bytes; Linux takes 4095, below which files are still to be written
+LONGEST_PART = 255  # bytes, of a folder's name
 
 
 @dataclass(frozen=True)
@@ -33,27 +38,73 @@ def read_clients(clients: Any, source: Path, problems: list[str]) -> dict[str, C
     if not isinstance(clients or {}, dict):
         problems.append("'clients' must map each client's name to {data_root: …, domain: …}")
         return {}
-    made = {}
-    for name, entry in sorted((clients or {}).items(), key=lambda item: str(item[0])):
-        if not isinstance(entry, dict):
-            problems.append(f"client '{name}' must be {{data_root: …, domain: …}}, found {entry!r}")
+    made: dict[str, Client] = {}
+    for key, entry in sorted((clients or {}).items(), key=lambda item: str(item[0])):
+        name = "".join(texts([key], "clients: a name", problems))
+        if not name:
             continue
-        problems += unknown(f"client '{name}': key", entry, ["data_root", "domain"])
-        problems += [
-            f"client '{name}': '{key}' is missing" for key in ("data_root", "domain") if not entry.get(key)
-        ]
-        roots = tuple(existing_place(root, source) for root in texts(entry.get("data_root") or ()))
-        domains = texts(entry.get("domain") or ())
-        made[str(name)] = Client(roots, domains * len(roots) if len(domains) == 1 else domains)
+        what = f"client {shown(name)}"
+        if not isinstance(entry, dict):
+            problems.append(f"{what} must be {{data_root: …, domain: …}}, found {shown(entry)}")
+            continue
+        if name in made:
+            problems.append(f"{what} stands twice; give each client a name of its own")
+        problems += unknown(f"{what}: key", entry, ["data_root", "domain"])
+        problems += [f"{what}: '{key}' is missing" for key in ("data_root", "domain") if not entry.get(key)]
+        named = texts(entry.get("data_root") or (), f"{what}: data_root", problems)
+        roots = tuple(existing_place(root, source, f"{what}: data_root", problems) for root in named)
+        domains = texts(entry.get("domain") or (), f"{what}: domain", problems)
+        made[name] = Client(roots, domains * len(roots) if len(domains) == 1 else domains)
     return made
 
 
-def texts(values: Any) -> tuple[str, ...]:
-    """One text or a list of them as a tuple."""
-    return tuple(str(v) for v in values) if isinstance(values, list | tuple) else (str(values),)
+def texts(values: Any, what: str, problems: list[str]) -> tuple[str, ...]:
+    """One text or a list of them as a tuple, numbers as texts; anything else joins ``problems``.
+
+    A text that a config would take for an expression (``$…``), a reference (``@…``) or a macro (``%…``) is refused,
+    since every text of a federation file ends up in one.
+    """
+    found = []
+    for value in values if isinstance(values, list | tuple) else (values,):
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            cure = "; write it in quotes" if isinstance(value, bool) else ""
+            problems.append(f"{what}: expected a text, found {shown(value)}{cure}")
+        elif is_expression(value):
+            problems.append(
+                f"{what}: expected a text, found the expression {shown(value)}; these are for overrides, "
+                "aggregator and study alone"
+            )
+        else:
+            found.append(str(value))
+    return tuple(found)
 
 
-def existing_place(path: Any, source: Path) -> str:
-    """``path`` beside the federation file ``source`` or, where there is none, from the working directory."""
-    beside = (source.parent / str(path)).absolute()
-    return os.path.normpath(beside if beside.exists() else Path(str(path)).absolute())
+def is_expression(value: Any) -> bool:
+    """Whether a config's parser would replace ``value`` by something else."""
+    return isinstance(value, str) and value.startswith(("$", "@", "%"))
+
+
+def existing_place(path: str, source: Path, what: str, problems: list[str]) -> str:
+    """``path`` beside the federation file ``source`` or, where there is none, from the working directory.
+
+    Args:
+        path: of a file or a folder.
+        source: the federation file.
+        what: names the path in ``problems``.
+        problems: a path that no file can have joins them.
+    """
+    beside = (source.parent / path).absolute()
+    place = os.path.normpath(beside if os.path.exists(beside) else Path(path).absolute())
+    problems += path_faults(place, what)
+    return place
+
+
+def path_faults(path: str, what: str) -> list[str]:
+    """A line if the operating system takes no path of that length."""
+    longest = max((len(os.fsencode(part)) for part in Path(path).parts), default=0)
+    if longest <= LONGEST_PART and len(os.fsencode(path)) <= LONGEST_PATH:
+        return []
+    return [
+        f"{what}: expected a path of at most {LONGEST_PATH} letters, {LONGEST_PART} for each folder, "
+        f"found {shown(path)} of {len(path)}"
+    ]

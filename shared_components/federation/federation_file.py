@@ -3,6 +3,9 @@
 Relative paths follow one rule: what must exist already (``bundle``, ``data_root``) is looked for beside the
 federation file first and in the current working directory second; ``output_dir``, which is made, belongs to
 the current working directory.
+
+What a file says is read as it stands. Expressions (``$…``) and references (``@…``) are for ``overrides``,
+``aggregator`` and ``study``, whose content joins the configs of bundles.
 """
 
 from __future__ import annotations
@@ -13,14 +16,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from monai.bundle import ConfigParser
-
-from shared_components.errors import InputError
-from shared_components.federation.client_entry import existing_place, read_clients, texts
+from shared_components.errors import InputError, shown
+from shared_components.federation.client_entry import existing_place, path_faults, read_clients, texts
 from shared_components.federation.federation import Federation
 from shared_components.federation.problems import federation_problems
+from shared_components.federation.trust import programs
 from shared_components.spelling import unknown
+from shared_components.yaml_files import read_values
 
 REQUIRED = ("bundle", "domains", "clients", "rounds", "updates_per_round", "output_dir")
 
@@ -31,6 +33,7 @@ def read_federation(
     rounds: int | None = None,
     output_dir: str | os.PathLike | None = None,
     seed: int | None = None,
+    trusted: bool = True,
 ) -> Federation:
     """Read and validate a federation file.
 
@@ -39,13 +42,21 @@ def read_federation(
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
         seed: replaces the file's seed.
+        trusted: whether programs in the file may run; the aggregator is made here, and what is in ``overrides`` and
+            ``study`` runs wherever the bundles' configs are built.
     Returns:
         The federation, with every default filled in.
     Raises:
-        InputError: every problem of the file, one a line.
+        InputError: every problem of the file, one a line, or a program in a file that is not trusted.
     """
     path = Path(path)
-    values = _read_yaml(path)
+    values = read_values(path, "federation")
+    found = [] if trusted else programs(values)
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise InputError(
+            f"{path}: {found[0]}{more} would run a program that the file names; read it, and say --trust if you do"
+        )
     given = {"rounds": rounds, "output_dir": output_dir, "seed": seed}
     values.update({key: value for key, value in given.items() if value is not None})
     return federation_from(values, source=path)
@@ -62,10 +73,10 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
         *(f"'{key}' is missing" for key in REQUIRED if not values.get(key) and values.get(key) != 0),
     ]
     federation = Federation(
-        name=str(values.get("name") or source.stem),
-        bundle=existing_place(values["bundle"], source) if values.get("bundle") else "",
-        configs=texts(values.get("configs") or ("common.yaml", "train.yaml")),
-        domains=texts(values.get("domains") or ()),
+        name=_text(values, "name", source.stem, problems),
+        bundle=_place(values, "bundle", source, problems),
+        configs=texts(values.get("configs") or ("common.yaml", "train.yaml"), "'configs'", problems),
+        domains=texts(values.get("domains") or (), "'domains'", problems),
         labels=_labels(values.get("labels"), problems),
         clients=read_clients(values.get("clients"), source, problems),
         rounds=values.get("rounds", 1),
@@ -77,7 +88,7 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
         engine=values.get("engine", "local"),
         workers=values.get("workers"),
         threads_per_worker=values.get("threads_per_worker", 1),
-        output_dir=os.path.abspath(str(values.get("output_dir") or "outputs")),
+        output_dir=_output_dir(values, problems),
         seed=values.get("seed", 0),
         study=_study(values, source, problems),
     )
@@ -103,20 +114,27 @@ def _fill_defaults(federation: Federation) -> Federation:
     return federation
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: expected a federation file, found none; check the path")
-    try:
-        values = ConfigParser.load_config_file(path)
-    except (yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: expected a YAML file, could not read it ({reason})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected 'key: value' lines, found {type(values).__name__}")
-    # overrides and the aggregator are config of other parsers: their $ and @ must reach those untouched
-    later = {k: v for k, v in values.items() if k in ("overrides", "aggregator", "study")}
-    parser = ConfigParser({k: v for k, v in values.items() if k not in later})
-    return {**{k: parser.get_parsed_content(k) for k in values if k not in later}, **later}
+def _text(values: Mapping[str, Any], key: str, default: str, problems: list[str]) -> str:
+    """One text, ``default`` where there is none."""
+    value = values.get(key)
+    if isinstance(value, os.PathLike):  # from a command line's function
+        return os.fspath(value)
+    if isinstance(value, list | tuple):
+        problems.append(f"'{key}': expected one text, found {shown(value)}")
+        return default
+    return "".join(texts(() if value in (None, "") else value, f"'{key}'", problems)) or default
+
+
+def _place(values: Mapping[str, Any], key: str, source: Path, problems: list[str]) -> str:
+    """Where something lies that must exist already; empty where the key is missing or wrong."""
+    path = _text(values, key, "", problems)
+    return existing_place(path, source, f"'{key}'", problems) if path else ""
+
+
+def _output_dir(values: Mapping[str, Any], problems: list[str]) -> str:
+    place = os.path.abspath(_text(values, "output_dir", "outputs", problems))
+    problems += path_faults(place, "'output_dir'")
+    return place
 
 
 def _study(values: Mapping[str, Any], source: Path, problems: list[str]) -> dict[str, Any]:
@@ -124,7 +142,13 @@ def _study(values: Mapping[str, Any], source: Path, problems: list[str]) -> dict
     study = _dict(values, "study", problems)
     if study.get("unseen"):
         roots = _dict(study, "unseen", problems)
-        study["unseen"] = {str(name): existing_place(root, source) for name, root in roots.items()}
+        texts(list(roots), "study: unseen: a name", problems)
+        named = {str(name): _text(roots, name, "", problems) for name in roots}
+        study["unseen"] = {
+            name: existing_place(root, source, f"study: unseen {shown(name)}", problems)
+            for name, root in named.items()
+            if root
+        }
     return study
 
 
@@ -132,16 +156,23 @@ def _dict(values: Mapping[str, Any], key: str, problems: list[str]) -> dict[str,
     value = values.get(key) or {}
     if isinstance(value, dict):
         return dict(value)
-    problems.append(f"'{key}' must hold 'key: value' lines, found {value!r}")
+    problems.append(f"'{key}' must hold 'key: value' lines, found {shown(value)}")
     return {}
 
 
 def _labels(labels: Any, problems: list[str]) -> dict[int, str] | None:
+    """Label values to class names; the values count from 0, as those of ``dataset.json`` do."""
     if labels is None:
         return None
-    if not isinstance(labels, dict) or not all(str(k).isdecimal() for k in labels):
+    if not isinstance(labels, dict) or not labels or not all(str(k).isdecimal() for k in labels):
         problems.append(
-            f"'labels' must map whole numbers to names, such as {{0: background}}, found {labels!r}"
+            f"'labels' must map whole numbers to names, such as {{0: background}}, found {shown(labels)}"
         )
         return None
-    return {int(k): str(v) for k, v in labels.items()}
+    found = {int(k): "".join(texts([v], f"'labels': {k}", problems)) for k, v in labels.items()}
+    if len(found) < len(labels) or sorted(found) != list(range(len(labels))):
+        problems.append(
+            f"'labels': expected the values 0 to {len(labels) - 1}, found {', '.join(map(str, labels))}; "
+            "count from 0 without a gap"
+        )
+    return found

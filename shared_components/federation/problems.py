@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.federation.client_entry import Client
+from shared_components.errors import InputError, shown
+from shared_components.federation.client_entry import LONGEST_NAME, Client
 from shared_components.federation.federation import Federation
 from shared_components.one_line_errors import input_error_in
 from shared_components.spelling import closest
+from shared_components.yaml_files import read_configs
 
 ENGINES = ("local", "nvflare")
+NUMBERS = {  # key: the lowest and the highest value
+    "rounds": (1, 10**6),
+    "updates_per_round": (1, 10**6),
+    "clients_per_round": (1, 10**4),
+    "workers": (0, 256),
+    "threads_per_worker": (1, 256),
+    "seed": (0, 2**31 - 1),
+}
 NAME = r"[A-Za-z0-9][\w.-]*"  # of a client; it names a folder
 DRIVEN_IDS = {  # ids of the bundle's config that follow from other keys of the federation file
     "bundle_root": "bundle",
@@ -41,21 +51,17 @@ def federation_problems(federation: Federation) -> list[str]:
 
 
 def _number_problems(federation: Federation) -> list[str]:
-    lowest = {
-        "rounds": 1,
-        "updates_per_round": 1,
-        "clients_per_round": 1,
-        "workers": 0,
-        "threads_per_worker": 1,
-    }
-    problems = [
-        f"'{key}' must be a whole number from {least} up, found {value!r}"
-        for key, least in {**lowest, "seed": 0}.items()
-        if not _is_whole(value := getattr(federation, key)) or value < least
-    ]
+    problems = []
+    for key, (least, most) in NUMBERS.items():
+        value = getattr(federation, key)
+        if not _is_whole(value) or not least <= value <= most:
+            bounds = f"{least} to {most}" if _is_whole(value) and value > most else f"{least} up"
+            problems.append(f"'{key}' must be a whole number from {bounds}, found {shown(value)}")
     drawn = federation.clients_per_round
     if federation.clients and _is_whole(drawn) and drawn > len(federation.clients):
-        problems.append(f"'clients_per_round' is {drawn}, but there are {len(federation.clients)} clients")
+        problems.append(
+            f"'clients_per_round' is {shown(drawn)}, but there are {len(federation.clients)} clients"
+        )
     return problems
 
 
@@ -67,12 +73,38 @@ def _client_problems(federation: Federation) -> list[str]:
     problems = []
     if len(set(federation.domains)) < len(federation.domains):
         problems.append(f"'domains' names one twice: {', '.join(federation.domains)}")
+    if len(federation.name) > LONGEST_NAME:
+        problems.append(f"'name': {_too_long(federation.name)}")
     for name, client in federation.clients.items():
-        if not re.fullmatch(NAME, name):
-            problems.append(
-                f"client '{name}': a name is of letters, digits, '-', '_' and '.', for it names a folder"
-            )
+        problems += [f"client {shown(name)}: {problem}" for problem in _name_problems(name)]
         problems += [f"client '{name}': {problem}" for problem in _root_problems(client, federation.domains)]
+    return problems + _shared_roots(federation)
+
+
+def _name_problems(name: str) -> list[str]:
+    problems = []
+    if not re.fullmatch(NAME, name):
+        problems.append("a name is of letters, digits, '-', '_' and '.', for it names a folder")
+    if len(name) > LONGEST_NAME:
+        problems.append(_too_long(name))
+    return problems
+
+
+def _too_long(name: str) -> str:
+    return f"expected a name of at most {LONGEST_NAME} letters, found {len(name)}"
+
+
+def _shared_roots(federation: Federation) -> list[str]:
+    """Two clients on the same images would count them twice, and each be tested on what the other trains on."""
+    owners: dict[str, str] = {}
+    problems = []
+    for name, client in federation.clients.items():
+        for root in client.data_roots:
+            first = owners.setdefault(os.path.realpath(root), name)
+            if first != name:
+                problems.append(
+                    f"clients '{first}' and '{name}' have the same data_root {root}; give each its own images"
+                )
     return problems
 
 
@@ -84,9 +116,9 @@ def _root_problems(client: Client, domains: Sequence[str]) -> list[str]:
         if domain not in domains
     ]
     problems += [
-        f"data_root {root} is not a folder; check the path"
+        f"data_root {shown(root, 300)[1:-1]} is not a folder; check the path"
         for root in client.data_roots
-        if not Path(root).is_dir()
+        if not os.path.isdir(root)
     ]
     roots, stated = len(client.data_roots), len(client.domains)
     if roots and stated and roots != stated:
@@ -104,14 +136,15 @@ def _unseen_problems(federation: Federation) -> list[str]:
     owners = {root: name for name, client in federation.clients.items() for root in client.data_roots}
     problems = []
     for name, root in federation.unseen.items():
-        if not re.fullmatch(NAME, name):
-            problems.append(f"study: unseen '{name}': a name is of letters, digits, '-', '_' and '.'")
+        problems += [f"study: unseen {shown(name)}: {problem}" for problem in _name_problems(name)]
         if name in federation.clients:
             problems.append(f"study: unseen '{name}' is a client's name; name it otherwise")
         if root in owners:
             problems.append(f"study: unseen '{name}': {root} is trained on by client '{owners[root]}'")
-        elif not Path(root).is_dir():
-            problems.append(f"study: unseen '{name}': {root} is not a folder; check the path")
+        elif not os.path.isdir(root):
+            problems.append(
+                f"study: unseen '{name}': {shown(root, 300)[1:-1]} is not a folder; check the path"
+            )
     return problems
 
 
@@ -119,14 +152,15 @@ def _bundle_problems(federation: Federation) -> list[str]:
     problems = []
     if federation.bundle:
         problems += [
-            f"'bundle' {federation.bundle} has no configs/{name}; check 'bundle' and 'configs'"
+            f"'bundle' {shown(federation.bundle, 300)[1:-1]} has no configs/{shown(name)[1:-1]}; "
+            "check 'bundle' and 'configs'"
             for name, file in zip(federation.configs, federation.config_files, strict=True)
-            if not Path(file).is_file()
+            if not os.path.isfile(file)
         ]
         if not problems:
             problems += _override_problems(federation)
     if federation.engine not in ENGINES:
-        problems.append(f"'engine' is {federation.engine!r}{closest(federation.engine, ENGINES)}")
+        problems.append(f"'engine' is {shown(federation.engine)}{closest(federation.engine, ENGINES)}")
     elif federation.engine != "local":
         problems.append(
             f"'engine' is '{federation.engine}', but this version runs 'local' only; set engine: local"
@@ -149,13 +183,16 @@ def _aggregator_problems(federation: Federation) -> list[str]:
 
 def _override_problems(federation: Federation) -> list[str]:
     """MONAI takes an override of an unknown id in silence, so misspelt ones are found here."""
-    parser = ConfigParser(ConfigParser.load_config_files(federation.config_files))
+    try:
+        parser = ConfigParser(read_configs(federation.config_files))
+    except InputError as error:
+        return [f"'bundle': {error}"]
     problems = []
     for key in federation.overrides:
         if key in DRIVEN_IDS:
             problems.append(f"overrides: '{key}' follows from '{DRIVEN_IDS[key]}'; set it there")
-        elif key not in parser:
-            problems.append(f"overrides: '{key}' is no id of the bundle's config{_near_id(key, parser)}")
+        elif not key or key not in parser:
+            problems.append(f"overrides: {shown(key)} is no id of the bundle's config{_near_id(key, parser)}")
     return problems
 
 

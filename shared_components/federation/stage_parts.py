@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
 from shared_components.federation.stages import Stage
 from shared_components.federation.study import EVERYBODY, SECTIONS, Study
+from shared_components.yaml_files import read_configs
 
 SECTION_OF = {  # the section of the federation file that overrides a stage; any other stage segments
     "source_model": "pretrain",
@@ -102,12 +104,12 @@ def merged_config(files: tuple[str, ...]) -> ConfigParser:
     """Config files merged in order, for looking up ids.
 
     Raises:
-        InputError: one is missing.
+        InputError: one is missing, or cannot be read.
     """
-    missing = [file for file in files if not Path(file).is_file()]
+    missing = [file for file in files if not os.path.isfile(file)]
     if missing:
         raise InputError(f"study: expected a bundle with {missing[0]}, found no such file; check the bundle")
-    return ConfigParser(ConfigParser.load_config_files(list(files)))
+    return ConfigParser(read_configs(files))
 
 
 def check_overrides(study: Study, stages: Sequence[Stage]) -> None:
@@ -124,10 +126,10 @@ def check_overrides(study: Study, stages: Sequence[Stage]) -> None:
     for section in SECTIONS:
         parsers = [parser for name, parser in configs if section in ("overrides", name)]
         for key in study.section(section):
-            if parsers and not any(key in parser for parser in parsers):
+            if parsers and not (key and any(key in parser for parser in parsers)):
                 ids = sorted({str(name) for parser in parsers for name in parser.get()})
                 near = difflib.get_close_matches(str(key), ids, n=1)
                 hint = f" (did you mean '{near[0]}'?)" if near else ""
-                faults.append(f"study: {section}: '{key}' is no id of the bundle's config{hint}")
+                faults.append(f"study: {section}: {shown(key)} is no id of the bundle's config{hint}")
     if faults:
         raise InputError("; ".join(faults))

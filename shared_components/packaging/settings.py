@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from monai.bundle import ConfigParser, ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY, merge_kv
 
 from shared_components.errors import InputError
+from shared_components.yaml_files import read_values
 
 COMMON = "common.yaml"
 WORKFLOWS = {  # name in the package -> config files of the bundle after common.yaml
@@ -109,16 +109,10 @@ def _with_text_keys(value: Any) -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"--config: {path}: expected a config file, found none; check the path")
     try:
-        content = ConfigParser.load_config_file(path)
-    except (ValueError, yaml.YAMLError) as error:  # JSON's errors are ValueErrors
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"--config: {path}: expected a .yaml or .json config ({reason}); mend it") from error
-    if not isinstance(content, dict):
-        raise InputError(f"--config: {path}: expected ids and values, found {type(content).__name__}")
-    return content
+        return read_values(path, "config")
+    except InputError as error:
+        raise InputError(f"--config: {error}") from error
 
 
 def _refuse_unused(

@@ -29,9 +29,8 @@ def test_resolved_file_reads_back_the_same(values, tmp_path):
     assert read.overrides["learning_rate"] == "$0.1 * 2" and read.study == {"a": "@b"}
 
 
-def test_expressions_and_command_line_values(values, tmp_path):
-    file = write_file(tmp_path / "f.yaml", values, rounds="$2 * 3", updates_per_round="@rounds")
-    assert read_federation(file).rounds == 6 and read_federation(file).updates_per_round == 6
+def test_command_line_values(values, tmp_path):
+    file = write_file(tmp_path / "f.yaml", values)
     read = read_federation(file, rounds=4, output_dir=tmp_path / "other")
     assert read.rounds == 4 and read.output_dir == str(tmp_path / "other")
 
@@ -63,12 +62,12 @@ def test_a_client_may_have_several_data_roots(values, roots, tmp_path):
     two = [str(roots["north"]), str(roots["south"])]
     clients = {
         "both": {"data_root": two, "domain": ["t1", "t2"]},
-        "same": {"data_root": two, "domain": "t1"},
         "one": {"data_root": [str(roots["island"])], "domain": ["pet"]},
     }
     read = federation(values, clients=clients)
     assert read.clients["both"].domains == ("t1", "t2")
-    assert read.clients["same"].domains == ("t1", "t1")
+    same = federation(values, clients={"same": {"data_root": two, "domain": "t1"}})
+    assert same.clients["same"].domains == ("t1", "t1")
     assert read.client_overrides("both")["dataset_dir"] == two
     assert read.client_overrides("one")["dataset_dir"] == str(roots["island"])
     (tmp_path / "resolved.yaml").write_text(read.as_yaml())
@@ -92,6 +91,8 @@ def test_roots_of_unseen_scanners_are_found_like_those_of_clients(values, roots,
         ({"north": str(tmp_path / "d")}, r"unseen 'north' is a client's name"),
         ({"D": "gone"}, r"unseen 'D': .*gone is not a folder"),
         ({"../D": "."}, r"unseen '\.\./D': a name is of letters"),
+        ({"D": ["d"]}, r"'D': expected one text, found \['d'\]"),
+        ({"D": "$d"}, r"'D': expected a text, found the expression '\$d'"),
         (["d"], r"'unseen' must hold 'key: value' lines"),
     ):
         with pytest.raises(InputError, match=message):
@@ -116,6 +117,27 @@ def test_roots_of_unseen_scanners_are_found_like_those_of_clients(values, roots,
         ({"engine": "locl"}, "did you mean 'local'"),
         ({"domains": ["t1", "t2", "pet", "t1"]}, "'domains' names one twice"),
         ({"labels": ["brain"]}, "'labels' must map whole numbers to names"),
+        (
+            {"labels": {0: "air", 2: "brain"}},
+            "'labels': expected the values 0 to 1, found 0, 2; count from 0",
+        ),
+        ({"labels": {0: "air", "00": "brain"}}, "'labels': expected the values 0 to 1, found 0, 00"),
+        ({"labels": {0: "air", 1: "$1"}}, r"'labels': 1: expected a text, found the expression '\$1'"),
+        ({"rounds": "$2 * 3"}, r"'rounds' must be a whole number from 1 up, found '\$2 \* 3'"),
+        ({"rounds": 10**9}, "'rounds' must be a whole number from 1 to 1000000, found 1000000000"),
+        ({"seed": 2**31}, "'seed' must be a whole number from 0 to 2147483647"),
+        (
+            {"name": "$print(1)"},
+            r"'name': expected a text, found the expression '\$print\(1\)'; these are for",
+        ),
+        ({"name": "n" * 101}, "'name': expected a name of at most 100 letters, found 101"),
+        ({"domains": ["t1", "@seed"]}, "'domains': expected a text, found the expression '@seed'"),
+        ({"domains": ["t1", False]}, "'domains': expected a text, found False; write it in quotes"),
+        ({"bundle": ["a", "b"]}, r"'bundle': expected one text, found \['a', 'b'\]"),
+        ({"bundle": "b" * 300}, r"'bundle': expected a path of at most 4000 letters, 255 for each folder"),
+        ({"output_dir": {"a": 1}}, r"'output_dir': expected a text, found {'a': 1}"),
+        ({"output_dir": "a/" * 2500}, r"'output_dir': expected a path of at most 4000 letters"),
+        ({"overrides": {"": 1}}, "overrides: '' is no id of the bundle's config"),
         ({"bundle": "nowhere"}, "has no configs/common.yaml"),
         ({"configs": ["common.yaml", "trian.yaml"]}, "has no configs/trian.yaml"),
         ({"aggregator": {"momentum": 1}}, "'aggregator' has no '_target_'"),
@@ -155,6 +177,18 @@ def test_each_problem_is_told(values, changes, message):
         ),
         ({"data_root": ".", "domain": ["t1", "t2"]}, "client 'north': expected a domain for each data_root"),
         ({"data_root": [".", "."], "domain": "t1"}, "client 'north': 'data_root' names a folder twice"),
+        (
+            {"data_root": {"a": 1}, "domain": "t1"},
+            "client 'north': data_root: expected a text, found {'a': 1}",
+        ),
+        (
+            {"data_root": ".", "domain": "$1"},
+            r"client 'north': domain: expected a text, found the expression",
+        ),
+        (
+            {"data_root": "x" * 5000, "domain": "t1"},
+            "client 'north': data_root: expected a path of at most 4000",
+        ),
     ],
 )
 def test_each_problem_of_a_client_is_told(values, client, message):
@@ -165,6 +199,70 @@ def test_each_problem_of_a_client_is_told(values, client, message):
 def test_names_of_clients_are_names_of_folders(values):
     with pytest.raises(InputError, match=r"client '\.\./x': a name is of letters"):
         federation(values, clients={"../x": {"data_root": ".", "domain": "t1"}})
+
+
+@pytest.mark.parametrize(
+    ("clients", "message"),
+    [
+        ({"n" * 101: "t1"}, "expected a name of at most 100 letters, found 101"),
+        ({"$north": "t1"}, r"clients: a name: expected a text, found the expression '\$north'"),
+        ({False: "t1"}, "clients: a name: expected a text, found False; write it in quotes"),
+        ({1: "t1", "1": "t2"}, "client '1' stands twice; give each client a name of its own"),
+    ],
+)
+def test_each_problem_of_a_name_is_told(values, roots, clients, message):
+    made = {
+        name: {"data_root": str(root), "domain": domain}
+        for (name, domain), root in zip(clients.items(), roots.values(), strict=False)
+    }
+    with pytest.raises(InputError, match=message) as caught:
+        federation(values, clients=made)
+    assert all(len(line) < 400 for line in str(caught.value).splitlines())
+
+
+def test_two_clients_have_data_of_their_own(values, roots, tmp_path):
+    (tmp_path / "link").symlink_to(roots["north"])
+    clients = {**values["clients"], "again": {"data_root": str(tmp_path / "link"), "domain": "t1"}}
+    with pytest.raises(
+        InputError, match=r"clients 'again' and 'north' have the same data_root .*north; give each"
+    ):
+        federation(values, clients=clients)
+
+
+def test_a_client_or_a_key_that_stands_twice_is_refused(values, tmp_path):
+    text = write_file(tmp_path / "f.yaml", values).read_text()
+    (tmp_path / "f.yaml").write_text(text.replace("  south:", "  north:"))
+    with pytest.raises(InputError, match=r"f\.yaml: .*could not read it \(line 14: key 'north' stands twice"):
+        read_federation(tmp_path / "f.yaml")
+    (tmp_path / "f.yaml").write_text(text + "rounds: 5\n")
+    with pytest.raises(InputError, match="key 'rounds' stands twice; take one of them out"):
+        read_federation(tmp_path / "f.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "program"),
+    [
+        ({"overrides": {"learning_rate": "$open('{}', 'w').close()"}}, "overrides: learning_rate"),
+        ({"overrides": {"network": {"a": [{"_target_": "os.mkdir"}]}}}, "overrides: network: a: _target_"),
+        ({"overrides": {"network::_mode_": "debug"}}, "overrides: network::_mode_ 'debug'"),
+        ({"overrides": {"learning_rate": "%{}::a"}}, "overrides: learning_rate '%"),
+        ({"aggregator": {"_target_": "os.mkdir", "path": "{}"}}, "aggregator: _target_ 'os.mkdir'"),
+        ({"study": {"train": {"phases": "$[1]"}}}, r"study: train: phases '\$\[1\]'"),
+    ],
+)
+def test_a_file_that_is_not_trusted_runs_nothing(values, tmp_path, changes, program):
+    made = tmp_path / "made"
+    text = write_file(tmp_path / "f.yaml", values, **changes).read_text().replace("{}", str(made))
+    (tmp_path / "f.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"f\\.yaml: {program}.* run a program .* --trust"):
+        read_federation(tmp_path / "f.yaml", trusted=False)
+    assert not made.exists()
+
+
+def test_the_projects_own_aggregators_need_no_trust(values, tmp_path):
+    aggregator = {"_target_": "shared_components.federation.FedProx", "mu": 0.1}
+    file = write_file(tmp_path / "f.yaml", values, aggregator=aggregator, overrides={"learning_rate": 0.1})
+    assert read_federation(file, trusted=False).aggregator == aggregator
 
 
 def test_all_problems_at_once(values):

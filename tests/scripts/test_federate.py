@@ -124,6 +124,17 @@ def test_check_lists_every_problem_of_every_client(values, roots, tmp_path, caps
     assert not (tmp_path / "run").exists()
 
 
+def test_check_runs_no_program_of_a_file_that_is_not_trusted(values, tmp_path, capsys):
+    made = tmp_path / "made"
+    aggregator = {"_target_": "os.mkdir", "path": str(made)}
+    file = write_file(tmp_path / "f.yaml", values, aggregator=aggregator)
+    code, _, err = federate(capsys, "check", file)
+    assert code == 2 and not made.exists()
+    assert err.count("\n") == 1 and "aggregator: _target_ 'os.mkdir' would run" in err and "--trust" in err
+    federate(capsys, "check", file, "--trust")
+    assert made.exists()
+
+
 def test_run_reports_rounds_and_command_line_values_win(values, tmp_path, capsys):
     file = write_file(tmp_path / "f.yaml", values)
     code, out, err = federate(
