@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 import statistics
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
+
+from shared_components.csv_tables import table_rows
 
 
 def mean(values: Iterable[str]) -> float:
@@ -19,8 +20,7 @@ def mean(values: Iterable[str]) -> float:
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return table_rows(path.read_text(encoding="utf-8"))
 
 
 def mean_and_deviation(values: Sequence[float], digits: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import sys
 import time
@@ -12,6 +10,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from shared_components.csv_tables import table_rows, table_text
 from shared_components.files import write_text
 
 FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down")
@@ -42,17 +41,11 @@ class RoundsCsv:
             self._rewrite()
             return
         with open(self.path, "a", newline="", encoding="utf-8") as file:
-            file.write(self._text(texts))
+            file.write(table_text(self._columns, texts, head=False))
 
     def _rewrite(self) -> None:
         self._columns += sorted({key for row in self.rows for key in row} - set(self._columns))
-        header = ",".join(self._columns) + "\n"
-        write_text(self.path, header + self._text(self.rows))
-
-    def _text(self, rows: list[dict[str, str]]) -> str:
-        text = io.StringIO()
-        csv.DictWriter(text, self._columns, restval="", lineterminator="\n").writerows(rows)
-        return text.getvalue()
+        write_text(self.path, table_text(self._columns, self.rows))
 
 
 def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
@@ -61,7 +54,7 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
         return []
     text = Path(path).read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
-    return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(io.StringIO(whole))]
+    return [{k: v for k, v in row.items() if v != ""} for row in table_rows(whole)]
 
 
 class Progress:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 
 from ignite.engine import Engine, Events
 from ignite.handlers.tqdm_logger import ProgressBar
 
+from shared_components.csv_tables import table_rows, table_text
 from shared_components.files import write_text
 
 
@@ -53,8 +53,8 @@ class MetricsTable:
 
     def _read_earlier_rows(self, engine: Engine) -> None:
         if not self._rows and engine.state.epoch > 1 and self.path.is_file():
-            with self.path.open(newline="") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < engine.state.epoch]
+            rows = table_rows(self.path.read_text(encoding="utf-8"))
+            self._rows = [row for row in rows if int(row["epoch"]) < engine.state.epoch]
 
     def _add_row(self, engine: Engine) -> None:
         metrics = {name: f"{value:.6g}" for name, value in engine.state.metrics.items()}
@@ -62,5 +62,4 @@ class MetricsTable:
             {"epoch": str(engine.state.epoch), "update": str(engine.state.iteration), **metrics}
         )
         names = list(dict.fromkeys(name for row in self._rows for name in row))
-        lines = [",".join(names), *(",".join(row.get(name, "") for name in names) for row in self._rows)]
-        write_text(self.path, "\n".join(lines) + "\n")
+        write_text(self.path, table_text(names, self._rows))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shared_components.csv_tables import table_rows, table_text
 from shared_components.errors import InputError
 from shared_components.files import write_text
 
@@ -62,14 +61,11 @@ def _deviation(values: list[float]) -> float:
 
 def write_scores(rows: Sequence[Row], output: str | Path) -> Path:
     """Write rows as CSV, and their summary as JSON beside it (numbers that have no value as ``null``)."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
+    cells = (
         {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
         for row in rows
     )
-    path = write_text(output, text.getvalue())
+    path = write_text(output, table_text(COLUMNS, cells))
     summary = {
         name: {key: None if math.isnan(value) else value for key, value in statistics.items()}
         for name, statistics in summarize(rows).items()
@@ -87,8 +83,7 @@ def read_scores(path: str | Path) -> list[Row]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: expected a table of scores, found no file; run the evaluation first")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = table_rows(path.read_text(encoding="utf-8"))
     missing = [column for column in COLUMNS if rows and column not in (*rows[0], *LATER)]
     if missing:
         raise InputError(

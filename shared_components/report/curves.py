@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from shared_components.csv_tables import table_rows
 from shared_components.errors import InputError
 from shared_components.report.figures import NEUTRAL, figure_uri
 
@@ -83,8 +83,7 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: expected a table, found no file")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = table_rows(path.read_text(encoding="utf-8"))
     if not rows:
         raise InputError(f"{path}: expected rows, found none")
     return rows
