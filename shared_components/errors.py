@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import reprlib
+import unicodedata
 
+_UNPRINTABLE = ("Cc", "Cs")  # control characters, halves of surrogate pairs
 _short_repr = reprlib.Repr()  # of a list of millions too, in no time
 _short_repr.maxstring = _short_repr.maxother = 1000
 _short_repr.maxlist = _short_repr.maxtuple = _short_repr.maxdict = 8
@@ -24,3 +26,30 @@ def shown(value: object, limit: int = 80) -> str:
     """
     text = _short_repr.repr(value)
     return text if len(text) <= limit else f"{text[:limit]} …"
+
+
+def printable(text: str, limit: int = 500) -> str:
+    """``text`` on one line that any terminal and file takes, without the middle of what is beyond ``limit``.
+
+    Control characters and halves of surrogate pairs, which JSON and YAML let through, become escapes.
+    """
+    line = " ".join(text.split())
+    if len(line) > limit:
+        line = f"{line[: limit * 2 // 3]} … {line[len(line) - limit // 3 :]}"
+    return "".join(ascii(letter)[1:-1] if has_unprintable(letter) else letter for letter in line)
+
+
+def has_unprintable(text: str) -> bool:
+    """Whether ``text`` has control characters or halves of surrogate pairs."""
+    return any(unicodedata.category(letter) in _UNPRINTABLE for letter in text)
+
+
+def name_fault(name: object, limit: int = 100) -> str | None:
+    """Why ``name`` cannot name anything in files and reports: no text, empty, too long, or not printable."""
+    if not isinstance(name, str) or not name.strip():
+        return f"expected a name, found {shown(name)}"
+    if len(name) > limit:
+        return f"expected a name of at most {limit} letters, found {len(name)}"
+    if has_unprintable(name):
+        return f"expected a name of letters that can be printed, found {shown(name)}"
+    return None

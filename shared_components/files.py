@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, printable
 
 UNREADABLE = (  # what torch.load raises on damaged files and on files of something else
     *(RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, struct.error),
@@ -102,13 +102,31 @@ def inside(root: str | os.PathLike, path: str | os.PathLike) -> Path:
     """The resolved place of ``path`` (relative to ``root``), which must lie within ``root``.
 
     Raises:
-        InputError: ``path`` leaves ``root``, by ``..``, as an absolute path or through a link.
+        InputError: ``path`` leaves ``root``, by ``..``, as an absolute path or through a link, or cannot be a path.
     """
+    fault = path_fault(Path(root) / path)
+    if fault is not None:
+        raise InputError(printable(f"{path}: {fault}; correct the path"))
     root = Path(root).resolve()
     place = (root / path).resolve()
     if not place.is_relative_to(root):
         raise InputError(f"{path}: leaves {root}; put the file inside that folder and name it relative to it")
     return place
+
+
+def path_fault(path: str | os.PathLike) -> str | None:
+    """Why the system cannot even look whether there is a file at ``path``; ``None`` if it can."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except UnicodeEncodeError:
+        return "no path, it holds half of a surrogate pair"
+    except ValueError:
+        return "no path, it holds a NUL character"
+    except OSError as error:  # a name that is too long, links in a circle, a folder that may not be read
+        return f"cannot be looked up ({error.strerror})"
+    return None
 
 
 def remove_files(*paths: str | os.PathLike) -> None:

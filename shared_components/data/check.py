@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared_components.data.description import DATASET_FILE, SPLITS, read_description
+from shared_components.data.description import DATASET_FILE, SPLITS, is_label_value, read_description
 from shared_components.data.entries import Entry, read_entries
 from shared_components.data.problems import Problem
 from shared_components.data.volume_check import Grid, check_image, check_label, grid_of
@@ -91,7 +91,7 @@ def inspect_client_root(
 
 def _values(labels: Any) -> set[int] | None:
     """The label values, unless the table itself is faulty and reported."""
-    if not isinstance(labels, dict) or not all(str(value).isdecimal() for value in labels):
+    if not isinstance(labels, dict) or not all(map(is_label_value, labels)):
         return None
     return {int(value) for value in labels}
 

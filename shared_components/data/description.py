@@ -6,11 +6,14 @@ import difflib
 import json
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from shared_components.data.problems import Problem
+from shared_components.errors import name_fault, printable, shown
+from shared_components.files import path_fault
 
 DATASET_FILE = "dataset.json"
 SPLITS = ("training", "validation", "test")
@@ -20,6 +23,8 @@ _EXAMPLES = {  # of what must be there
     "labels": '"labels": {"0": "background", "1": "brain"}',
     "training": '"training": [{"image": "images/s1.nii.gz", "label": "labels/s1.nii.gz"}]',
 }
+_LARGEST_FILE = 100_000_000  # bytes; a million images need fewer
+_DIGITS = 4  # of a label value
 _REQUIRED = tuple(_EXAMPLES)
 _DESCRIPTIVE = (  # of the Decathlon format; read by nobody here
     "description",
@@ -51,6 +56,9 @@ def read_description(root: str | os.PathLike) -> tuple[dict[str, Any], list[Prob
 
 
 def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
+    fault = path_fault(file.parent)
+    if fault is not None:
+        return {}, Problem(str(file.parent), fault, "correct the path of the data root")
     if not file.parent.is_dir():
         fault = "a file, expected a folder" if file.parent.exists() else "no such folder"
         return {}, Problem(str(file.parent), fault, "correct the path of the data root")
@@ -59,11 +67,14 @@ def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
         script = f"python scripts/prepare_data.py make-datalist {folder} --domain NAME"
         cure = f"write it, such as {_WHOLE_EXAMPLE} (in the repository: {script})"
         return {}, Problem(str(file), "no such file", cure)
+    if file.stat().st_size > _LARGEST_FILE:
+        fault = f"has {file.stat().st_size / 1e6:.0f} MB, expected a list of files"
+        return {}, Problem(str(file), fault, f"write it as {_WHOLE_EXAMPLE}")
     repeated: list[str] = []
 
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in members]
-        repeated.extend(name for name in dict.fromkeys(names) if names.count(name) > 1)
+        counts = Counter(name for name, _ in members)
+        repeated.extend(name for name, count in counts.items() if count > 1)
         return dict(members)
 
     try:
@@ -73,6 +84,10 @@ def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
         return {}, Problem(str(file), fault, "mend that place (often a missing or a spare comma or quote)")
     except UnicodeDecodeError:
         return {}, Problem(str(file), "not UTF-8 text", "save it with the encoding UTF-8")
+    except RecursionError:
+        return {}, Problem(str(file), "nested too deeply", f"write it as {_WHOLE_EXAMPLE}")
+    except ValueError:  # Python reads no whole number of more than 4300 digits
+        return {}, Problem(str(file), "holds a number of thousands of digits", "correct that number")
     except OSError as error:
         return {}, Problem(str(file), f"cannot be read ({error.strerror})", "correct its permissions")
     if repeated:
@@ -87,13 +102,17 @@ def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
 def _structure(file: str, content: dict[str, Any]) -> Iterator[Problem]:
     for key in content:
         if key not in _KNOWN:
-            yield Problem(file, f"unknown key {key!r}", unknown_key_cure(key, _KNOWN))
+            yield Problem(file, f"unknown key {shown(key)}", unknown_key_cure(key, _KNOWN))
     for key in _REQUIRED:
         if key not in content:
             yield Problem(file, f"has no {key!r}", f"add it, such as {_EXAMPLES[key]}")
     for key in ("name", "domain"):
-        if key in content and not (isinstance(content[key], str) and content[key].strip()):
-            yield Problem(file, f"{key!r}: expected a name, found {content[key]!r}", "write a non-empty text")
+        if key in content and name_fault(content[key]):
+            yield Problem(file, f"{key!r}: {name_fault(content[key])}", "write a short text")
+    if "/" in str(content.get("domain", "")):
+        yield Problem(
+            file, f"'domain' has a '/': {shown(content['domain'])}", "files are named by it: leave it out"
+        )
     if "modality" in content and not _is_text_table(content["modality"]):
         yield Problem(file, "'modality': expected channel numbers to names", 'write it as {"0": "MRI"}')
     if "labels" in content:
@@ -112,17 +131,28 @@ def _is_text_table(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
+def is_label_value(key: Any) -> bool:
+    """Whether a key of ``labels`` is a whole number that a label map can hold."""
+    return isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) <= _DIGITS
+
+
 def _label_faults(file: str, labels: Any) -> Iterator[Problem]:
     if not _is_text_table(labels) or not labels:
         yield Problem(file, "'labels': expected label values to class names", _LABELS_EXAMPLE)
         return
-    if not all(value.isdecimal() for value in labels):
-        wrong = next(value for value in labels if not value.isdecimal())
-        yield Problem(file, f"'labels': expected whole numbers as keys, found {wrong!r}", _LABELS_EXAMPLE)
+    if not all(map(is_label_value, labels)):
+        wrong = next(value for value in labels if not is_label_value(value))
+        yield Problem(
+            file, f"'labels': expected whole numbers as keys, found {shown(wrong)}", _LABELS_EXAMPLE
+        )
         return
     if sorted(map(int, labels)) != list(range(len(labels))):
-        fault = f"'labels': expected the values 0 to {len(labels) - 1}, found {', '.join(labels)}"
+        found = printable(", ".join(labels), 100)
+        fault = f"'labels': expected the values 0 to {len(labels) - 1}, found {found}"
         yield Problem(file, fault, "number the classes 0, 1, 2, … without a gap, 0 for background")
     names = list(labels.values())
+    for value, name in labels.items():
+        if name_fault(name):
+            yield Problem(file, f"'labels': {value}: {name_fault(name)}", "give each class a short name")
     if len(set(names)) < len(names):
         yield Problem(file, "'labels': two values have the same class name", "give each class its own name")

@@ -12,11 +12,12 @@ from typing import Any
 from shared_components.data.description import DATASET_FILE, SPLITS, unknown_key_cure
 from shared_components.data.names import subject_name
 from shared_components.data.problems import Problem
-from shared_components.errors import InputError
-from shared_components.files import inside
+from shared_components.errors import InputError, has_unprintable, name_fault, shown
+from shared_components.files import inside, path_fault
 
 _PATHS = ("image", "label")
 _KEYS = (*_PATHS, "patient")
+_LONGEST_SUBJECT = 200  # bytes, of the 255 that a file name may have
 
 
 @dataclass(frozen=True)
@@ -73,22 +74,34 @@ def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list
 def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Problem]:
     if not isinstance(entry, dict):
         cure = f'write {{"image": {entry!r}}}' if isinstance(entry, str) else 'write {"image": "…"}'
-        yield Problem(file, f"{where}: expected an object, found {entry!r}", cure.replace("'", '"'))
+        found = shown(entry)
+        yield Problem(file, f"{where}: expected an object, found {found}", cure.replace("'", '"'))
         return
     for key in entry:
         if key not in _KEYS:
-            yield Problem(file, f"{where}: unknown key {key!r}", unknown_key_cure(key, _KEYS))
+            yield Problem(file, f"{where}: unknown key {shown(key)}", unknown_key_cure(key, _KEYS))
     if "image" not in entry:
         yield Problem(file, f"{where}: has no 'image'", 'add "image": the image\'s path within the root')
     for key in _KEYS:
         if key in entry and not (isinstance(entry[key], str) and entry[key].strip()):
             expected = "a path" if key in _PATHS else "a name"
             cure = "leave the key out for an image without a label" if key == "label" else f"write {expected}"
-            yield Problem(file, f"{where}: {key!r} expected {expected}, found {entry[key]!r}", cure)
+            found = shown(entry[key])
+            yield Problem(file, f"{where}: {key!r} expected {expected}, found {found}", cure)
+        elif key == "patient" and key in entry and name_fault(entry[key]):
+            yield Problem(file, f"{where}: {key!r} {name_fault(entry[key])}", "write a short name")
 
 
 def _path_fault(root: Path, path: str) -> Problem | None:
     place = root / path
+    fault = path_fault(place)
+    if fault is not None:
+        return Problem(str(place), fault, "correct the path or take the entry out")
+    if has_unprintable(path):
+        return Problem(str(place), "its path holds a control character", "rename the file")
+    if len(os.fsencode(subject_name(path))) > _LONGEST_SUBJECT:
+        fault = f"its name has more than {_LONGEST_SUBJECT} bytes"
+        return Problem(str(place), fault, "shorten it: segmentations are named by it, with an ending")
     if os.path.isabs(path):
         return Problem(str(place), "an absolute path leaves the root", f"write it relative to {root}")
     try:
@@ -98,6 +111,10 @@ def _path_fault(root: Path, path: str) -> Problem | None:
         return Problem(str(place), f"leaves the root {where}", f"move or copy the file into {root}")
     if not resolved.exists():
         return Problem(str(place), "no such file", _missing_cure(root, path))
+    if not (resolved.is_file() or resolved.is_dir()):
+        return Problem(
+            str(place), "expected a file or a folder, found a pipe or device", "name an image file"
+        )
     return None
 
 

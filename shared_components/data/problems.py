@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, printable
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Problem:
     cure: str
 
     def __str__(self) -> str:
-        return " ".join(f"{self.file}: {self.fault}; {self.cure}".split())
+        return "; ".join((f"{printable(self.file)}: {printable(self.fault)}", printable(self.cure)))
 
 
 class UnfitFile(InputError):
@@ -41,7 +41,8 @@ def in_one_line(problems: Sequence[Problem], limit: int = 5) -> str:
     parts = []
     for number, problem in enumerate(problems[:limit]):
         same_file = number and problems[number - 1].file == problem.file
-        parts.append(f"{'' if same_file else problem.file + ': '}{problem.fault} ({problem.cure})")
+        place = "" if same_file else printable(problem.file) + ": "
+        parts.append(f"{place}{printable(problem.fault)} ({printable(problem.cure)})")
     if len(problems) > limit:
         parts.append(f"and {len(problems) - limit} more")
-    return " ".join("; ".join(parts).split())
+    return "; ".join(parts)

@@ -83,7 +83,7 @@ def test_all_faults_are_told_in_one_line(data_root, describe):
     os.remove(root / "images/s3.nii.gz")
     with pytest.raises(
         InputError,
-        match=r"json: 'domain': .* \(write a non-empty text\); \S+s2\.nii\.gz: no such file \(.*\); "
+        match=r"json: 'domain': .* \(write a short text\); \S+s2\.nii\.gz: no such file \(.*\); "
         r"\S+s3\.nii\.gz: no such file \([^\n]*\)$",
     ):
         ClientRoot.load(root)
