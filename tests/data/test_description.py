@@ -54,7 +54,10 @@ def test_text_that_json_readers_stumble_over(only_line, text, line):
         ("a\0b", "expected a name of letters that can be printed, found 'a\\x00b'; write a short text"),
         ("a\nb", "expected a name of letters that can be printed, found 'a\\nb'; write a short text"),
         ("x" * 300, "expected a name of at most 100 letters, found 300; write a short text"),
-        (["x"] * 100_000, "expected a name, found ['x', 'x', 'x', 'x', 'x', 'x', ...]; write a short text"),
+        (
+            ["x"] * 100_000,
+            "expected a name, found ['x', 'x', 'x', 'x', 'x', 'x', 'x', 'x', ...]; write a short text",
+        ),
     ],
 )
 def test_names_that_cannot_name_files(only_line, key, value, fault):
