@@ -1,11 +1,13 @@
-"""Files that are whole or absent: every writer goes through a temporary name in the same folder."""
+"""Files that are whole or absent: every writer goes through a temporary name in the same folder, and to the disk."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import pickle
+import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,7 +17,13 @@ from typing import Any
 import torch
 
 from shared_components.errors import InputError, printable
+from shared_components.seals import archive_fault, seal_archive
 
+WRITING = ".writing-"  # how the folders of temporary files begin
+PLACE = frozenset(  # what a user mends who names another folder, makes space, or corrects a path or a permission
+    getattr(errno, name)
+    for name in ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "EEXIST", "ENOENT", "EFBIG", "EIO", "ENAMETOOLONG", "ELOOP", "ESTALE", "EBUSY"]
+)
 UNREADABLE = (  # what torch.load raises on damaged files and on files of something else
     *(RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, struct.error),
     *(LookupError, AttributeError, TypeError, AssertionError),
@@ -27,7 +35,7 @@ def write_atomically(path: str | os.PathLike, writer: Callable[[Path], None]) ->
 
     A reader sees the old file or the new one, never a part; when ``writer`` raises, ``path`` is as before.
     The temporary name keeps the suffixes of ``path``, since many writers choose their format by them.
-    Nothing is synced to disk: this guards against a killed process, not against a power cut.
+    The content is on the disk before it gets its name, so a power cut leaves the old file or the new one as well.
 
     Args:
         path: the file to write; its folder is made when missing.
@@ -41,13 +49,82 @@ def write_atomically(path: str | os.PathLike, writer: Callable[[Path], None]) ->
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=WRITING) as folder:
             temporary = Path(folder) / path.name
             writer(temporary)
+            _flush(temporary)
             os.replace(temporary, path)
+        _flush(path.parent)
     except OSError as error:
         raise InputError(_unwritable(path, error)) from error
     return path
+
+
+def _flush(path: Path) -> None:
+    """Let the disk have a file, or the names in a folder, where the file system can tell."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network folders cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: str | os.PathLike) -> Path:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(_unwritable(path / "*", error)) from error
+    return path
+
+
+def remove_tree(path: str | os.PathLike) -> None:
+    """Remove a folder with all that is in it, or a file; one already gone included.
+
+    Raises:
+        InputError: something in it cannot be removed.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            remove_files(path)
+    except OSError as error:
+        raise InputError(os_error_line(error) or f"{path}: cannot be removed ({error})") from error
+
+
+def sweep(folder: str | os.PathLike) -> None:
+    """Remove the temporary files that a killed process has left below a folder that nobody else writes to.
+
+    Raises:
+        InputError: one cannot be removed.
+    """
+    for place, names, _ in os.walk(folder):
+        for name in [name for name in names if name.startswith(WRITING)]:
+            names.remove(name)
+            remove_tree(Path(place) / name)
+
+
+def os_error_line(error: OSError) -> str | None:
+    """One line for an error of the file system that a user can mend; None for any other."""
+    if error.errno not in PLACE:
+        return None
+    reason = error.strerror or type(error).__name__
+    if error.errno == errno.ENOENT:
+        return f"{error.filename}: no such file or folder; it was moved or removed, or the path is wrong"
+    return (
+        f"{error.filename or 'output'}: cannot be used ({reason}); "
+        "name a place that may be read and written, on a disk with space left"
+    )
 
 
 def _unwritable(path: Path, error: OSError) -> str:
@@ -69,10 +146,11 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 
 
 def save_tensors(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
-    """``torch.save`` of ``content`` (tensors, numbers, text, nested dicts and lists of them), atomically."""
+    """``torch.save`` of ``content`` (tensors, numbers, text, nested dicts and lists of them), atomically, sealed."""
     buffer = io.BytesIO()  # at a full disk torch.save itself ends in a RuntimeError about its archive
     torch.save(dict(content), buffer)
-    return write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
+    sealed = seal_archive(buffer.getvalue())
+    return write_atomically(path, lambda temporary: temporary.write_bytes(sealed))
 
 
 def load_tensors(path: str | os.PathLike) -> dict[str, Any]:
@@ -86,6 +164,9 @@ def load_tensors(path: str | os.PathLike) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: expected a file of tensors, found none; check the path")
     try:
+        fault = archive_fault(path)
+        if fault:
+            raise ValueError(fault)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
 import resource
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,8 +13,12 @@ from shared_components.errors import InputError
 from shared_components.files import (
     inside,
     load_tensors,
+    make_folder,
+    os_error_line,
     remove_files,
+    remove_tree,
     save_tensors,
+    sweep,
     write_atomically,
     write_text,
 )
@@ -142,15 +149,88 @@ def test_text_in_place_of_tensors_is_refused_in_one_line(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_files_are_refused_or_read_whatever_the_damage(tmp_path):
-    whole = save_tensors(tmp_path / "model.pt", {"model": {"a": torch.arange(3.0)}}).read_bytes()
-    random = torch.Generator().manual_seed(0)
-    refused = 0
-    for _ in range(200):
-        place, value = torch.randint(0, len(whole), (2,), generator=random).tolist()
-        (tmp_path / "model.pt").write_bytes(whole[:place] + bytes([value % 256]) + whole[place + 1 :])
-        try:
-            load_tensors(tmp_path / "model.pt")
-        except InputError:
-            refused += 1
-    assert refused > 50
+def flipped(content: bytes, places: int, seed: int = 0) -> Iterator[bytes]:
+    """``content`` with one byte changed, at several places."""
+    random = torch.Generator().manual_seed(seed)
+    for _ in range(places):
+        place, change = (int(torch.randint(1, high, (), generator=random)) for high in (len(content), 256))
+        yield content[:place] + bytes([content[place] ^ change]) + content[place + 1 :]
+
+
+def test_a_flipped_byte_or_a_missing_end_is_always_refused(tmp_path):
+    path = save_tensors(tmp_path / "model.pt", {"model": {"a": torch.arange(3.0)}})
+    whole = path.read_bytes()
+    for damaged in (*flipped(whole, 200), whole[:-1], whole + b"\0", whole[:-71], b"", whole[4:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"model\.pt: expected a file of tensors written by torch\.save"):
+            load_tensors(path)
+
+
+def test_a_flipped_byte_in_a_tensor_of_plain_torch_save_is_refused(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"a": torch.arange(50.0)}, path)
+    whole = path.read_bytes()
+    place = whole.index(torch.arange(50.0).numpy().tobytes())
+    for damaged in flipped(whole[place : place + 200], 40):
+        path.write_bytes(whole[:place] + damaged + whole[place + 200 :])
+        with pytest.raises(InputError, match=r"data/0 is damaged"):
+            load_tensors(path)
+    path.write_bytes(whole + b"more")
+    with pytest.raises(InputError, match="the archive's end is not that of a whole file"):
+        load_tensors(path)
+
+
+def test_others_read_sealed_tensors_and_we_read_those_of_every_torch_save(tmp_path):
+    content = {"a": torch.arange(3.0)}
+    sealed = save_tensors(tmp_path / "sealed.pt", content)
+    assert torch.equal(torch.load(sealed, weights_only=True, mmap=True)["a"], content["a"])
+    for zipped in (True, False):
+        torch.save(content, tmp_path / "plain.pt", _use_new_zipfile_serialization=zipped)
+        assert torch.equal(load_tensors(tmp_path / "plain.pt")["a"], content["a"])
+
+
+def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    """The order of the calls is the promise here: file, rename, folder."""
+    calls, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda d: (calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{d}"))), sync(d))
+    )
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
+    write_text(tmp_path / "out" / "a.txt", "text")
+    assert calls == ["a.txt", "replace", "out"]
+
+
+def test_folders_are_made_and_removed_or_the_reason_is_one_line(tmp_path):
+    assert make_folder(tmp_path / "a" / "b").is_dir() and make_folder(tmp_path / "a").is_dir()
+    (tmp_path / "a" / "file").write_text("")
+    with pytest.raises(InputError, match=r"expected a folder at \S+file, found a file; name"):
+        make_folder(tmp_path / "a" / "file")
+    remove_tree(tmp_path / "a")
+    remove_tree(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path):
+    for place in (
+        ".writing-a1/half.pt",
+        "clients/north/.writing-b2/half.nii.gz",
+        "clients/north/kept.writing-",
+    ):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("")
+    sweep(tmp_path)
+    left = [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))]
+    assert left == ["clients", "clients/north", "clients/north/kept.writing-"]
+
+
+def test_errors_of_the_file_system_are_one_line_and_others_are_not():
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/log.txt")
+    assert os_error_line(full) == (
+        "out/log.txt: cannot be used (No space left on device); "
+        "name a place that may be read and written, on a disk with space left"
+    )
+    assert os_error_line(FileNotFoundError(errno.ENOENT, "", "gone")).startswith(
+        "gone: no such file or folder"
+    )
+    assert os_error_line(OSError(errno.EINVAL, "Invalid argument")) is None
+    assert os_error_line(OSError("no number")) is None

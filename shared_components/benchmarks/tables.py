@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
-from shared_components.csv_tables import table_rows
+from shared_components import records
 
 
 def mean(values: Iterable[str]) -> float:
@@ -20,7 +20,7 @@ def mean(values: Iterable[str]) -> float:
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV."""
-    return table_rows(path.read_text(encoding="utf-8"))
+    return records.read_table(path, "run the benchmark again")
 
 
 def mean_and_deviation(values: Sequence[float], digits: int) -> str:

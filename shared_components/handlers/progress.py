@@ -8,8 +8,7 @@ from pathlib import Path
 from ignite.engine import Engine, Events
 from ignite.handlers.tqdm_logger import ProgressBar
 
-from shared_components.csv_tables import table_rows, table_text
-from shared_components.files import write_text
+from shared_components.records import read_table, write_table
 
 
 class EpochProgress:
@@ -53,7 +52,7 @@ class MetricsTable:
 
     def _read_earlier_rows(self, engine: Engine) -> None:
         if not self._rows and engine.state.epoch > 1 and self.path.is_file():
-            rows = table_rows(self.path.read_text(encoding="utf-8"))
+            rows = read_table(self.path, "remove it to go on without its rows")
             self._rows = [row for row in rows if int(row["epoch"]) < engine.state.epoch]
 
     def _add_row(self, engine: Engine) -> None:
@@ -62,4 +61,4 @@ class MetricsTable:
             {"epoch": str(engine.state.epoch), "update": str(engine.state.iteration), **metrics}
         )
         names = list(dict.fromkeys(name for row in self._rows for name in row))
-        write_text(self.path, table_text(names, self._rows))
+        write_table(self.path, names, self._rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from shared_components.files import write_text
+from shared_components.records import write_record
 
 
 class SettingsFile:
@@ -31,4 +30,4 @@ class SettingsFile:
 
     def __call__(self, engine: Engine | None = None) -> None:
         """Write the file."""
-        write_text(self.path, json.dumps(self.settings, indent=1, default=str) + "\n")
+        write_record(self.path, self.settings)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared_components.errors import InputError
-from shared_components.files import write_text
 from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
+from shared_components.records import read_record, write_record
 
 FILE_NAME = "cases.json"
 
@@ -19,7 +18,7 @@ def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir
         "labels": {str(value): str(name) for value, name in labels.items()},
         "cases": [case | {"segmentation": f"{case['case']}{OUTPUT_SUFFIX}.nii.gz"} for case in cases],
     }
-    return write_text(Path(output_dir) / FILE_NAME, json.dumps(content, indent=2) + "\n")
+    return write_record(Path(output_dir) / FILE_NAME, content)
 
 
 def read_case_list(output_dir: str | Path) -> tuple[list[Case], dict[int, str]]:
@@ -31,8 +30,8 @@ def read_case_list(output_dir: str | Path) -> tuple[list[Case], dict[int, str]]:
     path = Path(output_dir) / FILE_NAME
     if not path.is_file():
         raise InputError(f"{path}: expected an inference run's case list, found none; name its folder")
+    content = read_record(path, "run the inference again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         labels = {int(value): str(name) for value, name in content["labels"].items()}
         cases = [
             case | {"segmentation": str(path.parent / case["segmentation"])} for case in content["cases"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shared_components.csv_tables import table_rows, table_text
 from shared_components.errors import InputError
 from shared_components.files import write_text
+from shared_components.records import read_table, write_table
 
 COLUMNS = ("case", "label", "name", "dice", "hd95_mm", "hd_mm", "predicted_ml", "reference_ml")
 NUMBERS = COLUMNS[3:]
@@ -65,7 +65,7 @@ def write_scores(rows: Sequence[Row], output: str | Path) -> Path:
         {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
         for row in rows
     )
-    path = write_text(output, table_text(COLUMNS, cells))
+    path = write_table(output, COLUMNS, cells)
     summary = {
         name: {key: None if math.isnan(value) else value for key, value in statistics.items()}
         for name, statistics in summarize(rows).items()
@@ -78,12 +78,12 @@ def read_scores(path: str | Path) -> list[Row]:
     """Read back the rows of :func:`write_scores`; ``hd_mm`` is ``nan`` in tables of versions that had none.
 
     Raises:
-        InputError: no such file, or a column is missing.
+        InputError: no such file, it is damaged, or a column is missing.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: expected a table of scores, found no file; run the evaluation first")
-    rows = table_rows(path.read_text(encoding="utf-8"))
+    rows = read_table(path, "evaluate again")
     missing = [column for column in COLUMNS if rows and column not in (*rows[0], *LATER)]
     if missing:
         raise InputError(

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from shared_components.csv_tables import table_rows
 from shared_components.errors import InputError
+from shared_components.records import read_table
 from shared_components.report.figures import NEUTRAL, figure_uri
 
 SERIES = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
@@ -78,12 +78,12 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
     """Rows of a CSV.
 
     Raises:
-        InputError: no such file, or no row in it.
+        InputError: no such file, it is damaged, or no row in it.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: expected a table, found no file")
-    rows = table_rows(path.read_text(encoding="utf-8"))
+    rows = read_table(path, "let the run that wrote it write it again, or remove it")
     if not rows:
         raise InputError(f"{path}: expected rows, found none")
     return rows

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from shared_components.errors import InputError
+from shared_components.records import read_record
 from shared_components.report.html import Html, element, missing, section, table
 from shared_components.report.links import file_link, size
 
@@ -39,11 +37,7 @@ def read_settings(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """
     for path in (folder / name for name in names):
         if path.is_file():
-            try:
-                return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})  # JSON is YAML
-            except (yaml.YAMLError, ValueError, TypeError) as error:
-                text = " ".join(str(error).split())
-                raise InputError(f"{path}: expected settings, found {text}; remove the file") from error
+            return read_record(path, "remove the file")
     return {}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError
+from shared_components.records import read_record
 
 
 class Study:
@@ -19,10 +19,8 @@ class Study:
             raise InputError(
                 f"{path}: expected a study's description, found none; name the folder of a study"
             )
-        try:
-            self.content: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: expected JSON with a study's description, found {error}") from error
+        cure = "write it again with federate.py study FILE --resume"
+        self.content: dict[str, Any] = read_record(path, cure)
 
     def part(self, name: str, default: Any) -> Any:
         """The value of a key, or ``default`` when it is absent, empty or of another kind."""

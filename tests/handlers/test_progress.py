@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import csv
-
 from ignite.engine import Engine, Events
 
 from shared_components.handlers.progress import EpochProgress, MetricsTable
+from shared_components.records import read_table
 
 
 def run(path, metrics: list[dict], start: int = 0) -> None:
@@ -24,8 +23,7 @@ def run(path, metrics: list[dict], start: int = 0) -> None:
 
 
 def read(path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_table(path, "")
 
 
 def test_one_row_an_epoch_with_columns_that_come_later(tmp_path):

@@ -126,7 +126,7 @@ def test_without_a_description_the_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"study\.json: expected a study's description, found none"):
         write_study_report(tmp_path)
     (tmp_path / "study.json").write_text("[")
-    with pytest.raises(InputError, match=r"study\.json: expected JSON"):
+    with pytest.raises(InputError, match=r"study\.json: is damaged .*; write it again with"):
         write_study_report(tmp_path)
 
 

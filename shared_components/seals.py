@@ -1,0 +1,113 @@
+"""Checksums that files carry within themselves, so that a flipped byte, or a file cut short, is noticed.
+
+A text is sealed by the SHA-256 of itself with zeros in place of the digest; a table by a last column whose cells are
+the CRC-32 of all that comes before them; an archive of ``torch.save`` by a digest in the comment that ends a zip file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+BLANK = "0" * 64
+CHECK = "check"
+"""Name of a sealed table's last column."""
+
+_TEXT_SEAL = re.compile(r'(?:\n# sha256: |,?\n *"sha256": ")([0-9a-f]{64})(?:\n|"\n\}\n)\Z')
+_ROW_SEAL = re.compile(r"(.*?,)crc32:([0-9a-f]{8})\n", re.DOTALL)
+_PREFIX = b"sha256:"
+_ARCHIVE_SEAL = len(_PREFIX) + len(BLANK)
+_END_OF_ZIP, _END_BYTES = b"PK\x05\x06", 22
+
+
+def seal(text: str) -> str:
+    """``text`` with its digest in place of the last ``BLANK``."""
+    before, _, after = text.rpartition(BLANK)
+    return before + hashlib.sha256(text.encode()).hexdigest() + after
+
+
+def is_sealed(text: str) -> bool | None:
+    """Whether a text has the digest that it carries; None for one that never carried any."""
+    found = _TEXT_SEAL.search(text)
+    if found is None:
+        end = text[-120:]
+        return False if "sha256" in end or re.search("[0-9a-f]{64}", end) else None
+    start, stop = found.span(1)
+    return seal(text[:start] + BLANK + text[stop:]) == text
+
+
+def seal_rows(header: str, rows: Iterator[str]) -> str:
+    """A CSV of the lines ``header`` and ``rows`` with a last column of checksums."""
+    text = f"{header[:-1]},{CHECK}\n"
+    lines, sum_ = [text], zlib.crc32(text.encode())
+    for row in rows:
+        sum_ = zlib.crc32(f"{row[:-1]},".encode(), sum_)
+        lines.append(f"{row[:-1]},crc32:{sum_:08x}\n")
+    return "".join(lines)
+
+
+def has_sealed_rows(text: str) -> bool | None:
+    """Whether every row of a CSV has the checksum that it carries; None for a table that never carried any."""
+    header, end, rest = text.partition("\n")
+    if not header.endswith(f",{CHECK}"):
+        return False if "crc32:" in text else None
+    sum_, place = zlib.crc32(f"{header}{end}".encode()), 0
+    for row in _ROW_SEAL.finditer(rest):
+        sum_ = zlib.crc32(row[1].encode(), sum_)
+        if row.start() != place or f"{sum_:08x}" != row[2]:
+            return False
+        place = row.end()
+    return bool(end) and place == len(rest)
+
+
+def seal_archive(content: bytes) -> bytes:
+    """A zip file with its digest as its comment.
+
+    Raises:
+        ValueError: ``content`` is no zip file, or has a comment.
+    """
+    if content[-_END_BYTES:][:4] != _END_OF_ZIP or content[-2:] != b"\0\0":
+        raise ValueError("expected a zip file without a comment")
+    sealed = content[:-2] + struct.pack("<H", _ARCHIVE_SEAL)
+    return sealed + _PREFIX + hashlib.sha256(sealed).hexdigest().encode()
+
+
+def archive_fault(path: Path) -> str | None:
+    """What is wrong with a zip file of our own or of plain ``torch.save``; None: nothing, or it is no zip file.
+
+    ``torch.load`` compares no checksum. Without our digest, the checksums that zip gives each tensor are compared, and
+    nothing may follow the archive's end.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        start, size = file.read(4), file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _ARCHIVE_SEAL))
+        end = file.read()
+        if end.startswith(_PREFIX):
+            file.seek(0)
+            digest = hashlib.sha256()
+            for place in range(0, size - _ARCHIVE_SEAL, 1 << 20):
+                digest.update(file.read(min(1 << 20, size - _ARCHIVE_SEAL - place)))
+            return None if digest.hexdigest().encode() == end[len(_PREFIX) :] else "its checksum does not fit"
+        if start != b"PK\x03\x04":
+            return None
+    if end[-_END_BYTES:][:4] != _END_OF_ZIP or end[-2:] != b"\0\0":
+        return "the archive's end is not that of a whole file"
+    return _broken_member(path)
+
+
+def _broken_member(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, struct.error, zlib.error) as error:
+        return f"{error or type(error).__name__}"
+    return None if broken is None else f"{broken} is damaged"

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import yaml
+
+from shared_components.errors import InputError
+from shared_components.records import found_record, read_record, read_table, write_record, write_table
+from tests.test_files import flipped
+
+CONTENT = {"name": "näher", "seconds": 1.25, "clients": {"north": ["t1"]}, "none": None}
+ROWS = [{"case": "s1", "dice": "0.5"}, {"case": 'a "quoted",\nname', "dice": "0.25"}, {"case": "s3"}]
+
+
+@pytest.mark.parametrize("name", ["done.json", "federation.yaml"])
+def test_a_record_comes_back_and_others_can_read_it(tmp_path, name):
+    path = write_record(tmp_path / name, CONTENT)
+    assert read_record(path, "") == found_record(path) == CONTENT
+    plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert {key: value for key, value in plain.items() if key != "sha256"} == CONTENT
+
+
+@pytest.mark.parametrize("name", ["done.json", "federation.yaml"])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_every_flipped_byte_of_a_record_is_refused(tmp_path, name, sealed):
+    path = write_record(tmp_path / name, CONTENT)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(InputError, match=rf"{name}: .*; start over with --force$") as caught:
+            read_record(path, "start over with --force", sealed)
+        assert "\n" not in str(caught.value)
+        assert found_record(path) is None
+
+
+def test_a_record_cut_short_or_missing_is_refused_where_the_seal_is_needed(tmp_path):
+    path = write_record(tmp_path / "federation.yaml", CONTENT)
+    whole = path.read_bytes()
+    for end in (0, 1, 17, whole.rindex(b"#"), len(whole) - 1):
+        path.write_bytes(whole[:end])
+        assert found_record(path) is None
+    assert found_record(tmp_path / "gone.json") is None
+    with pytest.raises(InputError, match=r"gone\.json: expected a text file, found no file; run it$"):
+        read_record(tmp_path / "gone.json", "run it")
+
+
+def test_who_removes_the_seal_may_edit_a_record(tmp_path):
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({"name": "mine"}))
+    assert read_record(path, "") == {"name": "mine"}
+    with pytest.raises(InputError, match="expected its own checksum, found none; run it"):
+        read_record(path, "run it", sealed=True)
+    write_record(path, CONTENT)
+    path.write_text(path.read_text(encoding="utf-8").replace("1.25", "1.5"), encoding="utf-8")
+    with pytest.raises(InputError, match="is damaged or was edited"):
+        read_record(path, "")
+    path.write_text("[1]")
+    with pytest.raises(InputError, match="expected names and values, found list"):
+        read_record(path, "")
+
+
+def test_a_table_comes_back_and_others_can_read_it(tmp_path):
+    path = write_table(tmp_path / "scores.csv", ("case", "dice"), ROWS)
+    assert read_table(path, "") == [*ROWS[:2], {"case": "s3", "dice": ""}]
+    with path.open(newline="", encoding="utf-8") as file:
+        plain = list(csv.DictReader(file))
+    assert list(plain[0]) == ["case", "dice", "check"]
+    assert [row["case"] for row in plain] == [row["case"] for row in ROWS]
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1]])
+def test_every_flipped_byte_of_a_table_is_refused(tmp_path, rows):
+    path = write_table(tmp_path / "scores.csv", ("case", "dice"), rows)
+    whole = path.read_bytes()
+    for damaged in (*flipped(whole, 300), whole[:-1], whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"scores\.csv: .*; evaluate again$"):
+            read_table(path, "evaluate again")
+
+
+def test_a_table_without_checksums_is_read_as_it_is(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("case,dice\ns1,0.5\n")
+    assert read_table(path, "") == [{"case": "s1", "dice": "0.5"}]
