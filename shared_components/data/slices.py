@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from monai.data import PersistentDataset
-from monai.data.utils import pickle_hashing
 from monai.transforms import Compose, Transform
 from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from shared_components.data.reading import read
+from shared_components.data.volume_cache import VolumeCache
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
 from shared_components.steps import steps
@@ -70,8 +69,8 @@ class SliceDataset(Dataset):
         percentiles: intensities of each volume that become -1 and 1.
         slices_per_volume: this many evenly spaced slices of each volume; ``None`` takes all.
         cache: ``"memory"`` holds all slices, ``"disk"`` holds volumes in ``cache_dir`` by MONAI's
-            ``PersistentDataset`` (renewed when a file or a setting changes), ``"none"``
-            decodes at each access.
+            ``PersistentDataset`` (renewed when a file or a setting changes, or when it is damaged),
+            ``"none"`` decodes at each access.
         cache_dir: folder of the disk cache.
         min_foreground: leave out slices in which a smaller fraction of pixels is brighter than -0.9.
         progress: tell how many volumes are read.
@@ -189,7 +188,7 @@ class _Volumes:
         self._disk = None
         if cache == "disk":
             stamped = [item | {"stamps": [_stamp(path) for path in item.values()]} for item in self._items]
-            self._disk = PersistentDataset(stamped, transform, cache_dir, hash_transform=pickle_hashing)
+            self._disk = VolumeCache(stamped, transform, cache_dir)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         if number in self._open:

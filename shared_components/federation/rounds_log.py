@@ -10,8 +10,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from shared_components.csv_tables import table_rows, table_text
-from shared_components.files import write_text
+from shared_components.records import read_table, write_table
 
 FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down")
 
@@ -20,41 +19,40 @@ class RoundsCsv:
     """``rounds.csv``: columns ``round, client, images, seconds, bytes_up, bytes_down`` and a column a metric.
 
     Rows of a round are written before the round is whole, so rows may exist of a round that never became so;
-    ``last_round`` drops those when a run is resumed.
+    ``last_round`` drops those when a run is resumed. The table is written anew each round, whole or not at all.
 
     Args:
         path: the CSV file.
         last_round: rows of later rounds are dropped.
+    Raises:
+        InputError: the table that is there is damaged.
     """
 
     def __init__(self, path: str | os.PathLike, last_round: int) -> None:
         self.path = Path(path)
         self.rows = [row for row in read_rows(self.path) if int(row["round"]) <= last_round]
-        self._columns: list[str] = list(FIXED)
-        self._rewrite()
+        self._write()
 
     def append(self, rows: list[dict[str, object]]) -> None:
         """Add a round's rows; a metric that no round had before gets a new column."""
-        texts = [{k: str(v) for k, v in row.items()} for row in rows]
-        self.rows += texts
-        if any(key not in self._columns for row in texts for key in row):
-            self._rewrite()
-            return
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            file.write(table_text(self._columns, texts, head=False))
+        self.rows += [{k: str(v) for k, v in row.items()} for row in rows]
+        self._write()
 
-    def _rewrite(self) -> None:
-        self._columns += sorted({key for row in self.rows for key in row} - set(self._columns))
-        write_text(self.path, table_text(self._columns, self.rows))
+    def _write(self) -> None:
+        metrics = dict.fromkeys(key for row in self.rows for key in row if key not in FIXED)
+        write_table(self.path, (*FIXED, *metrics), self.rows)
 
 
 def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
-    """Rows of a ``rounds.csv`` without empty values; a last row cut short by a kill is left out."""
+    """Rows of a ``rounds.csv`` without empty values; none of a table that is not there.
+
+    Raises:
+        InputError: the table is damaged.
+    """
     if not Path(path).is_file():
         return []
-    text = Path(path).read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    return [{k: v for k, v in row.items() if v != ""} for row in table_rows(whole)]
+    rows = read_table(path, "remove it to go on without its rows")
+    return [{k: v for k, v in row.items() if v != ""} for row in rows]
 
 
 class Progress:

@@ -12,7 +12,7 @@ from monai.engines import Trainer
 from monai.handlers import CheckpointLoader
 
 from shared_components.errors import InputError
-from shared_components.files import save_tensors
+from shared_components.files import load_tensors, save_tensors
 
 CHECKPOINT_NAME = "checkpoint.pt"
 
@@ -38,7 +38,7 @@ def attach_checkpoints(
     Returns:
         The checkpoint's path.
     Raises:
-        InputError: ``resume`` without a checkpoint, or ``every`` below 1.
+        InputError: ``resume`` without a checkpoint or with a damaged one, or ``every`` below 1.
     """
     if every < 1:
         raise InputError(f"checkpoint_every: expected at least 1 epoch, found {every}")
@@ -49,6 +49,7 @@ def attach_checkpoints(
             raise InputError(
                 f"{path}: expected a checkpoint to resume from, found none; start with resume: false"
             )
+        load_tensors(path)  # MONAI's loader below compares no checksum
         CheckpointLoader(load_path=str(path), load_dict=entries, map_location="cpu").attach(trainer)
 
     def save() -> None:

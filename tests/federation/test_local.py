@@ -9,7 +9,7 @@ import torch
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import to_blocks
 from shared_components.federation.local import LocalEngine, drawn_clients, read_update
-from shared_components.federation.rounds_log import read_rows
+from shared_components.federation.rounds_log import RoundsCsv, read_rows
 from shared_components.federation.run_folder import RunFolder
 from shared_components.files import load_tensors, save_tensors
 from tests.federation.tiny import federation
@@ -108,8 +108,8 @@ def test_what_an_unfinished_round_left_is_ignored(values, whole, tmp_path):
     paths = RunFolder(folder)
     shutil.copy(paths.state_file("north", 2), paths.state_file("north", 3))
     save_tensors(paths.update_file("north"), {**to_blocks({}), "round": 3})
-    with open(paths.rounds_file, "a") as file:
-        file.write("3,island,2,0.1,1,1,9.0\n3,north,3,0.")
+    cells = {"seconds": 0.1, "bytes_up": 1, "bytes_down": 1, "loss": 9.0}
+    RoundsCsv(paths.rounds_file, 2).append([{"round": 3, "client": "island", "images": 2, **cells}])
     assert_same_run(whole(values), run(values, resume=True))
 
 

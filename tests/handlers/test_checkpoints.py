@@ -9,6 +9,7 @@ from shared_components.errors import InputError
 from shared_components.handlers.checkpoints import attach_checkpoints
 from tests.bundles.tiny import different
 from tests.handlers.engines import trainer
+from tests.test_files import flipped
 
 
 def state(engine) -> dict:
@@ -65,3 +66,14 @@ def test_resuming_nothing_is_refused(tmp_path):
     engine = trainer()
     with pytest.raises(InputError, match=r"checkpoint\.pt: expected a checkpoint.*resume: false"):
         attach_checkpoints(engine, state(engine), tmp_path, resume=True)
+
+
+def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path):
+    engine = trainer(max_epochs=1)
+    path = attach_checkpoints(engine, state(engine), tmp_path)
+    engine.run()
+    whole = path.read_bytes()
+    for damaged in flipped(whole, 20):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"checkpoint\.pt: expected a file of tensors written by"):
+            attach_checkpoints(engine, state(engine), tmp_path, resume=True)

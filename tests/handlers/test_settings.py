@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ignite.engine import Engine
 
 from shared_components.handlers import SettingsFile
+from shared_components.records import read_record
 
 
 def test_settings_are_written_when_the_run_starts(tmp_path):
@@ -16,6 +16,6 @@ def test_settings_are_written_when_the_run_starts(tmp_path):
     handler.attach(engine)
     assert not (tmp_path / "new").exists()
     engine.run([0])
-    assert json.loads((tmp_path / "new" / "settings.json").read_text()) == {
+    assert read_record(tmp_path / "new" / "settings.json", "") == {
         "rate": 0.1, "adapted": [""], "out": "x"
     }  # fmt: skip
