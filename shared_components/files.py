@@ -20,9 +20,27 @@ from shared_components.errors import InputError, printable
 from shared_components.seals import archive_fault, seal_archive
 
 WRITING = ".writing-"  # how the folders of temporary files begin
-PLACE = frozenset(  # what a user mends who names another folder, makes space, or corrects a path or a permission
-    getattr(errno, name)
-    for name in ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "EEXIST", "ENOENT", "EFBIG", "EIO", "ENAMETOOLONG", "ELOOP", "ESTALE", "EBUSY"]
+PLACE = (
+    frozenset(  # what a user mends who names another folder, makes space, or corrects a path or a permission
+        getattr(errno, name)
+        for name in [
+            "ENOSPC",
+            "EDQUOT",
+            "EROFS",
+            "EACCES",
+            "EPERM",
+            "ENOTDIR",
+            "EISDIR",
+            "EEXIST",
+            "ENOENT",
+            "EFBIG",
+            "EIO",
+            "ENAMETOOLONG",
+            "ELOOP",
+            "ESTALE",
+            "EBUSY",
+        ]
+    )
 )
 UNREADABLE = (  # what torch.load raises on damaged files and on files of something else
     *(RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, struct.error),
