@@ -3,6 +3,7 @@
 python scripts/prepare_data.py make-datalist ROOT --domain t2 --labels background,brain
 python scripts/prepare_data.py check ROOT [ROOT ...]
 python scripts/prepare_data.py split SERIES.nii.gz
+python scripts/prepare_data.py threshold MAP.nii.gz [MAP.nii.gz ...] --folder OUT
 python scripts/prepare_data.py mnms FOLDER OUT
 python scripts/prepare_data.py scgm FOLDER OUT
 """
@@ -21,22 +22,29 @@ from shared_components.data.client_root import ClientRoot
 from shared_components.data.datalists import make_datalist
 from shared_components.data.description import SPLITS
 from shared_components.data.frames import split_frames
+from shared_components.data.thresholding import threshold_map
+from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError
 
 
-def check(*roots: str) -> None:
+def check(*roots: str, orientation: str = "RAS") -> None:
     """Check data roots in full; list every problem with its cure and exit with status 1 if there is one.
 
     Args:
         roots: folders with a dataset.json.
+        orientation: that of the bundle's config, axis codes whose last letter is the axis across the slices; native
+            for the files' own axes.
     """
     if not roots:
         raise InputError("check: name at least one data root (a folder with a dataset.json)")
-    reports = [inspect_client_root(str(root), progress=True) for root in roots]
+    across = slice_axes(str(orientation))
+    reports = [inspect_client_root(str(root), orientation=across, progress=True) for root in roots]
     problems = [problem for report in reports for problem in report.problems]
     sound = [report for report in reports if not report.problems]
     if sound:
         print(overview(sound))
+    for note in (note for report in reports for note in report.notes):
+        print(f"note: {note}")
     if problems:
         faulty = len(reports) - len(sound)
         print(f"{_count(len(problems), 'problem')} in {_count(faulty, 'data root')}:", file=sys.stderr)
@@ -124,6 +132,20 @@ def split(series: str, folder: str | None = None) -> None:
     """
     files = split_frames(str(series), None if folder is None else str(folder))
     print(f"wrote {len(files)} volumes: {files[0]} … {files[-1].name}")
+
+
+def threshold(*maps: str, folder: str, at: float = 0.5) -> None:
+    """Make label maps of probability maps: 1 where the probability is at least ``at``, 0 elsewhere.
+
+    Args:
+        maps: the probability maps.
+        folder: where the label maps go, each under the name of its probability map.
+        at: the threshold.
+    """
+    files = [threshold_map(str(path), str(folder), float(at)) for path in maps]
+    if not files:
+        raise InputError("threshold: name at least one probability map")
+    print(f"wrote {_count(len(files), 'label map')} into {folder}")
 
 
 def mnms(
@@ -220,7 +242,14 @@ def _tell(roots: Sequence[Path]) -> None:
     print(f"next: python scripts/prepare_data.py check {shlex.join(map(str, roots))}")
 
 
-COMMANDS = {"check": check, "make-datalist": make, "split": split, "mnms": mnms, "scgm": scgm}
+COMMANDS = {
+    "check": check,
+    "make-datalist": make,
+    "split": split,
+    "threshold": threshold,
+    "mnms": mnms,
+    "scgm": scgm,
+}
 
 if __name__ == "__main__":
     run(COMMANDS)

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from shared_components.data.description import DATASET_FILE, SPLITS, is_label_value, read_description
 from shared_components.data.entries import Entry, read_entries
 from shared_components.data.problems import Problem
@@ -25,12 +28,14 @@ class RootReport:
         domain: its domain's name, empty when not stated.
         problems: every fault.
         images: the entries whose image is sound, with the image's grid.
+        notes: what stops nothing and is worth knowing.
     """
 
     root: str
     domain: str
     problems: list[Problem]
     images: list[tuple[Entry, Grid]] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
 
     def subjects(self, split: str, labelled: bool | None = None) -> int:
         """Number of sound images of a split, of the labelled ones only on request."""
@@ -44,6 +49,7 @@ def check_client_root(
     labels: Mapping[int | str, str] | None = None,
     domains: Collection[str] | str | None = None,
     training: bool = True,
+    orientation: str | None = "RAS",
 ) -> list[Problem]:
     """Every fault of a data root; empty if it can be trained on.
 
@@ -52,8 +58,11 @@ def check_client_root(
         labels: the federation's label values and class names, which the root's must equal; ``None``: any.
         domains: the domain names (or the one) that the root may have; ``None``: any.
         training: whether it must have training images; one for tests alone need not.
+        orientation: axis codes of the bundle's config, slices along the last; ``None`` for the files' own axes.
     """
-    return inspect_client_root(root, labels=labels, domains=domains, training=training).problems
+    return inspect_client_root(
+        root, labels=labels, domains=domains, training=training, orientation=orientation
+    ).problems
 
 
 def inspect_client_root(
@@ -62,6 +71,7 @@ def inspect_client_root(
     labels: Mapping[int | str, str] | None = None,
     domains: Collection[str] | str | None = None,
     training: bool = True,
+    orientation: str | None = "RAS",
     progress: bool = False,
 ) -> RootReport:
     """As :func:`check_client_root`, with what an overview needs; ``progress`` tells how far it is."""
@@ -78,15 +88,55 @@ def inspect_client_root(
     problems += faults
     values = _values(content.get("labels"))
     images: list[tuple[Entry, Grid]] = []
+    seen = _Seen()
     for entry in steps(entries, f"checking {root}", "image", progress):
-        image, faults = check_image(entry.image)
+        image, faults = check_image(entry.image, orientation)
         if image is not None and not faults:
             images.append((entry, grid_of(image)))
+            seen.image(entry.image, image)
         if entry.label is not None:
-            faults = faults + check_label(entry.label, image, values)
+            found, label_faults = check_label(entry.label, image, values)
+            faults = faults + label_faults
+            seen.label(entry.label, None if label_faults else found)
         problems += faults
-    problems += _copies(images)
-    return RootReport(str(root), str(content.get("domain", "")), problems, images)
+    problems += [*_copies(images), *seen.problems(file)]
+    notes = list(seen.notes(file, content.get("labels"), values))
+    return RootReport(str(root), str(content.get("domain", "")), problems, images, notes)
+
+
+class _Seen:
+    """What is to be said of a root's images and label maps as a whole."""
+
+    def __init__(self) -> None:
+        self.airless: list[Path] = []  # images whose air is NaN
+        self.values: list[set[int] | None] = []  # of each label map; None where it has a fault
+
+    def image(self, path: Path, image: Tensor) -> None:
+        if torch.isnan(image.as_tensor()).any():
+            self.airless.append(path)
+
+    def label(self, path: Path, values: set[int] | None) -> None:
+        self.values.append(values)
+
+    def problems(self, file: str) -> Iterator[Problem]:
+        if self.values and not any(values is None or values - {0} for values in self.values):
+            fault = f"none of the {len(self.values)} label maps has any foreground: all voxels are 0"
+            cure = "export the label maps again, or take the 'label' of images without one out"
+            yield Problem(file, fault, cure)
+
+    def notes(self, file: str, names: Any, expected: set[int] | None) -> Iterator[Problem]:
+        if self.airless:
+            fault = f"{len(self.airless)} images have NaN around the body ({self.airless[0].name}, …)"
+            yield Problem(file, fault, "it counts as air")
+        if not expected or not self.values or None in self.values:
+            return
+        absent = sorted(expected - {0}.union(*self.values))
+        if absent and set().union(*self.values) - {0}:
+            classes = ", ".join(f"{value} {names.get(str(value), '')}".strip() for value in absent)
+            fault = f"no label map has a voxel of the class {classes}"
+            yield Problem(
+                file, fault, "nothing can be learnt or scored of it here; look whether that is right"
+            )
 
 
 def _values(labels: Any) -> set[int] | None:

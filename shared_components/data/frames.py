@@ -10,17 +10,18 @@ from typing import Any
 import nibabel
 import numpy as np
 from monai.config import DtypeLike, KeysCollection
-from monai.data import ImageReader, NibabelReader
+from monai.data import ImageReader
 from monai.transforms import LoadImaged
 from monai.utils import ensure_tuple
 
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.names import subject_name
+from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti
+from shared_components.data.problems import UnfitFile
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.errors import InputError
 from shared_components.files import write_atomically
 
-NIFTI = (".nii", ".nii.gz")
 FRAME_KEY = "frame"
 
 
@@ -30,10 +31,12 @@ def frame_count(path: str | os.PathLike) -> int:
     Raises:
         InputError: not a readable NIfTI file, or one with more axes than those of a time series.
     """
-    if not str(path).lower().endswith(NIFTI):
+    if not is_nifti(path):
         return 1
     try:
-        shape = nibabel.load(path).shape
+        shape = open_nifti(path).shape
+    except UnfitFile:
+        raise
     except UNREADABLE as error:
         raise InputError(
             f"{path}: expected a NIfTI volume, found none ({one_line(error)}); export it again"
@@ -45,7 +48,7 @@ def frame_count(path: str | os.PathLike) -> int:
     return shape[3] if len(shape) > 3 else 1
 
 
-class FrameReader(NibabelReader):
+class FrameReader(NiftiReader):
     """A reader of one frame of a 4-D NIfTI, which looks like a 3-D file to what comes after.
 
     The file stays open from one frame to the next: frames in their order are one pass over a compressed file,

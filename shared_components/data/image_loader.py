@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from monai.config import DtypeLike, PathLike
-from monai.data import ImageReader, ITKReader, NibabelReader, NumpyReader, PILReader
+from monai.data import ImageReader, ITKReader, MetaTensor, NumpyReader, PILReader
 from monai.transforms import LoadImage
 from monai.utils import ensure_tuple
 
+from shared_components.data.nifti import NiftiReader
 from shared_components.data.problems import Problem, UnfitFile
 
 ITK = "itk==5.4.7"
@@ -21,8 +22,8 @@ ITK = "itk==5.4.7"
 class LoadVolume(LoadImage):
     """MONAI's ``LoadImage`` with a fixed choice of readers; check, training, inference and scoring all read by it.
 
-    NIfTI is read by nibabel, pictures by Pillow, arrays by NumPy, and all else (DICOM, NRRD, MetaImage) by ITK.
-    MONAI's own choice depends on what else is installed: with pynrrd, the same NRRD would come by another reader.
+    NIfTI and Analyze are read by nibabel, pictures by Pillow, arrays by NumPy, and all else (DICOM, NRRD, MetaImage) by
+    ITK. MONAI's own choice depends on what else is installed: with pynrrd, the same NRRD would come by another reader.
 
     Args:
         dtype: of the voxels; ``None`` keeps the file's.
@@ -37,8 +38,15 @@ class LoadVolume(LoadImage):
             LazyITKReader(),
             NumpyReader(),
             PILReader(),
-            NibabelReader(),
+            NiftiReader(),
         ]  # asked from the last on
+
+    def __call__(
+        self, filename: Sequence[PathLike] | PathLike, reader: ImageReader | None = None
+    ) -> MetaTensor:
+        """A file's volume by the one reader that is meant for it: what that cannot read, no other makes a guess at."""
+        chosen = reader or next(each for each in reversed(self.readers) if each.verify_suffix(filename))
+        return super().__call__(filename, chosen)
 
 
 class LazyITKReader(ImageReader):

@@ -17,7 +17,7 @@ from monai.data import NibabelReader
 from monai.utils import ensure_tuple
 from nibabel.spatialimages import SpatialImage
 
-from shared_components.errors import InputError
+from shared_components.data.problems import Problem, UnfitFile
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 _MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
@@ -32,14 +32,13 @@ def open_nifti(path: str | os.PathLike, **options: Any) -> SpatialImage:
     """nibabel's image of a file, whose voxels are read when they are asked for.
 
     Raises:
-        InputError: a file of this family that holds no volume, as CIFTI. Damaged files raise what nibabel raises.
+        UnfitFile: a file of this family that holds no volume, as CIFTI. Damaged files raise what nibabel raises.
     """
     image = nibabel.load(path, **options)
     if not isinstance(image, SpatialImage):
         kind = type(image).__name__.removesuffix("Image")
-        raise InputError(
-            f"{path}: a {kind} file, which holds no volume; name a volume's file, or move this one away"
-        )
+        fault = f"a {kind} file, which holds no volume"
+        raise UnfitFile(Problem(str(path), fault, "name a volume's file, or move this one away"))
     return image
 
 
@@ -81,8 +80,3 @@ class NiftiReader(NibabelReader):
     def _get_array_data(self, img: SpatialImage, filename: str) -> np.ndarray:
         voxels = super()._get_array_data(img, filename)
         return voxels.reshape(volume_shape(voxels.shape))
-
-
-def reader_of(path: str | os.PathLike) -> NiftiReader | None:
-    """The reader that ``LoadImage`` is to read a file with; ``None`` leaves it to MONAI's."""
-    return NiftiReader() if is_nifti(path) else None

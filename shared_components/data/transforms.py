@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-import torch
-from monai.config import KeysCollection
+import numpy as np
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
-from monai.transforms.utils_pytorch_numpy_unification import percentile
+from nibabel.orientations import io_orientation
 from torch import Tensor
 
 from shared_components.data.grids import same_grid
+from shared_components.data.problems import Problem, UnfitFile
 from shared_components.errors import InputError
-
-_DOMINATED = 0.01  # percentiles that span less than this share of the whole range see the background only
 
 
 def source_of(image: Tensor) -> str:
@@ -80,70 +78,29 @@ class SameGridd(MapTransform):
 
 
 class SlicesAcrossd(MapTransform):
-    """Check that the last axis can be the one across the slices: the other two have more than one voxel."""
+    """Check that the last axis can be the one across the slices, see :func:`slice_faults`."""
 
     def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for key in self.key_iterator(dict(data)):
-            height, width, _ = data[key].shape[1:]
-            if min(height, width) == 1:
-                raise InputError(
-                    f"{source_of(data[key])}: its slices would be {height}×{width} voxels; set `orientation` "
-                    "so that its last letter is the axis across the slices, or to 'native'"
-                )
+            for fault in slice_faults(source_of(data[key]), data[key], None):
+                raise UnfitFile(fault)
         return dict(data)
 
 
-class ScalePercentilesd(MapTransform):
-    """Clip each volume between two percentiles of its voxels and scale it to [-1, 1].
-
-    Deviation: MONAI's ``ScaleIntensityRangePercentiles`` returns a constant (or amplified noise) when both
-    percentiles fall into the background, as in sparse angiograms; here the percentiles are then taken of the
-    voxels beyond the background on either side.
+def slice_faults(path: str | os.PathLike, image: MetaTensor, orientation: str | None) -> Iterator[Problem]:
+    """What keeps a volume from being seen slice by slice: the axes in a slice must have more than one voxel.
 
     Args:
-        keys: images, ``(1, H, W, D)``.
-        percentiles: lower and upper, in [0, 100].
-    Raises:
-        InputError: NaN or infinite voxels.
+        path: for the message.
+        image: ``(1, H, W, D)``.
+        orientation: axis codes, slices along the last; ``None`` or ``"native"`` for the axes as they are.
     """
-
-    def __init__(
-        self, keys: KeysCollection, percentiles: Sequence[float], allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        lower, upper = percentiles
-        if not 0 <= lower < upper <= 100:
-            raise InputError(f"percentiles: expected 0 <= lower < upper <= 100, found {lower} and {upper}")
-        self.percentiles = (float(lower), float(upper))
-
-    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        data = dict(data)
-        for key in self.key_iterator(data):
-            low, high = intensity_range(data[key], self.percentiles)
-            scaled = (data[key].clamp(low, high) - low) / max(high - low, torch.finfo(torch.float32).tiny)
-            data[key] = scaled * 2 - 1
-        return data
-
-
-def intensity_range(image: Tensor, percentiles: Sequence[float]) -> tuple[float, float]:
-    """The two percentiles of ``image``, or of what lies beyond a background that fills nearly all of it.
-
-    Returns:
-        Lower and upper intensity; equal only for a constant image.
-    Raises:
-        InputError: NaN or infinite voxels.
-    """
-    voxels = image.as_tensor().flatten() if isinstance(image, MetaTensor) else image.flatten()
-    if not torch.isfinite(voxels).all():
-        raise InputError(
-            f"{source_of(image)}: has NaN or infinite voxels; replace them before using the image"
-        )
-    low, high = (float(percentile(voxels, q)) for q in percentiles)
-    if high - low >= _DOMINATED * float(voxels.max() - voxels.min()):
-        return low, high
-    below, above = voxels[voxels < low], voxels[voxels > high]
-    if len(below):  # ranks, not interpolation, which one hot voxel among few would carry away
-        low = float(below.sort().values[math.ceil(percentiles[0] / 100 * (len(below) - 1))])
-    if len(above):
-        high = float(above.sort().values[math.floor(percentiles[1] / 100 * (len(above) - 1))])
-    return low, high
+    size = np.asarray(image.shape[1:])
+    if orientation not in (None, "native"):
+        order = io_orientation(np.asarray(image.affine, dtype=np.float64))[:, 0]
+        codes = [next(i for i, pair in enumerate(("RL", "AP", "SI")) if code in pair) for code in orientation]
+        size = np.asarray([size[list(order).index(axis)] for axis in codes])
+    if min(size[:2]) == 1:
+        fault = f"its slices would be {size[0]}×{size[1]} voxels"
+        cure = "set `orientation` so that its last letter is the axis across the slices, or to 'native'"
+        yield Problem(str(path), fault, cure)

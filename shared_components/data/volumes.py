@@ -8,13 +8,10 @@ import numpy as np
 from monai.transforms import Compose, EnsureChannelFirstd, Orientationd, ResizeWithPadOrCropd, Transform
 
 from shared_components.data.frames import LoadImageFramed
+from shared_components.data.intensities import AirForNaNd, CutOutliersd, ScalePercentilesd
 from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd, SmoothInPlaneSpacingd
-from shared_components.data.transforms import (
-    AsVolumed,
-    SameGridd,
-    ScalePercentilesd,
-    SlicesAcrossd,
-)
+from shared_components.data.transforms import AsVolumed, SameGridd, SlicesAcrossd
+from shared_components.data.volume_faults import RequireGridd
 from shared_components.errors import InputError
 
 
@@ -54,7 +51,9 @@ def volume_transforms(
         LoadImageFramed(keys, dtype=np.float32, allow_missing_keys=True),
         EnsureChannelFirstd(keys, allow_missing_keys=True),
         AsVolumed(keys, allow_missing_keys=True),
+        RequireGridd(keys, allow_missing_keys=True),
         SameGridd(keys, allow_missing_keys=True),
+        AirForNaNd(images, allow_missing_keys=True),
     ]
     axcodes = slice_axes(orientation)
     if axcodes is not None:
@@ -62,6 +61,7 @@ def volume_transforms(
     steps.append(SlicesAcrossd(keys, allow_missing_keys=True))
     if spacing is not None:
         in_plane = in_plane_spacing(spacing)
+        steps.append(CutOutliersd(images, percentiles, allow_missing_keys=True))
         if one_step:
             steps.append(SmoothInPlaneSpacingd(images, in_plane, allow_missing_keys=True))
         else:

@@ -8,16 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-
+from shared_components.data.grids import grid_fault
+from shared_components.data.nifti import is_nifti
+from shared_components.data.stored_grid import stored_grid
 from shared_components.errors import InputError
 from shared_components.federation.stages import DONE
 from shared_components.federation.status import run_status
 from shared_components.inferers import read_case_list
+from shared_components.inferers.case_list import FAULT
 from shared_components.metrics import read_scores, summarize
-
-NIFTI = (".nii", ".nii.gz")
 
 
 def study_summary(folder: str | os.PathLike) -> str:
@@ -76,19 +75,15 @@ def grid_faults(predictions: str | os.PathLike) -> list[str]:
     Args:
         predictions: the run's folder, with ``cases.json``.
     Returns:
-        A line for each segmentation whose shape or affine is not that of its input.
+        A line for each segmentation that does not lie on the grid of its input.
     """
     faults = []
     for case in read_case_list(predictions)[0]:
-        if not str(case["image"]).endswith(NIFTI):
-            continue
-        image, segmentation = nib.load(case["image"]), nib.load(case["segmentation"])
-        if segmentation.shape != image.shape:
-            faults.append(
-                f"{case['segmentation']}: expected the input's shape {image.shape}, found {segmentation.shape}"
+        if is_nifti(case["image"]) and FAULT not in case:
+            fault = grid_fault(*stored_grid(case["segmentation"]), *stored_grid(case["image"]))
+            faults += (
+                [f"{case['segmentation']}: expected the grid of {case['image']}: {fault}"] if fault else []
             )
-        elif not np.array_equal(segmentation.affine, image.affine):
-            faults.append(f"{case['segmentation']}: expected the affine of {case['image']}, found another")
     return faults
 
 

@@ -9,8 +9,9 @@ from monai.data import DataLoader, Dataset
 
 from shared_components.data.frames import frame_count
 from shared_components.data.reading import read
+from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.errors import InputError
-from shared_components.inferers.volume_faults import FAULT, fault_of, require_volume, require_whole
+from shared_components.inferers.case_list import FAULT
 
 
 class CaseDataset(Dataset):
@@ -42,14 +43,14 @@ class CaseDataset(Dataset):
         if item["case"] not in self._faults:
             try:
                 if not item.get("frame"):  # once a file
-                    require_whole(item["image"])
+                    refuse(packing_faults(item["image"]))
                 return read(self.transform, item)
             except InputError as error:
                 self._note(item, error)
         return {"image": item["image"], "case": item["case"], FAULT: self._faults[item["case"]]}
 
     def _note(self, item: Mapping[str, str], error: InputError) -> None:
-        fault = fault_of(item["image"], error)
+        fault = _one_line(item["image"], error)
         if not self.keep_going:
             raise InputError(fault) from error
         self._faults[item["case"]] = fault
@@ -57,12 +58,18 @@ class CaseDataset(Dataset):
     def _frames(self, case: Mapping[str, str]) -> list[dict]:
         item = {"image": case["image"], "case": case["case"]}
         try:
-            require_volume(case["image"])
+            refuse(file_faults(case["image"]))
             count = frame_count(case["image"])
         except InputError as error:
             self._note(item, error)
             return [item]
         return [item] if count == 1 else [item | {"frame": t, "frames": count} for t in range(count)]
+
+
+def _one_line(path: str, error: InputError) -> str:
+    """What a user reads of an error that reading ``path`` raised."""
+    text = " ".join(str(error).split())
+    return str(reading_fault(path, error)) if "could not be read (" in text else text
 
 
 class ReadAheadLoader(DataLoader):

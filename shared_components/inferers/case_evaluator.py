@@ -12,7 +12,7 @@ from monai.engines import SupervisedEvaluator
 from monai.utils import CommonKeys as Keys
 
 from shared_components.errors import InputError
-from shared_components.inferers.volume_faults import FAULT
+from shared_components.inferers.case_list import FAULT, note_faults
 from shared_components.one_line_errors import input_error_in
 
 
@@ -31,9 +31,11 @@ class CaseEvaluator(SupervisedEvaluator):
         super().__init__(*arguments, **options)
         self.output_dir = output_dir
 
-    def run(self) -> None:
-        """Segment every volume, and print how many were.
+    def run(self, tell: bool = True) -> None:
+        """Segment every volume, print how many were, and note in ``cases.json`` why others were not.
 
+        Args:
+            tell: raise the error; otherwise ``faults`` has them, for what comes after the inference.
         Raises:
             InputError: some could not be segmented; the others are written.
         """
@@ -47,7 +49,14 @@ class CaseEvaluator(SupervisedEvaluator):
         elif not self._faults:
             print(f"no volume is left to segment: all are in {self.output_dir}")
         if self._faults:
+            note_faults(self.output_dir, self._faults)
+        if self._faults and tell:
             raise InputError(self._report())
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Why volumes were not segmented, by the case's name."""
+        return dict(self._faults)
 
     def _iteration(self, engine: SupervisedEvaluator, batchdata: Mapping[str, Any]) -> dict:
         (case,) = batchdata["case"]

@@ -10,6 +10,8 @@ from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
 from shared_components.records import read_record, write_record
 
 FILE_NAME = "cases.json"
+FAULT = "fault"
+"""Key of a case that was not segmented: the text of what is wrong with it."""
 
 
 def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir: str | Path) -> Path:
@@ -21,8 +23,27 @@ def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir
     return write_record(Path(output_dir) / FILE_NAME, content)
 
 
+def note_faults(output_dir: str | Path, faults: Mapping[str, str]) -> None:
+    """Add to ``<output_dir>/cases.json``, if there is one, why cases were not segmented, for the report to tell.
+
+    Args:
+        output_dir: the run's folder.
+        faults: name of a case to the text of its fault.
+    """
+    path = Path(output_dir) / FILE_NAME
+    if not path.is_file():
+        return
+    content = read_record(path, "run the inference again")
+    for case in content["cases"]:
+        if case["case"] in faults:
+            case[FAULT] = faults[case["case"]]
+    write_record(path, content)
+
+
 def read_case_list(output_dir: str | Path) -> tuple[list[Case], dict[int, str]]:
     """Cases, ``segmentation`` as a whole path, and class names of the run that wrote into ``output_dir``.
+
+    A case with ``fault`` was not segmented, and that is why.
 
     Raises:
         InputError: no such list, or it is damaged.

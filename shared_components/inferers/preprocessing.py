@@ -8,7 +8,6 @@ import torch
 from monai.transforms import Compose, DivisiblePadd, EnsureTyped, SpatialPadd
 
 from shared_components.data.volumes import volume_transforms
-from shared_components.inferers.volume_faults import RequireGridd
 
 
 def inference_transforms(
@@ -43,7 +42,6 @@ def inference_transforms(
             load,
             channel_first,
             EnsureTyped(("image",), dtype=torch.float32),  # images of other programs may be integers
-            RequireGridd(("image",)),
             *steps,
             SpatialPadd(spatial_size=(size, size, -1), **pad),
             DivisiblePadd(k=(multiple, multiple, 1), **pad),

@@ -10,11 +10,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from shared_components.data.nifti import is_nifti, open_nifti
 from shared_components.files import inside, write_atomically
 from shared_components.inferers.case_writer import CaseWriter
 from shared_components.inferers.cases import PROBABILITY_SUFFIX
 from shared_components.inferers.file_grid import class_probabilities, plain
-from shared_components.inferers.segmentation_writer import NIFTI, geometry_of
+from shared_components.inferers.segmentation_writer import geometry_of
 
 LEVEL = 1  # of compression: noise-like numbers shrink little at any
 
@@ -44,8 +45,8 @@ def write_probabilities(
 
 
 def _header(image: str | Path, affine: np.ndarray, shape: tuple[int, ...]) -> nib.Nifti1Header:
-    if str(image).lower().endswith(NIFTI):
-        header = geometry_of(nib.load(image), np.dtype(np.float32), "class probabilities")
+    if is_nifti(image):
+        header = geometry_of(open_nifti(image), np.dtype(np.float32), "class probabilities")
     else:
         header = nib.Nifti1Header()
         header.set_data_dtype(np.float32)
@@ -54,7 +55,7 @@ def _header(image: str | Path, affine: np.ndarray, shape: tuple[int, ...]) -> ni
     zooms = header.get_zooms()[:3]
     header.set_data_shape(shape)
     header.set_zooms((*zooms, *[1.0] * (4 - len(zooms))))
-    if not str(image).lower().endswith(NIFTI):
+    if not is_nifti(image):
         header.set_sform(affine, code="scanner")
         header.set_qform(affine, code="scanner")
     header["vox_offset"] = header.single_vox_offset

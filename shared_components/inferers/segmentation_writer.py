@@ -11,11 +11,11 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from shared_components.data.nifti import is_nifti, open_nifti
 from shared_components.errors import InputError
 from shared_components.files import inside, write_atomically
 from shared_components.inferers.case_writer import CaseWriter
 
-NIFTI = (".nii", ".nii.gz", ".hdr", ".img")
 LEVEL = 3  # of compression: half the time of the usual 6, and label maps become small at any level
 
 
@@ -35,8 +35,8 @@ def write_segmentation(path: str | Path, labels: np.ndarray, image: str | Path, 
         InputError: ``labels`` has another shape than a NIfTI ``image``.
     """
     data = _narrow(np.asarray(labels))
-    if str(image).lower().endswith(NIFTI):
-        segmentation = _on_grid_of(nib.load(image), data, image)
+    if is_nifti(image):
+        segmentation = _on_grid_of(open_nifti(image), data, image)
     else:
         segmentation = _on_grid(data, affine)
     # a fixed time stamp: the same labels give the same bytes

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 from matplotlib.figure import Figure
 
-from shared_components.data.frames import NIFTI
+from shared_components.data.nifti import is_nifti, open_nifti, world_affine
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.errors import InputError
 from shared_components.report.case_volumes import read_volume
@@ -38,7 +38,7 @@ def measure(segmentation: str | Path, values: Sequence[int]) -> Measures:
     path = Path(segmentation)
     if not path.exists():
         raise InputError(f"{path}: expected a segmentation, found no file; run the inference again")
-    frames, shape, size = _nifti(path) if path.name.lower().endswith(NIFTI) else _other(path)
+    frames, shape, size = _nifti(path) if is_nifti(path) else _other(path)
     voxel = float(np.prod(size)) / 1000
     counts = [[int((frame == value).sum()) for value in values] for frame in frames]
     return Measures(shape, size, np.asarray(counts, dtype=float).reshape(len(frames), len(values)) * voxel)
@@ -47,13 +47,13 @@ def measure(segmentation: str | Path, values: Sequence[int]) -> Measures:
 def _nifti(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
     """Label values (T, …), the shape, and the voxels' edges, mm."""
     try:
-        volume = nib.load(path)
+        volume = open_nifti(path)
         values = np.asarray(volume.dataobj)
     except UNREADABLE as error:
         raise InputError(
             f"{path}: expected a segmentation, cannot read it ({one_line(error)}); run the inference again"
         ) from error
-    size = tuple(float(edge) for edge in nib.affines.voxel_sizes(volume.affine))
+    size = tuple(float(edge) for edge in nib.affines.voxel_sizes(world_affine(volume)))
     frames = np.moveaxis(values, 3, 0) if values.ndim > 3 else values[None]
     return frames, volume.shape, size
 

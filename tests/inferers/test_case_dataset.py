@@ -11,7 +11,7 @@ from monai.transforms import Compose
 
 from shared_components.errors import InputError
 from shared_components.inferers import CaseDataset, ReadAheadLoader, inference_transforms
-from shared_components.inferers.volume_faults import FAULT
+from shared_components.inferers.case_list import FAULT
 
 
 def volume(path: Path, shape=(6, 5, 4), value: float = 0.0) -> str:
@@ -31,10 +31,10 @@ def bad_cases(folder: Path) -> list[dict[str, str]]:
 
 
 FAULTS = {
-    "nan.nii": r"nan\.nii: has NaN or infinite voxels; replace them",
-    "text.nrrd": r"text\.nrrd: could not be read \(.+\); copy it again",
-    "cine.nii": r"cine\.nii: has NaN or infinite voxels; replace them",
-    "empty.nii.gz": r"empty\.nii\.gz: the file is empty; copy it again",
+    "nan.nii": r"nan\.nii: 1 of 120 voxels are NaN or infinite; replace them",
+    "text.nrrd": r"text\.nrrd: not an image that can be read \(.+\); copy it again",
+    "cine.nii": r"cine\.nii: 1 of 120 voxels are NaN or infinite; replace them",
+    "empty.nii.gz": r"empty\.nii\.gz: unreadable: the file is empty; copy it again",
     "absent.nii": r"absent\.nii: expected a volume, found nothing; check the path",
 }
 

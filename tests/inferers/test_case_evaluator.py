@@ -87,7 +87,7 @@ def test_any_other_error_stops_the_run(tmp_path):
 
 def test_a_single_volume_is_a_single_line_and_no_volumes_are_no_error(tmp_path):
     (tmp_path / "a.nii").write_text("hello")
-    with pytest.raises(InputError, match=r"^\S+a\.nii: expected a NIfTI volume [^\n]*$"):
+    with pytest.raises(InputError, match=r"^\S+a\.nii: not an image that can be read [^\n]*$"):
         evaluator(tmp_path).run()
     empty = evaluator(tmp_path)
     empty.data_loader = []

@@ -1,0 +1,155 @@
+"""Grey values of a volume: air that is NaN, voxels that are far too bright, and the range that a network sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.transforms.utils_pytorch_numpy_unification import percentile
+from torch import Tensor
+
+from shared_components.data.transforms import source_of
+from shared_components.data.volume_faults import refuse, voxel_faults
+from shared_components.errors import InputError
+
+_DOMINATED = 0.01  # percentiles that span less than this share of the whole range see the background only
+_HANDFUL = 2e-4  # share of the voxels, on either side, that may be anything
+_ENOUGH = 2**22  # voxels to judge by; sorting those of a large CT would take longer than segmenting it
+
+
+class AirForNaNd(MapTransform):
+    """Give NaN around the body, as SPM and fMRIPrep write it, the value of air: 0, or the darkest where that is lower.
+
+    Args:
+        keys: images, ``(1, H, W, D)``.
+    Raises:
+        InputError: infinite voxels, or NaN that is no background.
+    """
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            refuse(voxel_faults(source_of(data[key]), _plain(data[key])))
+            data[key] = with_air(data[key])
+        return data
+
+
+def with_air(image: Tensor) -> Tensor:
+    """``image`` with the value of air in place of NaN; itself if there is none."""
+    voxels = _plain(image)
+    nan = torch.isnan(voxels)
+    if not nan.any():
+        return image
+    filled = voxels.masked_fill(nan, min(0.0, float(voxels[~nan].min())))
+    return MetaTensor(filled).copy_meta_from(image) if isinstance(image, MetaTensor) else filled
+
+
+class CutOutliersd(MapTransform):
+    """Cut what lies more than a whole range beyond :func:`intensity_range`, before blurring spreads it.
+
+    A voxel of 10⁹ would be smeared over its neighbours, and no percentile taken afterwards would be of tissue. Most
+    images have nothing there and stay as they are.
+
+    Args:
+        keys: images, ``(1, H, W, D)``, all finite.
+        percentiles: lower and upper, in [0, 100].
+    """
+
+    def __init__(
+        self, keys: KeysCollection, percentiles: Sequence[float], allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.percentiles = ordered(percentiles)
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            step = math.ceil((data[key].numel() / _ENOUGH) ** (1 / 3))
+            low, high = intensity_range(data[key][:, ::step, ::step, ::step], self.percentiles)
+            data[key] = data[key].clamp(low - (high - low), high + (high - low))
+        return data
+
+
+def ordered(percentiles: Sequence[float]) -> tuple[float, float]:
+    """Two percentiles.
+
+    Raises:
+        InputError: not in order within [0, 100].
+    """
+    lower, upper = percentiles
+    if not 0 <= lower < upper <= 100:
+        raise InputError(f"percentiles: expected 0 <= lower < upper <= 100, found {lower} and {upper}")
+    return float(lower), float(upper)
+
+
+class ScalePercentilesd(MapTransform):
+    """Clip each volume between two percentiles of its voxels and scale it to [-1, 1].
+
+    Deviation: MONAI's ``ScaleIntensityRangePercentiles`` returns a constant (or amplified noise) when both
+    percentiles fall into the background, as in sparse angiograms; here the percentiles are then taken of the
+    voxels beyond the background on either side.
+
+    Args:
+        keys: images, ``(1, H, W, D)``.
+        percentiles: lower and upper, in [0, 100].
+    Raises:
+        InputError: NaN or infinite voxels, of the kind that :class:`AirForNaNd` has left.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, percentiles: Sequence[float], allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.percentiles = ordered(percentiles)
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            low, high = intensity_range(data[key], self.percentiles)
+            scaled = (data[key].clamp(low, high) - low) / max(high - low, torch.finfo(torch.float32).tiny)
+            data[key] = scaled * 2 - 1
+        return data
+
+
+def intensity_range(image: Tensor, percentiles: Sequence[float]) -> tuple[float, float]:
+    """The two percentiles of ``image``, or of what lies beyond a background that fills nearly all of it.
+
+    Whether it fills nearly all is judged without a handful of voxels on either side: a few of 10⁹ make no background
+    of the rest.
+
+    Returns:
+        Lower and upper intensity; equal only for a constant image.
+    Raises:
+        InputError: NaN or infinite voxels.
+    """
+    voxels = _plain(image).flatten()
+    if not torch.isfinite(voxels).all():
+        raise InputError(
+            f"{source_of(image)}: has NaN or infinite voxels; replace them before using the image"
+        )
+    low, high = (float(percentile(voxels, q)) for q in percentiles)
+    if high - low >= _DOMINATED * float(voxels.max() - voxels.min()):
+        return low, high
+    if high > low and high - low >= _DOMINATED * _inner_range(voxels):
+        return low, high
+    below, above = voxels[voxels < low], voxels[voxels > high]
+    if len(below):  # ranks, not interpolation, which one hot voxel among few would carry away
+        low = float(below.sort().values[math.ceil(percentiles[0] / 100 * (len(below) - 1))])
+    if len(above):
+        high = float(above.sort().values[math.floor(percentiles[1] / 100 * (len(above) - 1))])
+    return low, high
+
+
+def _inner_range(voxels: Tensor) -> float:
+    """Range of the voxels ``(n,)`` without a handful on either side: ten, or more of a large volume."""
+    handful = 1 + int(min(max(10, _HANDFUL * len(voxels)), len(voxels) / 400))
+    top, bottom = (voxels.topk(handful, largest=largest).values[-1] for largest in (True, False))
+    return float(top - bottom)
+
+
+def _plain(image: Tensor) -> Tensor:
+    return image.as_tensor() if isinstance(image, MetaTensor) else image

@@ -1,0 +1,69 @@
+"""What a label map may hold: whole numbers that name classes. One rule for the data check, training and scoring."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared_components.data.problems import Problem
+
+ROUNDING = 1e-3
+"""How far from a whole number a label may lie: other programs store 1 as 0.9999999, or as 32767 / 32767.5."""
+
+
+def whole(voxels: Tensor) -> Tensor:
+    """Label values without their rounding errors, in the type of ``voxels``."""
+    return voxels.round() if voxels.is_floating_point() else voxels
+
+
+def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | None) -> Iterator[Problem]:
+    """Values that no label map has, or, if ``labels`` are given, none of these classes.
+
+    Args:
+        path: the label map.
+        voxels: what it holds, of any shape.
+        labels: the values that may occur; ``None`` if they are not known.
+    """
+    path = Path(path)
+    bad = int((~torch.isfinite(voxels)).sum())
+    if bad:
+        yield Problem(str(path), f"{bad} voxels of the label are NaN or infinite", "replace them with 0")
+        return
+    known = torch.tensor(sorted(labels or ()), dtype=voxels.dtype)
+    values = torch.unique(voxels[~torch.isin(voxels, known)])  # sorts the few that are not known
+    broken = values[(values - whole(values)).abs() > ROUNDING]
+    if len(broken):
+        yield _no_label_map(path, broken, voxels)
+        return
+    strange = torch.unique(whole(values))
+    strange = strange[~torch.isin(strange, known)]
+    if labels is not None and len(strange):
+        expected = ", ".join(map(str, sorted(labels)))
+        fault = f"label values {_listed(strange)} are outside 'labels' ({expected})"
+        cure = f"save it with the values {expected}, or add the classes that are missing to 'labels'"
+        yield Problem(str(path), fault, cure)
+
+
+def _no_label_map(path: Path, broken: Tensor, voxels: Tensor) -> Problem:
+    fault = f"label values that are no whole numbers ({_listed(broken)})"
+    if voxels.min() < 0 or voxels.max() > 1 + ROUNDING:
+        return Problem(str(path), fault, "save a label map, not probabilities or a linearly resampled one")
+    fault += ", all from 0 to 1: a probability map"
+    place = path.parent.with_name(f"{path.parent.name}_thresholded")
+    command = f"python scripts/prepare_data.py threshold {shlex.quote(str(path))} --folder {shlex.quote(str(place))}"
+    return Problem(str(path), fault, f"make a label map of it (in the repository: {command})")
+
+
+def _listed(values: Tensor, limit: int = 5) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:limit].tolist())
+    return shown + (", …" if len(values) > limit else "")
+
+
+def values_in(voxels: Tensor | np.ndarray) -> set[int]:
+    """The label values that occur."""
+    return {int(value) for value in torch.unique(whole(torch.as_tensor(voxels))).tolist()}
