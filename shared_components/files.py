@@ -7,9 +7,12 @@ import errno
 import io
 import os
 import pickle
+import re
 import shutil
 import struct
 import tempfile
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import torch
 
 from shared_components.errors import InputError, printable
 from shared_components.seals import archive_fault, seal_archive
+from shared_components.tensors import not_finite
 
 WRITING = ".writing-"  # how the folders of temporary files begin
 PLACE = (
@@ -44,7 +48,7 @@ PLACE = (
 )
 UNREADABLE = (  # what torch.load raises on damaged files and on files of something else
     *(RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, struct.error),
-    *(LookupError, AttributeError, TypeError, AssertionError),
+    *(LookupError, AttributeError, TypeError, AssertionError, zipfile.BadZipFile),
 )
 
 
@@ -164,7 +168,17 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 
 
 def save_tensors(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
-    """``torch.save`` of ``content`` (tensors, numbers, text, nested dicts and lists of them), atomically, sealed."""
+    """``torch.save`` of ``content`` (tensors, numbers, text, nested dicts and lists of them), atomically, sealed.
+
+    Raises:
+        InputError: a tensor holds NaN or infinite values, or the file cannot be written; the old file stays.
+    """
+    bad = not_finite(content)
+    if bad:
+        raise InputError(
+            f"{path}: not written, since '{bad}' holds NaN or infinite values; training diverged: "
+            "lower its learning rates, or look at its images"
+        )
     buffer = io.BytesIO()  # at a full disk torch.save itself ends in a RuntimeError about its archive
     torch.save(dict(content), buffer)
     sealed = seal_archive(buffer.getvalue())
@@ -175,26 +189,52 @@ def load_tensors(path: str | os.PathLike) -> dict[str, Any]:
     """Load what ``save_tensors`` wrote onto the CPU; no code in the file is run (``weights_only=True``).
 
     Raises:
-        InputError: the file is missing, damaged, holds other objects than tensors and plain values, or is
-            not a dict.
+        InputError: the file is missing, damaged, holds other objects than tensors and plain values, is not a
+            dict, or holds NaN or infinite values in a tensor.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: expected a file of tensors, found none; check the path")
+    if not os.path.isfile(path):
+        found = "found a folder" if os.path.isdir(path) else path_fault(path) or "found none"
+        raise InputError(printable(f"{path}: expected a file of tensors, {found}; check the path"))
     try:
         fault = archive_fault(path)
         if fault:
-            raise ValueError(fault)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            raise zipfile.BadZipFile(fault)
+        with warnings.catch_warnings(action="ignore"):  # of torch, about what the errors tell
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{path}: expected a file of tensors written by torch.save, could not read it ({reason}); "
-            "copy or write it again"
+            f"{path}: expected a file of tensors written by torch.save, {_why_unreadable(path, error)}"
         ) from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a dict of tensors, found {type(content).__name__}")
+        raise InputError(
+            f"{path}: expected a dict of tensors, found {type(content).__name__}; "
+            "save a network's state_dict() in its place"
+        )
+    bad = not_finite(content)
+    if bad:
+        raise InputError(
+            f"{path}: '{bad}' holds NaN or infinite values; its training diverged or the file is damaged: "
+            "copy it again, name another, or train it again with lower learning rates"
+        )
     return content
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """What was found, and the cure, in our words: torch's advise ``weights_only=False``, or name a seek."""
+    text = str(error)
+    if isinstance(error, zipfile.BadZipFile):
+        return f"found a damaged file ({text}); copy or write it again"
+    if isinstance(error, PermissionError):
+        return f"cannot read it ({error.strerror}); correct its permissions"
+    if not os.path.getsize(path):
+        return "found an empty file; copy or write it again"
+    if "TorchScript" in text:
+        return "found TorchScript; give the weights alone, as training writes them"
+    code = re.search(r"(?:GLOBAL|global) ([\w.]+\.\w+)", text)
+    if code:
+        return f"found {code[1]}, code that is not run; save the weights alone, as the network's state_dict()"
+    return "found a damaged file, or one of another kind; copy or write it again"
 
 
 def inside(root: str | os.PathLike, path: str | os.PathLike) -> Path:

@@ -108,7 +108,9 @@ def test_unreadable_files_are_one_line_errors(tmp_path):
     with pytest.raises(InputError, match=r"gone\.pt: expected a file of tensors, found none"):
         load_tensors(tmp_path / "gone.pt")
     (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(InputError, match=r"bad\.pt: .*could not read it") as caught:
+    with pytest.raises(
+        InputError, match=r"bad\.pt: .*found a damaged file, or one of another kind; copy"
+    ) as caught:
         load_tensors(tmp_path / "bad.pt")
     assert "\n" not in str(caught.value)
     whole = save_tensors(tmp_path / "whole.pt", {"a": torch.zeros(1000)}).read_bytes()
@@ -234,3 +236,57 @@ def test_errors_of_the_file_system_are_one_line_and_others_are_not():
     )
     assert os_error_line(OSError(errno.EINVAL, "Invalid argument")) is None
     assert os_error_line(OSError("no number")) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"hook": np.zeros(1)}, r"found numpy\.\S+, code that is not run; save the weights alone, "),
+        ({"model": torch.nn.Linear(1, 1)}, r"found torch\.nn\.modules\.linear\.Linear, code that is not run"),
+        (b"", "found an empty file; copy or write it again"),
+        (None, "found a folder; check the path"),
+        ([1], r"found list; save a network's state_dict\(\) in its place"),
+    ],
+)
+def test_what_is_no_file_of_tensors_is_told_without_torchs_advice(tmp_path, content, found):
+    path = tmp_path / "model.pt"
+    if content is None:
+        path.mkdir()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(InputError, match=rf"^{path}: expected a \w+ of tensors.*{found}") as caught:
+        load_tensors(path)
+    assert not {"weights_only", "Errno", "\n"} & set(str(caught.value).replace("`", " ").split(" "))
+
+
+def test_a_file_cut_at_any_place_is_told_without_the_name_of_a_system_call(tmp_path):
+    whole = save_tensors(tmp_path / "whole.pt", {"a": torch.zeros(50)}).read_bytes()
+    for length in range(1, len(whole), 7):
+        (tmp_path / "cut.pt").write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"found a damaged file[^;]+; copy or write it again$"):
+            load_tensors(tmp_path / "cut.pt")
+
+
+def test_torchscript_is_told_apart(tmp_path):
+    torch.jit.script(torch.nn.Linear(1, 1)).save(tmp_path / "model.ts")
+    with pytest.raises(InputError, match=r"model\.ts: .*found TorchScript; give the weights alone"):
+        load_tensors(tmp_path / "model.ts")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_neither_written_nor_loaded(tmp_path, value):
+    path = save_tensors(tmp_path / "model.pt", {"model": {"a": torch.zeros(2)}})
+    kept = path.read_bytes()
+    content = {"model": {"a": torch.tensor([0.0, value])}}
+    with pytest.raises(
+        InputError, match=r"model\.pt: not written, since 'model\.a' holds NaN or infinite values"
+    ):
+        save_tensors(path, content)
+    assert path.read_bytes() == kept
+    torch.save(content, path)
+    with pytest.raises(
+        InputError, match=r"model\.pt: 'model\.a' holds NaN or infinite values; .* copy it again"
+    ):
+        load_tensors(path)

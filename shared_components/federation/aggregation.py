@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from shared_components.errors import InputError
+from shared_components.tensors import not_finite
 
 NamedTensors = Mapping[str, Tensor]
 PIECE = 2**16  # elements of a vector that are averaged at once
@@ -45,7 +46,7 @@ def federated_average(updates: Mapping[str, NamedTensors], weights: Mapping[str,
         vector, finite = _mean(vectors, shares)
         if not finite:
             for client in clients:
-                check_finite(updates[client], client)
+                check_finite(updates[client], f"client {client}")
         mean |= _unflat(vector, first, names)
     return {name: mean[name] for name in first}
 
@@ -94,18 +95,21 @@ def check_same_layout(expected: NamedTensors, tensors: NamedTensors, reference: 
             )
 
 
-def check_finite(tensors: NamedTensors, client: str) -> None:
+def check_finite(tensors: NamedTensors, whose: str) -> None:
     """Refuse NaN and infinite values, which would spoil every other client's work.
 
+    Args:
+        tensors: name -> tensor.
+        whose: for the message.
     Raises:
-        InputError: naming the client and the first tensor at fault.
+        InputError: naming whose they are and the first tensor at fault.
     """
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise InputError(
-                f"client {client}: '{name}' holds NaN or infinite values; training diverged or the file is "
-                "damaged: lower the learning rate or look at its images"
-            )
+    bad = not_finite(tensors)
+    if bad:
+        raise InputError(
+            f"{whose}: '{bad}' holds NaN or infinite values; training diverged or the file is "
+            "damaged: lower the learning rate or look at its images"
+        )
 
 
 def _check_weights(clients: list[str], weights: Mapping[str, float]) -> None:

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shared_components.engines.random_state import RandomState
+from shared_components.engines.saved_state import restore
 from shared_components.errors import InputError
-from shared_components.federation.aggregation import check_same_layout
+from shared_components.federation.aggregation import check_finite, check_same_layout
 from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.bundle_workflow import build_workflow
 from shared_components.files import load_tensors, save_tensors
 
 TRAINER_ATTRIBUTES = ("epoch", "iteration", "best_metric", "best_metric_epoch")
+STATE = {"private", "objects", "trainer", "random"}  # what a client remembers
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,12 @@ class FederatedClient:
         """Put the global weights into the network; they must have the layout of :meth:`shared_weights`.
 
         Raises:
-            InputError: a name is missing or unknown, or a shape or dtype differs.
+            InputError: a name is missing or unknown, a shape or dtype differs, or a value is not finite.
         """
         tensors = self.trainer.network.state_dict()
         own = {name: tensors[name] for name in self._shared_names}
         check_same_layout(own, weights, reference="its bundle", found="the global model")
+        check_finite(weights, "the global model")
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(weights[name])
@@ -113,6 +116,8 @@ class FederatedClient:
             weights: name -> tensor, as in :meth:`shared_weights`.
         Returns:
             The update to send.
+        Raises:
+            InputError: the network holds NaN or infinite values after it.
         """
         start = time.perf_counter()
         with self._own_randomness():
@@ -122,6 +127,7 @@ class FederatedClient:
             state.max_epochs = state.epoch + 1
             with self._aggregator.local_training(self._optimizers(), self._shared_parameters()):
                 self.trainer.run()
+            check_finite(self.trainer.network.state_dict(), f"update {state.iteration}")
         return Update(self.shared_weights(), self.images, self._metrics(), time.perf_counter() - start)
 
     def save_state(self, path: str | os.PathLike) -> None:
@@ -153,14 +159,13 @@ class FederatedClient:
         state = load_tensors(path)
         objects, network = self._objects(), self.trainer.network
         private = {k: v for k, v in network.state_dict().items() if k not in set(self._shared_names)}
-        if set(state.get("objects", ())) != set(objects):
+        if not state.keys() >= STATE or set(state["objects"]) != set(objects):
             raise InputError(f"{path}: holds the state of another bundle; start the run over with --force")
         check_same_layout(private, state["private"], reference="its bundle", found=Path(path).parent.name)
         with torch.no_grad():
             for name, tensor in private.items():
                 tensor.copy_(state["private"][name])
-        for name, value in objects.items():
-            value.load_state_dict(state["objects"][name])
+        restore(objects, state["objects"], path, cure="start the run over with --force")
         for name in TRAINER_ATTRIBUTES:
             setattr(self.trainer.state, name, state["trainer"][name])
         self._random_state = state["random"]

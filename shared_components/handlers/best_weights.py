@@ -9,9 +9,11 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from shared_components.tensors import misfit, not_finite
+
 
 class BestWeights:
-    """Keeps a copy of a module's tensors from the validation with the highest key metric.
+    """Keeps a copy of a module's tensors from the validation with the highest key metric; finite ones only.
 
     It has a state, so that a resumed run chooses among all its validations, also those before the stop.
 
@@ -29,9 +31,12 @@ class BestWeights:
 
     def _compare(self, engine: Engine) -> None:
         metric = float(engine.state.metrics[engine.state.key_metric_name])
-        if metric > self.metric:  # never for NaN
+        tensors = self.module.state_dict()
+        if metric > self.metric and not not_finite(
+            tensors
+        ):  # NaN weights score as background: Dice may be high
             self.metric = metric
-            self._tensors = {name: t.detach().cpu().clone() for name, t in self.module.state_dict().items()}
+            self._tensors = {name: t.detach().cpu().clone() for name, t in tensors.items()}
 
     def restore(self) -> None:
         """Put the best tensors into the module; without a validation it stays as it is."""
@@ -46,3 +51,5 @@ class BestWeights:
         """Go on from :meth:`state_dict`."""
         self.metric = float(state["metric"])
         self._tensors = dict(state["tensors"])
+        if self._tensors and misfit(self.module.state_dict(), self._tensors):
+            raise ValueError("expected tensors of the module, found others")

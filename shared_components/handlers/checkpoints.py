@@ -7,14 +7,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 from monai.engines import Trainer
 from monai.handlers import CheckpointLoader
 
+from shared_components.engines.saved_state import restore
 from shared_components.errors import InputError
 from shared_components.files import load_tensors, save_tensors
 
 CHECKPOINT_NAME = "checkpoint.pt"
+
+
+class StateLoader(CheckpointLoader):
+    """MONAI's ``CheckpointLoader`` for a training's whole state, whose errors a user can act on.
+
+    Args:
+        load_path: file of the states by name.
+        load_dict: name to object with ``load_state_dict``, the trainer among them.
+    Raises:
+        InputError: (when the engine starts) the file is unreadable, holds code, values that are not finite or the
+            state of another configuration, or has been trained for more epochs than are wanted.
+    """
+
+    def __init__(self, load_path: str | os.PathLike, load_dict: Mapping[str, Any]) -> None:
+        super().__init__(load_path=str(load_path), load_dict=dict(load_dict), map_location="cpu")
+
+    def __call__(self, engine: Engine) -> None:
+        cure = "resume with the settings of its training, or start over with resume: false"
+        last = engine.state.max_epochs
+        restore(self.load_dict, load_tensors(self.load_path), self.load_path, cure)
+        if last is not None and engine.state.epoch > last:
+            raise InputError(
+                f"{self.load_path}: trained for {engine.state.epoch} epochs, more than max_epochs ({last}); "
+                "raise it, or start over with resume: false"
+            )
+        engine.state.max_epochs = last  # which may be more than were wanted when it was saved
+        self.logger.info(f"went on from {self.load_path}")
 
 
 def attach_checkpoints(
@@ -38,7 +66,8 @@ def attach_checkpoints(
     Returns:
         The checkpoint's path.
     Raises:
-        InputError: ``resume`` without a checkpoint or with a damaged one, or ``every`` below 1.
+        InputError: ``resume`` without a checkpoint or with a damaged one, or ``every`` below 1; at a checkpoint, that
+            the state holds NaN or infinite values: the last good file stays.
     """
     if every < 1:
         raise InputError(f"checkpoint_every: expected at least 1 epoch, found {every}")
@@ -49,8 +78,7 @@ def attach_checkpoints(
             raise InputError(
                 f"{path}: expected a checkpoint to resume from, found none; start with resume: false"
             )
-        load_tensors(path)  # MONAI's loader below compares no checksum
-        CheckpointLoader(load_path=str(path), load_dict=entries, map_location="cpu").attach(trainer)
+        StateLoader(path, entries).attach(trainer)
 
     def save() -> None:
         save_tensors(path, {name: entry.state_dict() for name, entry in entries.items()})

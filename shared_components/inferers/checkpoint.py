@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ignite.engine import Engine
-from ignite.handlers import Checkpoint
 from monai.handlers import CheckpointLoader
 
 from shared_components.errors import InputError
 from shared_components.files import load_tensors
-from shared_components.networks.weights import is_state_dict
+from shared_components.networks.weights import filled, is_state_dict
 
 
 class ModelLoader(CheckpointLoader):
@@ -37,18 +36,5 @@ class ModelLoader(CheckpointLoader):
                 "give a checkpoint that this bundle's training wrote"
             )
         for name, module in self.load_dict.items():
-            self._require_fit(module.state_dict(), checkpoint[name])
-        Checkpoint.load_objects(to_load=self.load_dict, checkpoint=checkpoint, strict=True)
+            filled(module, checkpoint[name], self.load_path)
         self.logger.info(f"loaded {', '.join(self.load_dict)} from {self.load_path}")
-
-    def _require_fit(self, expected: dict, found: dict) -> None:
-        shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-        stored = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in dict(found).items()}
-        misfits = [name for name in {**shapes, **stored} if shapes.get(name) != stored.get(name)]
-        if misfits:
-            name = misfits[0]
-            raise InputError(
-                f"{self.load_path}: {len(misfits)} tensors do not fit the configured network, first "
-                f"'{name}': expected {shapes.get(name, 'none')}, found {stored.get(name, 'none')}; "
-                "use the configuration (network, image_size, labels, domains) of its training"
-            )

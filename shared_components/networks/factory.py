@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
-from shared_components.files import load_tensors, save_tensors
+from shared_components.files import load_tensors
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.generator import Generator
+from shared_components.networks.weights import export_model, filled
+
+DESCRIBED = {"generator", "domains", "labels", "spacing", "orientation"}  # what a factory file says of itself
 
 
 class FactoryNetwork(nn.Module):
@@ -69,9 +72,7 @@ def export_generator(
         "spacing": None if spacing is None else float(spacing),
         "orientation": orientation,
     }
-    state = {name: tensor.detach().cpu().clone() for name, tensor in generator.state_dict().items()}
-    save_tensors(Path(path), {"model": state, "description": description})
-    return Path(path)
+    return export_model(generator, path, description)
 
 
 def factory_description(path: str | os.PathLike) -> dict:
@@ -90,13 +91,13 @@ def load_generator(path: str | os.PathLike) -> Generator:
         InputError: the file is missing, is not a factory, or its weights do not fit its description.
     """
     content = _read(path)
-    generator = Generator(**content["description"]["generator"])
     try:
-        generator.load_state_dict(content["model"], strict=True)
-    except RuntimeError as error:
+        generator = Generator(**content["description"]["generator"])
+    except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
         raise InputError(
-            f"{path}: the weights do not fit the file's own description; export it again"
+            f"{path}: no generator can be built from the file's own description; export it again"
         ) from error
+    filled(generator, content["model"], path, plan="the file's own description")
     return generator.eval().requires_grad_(False)
 
 
@@ -116,7 +117,8 @@ def domain_index(path: str | os.PathLike, domain: str) -> int:
 
 def _read(path: str | os.PathLike) -> dict:
     content = load_tensors(Path(path))
-    if not isinstance(content, dict) or not {"model", "description"} <= content.keys():
+    description = content.get("description")
+    if "model" not in content or not isinstance(description, dict) or DESCRIBED - description.keys():
         raise InputError(
             f"{path}: expected a factory file (model and description); "
             "train bundles/factory, which exports factory.pt"

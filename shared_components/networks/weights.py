@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from shared_components.errors import InputError
 from shared_components.files import load_tensors, save_tensors
+from shared_components.tensors import misfit
 
 
 def export_model(
@@ -22,6 +23,8 @@ def export_model(
         network: whose weights are written.
         path: the file.
         description: plain values that say what the weights are for.
+    Raises:
+        InputError: the weights are not finite, or the file cannot be written; the old file stays.
     """
     state = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
     save_tensors(path, {"model": state, "description": dict(description or {})})
@@ -52,15 +55,32 @@ def with_weights(
     weights = content if is_state_dict(content) else content.get(key)
     if not isinstance(weights, dict):
         raise InputError(
-            f"{path}: expected weights under '{key}', found {sorted(map(str, content))}; check the path"
+            f"{path}: expected weights under '{key}', found {sorted(map(str, content))[:8]}; check the path"
         )
-    weights = {name[len(prefix) :]: tensor for name, tensor in weights.items() if name.startswith(prefix)}
-    try:
-        network.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+    if prefix:
+        weights = {n[len(prefix) :]: tensor for n, tensor in weights.items() if str(n).startswith(prefix)}
+    return filled(network, weights, path)
+
+
+def filled(
+    network: nn.Module, weights: Any, path: str | os.PathLike, plan: str = "the configured network"
+) -> nn.Module:
+    """Load named tensors into ``network``, strictly, and return it; every reader of weights comes through here.
+
+    Args:
+        network: the module to fill.
+        weights: what a file holds in the place of its ``state_dict``.
+        path: the file, for the message.
+        plan: what ``network`` was built from, for the message.
+    Raises:
+        InputError: names, shapes or types differ (see :func:`~shared_components.tensors.misfit`), or values are
+            NaN or infinite.
+    """
+    fault = misfit(network.state_dict(), weights) if isinstance(weights, Mapping) else "no named tensors"
+    if fault:
         raise InputError(
-            f"{path}: its weights do not fit the configured network ({reason}); "
-            "use the network, labels and image_size that it was trained with"
-        ) from error
+            f"{path}: its weights do not fit {plan} ({fault}); use a file as training wrote it, "
+            "with the network, labels, domains and image_size of that training"
+        )
+    network.load_state_dict(weights, strict=True)
     return network

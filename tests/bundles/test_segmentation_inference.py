@@ -81,4 +81,4 @@ def test_a_model_of_another_size_is_told_apart(root, model, tmp_path):
     with pytest.raises(RuntimeError) as raised:  # MONAI's wrapping of what an expression raises
         flow.run()
     assert isinstance(raised.value.__cause__, InputError)
-    assert "tensors do not fit the configured network" in str(raised.value.__cause__)
+    assert "weights do not fit the configured network" in str(raised.value.__cause__)

@@ -35,6 +35,14 @@ def test_the_best_of_all_validations_comes_back():
     assert (module.weight.item(), best.metric) == (2.0, 0.6)
 
 
+def test_weights_that_are_not_finite_are_never_the_best():
+    module, validator, best = build()
+    validate(validator, module, 1.0, 0.2)
+    validate(validator, module, float("nan"), 0.9)  # they score as background, of which there may be much
+    best.restore()
+    assert (module.weight.item(), best.metric) == (1.0, 0.2)
+
+
 def test_a_resumed_run_remembers_the_best_before_the_stop(tmp_path):
     module, validator, best = build()
     validate(validator, module, 1.0, 0.9)

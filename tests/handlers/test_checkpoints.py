@@ -76,4 +76,79 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path):
     for damaged in flipped(whole, 20):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"checkpoint\.pt: expected a file of tensors written by"):
-            attach_checkpoints(engine, state(engine), tmp_path, resume=True)
+            resumed(tmp_path)
+
+
+def checkpoint(folder, change=None):
+    """A checkpoint of two epochs, changed."""
+    engine = trainer(max_epochs=2)
+    path = attach_checkpoints(engine, state(engine), folder)
+    engine.run()
+    content = saved(path)
+    if change is not None:
+        change(content)
+        torch.save(content, path)
+    return path
+
+
+def resumed(folder, epochs=4):
+    engine = trainer(max_epochs=epochs)
+    attach_checkpoints(engine, state(engine), folder, resume=True)
+    engine.run()
+
+
+def test_a_training_that_turned_nan_leaves_the_last_good_checkpoint(tmp_path):
+    path = checkpoint(tmp_path)
+    good = path.read_bytes()
+    engine = trainer(max_epochs=4)
+    attach_checkpoints(engine, state(engine), tmp_path, resume=True)
+
+    @engine.on(Events.ITERATION_COMPLETED(once=5))
+    def diverge():
+        with torch.no_grad():
+            engine.network.weight.fill_(float("inf"))
+
+    with pytest.raises(
+        InputError, match=r"checkpoint\.pt: not written, since 'network\.weight' holds NaN or inf"
+    ):
+        engine.run()
+    assert path.read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["network"]["weight"].fill_(float("nan")), r"'network\.weight' holds NaN or infinite values"),
+        (
+            lambda c: c["optimizer"]["state"][0]["exp_avg"].fill_(float("nan")),
+            r"'optimizer\.state\.0\.exp_avg' holds NaN or infinite values",
+        ),
+        (
+            lambda c: c["network"].update(weight=c["network"]["weight"].to(torch.int8)),
+            r"'weight': expected \(1, 1\) float32, found \(1, 1\) int8",
+        ),
+        (
+            lambda c: c["optimizer"]["state"][0].update(exp_avg=torch.ones(1, 1, dtype=torch.int8)),
+            "expected the state of 'optimizer' in this configuration, found that of another one",
+        ),
+        (
+            lambda c: c["optimizer"]["state"][0].update(exp_avg=torch.ones(1, 3)),
+            "expected the state of 'optimizer' in this configuration, found that of another one",
+        ),
+        (lambda c: c["optimizer"].clear(), "expected the state of 'optimizer' in this configuration"),
+        (lambda c: c.pop("random_state"), r"expected the state of 'random_state', found \['network', 'optimizer'"),
+        (lambda c: c.update(random_state={"torch": 3}), "expected the state of 'random_state' in this config"),
+        (lambda c: c["trainer"].update(iteration=100, max_epochs=50), r"for 50 epochs, more than max_epochs \(4\)"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_does_not_fit_is_refused_with_the_cure(tmp_path, change, message):
+    checkpoint(tmp_path, change)
+    with pytest.raises(InputError, match=rf"checkpoint\.pt: .*{message}.*; [^;\n]+$"):
+        resumed(tmp_path)
+
+
+def test_a_checkpoint_with_code_is_refused_without_the_advice_to_run_it(tmp_path):
+    torch.save({"network": torch.nn.Linear(1, 1)}, checkpoint(tmp_path))
+    with pytest.raises(InputError, match=r"found torch\.nn\.modules\.linear\.Linear, code that") as caught:
+        resumed(tmp_path)
+    assert "weights_only" not in str(caught.value) and "\n" not in str(caught.value)

@@ -50,6 +50,13 @@ def test_the_model_zoos_bare_weights_are_read_too(tmp_path):
         (None, r"m\.pt: expected a file of tensors, found none"),
         ({"weights": {}}, r"m\.pt: expected weights under 'model', found \['weights'\]"),
         ({"model": 3}, r"m\.pt: expected weights under 'model', found \['model'\]"),
+        ({"model": {"weight": torch.zeros(1, 2).char(), "bias": torch.zeros(1)}}, r"found \(1, 2\) int8"),
+        ({"model": {"weight": torch.zeros(1, 2).cfloat(), "bias": torch.zeros(1)}}, "found .* complex64"),
+        (
+            {"model": {"weight": torch.zeros(1, 2), "bias": torch.tensor([float("nan")])}},
+            "'model.bias' holds NaN",
+        ),
+        ({"weight": torch.zeros(1, 2).char(), "bias": torch.zeros(1)}, r"found \(1, 2\) int8"),
         ({"model": {"weight": torch.zeros(1, 5)}}, r"m\.pt: its weights do not fit the configured network"),
     ],
 )
@@ -59,3 +66,22 @@ def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path, content, messag
     with pytest.raises(InputError, match=message) as caught:
         with_weights(torch.nn.Linear(2, 1), tmp_path / "m.pt")
     assert "\n" not in str(caught.value)
+
+
+def test_weights_of_16_bits_are_taken_as_they_are(tmp_path):
+    network = torch.nn.Linear(2, 1).half()
+    path = export_model(network, tmp_path / "model.pt")
+    loaded = with_weights(torch.nn.Linear(2, 1), path)
+    assert loaded.weight.dtype == torch.float32
+    assert torch.equal(loaded.weight, network.weight.float())
+
+
+def test_weights_that_are_not_finite_are_not_exported(tmp_path):
+    network = torch.nn.Linear(1, 1)
+    path = export_model(network, tmp_path / "model.pt")
+    kept = path.read_bytes()
+    with torch.no_grad():
+        network.bias.fill_(float("nan"))
+    with pytest.raises(InputError, match=r"model\.pt: not written, since 'model\.bias' holds NaN"):
+        export_model(network, path)
+    assert path.read_bytes() == kept
