@@ -14,7 +14,7 @@ The federation file's ``study`` section, all optional::
       segmentation: bundles/segmentation   # the bundle of generalisation; by default beside the factory's
       source: north                    # the client whose model and synthetic volumes the others use
       jobs: 2                          # stages at a time
-      baselines: true                  # source-only, augmented and self-trained U-Net beside the adaptation
+      baselines: true                  # other uses of the source model beside the adaptation, to compare it with
       overrides: {segmenter_channels: [16, 32, 64, 128]}   # of every stage whose config has them
       pretrain: {max_epochs: 16}       # overrides of one kind of stage
       synthesize: {volumes: 60}

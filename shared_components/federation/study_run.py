@@ -110,6 +110,7 @@ def describe(
         "models": _models(study, stages),
         **({"generalisation": _relative(study, EVERYBODY, MODEL)} if study.generalises else {}),
         "scores": _scores(study, stages),
+        "methods": {method.name: method.what for method in METHODS.values()},
         "pictures": dict(pictures),
     }
 
@@ -157,6 +158,6 @@ def _scores(study: Study, stages: Sequence[Stage]) -> list[dict[str, str]]:
         folder = stage.folder.relative_to(study.folder)
         csv = {"csv": str(folder / "scores.csv")} if (stage.folder / "scores.csv").is_file() else {}
         entries.append(
-            {"client": stage.client, "method": METHODS[stage.name], **csv, "predictions": str(folder)}
+            {"client": stage.client, "method": METHODS[stage.name].name, **csv, "predictions": str(folder)}
         )
     return entries

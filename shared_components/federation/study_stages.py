@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared_components.federation.stage_parts import (
     check_overrides,
@@ -16,12 +16,44 @@ from shared_components.federation.stages import Stage
 from shared_components.federation.study import Study
 from shared_components.federation.study_generalisation import SYNTHETIC_VALIDATION, generalisation_stages
 
+
+class Method(NamedTuple):
+    """A way to a model, as all tables and documents call it.
+
+    Attributes:
+        name: in tables.
+        what: a sentence about it.
+    """
+
+    name: str
+    what: str
+
+
 METHODS = {  # stages whose segmentations are compared, in the order of the report's table: ours are the last
-    "source_only_predictions": "source-only U-Net",
-    "source_model_predictions": "augmented U-Net",
-    "self_trained_predictions": "augmented U-Net, self-trained",
-    "generalisation_predictions": "generalisation, synthetic volumes alone",
-    "adaptation_predictions": "adaptation",
+    "source_only_predictions": Method(
+        "source model without augmentation",
+        "a U-Net trained on the labelled client's images as they are, and applied to this client's: "
+        "how far a model gets when nothing is done about the other scanner",
+    ),
+    "source_model_predictions": Method(
+        "source model",
+        "the same U-Net, trained on the labelled client's images with strong augmentation, and applied as it is; "
+        "it also labels the synthetic volumes",
+    ),
+    "self_trained_predictions": Method(
+        "source model, self-trained",
+        "the source model, trained on with its own labels of this client's images; nothing synthetic is used",
+    ),
+    "generalisation_predictions": Method(
+        "generalisation",
+        "one model for every scanner, also for those that nobody has seen; trained on labelled synthetic volumes "
+        "of every domain, and on no real image",
+    ),
+    "adaptation_predictions": Method(
+        "adaptation",
+        "the client's own model: the source model, trained on with labelled synthetic volumes in the look of this "
+        "client's scanner and with the client's own images; it reads none of the client's labels",
+    ),
 }
 ORDER = ("source_model", "synthetic", "source_only", "generalisation", "adaptation", "self_trained")
 

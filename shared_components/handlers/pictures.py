@@ -101,7 +101,7 @@ class FactoryPictures:
 
 
 class TranslationPictures:
-    """Every few epochs: rows of synthetic source slices, their translations and their twins.
+    """Every few epochs and at the end: rows of synthetic source slices, their translations and their twins.
 
     Args:
         network: the adaptation's networks.
@@ -131,8 +131,8 @@ class TranslationPictures:
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
-        if self.every and self.dataset is not None:
-            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every), self)
+        if self.every and self.dataset is not None:  # at the end too: short runs have pictures as well
+            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every) | Events.COMPLETED, self)
 
     @torch.no_grad()
     def draw(self) -> Tensor:

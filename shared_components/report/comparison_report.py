@@ -15,7 +15,7 @@ from shared_components.report.case_table import rows_of
 from shared_components.report.figures import file_uri
 from shared_components.report.html import Html, element, page, picture, section, table
 from shared_components.report.links import file_link
-from shared_components.report.scores_table import scores_table
+from shared_components.report.scores_table import methods_table
 
 
 def write_comparison_report(output_dir: str | Path, output: str | Path | None = None) -> Path:
@@ -55,9 +55,9 @@ def _scores(scores: Mapping[str, Sequence[Row]]) -> Html:
     names = [
         name for name in dict.fromkeys(n for summary in summaries.values() for n in summary) if name != "mean"
     ]
-    parts: list[Html] = [scores_table({"all cases": summaries})]
+    parts: list[Html] = [methods_table(summaries)]
     for name in names if len(names) > 1 else []:
-        parts += [element("h3", name), scores_table({"all cases": summaries}, name)]
+        parts += [element("h3", name), methods_table(summaries, name)]
     note = (
         "Mean ± standard deviation over cases, first of the mean over classes; HD95: 95 % Hausdorff distance."
     )

@@ -39,6 +39,8 @@ def table(
     rows: Iterable[Sequence[object]],
     numeric_from: int = 1,
     groups: Sequence[tuple[object, int]] | None = None,
+    class_: str | None = None,
+    style: str | None = None,
 ) -> Html:
     """A table whose columns from ``numeric_from`` on are set to the right.
 
@@ -47,6 +49,8 @@ def table(
         rows: cells; a cell that is :class:`Html` and begins with ``<td`` stands as it is.
         numeric_from: first column with numbers.
         groups: (title, columns) of a line above ``head``.
+        class_: a class of the style sheet.
+        style: of the table itself.
     """
 
     def side(index: int) -> str | None:
@@ -55,7 +59,8 @@ def table(
     titles = [element("th", title, class_=side(index), scope="col") for index, title in enumerate(head)]
     lines = [element("tr", *(_cell(cell, side(index)) for index, cell in enumerate(row))) for row in rows]
     above = [] if groups is None else [element("tr", *(_group(name, width) for name, width in groups))]
-    body = element("table", element("thead", *above, element("tr", *titles)), element("tbody", *lines))
+    content = element("thead", *above, element("tr", *titles)), element("tbody", *lines)
+    body = element("table", *content, class_=class_, style=style)
     return element("div", body, class_="scroll")
 
 

@@ -1,4 +1,4 @@
-"""Tables of Dice and Hausdorff distance: methods below each other, clients beside each other."""
+"""Tables of Dice and Hausdorff distance: of several clients, of several methods, of several classes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,38 @@ Scores = Mapping[str, Mapping[str, Summary]]  # client -> method -> class -> sta
 
 
 def scores_table(scores: Scores, name: str = "mean") -> Html:
-    """Mean ± standard deviation over subjects, a line for each method; the best of a column is in bold.
+    """Mean ± standard deviation over subjects: a line for each client, a column for each method.
+
+    So the page stays as wide as there are methods, however many clients there are. The best of a line is in bold.
 
     Args:
         scores: of each client and method what ``metrics.summarize`` returns.
         name: class of the summaries to show.
     """
     methods = list(dict.fromkeys(method for by_method in scores.values() for method in by_method))
-    groups: list[tuple[object, int]] = [("", 1)]
+    rows = []
     for client, by_method in scores.items():
-        cases = max(int(summary[name]["cases"]) for summary in by_method.values() if name in summary)
-        groups.append((f"{client} (n = {cases})", 2))
-    head = ["Method", *["Dice", "HD95, mm"] * len(scores)]
-    columns = [
-        column
-        for by_method in scores.values()
-        for column in (_dice_column(methods, by_method, name), _distance_column(methods, by_method, name))
+        counts = (int(summary[name]["cases"]) for summary in by_method.values() if name in summary)
+        best = {kind: best_methods(by_method, name, kind) for kind in ("dice", "hd95")}
+        head = element("td", client, element("div", element("small", f"n = {max(counts, default=0)}")))
+        rows.append([head, *(_both(by_method.get(method, {}).get(name), method, best) for method in methods)])
+    return table(["Client", *methods], rows, class_="scores", style=f"--columns: {len(methods)}")
+
+
+def methods_table(by_method: Mapping[str, Summary], name: str = "mean") -> Html:
+    """The same of one set of cases: a line for each method; the best of a column is in bold."""
+    found = {method: summary[name] for method, summary in by_method.items() if name in summary}
+    best = {kind: best_methods(by_method, name, kind) for kind in ("dice", "hd95")}
+    rows = [
+        [
+            method,
+            int(values["cases"]),
+            _cell(values, "dice", 3, method in best["dice"]),
+            _cell(values, "hd95", 1, method in best["hd95"]),
+        ]
+        for method, values in found.items()
     ]
-    return table(head, zip(methods, *columns, strict=True), groups=groups)
+    return table(["Method", "Cases", "Dice", "HD95, mm"], rows)
 
 
 def classes_table(summary: Summary, names: Sequence[str]) -> Html:
@@ -47,43 +61,52 @@ def classes_table(summary: Summary, names: Sequence[str]) -> Html:
     return table(["Class", "Cases", "Dice", "HD95, mm"], rows)
 
 
-def _dice_column(methods: Sequence[str], by_method: Mapping[str, Summary], name: str) -> list[Html]:
-    return _column(methods, by_method, name, "dice", digits=3, best=max)
+def best_methods(by_method: Mapping[str, Summary], name: str, kind: str) -> set[str]:
+    """Methods of the best mean as it is shown; none where there is but one to choose from.
 
-
-def _distance_column(methods: Sequence[str], by_method: Mapping[str, Summary], name: str) -> list[Html]:
-    return _column(methods, by_method, name, "hd95", digits=1, best=min)
-
-
-def _column(
-    methods: Sequence[str], by_method: Mapping[str, Summary], name: str, kind: str, digits: int, best
-):
-    """Cells of one column; a distance that leaves out subjects cannot be the best one."""
-    found = {method: summary[name] for method, summary in by_method.items() if name in summary}
+    Args:
+        by_method: method -> class -> statistics.
+        name: the class.
+        kind: ``dice``, or ``hd95``, of which one that leaves out subjects cannot be the best.
+    """
+    best, digits = (max, 3) if kind == "dice" else (min, 1)
     means = {
-        method: round(values[f"{kind}_mean"], digits)
-        for method, values in found.items()
-        if math.isfinite(values[f"{kind}_mean"]) and not (kind == "hd95" and values["missed"])
+        method: round(summary[name][f"{kind}_mean"], digits)
+        for method, summary in by_method.items()
+        if name in summary
+        and math.isfinite(summary[name][f"{kind}_mean"])
+        and not (kind == "hd95" and summary[name]["missed"])
     }
     winner = best(means.values()) if len(means) > 1 else None
-    return [
-        _cell(found.get(method), kind, digits, winner is not None and means.get(method) == winner)
-        for method in methods
-    ]
+    return {method for method, mean in means.items() if mean == winner}
 
 
-def _cell(values: Mapping[str, float] | None, kind: str, digits: int, is_best: bool = False) -> Html:
+def _both(values: Mapping[str, float] | None, method: str, best: Mapping[str, set[str]]) -> Html:
+    """Dice with its bar, and under it the distance."""
     if values is None:
         return element("td", "–", class_="number")
+    lines = [
+        element("div", *_texts(values, kind, digits), class_="best" if method in best[kind] else None)
+        for kind, digits in (("dice", 3), ("hd95", 1))
+    ]
+    return element("td", *lines, class_="number share", style=_share(values))
+
+
+def _cell(values: Mapping[str, float], kind: str, digits: int, is_best: bool = False) -> Html:
+    classes = ["number", *(["share"] if kind == "dice" else []), *(["best"] if is_best else [])]
+    style = _share(values) if kind == "dice" else None
+    return element("td", *_texts(values, kind, digits), class_=" ".join(classes), style=style)
+
+
+def _share(values: Mapping[str, float]) -> str:
+    mean = values["dice_mean"]
+    return f"--share: {100 * mean:.0f}%" if math.isfinite(mean) else "--share: 0%"
+
+
+def _texts(values: Mapping[str, float], kind: str, digits: int) -> tuple[str, Html]:
+    """The mean, and in small print its deviation and the subjects without a distance."""
     mean, spread = values[f"{kind}_mean"], values[f"{kind}_sd"]
     text = f"{mean:.{digits}f}" if math.isfinite(mean) else "–"
     around = f" ± {spread:.{digits}f}" if math.isfinite(spread) else ""
     missed = f" ({int(values['missed'])} without)" if kind == "hd95" and values["missed"] else ""
-    bar = (
-        {"class_": "number share", "style": f"--share: {100 * mean:.0f}%"}
-        if kind == "dice"
-        else {"class_": "number"}
-    )
-    if is_best:
-        bar["class_"] += " best"
-    return element("td", text, element("small", around + missed), **bar)
+    return text, element("small", around + missed)

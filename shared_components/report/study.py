@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ class Study:
         """The value of a key, or ``default`` when it is absent, empty or of another kind."""
         value = self.content.get(name)
         return value if value and isinstance(value, type(default)) else default
+
+    def told(self, text: object) -> str:
+        """A message without the study's own place, which means nothing where the page is read."""
+        return str(text).replace(f"{self.root}{os.sep}", "")
 
     def path(self, value: object) -> Path:
         """A path of the study, relative ones from its folder."""

@@ -41,9 +41,17 @@ def translations_section(study: Study) -> Html:
         "From above: synthetic source slices, their translations where a translator was trained, and their twins, "
         "which the factory drew of the same latents under the client's condition."
     )
-    return section(
-        "Translations", *(parts or [missing("no translations in the study (“pictures”)")]), note=note
+    adapting = [
+        name for name, client in study.part("clients", {}).items() if client.get("role") == "unlabelled"
+    ]
+    if not parts and not adapting:  # every client has labels: nothing was adapted
+        return Html("")
+    none = element(
+        "p",
+        f"None: the adaptation of {', '.join(adapting)} drew no pictures (picture_every: 0). Look at the "
+        "segmentations below.",
     )
+    return section("Translations", *(parts or [none]), note=note)
 
 
 def disentanglement_section(study: Study) -> Html:
@@ -68,7 +76,7 @@ def _sheets(study: Study, paths: object, caption: str) -> list[Html]:
         try:
             sheets += _sheet(study.path(path), caption)
         except InputError as error:
-            sheets.append(missing(error))
+            sheets.append(missing(study.told(error)))
     return sheets
 
 
@@ -82,22 +90,26 @@ def _sheet(path: Path, caption: str) -> list[Html]:
 
 
 def overlays_section(study: Study) -> Html:
-    runs: dict[str, dict[str, tuple[Path, Path]]] = {}
+    runs: dict[str, dict[str, tuple[Path, Path | None]]] = {}
     for entry in study.part("scores", []):
-        csv = study.path(entry.get("csv", ""))
-        folder = study.path(entry["predictions"]) if entry.get("predictions") else csv.parent
+        csv = study.path(entry["csv"]) if entry.get("csv") else None
+        folder = (
+            study.path(entry["predictions"]) if entry.get("predictions") else study.path(entry["csv"]).parent
+        )
         runs.setdefault(str(entry.get("client")), {})[str(entry.get("method"))] = (folder, csv)
     parts = [part for client, methods in runs.items() for part in _client_overlays(study, client, methods)]
     if parts:
         parts.insert(0, legend(study.labels, reference=True))
     note = (
         "Per client the test volume of median Dice under each method, and the one of lowest Dice under the "
-        "client's own model, the last of the methods."
+        "client's own model, the last of the methods; where there are no labels, the first, the middle and the last."
     )
     return section("Segmentations", *(parts or [missing("no segmentations (“scores”)")]), note=note)
 
 
-def _client_overlays(study: Study, client: str, methods: Mapping[str, tuple[Path, Path]]) -> list[Html]:
+def _client_overlays(
+    study: Study, client: str, methods: Mapping[str, tuple[Path, Path | None]]
+) -> list[Html]:
     parts = [element("h3", client)]
     cases: dict[str, dict] = {}
     for method, (folder, _) in methods.items():
@@ -107,19 +119,26 @@ def _client_overlays(study: Study, client: str, methods: Mapping[str, tuple[Path
                     "segmentation"
                 ]
         except InputError as error:
-            parts.append(missing(error))
+            parts.append(missing(study.told(error)))
     ours = list(methods)[-1]
-    for place, (name, dice) in enumerate(_telling_cases(methods[ours][1], list(cases)).items()):
+    table = methods[ours][1]
+    telling = _evenly(list(cases)) if table is None else _telling_cases(table, list(cases))
+    for place, (name, dice) in enumerate(telling.items()):
         case = cases[name]
         # the first case under every method, the others (the worst) under ours: a page that one can still read
         shown = case["methods"] if place == 0 else {ours: case["methods"].get(ours)}
-        caption = f"{name}: Dice {dice:.3f} with {ours}" if dice is not None else name
+        caption = f"{name}: Dice {dice:.3f} with {ours}" if dice is not None else f"{name}: no label"
         try:
             files = {method: path for method, path in shown.items() if path}
             parts.append(overlay(case["image"], case.get("label"), files, list(study.labels), caption))
         except InputError as error:
-            parts.append(missing(error))
+            parts.append(missing(study.told(error)))
     return parts
+
+
+def _evenly(cases: list[str]) -> dict[str, float | None]:
+    """The first, the middle and the last of the cases."""
+    return dict.fromkeys(cases[i] for i in sorted({0, len(cases) // 2, len(cases) - 1}) if cases)
 
 
 def _telling_cases(scores: Path, cases: list[str]) -> dict[str, float | None]:

@@ -12,7 +12,8 @@ its section then says what is missing. ::
     stages                       [{"client", "stage", "seconds", "status"}]
     scores                       [{"client", "method", "csv", "predictions"}]: the CSV of metrics.write_scores; the
                                  folder of the inference run (with cases.json), by default the CSV's; the methods'
-                                 order is the table's, ours last
+                                 order is the table's, ours last; no "csv": there are no labels to score against
+    methods                      {method: a sentence about it}
     pictures                     {client: {"real": [path…], "generated": [path…], "translations": [path…]}}:
                                  .npz of slices (N, H, W), a line for each array under its name, or pictures
     curves                       [{"title", "csv"}]; by default factory/rounds.csv and every <stage>/metrics.csv
@@ -27,10 +28,8 @@ from pathlib import Path
 
 from shared_components.errors import InputError
 from shared_components.files import write_text
-from shared_components.metrics import read_scores, summarize
 from shared_components.report.curves import curves_uri
 from shared_components.report.html import Html, element, join, missing, page, picture, section, table
-from shared_components.report.scores_table import scores_table
 from shared_components.report.study import Study
 from shared_components.report.study_pictures import (
     disentanglement_section,
@@ -38,6 +37,7 @@ from shared_components.report.study_pictures import (
     pictures_section,
     translations_section,
 )
+from shared_components.report.study_scores import scores_section
 
 
 def write_study_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
@@ -55,7 +55,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         _subtitle(study),
         _facts(study),
         [
-            _scores_section(study),
+            scores_section(study),
             _clients_section(study),
             pictures_section(study),
             translations_section(study),
@@ -110,40 +110,6 @@ def _count(client: Mapping, key: str) -> int:
     return sum(int(split.get(key, 0)) for split in client.get("subjects", {}).values())
 
 
-def _scores_section(study: Study) -> Html:
-    scores, faults = _summaries(study)
-    parts: list[Html] = [*faults]
-    if scores:
-        parts.append(scores_table(scores))
-        classes = list(study.labels.values())
-        for name in classes if len(classes) > 1 else []:
-            parts += [element("h3", name), scores_table(scores, name)]
-    else:
-        parts.append(missing("no scores: the study lists none that could be read (“scores”)"))
-    note = (
-        "Held-out volumes on their own grid, each client's models beside each other. Mean ± standard deviation over "
-        "subjects, best in bold. HD95: 95 % Hausdorff distance; “without”: subjects in which a class was not found, "
-        "so that no distance exists."
-    )
-    return section("How well the models segment", *parts, note=note)
-
-
-def _summaries(study: Study) -> tuple[dict[str, dict[str, dict]], list[Html]]:
-    scores: dict[str, dict[str, dict]] = {}
-    faults = []
-    for entry in study.part("scores", []):
-        try:
-            rows = read_scores(study.path(entry.get("csv", "")))
-        except InputError as error:
-            faults.append(missing(error))
-            continue
-        if rows:
-            name = str(entry.get("client"))
-            name += ", unseen" if name in study.part("unseen", {}) else ""
-            scores.setdefault(name, {})[str(entry.get("method"))] = summarize(rows)
-    return scores, faults
-
-
 def _clients_section(study: Study) -> Html:
     clients = {**study.part("clients", {}), **study.part("unseen", {})}
     if not clients:
@@ -179,7 +145,7 @@ def _curves_section(study: Study) -> Html:
         try:
             parts.append(picture(curves_uri(study.path(curve.get("csv", ""))), curve.get("csv", "")))
         except InputError as error:
-            parts.append(missing(error))
+            parts.append(missing(study.told(error)))
     return section("Training curves", *(parts or [missing("no tables of losses were found")]))
 
 

@@ -22,6 +22,7 @@ h1 { font-size: 30px; line-height: 1.2; margin: 0 0 4px; letter-spacing: -0.01em
 h2 { font-size: 20px; margin: 44px 0 4px; padding-top: 18px; border-top: 1px solid var(--line); }
 h3 { font-size: 15px; margin: 24px 0 6px; }
 .note { color: var(--soft); margin: 0 0 14px; max-width: 76ch; }
+ul.note { margin-top: 10px; padding-left: 20px; }
 .missing { color: var(--warn); margin: 8px 0; }
 .missing::before { content: "– "; }
 .tiles { display: flex; flex-wrap: wrap; gap: 10px; margin-top: 18px; }
@@ -38,7 +39,11 @@ th.group { text-align: right; color: var(--text); border-bottom: none; padding-b
 th.number { white-space: normal; vertical-align: bottom; }
 td.files { font-size: 12px; white-space: nowrap; }
 td.warn { color: var(--warn); font-weight: 600; }
-td.best { font-weight: 700; color: var(--accent); }
+td.best, td .best { font-weight: 700; color: var(--accent); }
+table.scores th:first-child, table.scores td:first-child { position: sticky; left: 0; background: var(--page); }
+table.scores { table-layout: fixed; min-width: calc(100px + var(--columns) * 176px); }
+table.scores th:first-child { width: 124px; }
+table.scores td:first-child { overflow-wrap: anywhere; }
 td small { color: var(--soft); font-weight: 400; font-size: 12px; }
 .share { background: linear-gradient(to right, var(--bar) var(--share), transparent var(--share)); }
 figure { margin: 12px 0 18px; }
@@ -58,6 +63,13 @@ figcaption { color: var(--soft); font-size: 13px; margin-bottom: 5px; }
   main { max-width: none; padding: 0; }
   body { font-size: 11px; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   h2, h3, .note, .legend { break-after: avoid; }
-  figure, table, .tiles { break-inside: avoid; }
+  figure, tr, .tiles { break-inside: avoid; }
+  .scroll { overflow: visible; }
+  table { font-size: 10px; }
+  th, td { padding: 4px 6px; }
+  th, td small { font-size: 9px; }
+  .number { white-space: normal; }
+  table.scores { min-width: 0; }
+  table.scores th:first-child { width: 90px; }
 }
 """

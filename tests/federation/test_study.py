@@ -92,7 +92,12 @@ def test_leaves_report_factory_models_and_segmentations(finished):
         assert written.shape == image.shape
         assert np.array_equal(written.affine, image.affine)
     methods = [entry["method"] for entry in study["scores"] if entry["client"] == "south"]
-    assert methods == ["source-only U-Net", "augmented U-Net", "augmented U-Net, self-trained", "adaptation"]
+    assert methods == [
+        "source model without augmentation",
+        "source model",
+        "source model, self-trained",
+        "adaptation",
+    ]
     unscored = [entry for entry in study["scores"] if entry["client"] == "island"]
     assert [("csv" in entry, entry["method"]) for entry in unscored] == [(False, "adaptation")]
 

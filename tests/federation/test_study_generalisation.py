@@ -97,7 +97,7 @@ def test_leaves_a_model_that_is_tried_on_every_test_volume(finished):
     assert study["generalisation"] == "generalisation/model.pt"
     model = load_tensors(finished / "generalisation" / "model.pt")
     assert model["description"]["domains"] == ["t1", "t2"]
-    ours = "generalisation, synthetic volumes alone"
+    ours = "generalisation"
     tried = {e["client"]: e for e in study["scores"] if e["method"] == ours}
     assert set(tried) == {"north", "south", "D"}
     assert tried["D"]["csv"] == "unseen/D/generalisation_predictions/scores.csv"
@@ -105,7 +105,7 @@ def test_leaves_a_model_that_is_tried_on_every_test_volume(finished):
     cases = read_json(finished / tried["south"]["predictions"] / "cases.json")["cases"]
     assert [case["case"] for case in cases] == ["s3"]  # that of the second data root has no label
     others = [e["method"] for e in study["scores"] if e["client"] == "D" and e["method"] != ours]
-    assert others == ["augmented U-Net"]
+    assert others == ["source model"]
     assert study["unseen"]["D"]["role"] == "unseen" and set(study["clients"]) == {"north", "south"}
 
 
@@ -138,10 +138,10 @@ def test_segmentation_builds_the_network_that_was_trained(finished):
 def test_report_summary_and_status_tell_of_it(finished):
     text = study_summary(finished)
     assert "generalisation/model.pt  (any scanner; synthetic volumes alone)" in text
-    assert "D (unseen), generalisation, synthetic volumes alone: 1 volume, Dice" in text
+    assert "D (unseen), generalisation: 1 volume, Dice" in text
     assert "all/generalisation" in text
     page = (finished / "report.html").read_text()
-    assert "D, unseen" in page and "generalisation, synthetic volumes alone" in page
+    assert "D, unseen" in page and "generalisation" in page
     (finished / "study.json").rename(finished / "kept.json")
     status = study_status(finished)
     (finished / "kept.json").rename(finished / "study.json")

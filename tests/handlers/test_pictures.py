@@ -71,6 +71,13 @@ def test_no_pictures_when_switched_off(network, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_run_shorter_than_the_distance_of_two_pictures_has_one(tmp_path):
+    pairs = [{"source": torch.zeros(1, 16, 16), "twin": torch.zeros(1, 16, 16)}]
+    adaptation = AdaptationNetwork(torch.nn.Identity(), Translator(channels=(4, 4)), torch.nn.Identity())
+    run(TranslationPictures(adaptation, pairs, tmp_path, every=5, columns=1), epochs=3)
+    assert [file.name for file in (tmp_path / "pictures").iterdir()] == ["translation_00003.png"]
+
+
 def test_translations_stand_between_source_and_twin(tmp_path):
     pairs = [
         {"source": torch.full((1, 16, 16), n / 10), "twin": torch.full((1, 16, 16), -n / 10)}

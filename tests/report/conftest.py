@@ -50,7 +50,7 @@ def study(tmp_path, inference_run) -> Path:
     root = tmp_path / "three-heads"
     scores = []
     for client in ("south", "island"):
-        for method, shrunk in (("source-only U-Net", 3.0), ("adaptation", 0.3)):
+        for method, shrunk in (("source model", 3.0), ("adaptation", 0.3)):
             folder = inference_run(root / "clients" / client / method, shrunk)
             scores.append(
                 {"client": client, "method": method, "csv": str(folder.relative_to(root) / "scores.csv")}

@@ -64,13 +64,60 @@ def test_a_whole_study_is_one_file_with_every_section(study):
     assert "no slices that the factory drew" in text
 
 
-def test_the_best_row_of_each_column_is_marked(study):
+def test_the_best_of_each_client_is_marked(study):
     page = write_study_report(study).read_text(encoding="utf-8")
-    rows = re.findall(r"<tr>.*?</tr>", page)
-    ours = next(row for row in rows if "adaptation" in row and "share" in row)
-    source = next(row for row in rows if "source-only" in row)
-    assert ours.count("best") == 4
-    assert "best" not in source
+    rows = [row for row in re.findall(r"<tr>.*?</tr>", page) if "share" in row and "n = 3" in row]
+    assert len(rows) == 2  # a line for each client
+    for row in rows:
+        source, ours = re.findall(r"<td class=.*?</td>", row)
+        assert ours.count("best") == 2 and "best" not in source
+
+
+def test_each_method_of_the_table_is_explained(study):
+    content = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    content["methods"] = {"adaptation": "the client's own model", "other": "is not in the table"}
+    (study / "study.json").write_text(json.dumps(content))
+    text = text_of(write_study_report(study).read_text(encoding="utf-8"))
+    assert "adaptation : the client&#x27;s own model" in text and "is not in the table" not in text
+
+
+def test_client_without_labels_to_score_against_is_told_what_to_look_at(study):
+    content = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    content["scores"] = [
+        {"client": "south", "method": "adaptation", "predictions": "clients/south/adaptation"},
+        *(entry for entry in content["scores"] if entry["client"] == "island"),
+    ]
+    content["clients"]["east"] = {"domain": "t2", "role": "unlabelled", "subjects": {}}
+    (study / "study.json").write_text(json.dumps(content))
+    page = write_study_report(study).read_text(encoding="utf-8")
+    scores = text_of(page.partition("How well the models segment")[2].partition("Clients and their data")[0])
+    assert "south: its test volumes have no labels, so there is nothing to score against" in scores
+    assert "all of them lie in clients/south/adaptation," in scores
+    assert "east: has no test volumes" in scores
+    assert "island n = 3" in scores and "expected" not in text_of(page)
+    assert "s0: no label" in page and "s1: no label" in page and "s2: no label" in page
+    assert "missing" not in page.partition("How well")[2].partition("Clients and")[0]
+
+
+def test_translations_are_missed_only_where_somebody_adapted(study):
+    content = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    content["scores"], content["pictures"] = [], {}
+    (study / "study.json").write_text(json.dumps(content))
+    text = text_of(write_study_report(study).read_text(encoding="utf-8"))
+    assert "None: the adaptation of south, island drew no pictures" in text
+    for client in content["clients"].values():
+        client["role"] = "labelled"
+    (study / "study.json").write_text(json.dumps(content))
+    assert "Translations" not in write_study_report(study).read_text(encoding="utf-8")
+
+
+def test_no_page_holds_the_place_where_the_study_lies(study):
+    (study / "clients" / "south" / "adaptation" / "scores.csv").unlink()
+    (study / "factory" / "rounds.csv").write_text("nonsense")
+    (study / "real.npz").unlink()
+    text = text_of(write_study_report(study).read_text(encoding="utf-8"))
+    assert "clients/south/adaptation/scores.csv: expected a table of scores" in text
+    assert str(study) not in text
 
 
 @pytest.mark.parametrize(
