@@ -10,7 +10,8 @@ from shared_components.metrics.comparison import compare_segmentations, named_fo
 def evaluate(root: str, *folders: str, split: str = "test", out: str | None = None) -> None:
     """Score folders of ``<case>_seg.nii.gz`` against a client data root's labels, and set them side by side.
 
-    No network is run: the segmentations may come from any bundle or program, on the grids of their labels.
+    No network is run: the segmentations may come from any bundle or program, on the grids of their labels. What cannot
+    be scored is listed at the end, and the exit code is then 2.
 
     Args:
         root: the client data root whose labelled cases are scored.
@@ -24,9 +25,11 @@ def evaluate(root: str, *folders: str, split: str = "test", out: str | None = No
             f"folders: expected one, or --out to write a comparison into, found {len(folders)} without --out"
         )
     named = named_folders([str(folder) for folder in folders])
-    table = compare_segmentations(str(root), named, str(out or folders[0]), split, progress=True)
+    table, faults = compare_segmentations(str(root), named, str(out or folders[0]), split, progress=True)
     print(table.read_text(encoding="utf-8"))
     print(f"{table.parent}: scores, pictures and {table.name}")
+    if faults:
+        raise InputError("\n".join(["the scores above lack what could not be scored:", *faults]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared_components.errors import InputError
 from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
-from shared_components.records import read_record, write_record
+from shared_components.records import found_record, read_record, write_record
 
 FILE_NAME = "cases.json"
 FAULT = "fault"
@@ -38,6 +38,12 @@ def note_faults(output_dir: str | Path, faults: Mapping[str, str]) -> None:
         if case["case"] in faults:
             case[FAULT] = faults[case["case"]]
     write_record(path, content)
+
+
+def noted_faults(output_dir: str | Path) -> dict[str, str]:
+    """What :func:`note_faults` wrote; nothing where there is no list that can be read."""
+    content = found_record(Path(output_dir) / FILE_NAME) or {}
+    return {case["case"]: case[FAULT] for case in content.get("cases", ()) if FAULT in case}
 
 
 def read_case_list(output_dir: str | Path) -> tuple[list[Case], dict[int, str]]:

@@ -16,6 +16,11 @@ from shared_components.errors import InputError
 from shared_components.files import inside, write_atomically
 from shared_components.inferers.case_writer import CaseWriter
 
+GEOMETRY = (
+    "dim", "pixdim", "xyzt_units", "toffset", "sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "quatern_b",
+    "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
+)  # fmt: skip
+"""Fields of a NIfTI header that say where and when its voxels are."""
 LEVEL = 3  # of compression: half the time of the usual 6, and label maps become small at any level
 
 
@@ -60,19 +65,22 @@ def _on_grid_of(source: nib.Nifti1Image, data: np.ndarray, image: str | Path) ->
 
 
 def geometry_of(source: nib.Nifti1Image, dtype: np.dtype, description: str) -> nib.Nifti1Header:
-    """A header with the geometry fields of ``source``'s, for data of another kind."""
-    kind = nib.Nifti2Header if isinstance(source.header, nib.Nifti2Header) else nib.Nifti1Header
-    if isinstance(
-        source.header, nib.Nifti1Header
-    ):  # the bytes, without the extensions that describe the image
-        header = kind(source.header.binaryblock, source.header.endianness, check=False).as_byteswapped("<")
-        header["magic"], header["vox_offset"] = kind.single_magic, kind.single_vox_offset
+    """A new header with the geometry fields of ``source``'s, for data of another kind.
+
+    Nothing else of the image's header is copied: its text fields and extensions may name a patient.
+    """
+    if not isinstance(source.header, nib.Nifti1Header):  # Analyze: its affine may stand in a file beside it
+        header = nib.Nifti1Header()
+        header.set_data_shape(source.shape)
+        header.set_zooms(source.header.get_zooms())
+        header.set_xyzt_units("mm")
+        header.set_sform(source.affine, code="scanner")
     else:
-        header = kind.from_header(source.header)
+        header = (nib.Nifti2Header if isinstance(source.header, nib.Nifti2Header) else nib.Nifti1Header)()
+        for field in GEOMETRY:
+            header[field] = source.header[field]
     header.set_data_dtype(dtype)
-    header.set_slope_inter(1, 0)
-    header.set_intent("none")
-    header["cal_min"], header["cal_max"], header["descrip"] = 0, 0, description.encode()
+    header["descrip"] = description.encode()
     return header
 
 

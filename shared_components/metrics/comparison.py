@@ -11,8 +11,8 @@ from shared_components.errors import InputError
 from shared_components.files import write_text
 from shared_components.inferers import find_cases
 from shared_components.metrics.score_plots import plot_scores
-from shared_components.metrics.score_tables import read_scores, summarize
-from shared_components.metrics.segmentation_scores import score_segmentations
+from shared_components.metrics.score_tables import read_scores, summarize, write_scores
+from shared_components.metrics.segmentation_scores import score_cases, told_faults
 
 Summaries = Mapping[str, Mapping[str, Mapping[str, float]]]  # method -> class -> statistics
 
@@ -23,7 +23,7 @@ def compare_segmentations(
     output_dir: str | Path,
     split: str = "test",
     progress: bool = False,
-) -> Path:
+) -> tuple[Path, list[str]]:
     """Score folders of ``<case>_seg.nii.gz`` against the labels of a client data root; no network is run.
 
     Writes ``<output_dir>/<method>/scores.csv`` and ``scores.json`` (of a single method straight into
@@ -36,9 +36,10 @@ def compare_segmentations(
         split: which of the root's lists.
         progress: tell how far it is.
     Returns:
-        The table, ``comparison.md``.
+        The table, ``comparison.md``, and a line for each case of a method that could not be scored: its segmentation or
+        its label is missing, damaged or on another grid. A method's means are over the cases that it has.
     Raises:
-        InputError: no labelled case, or a segmentation is missing or on another grid than its label.
+        InputError: no labelled case, or not one that can be scored.
     """
     if not predictions:
         raise InputError("comparison: expected at least one folder of segmentations, found none")
@@ -46,12 +47,18 @@ def compare_segmentations(
     cases = find_cases(root, split, labelled=True)
     output_dir = Path(output_dir)
     places = {method: output_dir / method if len(predictions) > 1 else output_dir for method in predictions}
-    tables = {method: place / "scores.csv" for method, place in places.items()}
+    tables, faults = {}, []
     for method, folder in predictions.items():
-        score_segmentations(folder, cases, labels, tables[method], progress)
+        rows, lines = score_cases(folder, cases, labels, progress)
+        faults += lines
+        if rows:
+            tables[method] = write_scores(rows, places[method] / "scores.csv")
+    faults = list(dict.fromkeys(faults))  # a damaged label is every method's fault, and said once
+    if not tables:
+        raise InputError(told_faults(faults, len(cases) * len(predictions)))
     plot_scores(tables, output_dir)
     summaries = {method: summarize(read_scores(table)) for method, table in tables.items()}
-    return write_text(output_dir / "comparison.md", comparison_table(summaries))
+    return write_text(output_dir / "comparison.md", comparison_table(summaries)), faults
 
 
 def named_folders(folders: Sequence[str | Path]) -> dict[str, Path]:

@@ -16,13 +16,18 @@ from monai.metrics import compute_dice
 from monai.metrics.utils import get_edge_surface_distance
 from torch import Tensor
 
+from shared_components.data.grids import along_axes_of, grid_fault
 from shared_components.data.image_loader import LoadVolume
-from shared_components.data.volume_check import value_faults
+from shared_components.data.label_values import value_faults, whole
+from shared_components.data.problems import UnfitFile
+from shared_components.data.reading import UNREADABLE
+from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.errors import InputError
+from shared_components.inferers.case_list import noted_faults
+from shared_components.inferers.cases import OUTPUT_SUFFIX
+from shared_components.metrics.score_plots import plot_scores
 from shared_components.metrics.score_tables import Row, write_scores
 from shared_components.steps import steps
-
-AFFINE_TOLERANCE = 1e-3  # mm per voxel, and mm of origin
 
 
 def score_segmentations(
@@ -31,6 +36,7 @@ def score_segmentations(
     labels: Mapping[int, str],
     output: str | Path | None = None,
     progress: bool = False,
+    plots: bool = False,
 ) -> list[Row]:
     """Compare ``<predictions_dir>/<case>_seg.nii.gz`` with each case's label file.
 
@@ -45,25 +51,61 @@ def score_segmentations(
         cases: each ``{"case", "label"}``.
         labels: label value to class name; 0 is background and not scored.
         output: CSV to write, with a JSON summary beside it (``scores.csv`` and ``scores.json``).
-        progress: tell how far it is.
+        progress: tell how many cases are scored.
+        plots: draw a picture a class beside the CSV.
     Returns:
         One row per case and class with the keys of ``score_tables.COLUMNS``.
     Raises:
-        InputError: no cases, a case without label, a missing file, a segmentation on another grid than its
-            label, values that are not in ``labels`` (0 and 255 for 0 and 1, say), or a time series whose label
-            marks nothing in any frame. The first fault ends the scoring: no table lacks a case.
+        InputError: no cases; or, once all other cases are scored and written, a line for each that could not be: it has
+            no label, a missing or damaged file, a segmentation on another grid than its label, values that are not in
+            ``labels`` (0 and 255 for 0 and 1, say), or is a time series whose label marks nothing in any frame.
+    """
+    rows, faults = score_cases(predictions_dir, cases, labels, progress)
+    if output is not None and rows:
+        write_scores(rows, output)
+    if plots and output is not None and rows:
+        plot_scores({"segmentation": output}, Path(output).parent)
+    if faults:
+        raise InputError(told_faults(faults, len(cases)))
+    return rows
+
+
+def score_cases(
+    predictions_dir: str | Path,
+    cases: Sequence[Mapping[str, str]],
+    labels: Mapping[int, str],
+    progress: bool = False,
+) -> tuple[list[Row], list[str]]:
+    """Rows of the cases that can be scored, and a line for each of the others.
+
+    Arguments as of :func:`score_segmentations`. Where inference has noted why there is no segmentation, that is the
+    line.
+
+    Raises:
+        InputError: no cases.
     """
     if not cases:
         raise InputError("scores: expected at least one labelled case, found none; give labelled volumes")
-    with closing(steps(cases, "scoring", "case", progress)) as bar:  # before an error is told
-        rows = [
-            row
-            for case in bar
-            for row in score_case(Path(predictions_dir) / f"{case['case']}_seg.nii.gz", case, labels)
-        ]
-    if output is not None:
-        write_scores(rows, output)
-    return rows
+    noted = noted_faults(predictions_dir)
+    rows: list[Row] = []
+    faults: list[str] = []
+    with closing(steps(cases, "scoring", "case", progress)) as bar:  # closed before an error is told
+        for case in bar:
+            prediction = Path(predictions_dir) / f"{case['case']}{OUTPUT_SUFFIX}.nii.gz"
+            try:
+                if str(case["case"]) in noted and not prediction.exists():
+                    raise InputError(noted[str(case["case"])])
+                rows += score_case(prediction, case, labels)
+            except InputError as error:
+                faults.append(" ".join(str(error).split()))
+    return rows, faults
+
+
+def told_faults(faults: Sequence[str], total: int) -> str:
+    """The error's text: a single case's fault as it is, of several cases one line each."""
+    if total == 1:
+        return faults[0]
+    return "\n".join([f"{len(faults)} of {total} cases were not scored:", *faults])
 
 
 def score_case(prediction: Path, case: Mapping[str, str], labels: Mapping[int, str]) -> list[Row]:
@@ -74,16 +116,16 @@ def score_case(prediction: Path, case: Mapping[str, str], labels: Mapping[int, s
         )
     predicted, affine = _read(prediction)
     reference, reference_affine = _read(Path(case["label"]))
-    if predicted.shape != reference.shape or not np.allclose(affine, reference_affine, atol=AFFINE_TOLERANCE):
+    predicted, affine = _along_axes_of(predicted, affine, reference_affine)
+    fault = grid_fault(_shape(predicted), affine, _shape(reference), reference_affine)
+    if fault:
         raise InputError(
-            f"{prediction}: expected the grid of {case['label']}, found shape {_shape(predicted)} for "
-            f"{_shape(reference)}, affines up to {np.abs(affine - reference_affine).max():.3g} mm apart; "
-            "segment that volume again"
+            f"{prediction}: expected the grid of {case['label']}: {fault}; resample it onto that grid, nearest "
+            "neighbour, or segment that volume again"
         )
     for path, values in ((prediction, predicted), (Path(case["label"]), reference)):
-        for fault in value_faults(path, values, {0, *map(int, labels)}):
-            raise InputError(str(fault))
-    voxel = nib.affines.voxel_sizes(affine)
+        refuse(value_faults(path, values, {0, *map(int, labels)}))
+    voxel = nib.affines.voxel_sizes(reference_affine)
     return [
         {"case": name, "label": int(value), "name": str(class_name)}
         | _class_scores(found == int(value), expected == int(value), voxel)
@@ -94,14 +136,25 @@ def score_case(prediction: Path, case: Mapping[str, str], labels: Mapping[int, s
 
 
 def _read(path: Path) -> tuple[Tensor, np.ndarray]:
-    """Label values ``(T, X, Y, Z)`` and the affine, for any file that MONAI's readers open."""
+    """Label values ``(T, X, Y, Z)`` and the affine, mm, for any file that is a volume or a time series."""
     if not path.exists():
         raise InputError(f"{path}: expected a segmentation, found none; run the inference or mend the path")
-    volume = LoadVolume()(path)
+    refuse(file_faults(path))
+    refuse(packing_faults(path))
+    try:
+        volume = LoadVolume()(path)
+    except UNREADABLE as error:
+        raise UnfitFile(reading_fault(path, error)) from error
     values = volume.as_tensor()
     if values.ndim == 3:  # a 2-D image: one slice
         values = values[..., None]
-    return values, to_affine_nd(3, np.asarray(volume.meta["original_affine"]).squeeze())
+    return values, to_affine_nd(3, np.asarray(volume.affine, dtype=np.float64))
+
+
+def _along_axes_of(values: Tensor, affine: np.ndarray, other: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    """``(T, X, Y, Z)`` whose axes run as another grid's: the same anatomy may be stored in other axes."""
+    turned, affine = along_axes_of(np.moveaxis(values.numpy(), 0, -1), affine, other)
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(turned, -1, 0))), affine
 
 
 def _shape(volume: Tensor) -> tuple[int, ...]:
@@ -114,14 +167,14 @@ def _labelled_frames(
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, prediction and label ``(X, Y, Z)`` of a volume, or of each frame of a series that has a label."""
     count = len(reference)
-    shown = [t for t in range(count) if count == 1 or bool(reference[t].any())]
+    shown = [t for t in range(count) if count == 1 or bool(whole(reference[t]).any())]
     if not shown:
         raise InputError(
             f"{label}: expected labels in at least one of {count} frames, found none; label a frame"
         )
     digits = max(2, len(str(count - 1)))
     for t in shown:
-        found, expected = (part[t].numpy().astype(np.int32) for part in (predicted, reference))
+        found, expected = (whole(part[t]).numpy().astype(np.int32) for part in (predicted, reference))
         yield case if count == 1 else f"{case}_t{t:0{digits}d}", found, expected
 
 
@@ -132,9 +185,13 @@ def _class_scores(predicted: np.ndarray, reference: np.ndarray, voxel: np.ndarra
         return {"dice": 1.0, "hd95_mm": 0.0, "hd_mm": 0.0} | volumes
     if not predicted.any() or not reference.any():
         return {"dice": 0.0, "hd95_mm": math.nan, "hd_mm": math.nan} | volumes
-    pair = [torch.from_numpy(mask) for mask in _cropped(predicted, reference)]
+    flat = [axis for axis in range(3) if predicted.shape[axis] == 1][
+        -1:
+    ]  # of a single slice: the axis across it
+    masks = _cropped(*(mask.squeeze(tuple(flat)) for mask in (predicted, reference)))
+    pair = [torch.from_numpy(mask) for mask in masks]
     dice = compute_dice(*(mask[None, None].float() for mask in pair), include_background=True)
-    hd95, largest = _hausdorff(*pair, spacing=voxel[: pair[0].ndim])
+    hd95, largest = _hausdorff(*pair, spacing=np.delete(voxel, flat))
     return {"dice": dice.item(), "hd95_mm": hd95, "hd_mm": largest} | volumes
 
 
@@ -158,10 +215,8 @@ def _cropped(predicted: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, 
     """Both masks cut to their common box and one voxel around it, where no score changes.
 
     A mask that reaches the volume's border gets an empty voxel there, so that its surface is closed. A single
-    slice is cut as an image, ``(X, Y)``: its distances are those of contours.
+    slice, whichever axis runs across it, comes as an image: its distances are those of contours.
     """
-    if predicted.ndim == 3 and predicted.shape[2] == 1:
-        predicted, reference = predicted[..., 0], reference[..., 0]
     either = predicted | reference
     box = []
     for axis in range(either.ndim):

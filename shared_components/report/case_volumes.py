@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from monai.transforms import Orientation
 
+from shared_components.data.grids import grid_fault
 from shared_components.data.image_loader import LoadVolume
+from shared_components.data.intensities import with_air
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.errors import InputError
 
@@ -48,25 +51,20 @@ def load_case(
     grid = image or next(iter(predictions.values()), None) or reference
     if grid is None:
         raise InputError("case: expected an image or a segmentation, found neither")
-    voxels, size = read_volume(grid)
-    labels = {method: _labels(path, voxels.shape, grid) for method, path in predictions.items()}
-    truth = None if reference is None else _labels(reference, voxels.shape, grid)
-    return Case(voxels if image else np.zeros_like(voxels), truth, labels, size)
+    volume = _turned(grid)
+    labels = {method: _labels(path, volume, grid) for method, path in predictions.items()}
+    truth = None if reference is None else _labels(reference, volume, grid)
+    voxels = np.asarray(with_air(volume))
+    return Case(voxels if image else np.zeros_like(voxels), truth, labels, _edges(volume))
 
 
-def _labels(path: str | Path, shape: tuple[int, ...], grid: str | Path) -> np.ndarray:
-    labels = read_volume(path)[0].round().astype(np.int32)
-    if labels.shape != shape:
-        raise InputError(
-            f"{path}: expected the grid of its image {grid}, {_shown(shape)}, found {_shown(labels.shape)}; "
-            "segment that volume again"
-        )
-    return labels
-
-
-def _shown(shape: tuple[int, ...]) -> str:
-    """(T, X, Y, Z) as a file has it, without the frames of a single volume."""
-    return "×".join(str(size) for size in (*shape[1:], *(shape[:1] if shape[0] > 1 else ())))
+def _labels(path: str | Path, volume: MetaTensor, grid: str | Path) -> np.ndarray:
+    labels = _turned(path)
+    mine, its = ((*each.shape[1:], each.shape[0]) for each in (labels, volume))
+    fault = grid_fault(mine, labels.affine, its, volume.affine)
+    if fault:
+        raise InputError(f"{path}: expected the grid of its image {grid}: {fault}; segment that volume again")
+    return np.asarray(labels).round().astype(np.int32)
 
 
 def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -75,17 +73,26 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: no such file, or it cannot be read.
     """
+    turned = _turned(path)
+    return np.asarray(turned), _edges(turned)
+
+
+def _edges(volume: MetaTensor) -> np.ndarray:
+    """Edges of a voxel, mm, (3)."""
+    return np.asarray(affine_to_spacing(volume.affine))[:3]
+
+
+def _turned(path: str | Path) -> MetaTensor:
     if not Path(path).exists():
         raise InputError(f"{path}: expected a volume, found no file")
     try:
         frames = LoadVolume()(path)
         while frames.ndim < 4:  # a single slice
             frames = frames[..., None]
-        turned = Orientation("RAS", labels=None)(frames)
+        return Orientation("RAS", labels=None)(frames)
     except InputError:
         raise
     except UNREADABLE as error:
         raise InputError(
             f"{path}: expected a volume, cannot read it ({one_line(error)}); export it again"
         ) from error
-    return np.asarray(turned), np.asarray(affine_to_spacing(turned.affine))[:3]

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 from matplotlib.figure import Figure
 
-from shared_components.data.nifti import is_nifti, open_nifti, world_affine
+from shared_components.data.nifti import is_nifti, open_nifti, volume_shape, world_affine
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.errors import InputError
 from shared_components.report.case_volumes import read_volume
@@ -48,12 +48,13 @@ def _nifti(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
     """Label values (T, …), the shape, and the voxels' edges, mm."""
     try:
         volume = open_nifti(path)
-        values = np.asarray(volume.dataobj)
+        values = np.asarray(volume.dataobj).reshape(volume_shape(volume.shape))
     except UNREADABLE as error:
         raise InputError(
             f"{path}: expected a segmentation, cannot read it ({one_line(error)}); run the inference again"
         ) from error
     size = tuple(float(edge) for edge in nib.affines.voxel_sizes(world_affine(volume)))
+    values = values.round() if values.dtype.kind == "f" else values
     frames = np.moveaxis(values, 3, 0) if values.ndim > 3 else values[None]
     return frames, volume.shape, size
 

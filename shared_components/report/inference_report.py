@@ -13,6 +13,7 @@ import numpy as np
 
 from shared_components.errors import InputError
 from shared_components.files import write_text
+from shared_components.inferers.case_list import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores, summarize
 from shared_components.metrics.score_tables import Row
@@ -70,6 +71,8 @@ def _measures(cases: Sequence[Case], labels: Mapping[int, str]) -> tuple[dict[st
     found, faults = {}, []
     for case in cases:
         try:
+            if FAULT in case:
+                raise InputError(case[FAULT])
             found[case["case"]] = measure(case["segmentation"], list(labels))
         except InputError as error:
             faults.append(missing(error))

@@ -18,7 +18,10 @@ from shared_components.inferers import (
     WriteSegmentationd,
     find_cases,
     inference_transforms,
+    read_case_list,
+    write_case_list,
 )
+from shared_components.inferers.case_list import FAULT
 
 
 def volume(path: Path, shape=(16, 14, 5), bad: bool = False) -> None:
@@ -68,6 +71,25 @@ def test_good_volumes_are_written_and_each_bad_one_has_a_line(tmp_path):
     assert lines[0] == "3 of 5 volumes were not segmented:"
     assert [re.match(r".*/(.)\.nii", line)[1] for line in lines[1:]] == ["b", "c", "e"]
     assert outputs(tmp_path) == ["a_seg.nii.gz", "d_seg.nii.gz"]
+
+
+def test_reasons_are_noted_in_the_case_list_and_may_be_told_later(tmp_path):
+    volume(tmp_path / "a.nii")
+    brain = nib.cifti2.BrainModelAxis.from_mask(
+        np.ones((3, 3, 3), bool), affine=np.eye(4), name="thalamus_left"
+    )
+    axes = (nib.cifti2.ScalarAxis(["a", "b"]), brain)
+    nib.save(nib.cifti2.Cifti2Image(np.ones((2, 27), np.float32), axes), tmp_path / "x.dscalar.nii")
+    write_case_list(find_cases(tmp_path), {0: "air", 1: "body"}, tmp_path / "out")
+    run = evaluator(tmp_path)
+    run.run(tell=False)
+    (line,) = run.faults.values()
+    assert re.fullmatch(r".*x\.dscalar\.nii: a Cifti2 file, which holds no volume; [^\n]+", line)
+    a, x = read_case_list(tmp_path / "out")[0]
+    assert (FAULT in a, x[FAULT]) == (False, line)
+    assert outputs(tmp_path) == ["a_seg.nii.gz", "cases.json"]
+    with pytest.raises(InputError, match="1 of 2 volumes were not segmented"):
+        evaluator(tmp_path).run()
 
 
 def test_a_fault_of_one_volume_while_it_is_segmented_stops_no_other(tmp_path):

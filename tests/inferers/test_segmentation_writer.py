@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import gzip
+
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
+from shared_components.data.image_loader import LoadVolume
 from shared_components.errors import InputError
 from shared_components.inferers import WriteSegmentationd, write_segmentation
+from shared_components.inferers.probability_writer import write_probabilities
 
 LABELS = np.arange(24).reshape(2, 3, 4) % 3
 AFFINE = np.array([[-1.1, 0.2, 0, 10], [0.3, 2, 0.1, -5], [0, 0.4, 3, 7], [0, 0, 0, 1]])
@@ -123,3 +127,45 @@ def test_frames_become_one_file_with_the_geometry_and_the_time_step_of_the_serie
         "xyzt_units",
     ):
         assert np.array_equal(written.header[field], source.header[field]), field
+
+
+SECRETS = {
+    "data_type": b"WHO", "db_name": b"DOE^JANE", "aux_file": b"doe.txt", "descrip": b"born 1950", "intent_name": b"doe",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image, nib.Nifti1Pair, nib.AnalyzeImage])
+def test_no_text_of_the_image_is_copied(tmp_path, kind):
+    path = tmp_path / ("image.nii" if kind in (nib.Nifti1Image, nib.Nifti2Image) else "image.hdr")
+    made = kind(np.ones((2, 3, 4), np.int16), np.diag([-2.0, 2, 3, 1]))
+    fields = [name for name in SECRETS if name in made.header.keys()]  # noqa: SIM118
+    for name in fields:
+        made.header[name] = SECRETS[name]
+    if kind is not nib.AnalyzeImage:
+        made.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe"))
+    nib.save(made, path)
+    assert nib.load(path).header["descrip"] == b"born 1950"
+    write_segmentation(tmp_path / "s.nii.gz", LABELS, path, made.affine)
+    planes = [np.ones((2, 3, 4), np.float32)] * 2
+    write_probabilities(tmp_path / "p.nii.gz", planes, 2, path, made.affine)
+    for name in ("s.nii.gz", "p.nii.gz"):
+        content = gzip.decompress((tmp_path / name).read_bytes()).lower()
+        assert not any(text in content for text in (b"doe", b"1950", b"who"))
+        np.testing.assert_allclose(nib.load(tmp_path / name).affine, nib.load(path).affine)
+
+
+@pytest.mark.parametrize(
+    ("kind", "affine"),
+    [(nib.AnalyzeImage, np.diag([-2.0, 2, 3, 1])), (nib.Spm99AnalyzeImage, AFFINE)],
+    ids=["plain", "with a .mat"],
+)
+def test_an_analyze_image_and_its_outputs_lie_in_one_place(tmp_path, kind, affine):
+    voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    nib.save(kind(voxels, affine), tmp_path / "image.hdr")
+    read = LoadVolume()(tmp_path / "image.hdr")
+    written = nib.load(write_segmentation(tmp_path / "s.nii.gz", LABELS, tmp_path / "image.hdr", np.eye(4)))
+    planes = [np.ones((2, 3, 4), np.float32)] * 2
+    write_probabilities(tmp_path / "p.nii.gz", planes, 2, tmp_path / "image.hdr", np.eye(4))
+    for image in (written, nib.load(tmp_path / "p.nii.gz")):
+        np.testing.assert_allclose(image.affine, read.affine, atol=1e-6)
+        assert nib.aff2axcodes(image.affine) == ("L", "A", "S")

@@ -6,10 +6,18 @@ import math
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.orientations import (
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial import cKDTree
 
 from shared_components.errors import InputError
+from shared_components.inferers.case_list import note_faults, write_case_list
 from shared_components.metrics import read_scores, score_segmentations, summarize
 
 NAMES = {0: "background", 1: "shell", 2: "core"}
@@ -111,7 +119,7 @@ def test_a_time_series_without_labels_or_of_another_length_is_refused(tmp_path):
     series = np.stack([blobs(0)] * 3, axis=-1)
     with pytest.raises(InputError, match=r"cine_label\.nii\.gz: expected labels in at least one of 3 frames"):
         score_segmentations(tmp_path, [case(tmp_path, "cine", series, series * 0)], NAMES)
-    with pytest.raises(InputError, match=r"found shape \(24, 20, 12, 3\) for \(24, 20, 12, 2\)"):
+    with pytest.raises(InputError, match="has 24×20×12×3 voxels, expected 24×20×12×2"):
         score_segmentations(tmp_path, [case(tmp_path, "cine", series, series[..., :2])], NAMES)
 
 
@@ -156,7 +164,7 @@ def test_values_outside_the_label_set_are_refused_in_one_line(tmp_path):
     cases = [case(tmp_path, "good", mask, mask), case(tmp_path, "s", mask, mask * 255)]
     with pytest.raises(InputError, match=said.format("s_label")):
         score_segmentations(tmp_path, cases, brain, tmp_path / "scores.csv")
-    assert not (tmp_path / "scores.csv").exists()
+    assert {row["case"] for row in read_scores(tmp_path / "scores.csv")} == {"good"}
 
 
 @pytest.mark.parametrize(("bad", "said"), [(0.4, r"no whole numbers \(0\.4\)"), (np.nan, "1 voxels .* NaN")])
@@ -172,9 +180,11 @@ def test_faults_name_the_file(tmp_path):
     labels = blobs(0)
     shifted = AFFINE.copy()
     shifted[0, 3] += 1
-    with pytest.raises(InputError, match=r"s_seg\.nii\.gz: expected the grid of .*up to 1 mm apart"):
+    with pytest.raises(
+        InputError, match=r"s_seg\.nii\.gz: expected the grid of .*lie up to 1\.25 voxels apart"
+    ):
         score_segmentations(tmp_path, [case(tmp_path, "s", labels, labels, shifted)], NAMES)
-    with pytest.raises(InputError, match=r"found shape \(24, 20, 12\) for \(12, 20, 24\)"):
+    with pytest.raises(InputError, match="has 24×20×12 voxels, expected 12×20×24"):
         score_segmentations(tmp_path, [case(tmp_path, "s", labels, labels.T.copy())], NAMES)
     with pytest.raises(InputError, match=r"absent_seg\.nii\.gz: expected a segmentation, found none"):
         score_segmentations(tmp_path, [{"case": "absent", "label": "x"}], NAMES)
@@ -184,3 +194,94 @@ def test_faults_name_the_file(tmp_path):
         score_segmentations(tmp_path, [], NAMES)
     with pytest.raises(InputError, match=r"scores\.csv: expected a table of scores"):
         read_scores(tmp_path / "scores.csv")
+
+
+def numbers(row: dict) -> list[float]:
+    return [value for value in row.values() if not isinstance(value, str)]
+
+
+def stored_as(folder, name: str, labels: np.ndarray, codes: str) -> None:
+    """Store a segmentation again, the same anatomy in other axes."""
+    turn = ornt_transform(io_orientation(AFFINE), axcodes2ornt(codes))
+    turned, affine = apply_orientation(labels, turn), AFFINE @ inv_ornt_aff(turn, labels.shape)
+    nib.save(nib.Nifti1Image(turned, affine), folder / f"{name}_seg.nii.gz")
+
+
+@pytest.mark.parametrize("codes", ["LPS", "SAR"])
+def test_a_segmentation_in_other_axes_is_compared_after_reorientation(tmp_path, codes):
+    predicted, reference = blobs(1), blobs(2)
+    expected = score_segmentations(tmp_path, [case(tmp_path, "s", predicted, reference)], NAMES)
+    stored_as(tmp_path, "s", predicted, codes)
+    rows = score_segmentations(tmp_path, [{"case": "s", "label": str(tmp_path / "s_label.nii.gz")}], NAMES)
+    for row, same in zip(rows, expected, strict=True):
+        assert numbers(row) == pytest.approx(numbers(same), rel=1e-5)
+
+
+@pytest.mark.parametrize(("shift", "fits"), [(0.02, True), (0.039, True), (0.041, False)])
+def test_the_tolerance_is_that_of_the_data_check(tmp_path, shift, fits):
+    labels, affine = blobs(0), AFFINE.copy()
+    affine[0, 3] += shift  # of voxels whose smallest edge is 0.8 mm
+    cases = [case(tmp_path, "s", labels, labels, affine)]
+    if fits:
+        assert [row["dice"] for row in score_segmentations(tmp_path, cases, NAMES)] == [1, 1]
+    else:
+        with pytest.raises(InputError, match=r"corners lie up to 0\.0512 voxels apart"):
+            score_segmentations(tmp_path, cases, NAMES)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_single_slice_of_any_axis_has_the_distances_of_its_contours(tmp_path, axis):
+    rows, columns = np.indices((40, 36))
+    discs = [np.hypot(rows - 18, columns - 17) < radius for radius in (6, 14)]
+    affine = np.eye(4)
+    affine[axis, axis] = 5
+    for name, disc in zip(("s_seg", "s_label"), discs, strict=True):
+        image = nib.Nifti1Image(np.expand_dims(disc.astype(np.uint8), axis), affine)
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    (row,) = score_segmentations(
+        tmp_path, [{"case": "s", "label": str(tmp_path / "s_label.nii.gz")}], {1: "d"}
+    )
+    assert row["hd_mm"] == pytest.approx(8, abs=1)
+    assert row["hd95_mm"] == pytest.approx(8, abs=1)
+
+
+def test_labels_within_rounding_are_whole(tmp_path):
+    labels = blobs(0)
+    cases = [case(tmp_path, "s", labels, (labels * 0.9999999).astype(np.float32))]
+    rows = score_segmentations(tmp_path, cases, NAMES)
+    assert [row["dice"] for row in rows] == [1, 1]
+    assert [row["reference_ml"] for row in rows] == [row["predicted_ml"] for row in rows]
+
+
+def test_distances_and_volumes_are_in_the_headers_unit(tmp_path):
+    scores = []
+    for unit, length in (("mm", 1.0), ("meter", 1e-3), ("micron", 1e3)):
+        affine = np.diag([*[length] * 3, 1]) @ AFFINE
+        for name, labels in (("s_seg", blobs(1)), ("s_label", blobs(2))):
+            image = nib.Nifti1Image(labels, affine)
+            image.header.set_xyzt_units(unit)
+            nib.save(image, tmp_path / f"{name}.nii.gz")
+        scores.append(
+            score_segmentations(tmp_path, [{"case": "s", "label": str(tmp_path / "s_label.nii.gz")}], NAMES)
+        )
+    for rows in scores[1:]:
+        for row, same in zip(rows, scores[0], strict=True):
+            assert numbers(row) == pytest.approx(numbers(same), rel=1e-4)
+
+
+def test_a_damaged_file_stops_no_other_and_the_reason_of_the_inference_is_told(tmp_path):
+    cases = [case(tmp_path, name, blobs(1), blobs(2)) for name in ("a", "b", "c", "d")]
+    write_case_list([each | {"image": f"{each['case']}.nii.gz"} for each in cases], NAMES, tmp_path)
+    note_faults(tmp_path, {"d": "d.nii.gz: a Cifti2 file, which holds no volume; move it away"})
+    (tmp_path / "d_seg.nii.gz").unlink()
+    (tmp_path / "b_seg.nii.gz").write_bytes((tmp_path / "b_seg.nii.gz").read_bytes()[:400])
+    (tmp_path / "c_label.nii.gz").write_text("hello")
+    with pytest.raises(InputError) as raised:
+        score_segmentations(tmp_path, cases, NAMES, tmp_path / "scores.csv", plots=True)
+    first, *lines = str(raised.value).split("\n")
+    assert first == "3 of 4 cases were not scored:"
+    assert lines[0].startswith(f"{tmp_path}/b_seg.nii.gz: unreadable: it ends too early")
+    assert lines[1].startswith(f"{tmp_path}/c_label.nii.gz: not an image that can be read")
+    assert lines[2] == "d.nii.gz: a Cifti2 file, which holds no volume; move it away"
+    assert {row["case"] for row in read_scores(tmp_path / "scores.csv")} == {"a"}
+    assert (tmp_path / "scores_1_shell.png").is_file()

@@ -43,7 +43,7 @@ def test_another_grid_no_file_or_a_damaged_one_is_named(tmp_path):
     image = save(tmp_path / "image.nii", np.ones((4, 5, 6), np.float32))
     other = save(tmp_path / "other.nii", np.ones((4, 5, 7), np.uint8))
     with pytest.raises(
-        InputError, match=r"other\.nii: expected the grid of its image .*, 4×5×6, found 4×5×7"
+        InputError, match=r"other\.nii: expected the grid of its image .*: has 4×5×7 voxels, expected 4×5×6"
     ):
         load_case(image, None, {"ours": other})
     with pytest.raises(InputError, match=r"none\.nii: expected a volume, found no file"):

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from shared_components.errors import InputError
+from shared_components.inferers.case_list import note_faults
 from shared_components.report import write_inference_report
 from shared_components.report.inference_report import chosen_cases
 
@@ -95,3 +96,23 @@ def test_low_scores_are_shown_and_the_rest_is_spread(count, expected):
 def test_a_folder_without_segmentations_is_named(tmp_path):
     with pytest.raises(InputError, match=r"expected segmentations .*, found none"):
         write_inference_report(tmp_path)
+
+
+def test_a_case_that_was_not_segmented_is_shown_with_the_reason_of_the_inference(inference_run, tmp_path):
+    folder = inference_run(tmp_path / "out", scored=False)
+    (folder / "s1_seg.nii.gz").unlink()
+    note_faults(folder, {"s1": "s1.dscalar.nii: a Cifti2 file, which holds no volume; move this one away"})
+    page = read(write_inference_report(folder))
+    assert "s1.dscalar.nii: a Cifti2 file, which holds no volume; move this one away" in page
+    assert "run the inference again" not in page
+    assert page.count("<img") == 2 * 2
+
+
+def test_a_segmentation_of_another_affine_is_not_laid_over_its_image(inference_run, tmp_path):
+    folder = inference_run(tmp_path / "out", scored=False)
+    image = nib.load(folder / "s1_seg.nii.gz")
+    for shift, pictures in ((0.05, 3), (0.2, 2)):  # a fortieth and a tenth of a voxel
+        affine = image.affine.copy()
+        affine[0, 3] += shift
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), folder / "s1_seg.nii.gz")
+        assert read(write_inference_report(folder)).count("<img") == pictures * 2

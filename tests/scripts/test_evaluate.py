@@ -93,7 +93,7 @@ def test_a_single_folder_takes_its_own_scores(root, tmp_path, capsys):
         (["{root}", "{root}", "{root}/images"], "folders: expected one, or --out"),
         (["{root}", "{root}/absent"], "absent: expected a folder of segmentations, found none"),
         (["{root}", "{root}", "{root}/images/..", "--out", "{root}/x"], "found it twice"),
-        (["{root}", "{root}/images"], "still_seg.nii.gz: expected a segmentation, found none"),
+        (["{root}", "{root}/images"], "cine_seg.nii.gz: expected a segmentation, found none"),
         (["{root}", "{root}", "--split", "training"], "expected at least one labelled volume"),
         (["{root}/images", "{root}"], "dataset.json"),
     ],
@@ -103,6 +103,19 @@ def test_faults_are_one_line(root, capsys, arguments, message):
         run(evaluate, [argument.format(root=root) for argument in arguments])
     error = capsys.readouterr().err.strip()
     assert message in error.splitlines()[-1]
+
+
+def test_a_damaged_segmentation_stops_no_other_and_the_exit_code_tells(root, tmp_path, capsys):
+    folder = predictions(tmp_path / "out", 0)
+    (folder / "cine_seg.nii.gz").write_bytes((folder / "cine_seg.nii.gz").read_bytes()[:200])
+    with pytest.raises(SystemExit, match="2"):
+        run(evaluate, [str(root), str(folder)])
+    told = capsys.readouterr()
+    assert "| mean | out | 1 | 1.000" in told.out
+    lines = told.err.strip().splitlines()
+    assert lines[-2] == "error: the scores above lack what could not be scored:"
+    assert lines[-1].startswith(f"{folder}/cine_seg.nii.gz: unreadable: it ends too early")
+    assert (folder / "comparison.md").is_file()
 
 
 def test_folders_are_named_by_what_sets_them_apart(tmp_path):
