@@ -14,7 +14,7 @@ from monai.data import ImageReader
 from monai.transforms import LoadImaged
 from monai.utils import ensure_tuple
 
-from shared_components.data.image_loader import LoadVolume
+from shared_components.data.image_loader import LoadVolume, quietly
 from shared_components.data.names import subject_name
 from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti
 from shared_components.data.problems import UnfitFile
@@ -87,7 +87,8 @@ class LoadImageFramed(LoadImaged):
         ensure_channel_first: bool = False,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys=allow_missing_keys)
+        with quietly():
+            super().__init__(keys, allow_missing_keys=allow_missing_keys)
         self._loader = LoadVolume(dtype, ensure_channel_first)
         self._frames = FrameReader()
 

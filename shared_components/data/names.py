@@ -7,27 +7,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-IMAGE_SUFFIXES = (
-    ".nii.gz",
-    ".seg.nrrd",
-    ".nii",
-    ".nrrd",
-    ".nhdr",
-    ".mha",
-    ".mhd",
-    ".dcm",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".npy",
-    ".npz",
-    ".hdr",
-    ".gipl",
-)
-"""Endings of image files, longer before shorter; a folder is a DICOM series."""
+VOLUME_SUFFIXES = (
+    ".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz", ".hdr", ".gipl",
+)  # fmt: skip
+"""Endings of files with a volume, longer before shorter."""
+
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""Endings of image files, longer before shorter; DICOM is known by its content too, and a series is a folder."""
 
 
 def subject_name(image: str | os.PathLike) -> str:

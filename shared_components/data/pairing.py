@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared_components.data.dicom import count_series
+from shared_components.data.dicom import holds_dicom, is_dicom, read_stack, series_of
+from shared_components.data.image_files import images_in, is_image
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
+from shared_components.data.problems import UnfitFile, in_one_line
 from shared_components.errors import InputError
 
 _LAYOUTS = (  # images, labels (any of several names), images of the test split, their labels; in lower case
@@ -40,7 +42,8 @@ def find_pairs(root: Path) -> list[Pair]:
     of image names is passed over.
 
     Raises:
-        InputError: no images, a label map without an image, two images of one subject.
+        InputError: no images, a label map without an image, two images of one subject, a DICOM series that is no
+            regular volume.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; name the folder that holds the images")
@@ -61,6 +64,7 @@ def find_pairs(root: Path) -> list[Pair]:
             f"{root}: found no images (in images/, imagesTr/ or the folder itself) with one of the endings "
             f"{', '.join(IMAGE_SUFFIXES)}, nor folders of DICOM files"
         )
+    _refuse_irregular(path for pair in pairs for path in (pair.image, pair.label))
     return pairs
 
 
@@ -75,35 +79,43 @@ def image_paths(folder: Path) -> list[Path]:
         InputError: slices of a DICOM series lie in ``folder`` itself, where each would be an image of its own.
     """
     found: list[Path] = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = [Path(place) / name for name in sorted(files) if not name.startswith(".")]
-        dicom = [file for file in here if is_dicom(file)]
-        if dicom and Path(place) == folder:
-            _refuse_loose_series(folder, len(dicom))
-        if dicom and Path(place) != folder:
-            found.append(Path(place))
+    for place, folders, _ in os.walk(folder):
+        here = Path(place)
+        if here != folder and holds_dicom(here):
+            found.append(here)
             folders.clear()
-        else:
-            found += [file for file in here if file.name.lower().endswith(IMAGE_SUFFIXES)]
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        images = images_in(here)
+        if images == [folder]:
+            images = _loose_series(folder)
+        found += [image for image in images if not image.is_dir()]  # folders are looked into in their turn
     return sorted(found)
 
 
-def _refuse_loose_series(folder: Path, files: int) -> None:
-    series = count_series(folder)
-    if series < files:
+def _loose_series(folder: Path) -> list[Path]:
+    """The one DICOM file of a folder for images; slices of a series would have no name to go by."""
+    files = [file for file in sorted(folder.iterdir()) if is_dicom(file) and is_image(file)]
+    if len(files) > 1:
+        series = len({series_of(file) for file in files})
         raise InputError(
-            f"{folder}: {files} DICOM files of {series} series lie loose in it; put each series into a folder of "
+            f"{folder}: {len(files)} DICOM files of {series} series lie loose in it; put each series into a folder of "
             "its own, named as the subject"
         )
+    return files
 
 
-def is_dicom(file: Path) -> bool:
-    """Whether a file has DICOM's preamble, whatever its name."""
-    if file.name.lower().endswith(tuple(s for s in IMAGE_SUFFIXES if s != ".dcm")) or not file.is_file():
-        return False
-    with file.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+def _refuse_irregular(paths: Iterable[Path | None]) -> None:
+    """Say at once of all DICOM images which are no regular volumes: their headers suffice."""
+    problems = []
+    for path in paths:
+        if path is not None and (path.is_dir() or is_dicom(path)):
+            try:
+                read_stack(path)
+            except UnfitFile as error:
+                problems.append(error.problem)
+    if problems:
+        raise InputError(in_one_line(problems))
 
 
 def _match(images: Iterable[Path], labels: Iterable[Path]) -> list[Pair]:

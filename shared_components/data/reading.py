@@ -46,7 +46,7 @@ def read(reader: Callable[[Any], Any], item: Any, source: Any = None) -> Any:
     try:
         return reader(item)
     except RuntimeError as error:  # MONAI wraps whatever a transform raises
-        causes = list(_causes(error))
+        causes = list(causes_of(error))
         for cause in causes:
             if isinstance(cause, InputError):
                 raise InputError(str(cause)) from error
@@ -58,7 +58,8 @@ def read(reader: Callable[[Any], Any], item: Any, source: Any = None) -> Any:
         raise
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it was raised from, down to what it all began with."""
     while error is not None:
         yield error
         error = error.__cause__

@@ -18,11 +18,10 @@ from monai.transforms import MapTransform
 from nibabel.spatialimages import SpatialImage
 from torch import Tensor
 
-from shared_components.data.dicom import count_series
 from shared_components.data.grids import GRID_TOLERANCE
 from shared_components.data.nifti import is_nifti, millimetres, open_nifti, volume_shape, world_affine
 from shared_components.data.problems import Problem, UnfitFile
-from shared_components.data.reading import UNREADABLE, one_line
+from shared_components.data.reading import UNREADABLE, causes_of, one_line
 from shared_components.data.transforms import source_of
 
 FORMATS = "NIfTI, NRRD, MetaImage, PNG or a folder with one DICOM series"
@@ -65,13 +64,9 @@ def _folder_faults(path: Path) -> Iterator[Problem]:
         yield _fault(path, "expected a file, found a folder of that name", "name the file that is in it")
         return
     try:
-        series = count_series(path) if any(path.iterdir()) else 0
+        any(path.iterdir())
     except OSError as error:
         yield _fault(path, f"may not be read ({one_line(error)})", "change its permissions")
-        return
-    if series > 1:
-        fault = f"the folder holds more than one DICOM series ({series}), only one of which would be read"
-        yield _fault(path, fault, "put each into a folder of its own")
 
 
 def _single_file_faults(path: Path) -> Iterator[Problem]:
@@ -198,9 +193,11 @@ def _fault(path: Path, fault: str, cure: str) -> Problem:
 
 def reading_fault(path: str | os.PathLike, error: BaseException) -> Problem:
     """What it means that a reader, or a chain of transforms with one in it, raised ``error`` over ``path``."""
-    path, cause = Path(path), _root(error)
-    if isinstance(cause, UnfitFile):
-        return cause.problem
+    path, causes = Path(path), list(causes_of(error))
+    for cause in causes:
+        if isinstance(cause, UnfitFile):
+            return cause.problem
+    cause = causes[-1]
     reason = _reason(path, cause)
     if path.is_dir():
         fault = f"a folder without a readable DICOM series ({reason})"
@@ -228,11 +225,6 @@ def _reason(path: Path, error: BaseException) -> str:
     """What a reader says went wrong, without its own places in the source, in memory and on the disk."""
     text = re.sub(r"^\S+\.cxx:\d+:\s*|(itk::)?ERROR: \w+\(0x[0-9a-f]+\):\s*", "", str(error).strip())
     return one_line(ValueError(text.replace(str(path), path.name) or type(error).__name__))
-
-
-def _root(error: BaseException) -> BaseException:
-    """What it all began with."""
-    return error if error.__cause__ is None else _root(error.__cause__)
 
 
 def voxel_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Problem]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from shared_components.data.dicom import is_dicom
+from shared_components.data.image_files import images_in, is_image
+from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError
 from shared_components.inferers.list_files import is_list, read_list
 
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 DATALIST = "dataset.json"
 OUTPUT_SUFFIX = "_seg"
 PROBABILITY_SUFFIX = "_prob"
@@ -28,9 +31,9 @@ def find_cases(
     """List the volumes to segment, each under a name of its own.
 
     Args:
-        source: one of, or a list of: a volume's file (NIfTI, NRRD, MetaImage); a folder with one DICOM
-            series; a folder of volumes or of DICOM series (its sub-folders are not searched for files); a
-            glob pattern (``**`` searches sub-folders); a client data root (a folder with ``dataset.json``);
+        source: one of, or a list of: an image's file (NIfTI, NRRD, MetaImage, a picture, DICOM by its content); a
+            folder with one DICOM series; a folder of images or of DICOM series (its sub-folders are not searched for
+            files); a glob pattern (``**`` searches sub-folders); a client data root (a folder with ``dataset.json``);
             a list file: text with one of these a line (``#`` begins a comment), or a JSON list of these; paths
             in it are relative to its own folder;
             a mapping ``{"image": path}`` with, if wanted, ``"label"`` and ``"case"``.
@@ -61,15 +64,6 @@ def find_cases(
     return _named(found)
 
 
-def stem(path: str | Path) -> str:
-    """A volume's file name without its suffixes (``a.b.nii.gz`` gives ``a.b``); a folder's own name."""
-    name = Path(path).name
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
 def _cases_of(entry: str | Path | Mapping, split: str) -> list[Case]:
     if isinstance(entry, Mapping):
         return [_stated_case(entry)]
@@ -84,7 +78,7 @@ def _cases_of(entry: str | Path | Mapping, split: str) -> list[Case]:
         return [case for item in read_list(path) for case in _listed_cases(item, split)]
     if os.path.lexists(path):  # a link that leads nowhere too: reading it says what is wrong
         return [_case(path)]
-    volumes = _without_outputs([match for match in _matches(path) if _is_volume(match)])
+    volumes = _without_outputs(_pattern_images(path))
     if not volumes:
         raise InputError(
             f"{entry}: expected a volume, a folder or a pattern that matches volumes, found none; "
@@ -140,47 +134,31 @@ def _root_cases(root: Path, split: str) -> list[Case]:
 
 
 def _folder_cases(folder: Path) -> list[Case]:
-    if _is_series(folder):
-        return [_case(folder)]
-    entries = sorted(folder.iterdir())
-    volumes = _without_outputs([entry for entry in entries if _is_volume(entry)])
+    images = images_in(folder)
+    volumes = images if images == [folder] else _without_outputs(images)
     if not volumes:
         raise InputError(
-            f"{folder}: expected volumes ({', '.join(SUFFIXES)} or DICOM series), found none; "
+            f"{folder}: expected volumes ({', '.join(IMAGE_SUFFIXES)} or DICOM series), found none; "
             f"to search sub-folders give a pattern such as '{folder}/**/*.nii.gz'"
         )
     return [_case(volume) for volume in volumes]
 
 
-def _is_volume(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    return path.name.lower().endswith(SUFFIXES) or (path.is_dir() and _is_series(path))
-
-
-def _is_series(folder: Path) -> bool:
-    """Whether the folder itself holds DICOM slices: named .dcm, or nameless with DICOM's mark at byte 128.
-
-    A folder that may not be read counts as one: reading it says what is wrong.
-    """
-    try:
-        files = (
-            path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")
-        )
-        first = next((path for path in files if path.suffix.lower() in ("", ".dcm", ".ima")), None)
-        if first is None or first.name == "DICOMDIR":
-            return False
-        with first.open("rb") as file:
-            return file.read(132)[128:] == b"DICM" or first.suffix.lower() == ".dcm"
-    except OSError:
-        return True
+def _pattern_images(pattern: Path) -> list[Path]:
+    """The images that a pattern finds; slices of a series stand for its folder."""
+    beside = functools.cache(images_in)  # of a series' folder, not once a slice
+    found = []
+    for match in filter(is_image, _matches(pattern)):
+        stacked = is_dicom(match) and beside(match.parent) == [match.parent]
+        found.append(match.parent if stacked else match)
+    return list(dict.fromkeys(found))
 
 
 def _without_outputs(volumes: list[Path]) -> list[Path]:
-    inputs = {(volume.parent, stem(volume)) for volume in volumes}
+    inputs = {(volume.parent, subject_name(volume)) for volume in volumes}
 
     def is_output(volume: Path) -> bool:
-        output = _OUTPUT.fullmatch(stem(volume))
+        output = _OUTPUT.fullmatch(subject_name(volume))
         return output is not None and (volume.parent, output[1]) in inputs
 
     return [volume for volume in volumes if not is_output(volume)]
@@ -209,7 +187,7 @@ def _name(case: Case, depth: int) -> str:
     if "case" in case:
         return case["case"]
     folders = Path(case["image"]).parent.parts
-    return "_".join([*folders[len(folders) - depth :], stem(case["image"])])
+    return "_".join([*folders[len(folders) - depth :], subject_name(case["image"])])
 
 
 def _depth_limit(case: Case) -> int:

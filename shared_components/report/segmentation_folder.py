@@ -10,10 +10,11 @@ import numpy as np
 
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.description import DATASET_FILE, SPLITS
+from shared_components.data.names import VOLUME_SUFFIXES, subject_name
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases, read_case_list
 from shared_components.inferers.case_list import FILE_NAME
-from shared_components.inferers.cases import OUTPUT_SUFFIX, SUFFIXES, Case, stem
+from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
 from shared_components.report.case_volumes import read_volume
 
 LOOKED_AT = 5  # segmentations that are searched for label values
@@ -50,7 +51,9 @@ def segmented_cases(
 
 def volume_files(folder: str | Path) -> list[Path]:
     """Files in a folder that could be segmentations."""
-    return [p for p in sorted(Path(folder).glob("*")) if p.name.lower().endswith(SUFFIXES) and p.is_file()]
+    return [
+        p for p in sorted(Path(folder).glob("*")) if p.name.lower().endswith(VOLUME_SUFFIXES) and p.is_file()
+    ]
 
 
 def loose_cases(folder: Path) -> list[Case]:
@@ -60,15 +63,16 @@ def loose_cases(folder: Path) -> list[Case]:
         InputError: there is none.
     """
     files = volume_files(folder)
-    marked = [path for path in files if stem(path).endswith(OUTPUT_SUFFIX)]
+    marked = [path for path in files if subject_name(path).endswith(OUTPUT_SUFFIX)]
     if not files:
         raise InputError(
-            f"{folder}: expected segmentations ({', '.join(SUFFIXES)}), found none; name the folder that holds them"
+            f"{folder}: expected segmentations ({', '.join(VOLUME_SUFFIXES)}), found none; name "
+            "the folder that holds them"
         )
-    beside = {stem(path): str(path) for path in files if path not in marked} if marked else {}
+    beside = {subject_name(path): str(path) for path in files if path not in marked} if marked else {}
     cases = []
     for path in marked or files:
-        name = stem(path).removesuffix(OUTPUT_SUFFIX)
+        name = subject_name(path).removesuffix(OUTPUT_SUFFIX)
         image = {"image": beside[name]} if name in beside else {}
         cases.append({"case": name, "segmentation": str(path)} | image)
     return cases

@@ -425,7 +425,7 @@ def test_two_dicom_series_in_a_folder(data_root, describe, save_dicom, only_prob
     save_dicom(root / "images/s3", noise(), AFFINE)
     save_dicom(root / "images/s3", noise(51), AFFINE, "1.2.3.5")
     describe(root, content | {"validation": [{"image": "images/s3"}]})
-    assert "images/s3: the folder holds more than one DICOM series" in only_problem()
+    assert "images/s3: expected one DICOM series, found 2" in only_problem()
 
 
 def test_folder_without_dicom(data_root, describe, only_problem):

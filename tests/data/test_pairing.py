@@ -50,8 +50,9 @@ def test_channel_endings_are_passed_over(tmp_path):
     assert [pair.held_out for pair in find_pairs(tmp_path)] == [False, True]
 
 
-def test_dicom_folders_are_one_image_each(tmp_path):
-    files(tmp_path, "images/a/IM0", "images/a/IM1", "images/b/x/1.dcm", content=bytes(128) + b"DICM")
+def test_dicom_folders_are_one_image_each(tmp_path, save_dicom):
+    for folder in ("images/a", "images/b/x"):
+        save_dicom(tmp_path / folder, np.ones((4, 5, 2)), np.eye(4))
     files(tmp_path, "labels/a.nii.gz")
     assert found(tmp_path) == [("a", "images/a", "labels/a.nii.gz"), ("x", "images/b/x", None)]
 
