@@ -19,6 +19,7 @@ from shared_components.command_line import run
 from shared_components.data.challenges import prepare_mnms, prepare_scgm
 from shared_components.data.check import inspect_client_root, overview
 from shared_components.data.client_root import ClientRoot
+from shared_components.data.coverage import Frame, advice
 from shared_components.data.datalists import make_datalist
 from shared_components.data.description import SPLITS
 from shared_components.data.frames import split_frames
@@ -38,11 +39,16 @@ def check(*roots: str, orientation: str = "RAS") -> None:
     if not roots:
         raise InputError("check: name at least one data root (a folder with a dataset.json)")
     across = slice_axes(str(orientation))
-    reports = [inspect_client_root(str(root), orientation=across, progress=True) for root in roots]
+    frame = Frame(1, 1.0, across)
+    reports = [
+        inspect_client_root(str(root), orientation=across, progress=True, frame=frame) for root in roots
+    ]
     problems = [problem for report in reports for problem in report.problems]
     sound = [report for report in reports if not report.problems]
     if sound:
         print(overview(sound))
+        reaches = {name: reach for report in sound for name, reach in report.reaches.items()}
+        print(advice(reaches))
     for note in (note for report in reports for note in report.notes):
         print(f"note: {note}")
     if problems:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shared_components.data.coverage import Frame, Reach, image_reach
 from shared_components.data.description import DATASET_FILE, SPLITS, is_label_value, read_description
 from shared_components.data.entries import Entry, read_entries
 from shared_components.data.problems import Problem
@@ -29,6 +30,7 @@ class RootReport:
         problems: every fault.
         images: the entries whose image is sound, with the image's grid.
         notes: what stops nothing and is worth knowing.
+        reaches: name of each sound image's file to how far its foreground reaches, where that was asked for.
     """
 
     root: str
@@ -36,6 +38,7 @@ class RootReport:
     problems: list[Problem]
     images: list[tuple[Entry, Grid]] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
+    reaches: dict[str, Reach] = field(default_factory=dict)
 
     def subjects(self, split: str, labelled: bool | None = None) -> int:
         """Number of sound images of a split, of the labelled ones only on request."""
@@ -73,8 +76,10 @@ def inspect_client_root(
     training: bool = True,
     orientation: str | None = "RAS",
     progress: bool = False,
+    frame: Frame | None = None,
 ) -> RootReport:
-    """As :func:`check_client_root`, with what an overview needs; ``progress`` tells how far it is."""
+    """As :func:`check_client_root`, with what an overview needs; ``progress`` tells how far it is, and with a
+    ``frame`` each image's foreground is measured."""
     content, problems = read_description(root)
     file = str(Path(root) / DATASET_FILE)
     if not content:
@@ -89,11 +94,14 @@ def inspect_client_root(
     values = _values(content.get("labels"))
     images: list[tuple[Entry, Grid]] = []
     seen = _Seen()
+    reaches: dict[str, Reach] = {}
     for entry in steps(entries, f"checking {root}", "image", progress):
         image, faults = check_image(entry.image, orientation)
         if image is not None and not faults:
             images.append((entry, grid_of(image)))
             seen.image(entry.image, image)
+            if frame is not None:
+                reaches[entry.image.name] = image_reach(image, frame)
         if entry.label is not None:
             found, label_faults = check_label(entry.label, image, values)
             faults = faults + label_faults
@@ -101,7 +109,7 @@ def inspect_client_root(
         problems += faults
     problems += [*_copies(images), *seen.problems(file)]
     notes = list(seen.notes(file, content.get("labels"), values))
-    return RootReport(str(root), str(content.get("domain", "")), problems, images, notes)
+    return RootReport(str(root), str(content.get("domain", "")), problems, images, notes, reaches)
 
 
 class _Seen:

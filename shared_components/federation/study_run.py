@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from shared_components.federation.client_coverage import study_coverage
 from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation import Federation
 from shared_components.federation.local import LocalEngine
@@ -110,6 +111,7 @@ def describe(
         "models": _models(study, stages),
         **({"generalisation": _relative(study, EVERYBODY, MODEL)} if study.generalises else {}),
         "scores": _scores(study, stages),
+        "coverage": study_coverage(study),
         "methods": {method.name: method.what for method in METHODS.values()},
         "pictures": dict(pictures),
     }

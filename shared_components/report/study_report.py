@@ -9,6 +9,7 @@ its section then says what is missing. ::
     clients                      {client: {"data_root", "domain", "role",
                                   "subjects": {split: {"total", "labelled"}}}}
     unseen                       {name: the same}: scanners whose test volumes alone were used
+    coverage                     [text…], what the networks see of each client's images
     stages                       [{"client", "stage", "seconds", "status"}]
     scores                       [{"client", "method", "csv", "predictions"}]: the CSV of metrics.write_scores; the
                                  folder of the inference run (with cases.json), by default the CSV's; the methods'
@@ -124,9 +125,11 @@ def _clients_section(study: Study) -> Html:
         ]
         for name, client in clients.items()
     ]
+    seen = [element("li", line) for line in study.part("coverage", [])]
     return section(
         "Clients and their data",
         table(["Client", "Domain", "Role", *(split.capitalize() for split in splits)], rows, numeric_from=3),
+        *([element("ul", *seen, class_="note")] if seen else []),
         note="Volumes in each split, with how many of them carry labels. Labels of an unlabelled client's test "
         "volumes serve for scoring alone; of an unseen scanner nothing but the test volumes is read.",
     )

@@ -110,6 +110,8 @@ def test_check_lists_every_problem_of_every_client(values, roots, tmp_path, caps
     code, out, err = federate(capsys, "check", file)
     assert code == 0, err
     assert out.strip().endswith("3 clients ready: island, north, south")
+    for name, root in roots.items():
+        assert f"checking {root}: " in err, name
 
     clients = {**values["clients"]}
     for name, domain in (("north", "t2"), ("south", "pet")):
@@ -118,7 +120,7 @@ def test_check_lists_every_problem_of_every_client(values, roots, tmp_path, caps
     for command in ("check", "run"):
         code, _, err = federate(capsys, command, file)
         assert code == 2
-        lines = err.strip().splitlines()
+        lines = err[err.index("error: ") :].strip().splitlines()
         assert "2 problems" in lines[0] and len(lines) == 3
         assert lines[1].startswith("client north: ") and lines[2].startswith("client south: ")
     assert not (tmp_path / "run").exists()
@@ -147,7 +149,7 @@ def test_run_reports_rounds_and_command_line_values_win(values, tmp_path, capsys
     assert lines[-1].endswith(f"written to {tmp_path / 'other'}")
 
     code, _, err = federate(capsys, "run", file, "--rounds", 2, "--output-dir", tmp_path / "other")
-    assert code == 2 and err.startswith("error: ") and "--resume" in err and "Traceback" not in err
+    assert code == 2 and "\nerror: " in err and "--resume" in err and "Traceback" not in err
 
 
 def test_status_of_no_run(tmp_path, capsys):

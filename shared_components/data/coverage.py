@@ -1,0 +1,163 @@
+"""Which part of the images lies outside what the networks see of a slice: ``image_size`` × ``spacing``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
+from monai.transforms import Orientation
+from torch import Tensor
+
+from shared_components.data.intensities import intensity_range, with_air
+from shared_components.data.volumes import in_plane_spacing, slice_axes
+
+ENOUGH = 0.98
+"""Share of an image's foreground that is nearly all of it."""
+
+_STEP = 16  # px; sizes that are proposed are multiples, which suit every network's strides
+_LOOKED_AT = 64  # voxels along each axis that are looked at, of larger images every second, third …
+_BINS = 256
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the networks see of a slice: its middle.
+
+    Attributes:
+        size: height and width, pixels.
+        spacing: in-plane pixel size, mm, one number or two; ``None``: the file's own.
+        orientation: axis codes, slices along the last; ``None`` or ``"native"``: the file's axes.
+    """
+
+    size: int
+    spacing: float | Sequence[float] | None
+    orientation: str | None = "RAS"
+
+    def __str__(self) -> str:
+        if self.spacing is None:
+            return f"image_size {self.size} px of the files' own size"
+        edges = in_plane_spacing(self.spacing)
+        width = " × ".join(f"{self.size * mm:.4g}" for mm in dict.fromkeys(edges))
+        return f"image_size {self.size} px × spacing {_listed(edges)} mm = {width} mm"
+
+
+class Reach:
+    """How large a frame must be to take in an image's foreground.
+
+    Attributes:
+        shares: ``(n,)``, the share of the foreground for which a frame of that many pixels is just large enough.
+    """
+
+    def __init__(self, shares: np.ndarray) -> None:
+        self.shares = shares
+
+    def outside(self, size: int) -> float:
+        """Share of the foreground outside a frame of ``size`` pixels."""
+        return float(self.shares[size + 1 :].sum())
+
+    def needed(self, share: float = ENOUGH) -> int:
+        """Smallest size in pixels that takes in that share."""
+        return int(np.searchsorted(self.shares.cumsum(), share - 1e-9))
+
+
+def image_reach(image: MetaTensor, frame: Frame) -> Reach:
+    """The reach of a volume ``(1, H, W, D)``, all finite but for air that is NaN, in pixels of the frame's spacing."""
+    axes = slice_axes(frame.orientation)
+    volume = with_air(image) if axes is None else Orientation(axes, labels=None)(with_air(image))
+    have = affine_to_spacing(volume.affine, 3)[:2].tolist()
+    want = have if frame.spacing is None else in_plane_spacing(frame.spacing)
+    steps = [math.ceil(length / _LOOKED_AT) for length in volume.shape[1:]]
+    seen = volume.as_tensor()[0, :: steps[0], :: steps[1], :: steps[2]]
+    counts = foreground(seen).sum(2)  # (H, W)
+    sizes = [
+        2 * np.abs(np.arange(0, length, step) - (length - 1) / 2) * mm / pixel + 1
+        for length, step, mm, pixel in zip(volume.shape[1:3], steps[:2], have, want, strict=True)
+    ]
+    needed = np.ceil(np.maximum(sizes[0][:, None], sizes[1]) - 1e-6).astype(int)  # (H, W)
+    shares = np.bincount(needed.ravel(), counts.ravel())
+    return Reach(shares / max(shares.sum(), 1))
+
+
+def foreground(voxels: Tensor) -> np.ndarray:
+    """Voxels of a volume brighter than air, by Otsu's threshold, which separates two classes best.
+
+    Source: Otsu 1979, IEEE Trans. Syst. Man Cybern. 9(1), eq. 18.
+    """
+    low, high = intensity_range(voxels, (0.5, 99.5))
+    values = voxels.clamp(low, high).numpy()
+    counts, edges = np.histogram(values, _BINS)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below, total = counts.cumsum(), (counts * middles).cumsum()
+    above = below[-1] - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (total / below - (total[-1] - total) / above) ** 2
+    return values > edges[1 + int(np.nanargmax(between[:-1]))]
+
+
+def together(reaches: Sequence[Reach]) -> Reach:
+    """The mean of several images' reaches, each of the same weight."""
+    sums = np.zeros(max(len(reach.shares) for reach in reaches))
+    for reach in reaches:
+        sums[: len(reach.shares)] += reach.shares
+    return Reach(sums / len(reaches))
+
+
+def coverage(reaches: Mapping[str, Reach], frame: Frame) -> str:
+    """A sentence on what a frame leaves out of a client's images.
+
+    Args:
+        reaches: an image's name to its reach, in pixels of the frame's spacing; at least one.
+        frame: what the networks see.
+    """
+    out = {name: reach.outside(frame.size) for name, reach in reaches.items()}
+    worst = max(out, key=out.__getitem__)
+    if out[worst] <= 1 - ENOUGH:
+        return f"{frame} take in nearly all of what is brighter than air"
+    mean = sum(out.values()) / len(out)
+    return f"{_percent(mean)} of what is brighter than air lies outside {frame} ({_percent(out[worst])} in {worst})"
+
+
+def proposal(reaches: Sequence[Reach], frame: Frame) -> str | None:
+    """Values that would take in nearly all of every image, of the least coarse or the smallest kind.
+
+    Returns:
+        None where the frame does so already and is not far too large.
+    """
+    needed = max(reach.needed() for reach in reaches)
+    if 0.6 * frame.size <= needed <= frame.size:
+        return None
+    larger = math.ceil(needed / _STEP) * _STEP
+    if frame.spacing is None:
+        return f"image_size: {larger}"
+    edges = [math.ceil(10 * mm * needed / frame.size) / 10 for mm in in_plane_spacing(frame.spacing)]
+    spacing = f"spacing: {_listed(edges)}"
+    if needed < frame.size:
+        return f"{spacing} (finer: the images need only {needed} of the {frame.size} px)"
+    return f"{spacing}, or image_size: {larger} (slower)"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+
+
+def _listed(edges: Sequence[float]) -> str:
+    return f"{edges[0]:g}" if edges[0] == edges[1] else f"[{edges[0]:g}, {edges[1]:g}]"
+
+
+def advice(reaches: Mapping[str, Reach]) -> str:
+    """Values that suit images of which nothing is known yet.
+
+    Args:
+        reaches: an image's name to its reach in pixels of 1 mm; at least one.
+    """
+    widest = max(reaches, key=lambda name: reaches[name].needed())
+    width = reaches[widest].needed()
+    values = [f"{{image_size: {size}, spacing: {math.ceil(10 * width / size) / 10:g}}}" for size in (48, 64)]
+    return (
+        f"in a slice, what is brighter than air spans up to {width} mm ({widest}); overrides: {values[0]} takes it "
+        f"in, {values[1]} does so more finely and takes longer"
+    )
