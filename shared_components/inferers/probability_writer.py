@@ -15,7 +15,7 @@ from shared_components.files import inside, write_atomically
 from shared_components.inferers.case_writer import CaseWriter
 from shared_components.inferers.cases import PROBABILITY_SUFFIX
 from shared_components.inferers.file_grid import class_probabilities, plain
-from shared_components.inferers.segmentation_writer import geometry_of
+from shared_components.inferers.segmentation_writer import geometry_of, place_by
 
 LEVEL = 1  # of compression: noise-like numbers shrink little at any
 
@@ -56,8 +56,7 @@ def _header(image: str | Path, affine: np.ndarray, shape: tuple[int, ...]) -> ni
     header.set_data_shape(shape)
     header.set_zooms((*zooms, *[1.0] * (4 - len(zooms))))
     if not is_nifti(image):
-        header.set_sform(affine, code="scanner")
-        header.set_qform(affine, code="scanner")
+        place_by(header, affine)
     header["vox_offset"] = header.single_vox_offset
     return header
 

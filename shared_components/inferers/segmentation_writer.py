@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from shared_components.data.grids import GRID_TOLERANCE, grid_distance
 from shared_components.data.nifti import is_nifti, open_nifti
 from shared_components.errors import InputError
 from shared_components.files import inside, write_atomically
@@ -92,9 +93,24 @@ def _without_singletons(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _on_grid(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
     segmentation = nib.Nifti1Image(data, np.asarray(affine, dtype=np.float64))
     segmentation.header.set_xyzt_units("mm")
-    segmentation.set_sform(affine, code="scanner")
-    segmentation.set_qform(affine, code="scanner")
+    place_by(segmentation.header, affine)
     return segmentation
+
+
+def place_by(header: nib.Nifti1Header, affine: np.ndarray) -> None:
+    """State a grid in the header of data that lie on it.
+
+    A qform has no shear: where a gantry was tilted only the sform says where the voxels lie, and who reads the qform
+    alone is told that there is none.
+
+    Args:
+        header: of data of the grid's shape; changed.
+        affine: voxel to RAS world, mm, ``(4, 4)``.
+    """
+    header.set_sform(affine, code="scanner")
+    header.set_qform(affine, code="scanner")
+    if grid_distance(affine, header.get_qform(), (*header.get_data_shape(), 1, 1)[:3]) > GRID_TOLERANCE:
+        header["qform_code"] = 0
 
 
 class WriteSegmentationd(CaseWriter):

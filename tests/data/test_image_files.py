@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared_components.data.image_files import images_in, is_image
+from shared_components.data.pairing import find_pairs
+from shared_components.errors import InputError
+from shared_components.inferers import find_cases
+from tests.data.dicom_files import RIGHT, slices, write
+
+
+def names(paths) -> list[str]:
+    return [Path(path).name for path in paths]
+
+
+def inferred(source) -> list[str]:
+    return names(case["image"] for case in find_cases(source))
+
+
+def listed(root) -> list[str]:
+    return names(pair.image for pair in find_pairs(root))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Volumes of many kinds, among them series that no ending tells."""
+    for name in ("storescp names", "console names", "regular"):
+        RIGHT[name].write(tmp_path / "images" / name)
+    for name in ("a.nii.gz", "b.nrrd", "c.mha", "d.png", "notes.txt", ".hidden.nii"):
+        (tmp_path / "images" / name).write_bytes(b"x" * 200)
+    return tmp_path / "images"
+
+
+def test_inference_and_make_datalist_find_the_same(folder):
+    expected = ["a.nii.gz", "b.nrrd", "c.mha", "console names", "d.png", "regular", "storescp names"]
+    assert names(images_in(folder)) == inferred(folder) == listed(folder.parent) == expected
+    assert inferred(f"{folder}/*") == expected
+
+
+def test_a_pattern_that_finds_slices_means_their_folder(folder):
+    assert inferred(f"{folder}/**/*.dcm") == ["regular"]
+    assert inferred(f"{folder}/**/*MRDC*") == ["console names"]
+    assert inferred(f"{folder}/**/*.nii.gz") == ["a.nii.gz"]
+
+
+def test_a_series_by_content_is_a_case_and_a_slice_named_alone_is_one_too(folder):
+    assert inferred(folder / "storescp names") == ["storescp names"]
+    assert inferred(folder / "storescp names" / "MR.1.2.840.113619.2.3") == ["MR.1.2.840.113619.2.3"]
+
+
+def test_a_volume_beside_loose_slices_hides_nothing(tmp_path):
+    write(tmp_path / "x", slices(), "IM{}")
+    (tmp_path / "x" / "t1.nii.gz").write_bytes(b"x")
+    assert images_in(tmp_path / "x") == [tmp_path / "x"]  # which reading then refuses
+    with pytest.raises(InputError, match="8 DICOM files of 1 series lie loose"):
+        find_pairs(tmp_path / "x")
+
+
+def test_files_of_as_many_series_are_an_image_each(tmp_path):
+    for number, plane in enumerate(slices()[:3]):
+        write(tmp_path, [plane], f"IM{number}", SeriesInstanceUID=f"1.2.{number}")
+    assert inferred(tmp_path) == listed(tmp_path) == ["IM0", "IM1", "IM2"]
+
+
+def test_one_file_beside_other_images_is_one_of_them(tmp_path):
+    write(tmp_path, slices()[:1])
+    assert images_in(tmp_path) == [tmp_path]
+    (tmp_path / "a.nii").write_bytes(b"x")
+    assert names(images_in(tmp_path)) == listed(tmp_path) == ["a.nii", "s000.dcm"]
+
+
+def test_what_is_dicom_and_no_image_is_passed_over(tmp_path):
+    RIGHT["a report beside"].write(tmp_path / "x")
+    (tmp_path / "x" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    assert inferred(tmp_path) == ["x"]
+    assert not is_image(tmp_path / "x" / "DICOMDIR")
+    assert not is_image(tmp_path / "x" / "sr.dcm")
