@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,11 +18,12 @@ from shared_components.data.nifti import NiftiReader
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without notes in the log: where pydicom is installed, MONAI tells of each loader that it found no GPU decoder."""
+    """Without notes: where pydicom is installed, MONAI tells of each loader that it found no GPU decoder."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     finally:
         logging.disable(before)
 
