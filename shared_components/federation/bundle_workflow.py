@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from monai.bundle import ConfigWorkflow
@@ -19,12 +21,24 @@ def build_workflow(
     """
     if bundle_root not in sys.path:
         sys.path.insert(1, bundle_root)
-    log = logging.getLogger("monai.bundle.workflows")
-    level = log.level
-    log.setLevel(logging.ERROR)  # it warns of each missing optional file and that logging is left alone
-    try:
+    with without_remarks():
         workflow = ConfigWorkflow(list(config_files), logging_file=False, workflow_type="train", **overrides)
-    finally:
-        log.setLevel(level)
     workflow.initialize()
     return workflow
+
+
+@contextlib.contextmanager
+def without_remarks() -> Iterator[None]:
+    """Leave out what MONAI says of every bundle that it runs, here of configs that the user has chosen.
+
+    That a config can run code (the README says so), that optional files are missing, and that logging is left alone.
+    """
+    log = logging.getLogger("monai.bundle.workflows")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="parsing config_file")
+            yield
+    finally:
+        log.setLevel(level)

@@ -205,6 +205,8 @@ def _run(stage: Stage, fingerprint: str) -> float:
     """
     import monai.bundle
 
+    from shared_components.federation.bundle_workflow import without_remarks
+
     if stage.folder.is_dir():  # what an interrupted or outdated run has left
         shutil.rmtree(stage.folder)
     stage.folder.mkdir(parents=True)
@@ -212,7 +214,7 @@ def _run(stage: Stage, fingerprint: str) -> float:
     last = write_text(stage.folder / "overrides.yaml", yaml.safe_dump(overrides, sort_keys=False))
     files = [*stage.config_files, str(last)]
     start = time.perf_counter()
-    with _output_to(stage.folder / LOG):
+    with _output_to(stage.folder / LOG), without_remarks():
         print(f'python -m monai.bundle run --config_file "{files}" --bundle_root {stage.bundle}', flush=True)
         monai.bundle.run(config_file=files, bundle_root=stage.bundle, logging_file=False)
     seconds = round(time.perf_counter() - start, 2)

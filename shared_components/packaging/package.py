@@ -115,7 +115,7 @@ def _fill(
     values = {"trained_on": weights.trained_on, "figures": weights.figures}
     values |= {"version": content["version"], "settings": texts.settings_table(inference)}
     values |= {"classes": content["pred_classes"], "status": "".join(f"**{n}**\n\n" for n in weights.notes)}
-    optional = " ".join(f"{n}=={v}" for n, v in content["optional_packages_version"].items())
+    optional = " ".join(f"{n}=={v}" for n, v in content["extra_packages_version"].items())
     values |= {"torch": content["pytorch_version"], "optional": optional}
     write_text(folder / "docs" / "README.md", texts.readme(template, **values))
     write_text(folder / "docs" / "data_license.txt", texts.data_license(weights.trained_on))

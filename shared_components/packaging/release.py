@@ -72,11 +72,9 @@ def _pinned(
     required = {
         name: version(name, pinned, "requirements.txt") for name in metadata["required_packages_version"]
     }
-    wanted = {
-        n: version(n, optional, 'pyproject.toml, "test"') for n in metadata["optional_packages_version"]
-    }
+    wanted = {n: version(n, optional, 'pyproject.toml, "test"') for n in metadata["extra_packages_version"]}
     main = {key: version(name, pinned, "requirements.txt") for name, key in KEYS.items()}
-    lists = {"required_packages_version": required, "optional_packages_version": wanted}
+    lists = {"required_packages_version": required, "extra_packages_version": wanted}
     return {**metadata, **main, **lists}
 
 

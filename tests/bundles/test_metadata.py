@@ -47,6 +47,18 @@ def test_versions_are_those_that_the_tests_run_with(bundle):
 
 
 @pytest.mark.parametrize("bundle", NAMES)
+def test_reading_it_by_monai_keeps_the_required_packages_and_says_nothing(bundle, recwarn):
+    """MONAI takes ``optional_packages_version`` for an old name of the required ones, and replaces them with it."""
+    parser = ConfigParser()
+    parser.read_config(BUNDLES / bundle / "configs" / "common.yaml")
+    parser.read_meta(BUNDLES / bundle / "configs" / "metadata.json")
+    assert parser["_meta_"]["required_packages_version"] == metadata(bundle)["required_packages_version"]
+    parser.get_parsed_content("bundle_root")
+    assert parser["_meta_"]["required_packages_version"] == metadata(bundle)["required_packages_version"]
+    assert [str(warning.message) for warning in recwarn if "deprecated name" in str(warning.message)] == []
+
+
+@pytest.mark.parametrize("bundle", NAMES)
 def test_the_bundle_is_complete(bundle):
     for file in ("LICENSE", "docs/README.md", "docs/data_license.txt", "models/README.md"):
         assert (BUNDLES / bundle / file).stat().st_size > 0

@@ -63,6 +63,14 @@ def test_stages_wait_for_what_they_need_and_are_done_once(tmp_path, capsys):
     assert (tmp_path / "second" / "out.txt").read_text() == "three two"
 
 
+def test_log_of_a_stage_begins_with_what_the_stage_says(tmp_path):
+    """MONAI's paragraph on trust, and its remarks on files that a bundle need not have, are no news here."""
+    run_stages([stage(tmp_path, "first", text="a")], jobs=1)
+    log = (tmp_path / "first" / LOG).read_text()
+    assert log.startswith("python -m monai.bundle run --config_file ") and "said by the stage" in log
+    assert not any(word in log for word in ("parsing config_file", "GHSA", "WARNING", "deprecated name"))
+
+
 def test_failed_stage_names_its_log_and_leaves_the_others_done(tmp_path):
     with pytest.raises(InputError) as error:
         run_stages(chain(tmp_path, second="wrong"), jobs=1, quiet=True)

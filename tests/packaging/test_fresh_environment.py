@@ -65,7 +65,7 @@ def interpreter(unpacked) -> Iterator[Path]:
 def with_optional(unpacked, interpreter) -> Path:
     """The same environment with the packages that the metadata calls optional."""
     stated = [json.loads((unpacked / name / "configs" / "metadata.json").read_text()) for name in NAMES]
-    optional = {f"{n}=={v}" for metadata in stated for n, v in metadata["optional_packages_version"].items()}
+    optional = {f"{n}=={v}" for metadata in stated for n, v in metadata["extra_packages_version"].items()}
     install(interpreter, *sorted(optional))
     return interpreter
 

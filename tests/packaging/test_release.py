@@ -24,7 +24,7 @@ First version.
 METADATA = {
     "version": "0.1.0", "changelog": {"0.1.0": "first version"},
     "monai_version": "1.5.0", "pytorch_version": "2.13.0", "numpy_version": "2.4.6",
-    "required_packages_version": {"pyyaml": "6.0.3"}, "optional_packages_version": {"onnx": "1.0.0"},
+    "required_packages_version": {"pyyaml": "6.0.3"}, "extra_packages_version": {"onnx": "1.0.0"},
     "name": "a bundle",
 }  # fmt: skip
 
@@ -62,7 +62,7 @@ def test_in_this_repository_all_versions_agree():
 
 def test_pins_alone_leave_the_version_and_the_changelogs(repo):
     texts, metadata = planned(repo)
-    pins = {"monai_version": "1.6.1", "optional_packages_version": {"onnx": "1.23.2"}}
+    pins = {"monai_version": "1.6.1", "extra_packages_version": {"onnx": "1.23.2"}}
     assert metadata == METADATA | pins and list(metadata) == list(METADATA)
     assert texts["CHANGELOG.md"] == CHANGELOG
 
