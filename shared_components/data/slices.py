@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,16 +14,19 @@ from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from shared_components.data.annotations import ANNOTATED, IGNORE
 from shared_components.data.reading import read
 from shared_components.data.volume_cache import VolumeCache
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
 from shared_components.steps import steps
+from shared_components.unknown import UNKNOWN
 
 CACHES = ("memory", "disk", "none")
 BACKGROUND = -0.9
 """Scaled intensity up to which a pixel counts as empty."""
 
+_PATHS = ("image", "label")
 _OPEN_VOLUMES = (
     8  # volumes that a disk cache keeps open; with none, the neighbour slices of one volume pay again
 )
@@ -54,20 +57,21 @@ def _slices_first(volume: Tensor) -> Tensor:
 class SliceDataset(Dataset):
     """Slices of the volumes that ``data`` names, as a network takes them; deterministic.
 
-    ``dataset[i]`` is ``{"image": float32 (1, S, S) in [-1, 1], "label": int64 (1, S, S), zeros when absent,
-    "labelled": bool (), "domain": int64 (), "position": int64 ()}``; the position of slice i of D is
-    ``floor(positions * i / D)``.
+    ``dataset[i]`` is ``{"image": float32 (1, S, S) in [-1, 1], "label": int64 (1, S, S), "labelled": bool (),
+    "domain": int64 (), "position": int64 ()}``; the position of slice i of D is ``floor(positions * i / D)``. The
+    label is -1 where nobody annotated, and a slice is labelled if it is anything else anywhere.
 
     Args:
-        data: ``{"image": path, "label": path or absent, "domain": name, "subject": name}``, as
-            :func:`shared_components.data.datalist` gives them.
+        data: ``{"image": path, "label": path or absent, "domain": name, "subject": name}``, with ``annotated`` and
+            ``ignore`` where not all of the label map is known, as :func:`shared_components.data.datalist` gives them.
         domains: the federation's domain names; a slice carries the index of its own.
         size: height and width of a slice, pixels.
         spacing: in-plane voxel size, mm; ``None`` keeps each file's own.
         positions: number of bins of the relative slice position.
         orientation: axis codes, slices along the last; ``None`` or ``"native"`` keeps the file's axes.
         percentiles: intensities of each volume that become -1 and 1.
-        slices_per_volume: this many evenly spaced slices of each volume; ``None`` takes all.
+        slices_per_volume: this many evenly spaced slices of each volume, those with labels first where only some
+            have labels; ``None`` takes all.
         cache: ``"memory"`` holds all slices, ``"disk"`` holds volumes in ``cache_dir`` by MONAI's
             ``PersistentDataset`` (renewed when a file or a setting changes, or when it is damaged),
             ``"none"`` decodes at each access.
@@ -78,7 +82,7 @@ class SliceDataset(Dataset):
     Attributes:
         items: the volumes of ``data``.
         index: per slice, its :class:`SliceIndex`.
-        labelled: indices of the slices with a label map.
+        labelled: indices of the slices of which a label map tells something.
         unlabelled: indices of the others.
         subjects: the items' subject names.
     Raises:
@@ -118,19 +122,27 @@ class SliceDataset(Dataset):
         geometry = volume_transforms(("image", "label"), size, spacing, orientation, percentiles)
         self._volumes = _Volumes(self.items, Compose([geometry, ToSlices()]), cache, cache_dir)
         self.index: list[SliceIndex] = []
+        self._has_label: list[bool] = []
         for number in steps(range(len(self.items)), "reading volumes", "volume", progress):
-            image = self._volumes[number]["image"]
-            chosen = chosen_slices(image, slices_per_volume, min_foreground)
+            image, known = self._volumes[number]["image"], self._known(number)
+            chosen = chosen_slices(image, slices_per_volume, min_foreground, known)
             if not chosen:
                 raise InputError(
                     f"{self.items[number]['image']}: none of its {len(image)} slices has a foreground of "
                     f"{min_foreground:.0%}; lower min_foreground"
                 )
+            self._has_label += [i in known for i in chosen]
             self.index += [SliceIndex(number, i, len(image)) for i in chosen]
-        self._no_label = torch.zeros(image.shape[1:], dtype=torch.int64)
-        has_label = ["label" in self.items[where.item] for where in self.index]
-        self.labelled = [i for i, has in enumerate(has_label) if has]
-        self.unlabelled = [i for i, has in enumerate(has_label) if not has]
+        self._no_label = torch.full(image.shape[1:], UNKNOWN, dtype=torch.int64)
+        self.labelled = [i for i, has in enumerate(self._has_label) if has]
+        self.unlabelled = [i for i, has in enumerate(self._has_label) if not has]
+
+    def _known(self, number: int) -> set[int]:
+        """Slices of a volume of which its label map tells something."""
+        label = self._volumes[number].get("label")
+        return (
+            set() if label is None else set(torch.nonzero((label >= 0).flatten(1).any(1)).flatten().tolist())
+        )
 
     def __len__(self) -> int:
         return len(self.index)
@@ -142,7 +154,7 @@ class SliceDataset(Dataset):
         return {
             "image": volume["image"][number],
             "label": self._no_label if label is None else label[number].long(),
-            "labelled": torch.tensor(label is not None),
+            "labelled": torch.tensor(self._has_label[index]),
             "domain": self._domains[item],
             "position": torch.tensor(self.positions * number // depth),
         }
@@ -162,13 +174,25 @@ def domain_index(item: Mapping[str, str], domains: Sequence[str]) -> int:
     return list(domains).index(item["domain"])
 
 
-def chosen_slices(image: Tensor, count: int | None, min_foreground: float) -> list[int]:
-    """Numbers of the non-empty slices of ``image`` ``(D, 1, H, W)``, or of ``count`` evenly spaced ones."""
+def chosen_slices(
+    image: Tensor, count: int | None, min_foreground: float, known: Collection[int] = ()
+) -> list[int]:
+    """Numbers of the non-empty slices of ``image`` ``(D, 1, H, W)``, or of ``count`` evenly spaced ones.
+
+    Where only some have labels (``known``), these come first: a single annotated slice must not fall between.
+    """
     filled = (image > BACKGROUND).flatten(1).float().mean(1)  # (D,)
     full = [i for i, fraction in enumerate(filled.tolist()) if fraction >= min_foreground]
     if count is None or count >= len(full):
         return full
-    return [full[(2 * k + 1) * len(full) // (2 * count)] for k in range(count)]
+    first = [i for i in full if i in known]
+    others = [i for i in full if i not in known]
+    chosen = _evenly(first, min(count, len(first)))
+    return sorted(chosen + _evenly(others, count - len(chosen)))
+
+
+def _evenly(numbers: Sequence[int], count: int) -> list[int]:
+    return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]
 
 
 class _Volumes:
@@ -181,13 +205,18 @@ class _Volumes:
             raise InputError(f"cache: expected one of {', '.join(CACHES)}, found {cache!r}")
         if cache == "disk" and cache_dir is None:
             raise InputError("cache: 'disk' needs cache_dir, a folder to keep decoded volumes in")
-        self._items = [{key: item[key] for key in ("image", "label") if key in item} for item in items]
+        self._items = [
+            {key: item[key] for key in (*_PATHS, ANNOTATED, IGNORE) if key in item} for item in items
+        ]
         self._transform = transform
         self._open: OrderedDict[int, dict[str, Tensor]] = OrderedDict()
         self._capacity = {"memory": len(items), "disk": _OPEN_VOLUMES, "none": 1}[cache]
         self._disk = None
         if cache == "disk":
-            stamped = [item | {"stamps": [_stamp(path) for path in item.values()]} for item in self._items]
+            stamped = [
+                item | {"stamps": [_stamp(item[key]) for key in _PATHS if key in item]}
+                for item in self._items
+            ]
             self._disk = VolumeCache(stamped, transform, cache_dir)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:

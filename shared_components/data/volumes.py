@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from monai.transforms import Compose, EnsureChannelFirstd, Orientationd, ResizeWithPadOrCropd, Transform
 
+from shared_components.data.annotations import AROUND, SettlePaddingd, UnknownVoxelsd
 from shared_components.data.frames import LoadImageFramed
 from shared_components.data.intensities import AirForNaNd, CutOutliersd, ScalePercentilesd
 from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd, SmoothInPlaneSpacingd
@@ -28,7 +29,8 @@ def volume_transforms(
     """Read, orient, resample in-plane, scale to [-1, 1] and crop or pad; ``Invertd`` undoes the geometry.
 
     Keys that an item lacks are passed over. A key with "label" in its name is a label map: nearest neighbour,
-    padded with 0, never scaled. Images are padded with -1. A 2-D image becomes a volume of one slice. Where an
+    padded with 0, never scaled, -1 where nobody annotated (see :mod:`.annotations`; slices that are wholly so are
+    padded with -1). Images are padded with -1. A 2-D image becomes a volume of one slice. Where an
     item states ``frame``, that frame of its 4-D files is the volume.
 
     Args:
@@ -47,11 +49,13 @@ def volume_transforms(
     """
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
     images = tuple(key for key in keys if "label" not in key)
+    labels = tuple(key for key in keys if key not in images)
     steps: list[Transform] = [
         LoadImageFramed(keys, dtype=np.float32, allow_missing_keys=True),
         EnsureChannelFirstd(keys, allow_missing_keys=True),
         AsVolumed(keys, allow_missing_keys=True),
         RequireGridd(keys, allow_missing_keys=True),
+        *([UnknownVoxelsd(labels, allow_missing_keys=True)] if labels else []),
         SameGridd(keys, allow_missing_keys=True),
         AirForNaNd(images, allow_missing_keys=True),
     ]
@@ -71,7 +75,8 @@ def volume_transforms(
             steps.append(InPlaneSpacingd(keys, in_plane, modes, allow_missing_keys=True))
     steps.append(ScalePercentilesd(images, percentiles, allow_missing_keys=True))
     if crop:
-        steps += [_pad_or_crop(key, size, -1.0 if key in images else 0.0) for key in keys]
+        steps += [_pad_or_crop(key, size, -1.0 if key in images else float(AROUND)) for key in keys]
+        steps += [SettlePaddingd(labels, allow_missing_keys=True)] if labels else []
     return Compose(steps)
 
 

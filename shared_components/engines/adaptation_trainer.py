@@ -197,5 +197,5 @@ class AdaptationTrainer(UpdateTrainer):
     def _own_labels(self, batch: dict[str, Tensor], count: int) -> Tensor:
         """Labels (count, 1, S, S) of the first own slices: the client's where it has one, else the teacher's."""
         pseudo = self.network.teacher(batch["image"][:count]).argmax(dim=1, keepdim=True)
-        labelled = batch["labelled"][:count, None, None, None]
-        return torch.where(labelled, batch["label"][:count], pseudo)
+        known = batch["labelled"][:count, None, None, None] & (batch["label"][:count] >= 0)
+        return torch.where(known, batch["label"][:count], pseudo)

@@ -134,7 +134,7 @@ class MetaTrainer(UpdateTrainer):
 
     def _taught(self, batch: Batch) -> Batch:
         """The batch with the teacher's labels where it has none of its own."""
-        own = batch["labelled"][:, None, None, None]
+        own = batch["labelled"][:, None, None, None] & (batch["label"] >= 0)
         return batch | {"label": torch.where(own, batch["label"], self.teacher(batch["image"]))}
 
     def _augmented(self, episode: Episode) -> dict[str, Batch]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch.nn.functional as F
-from monai.losses import DiceLoss, FocalLoss
+from monai.losses import FocalLoss, MaskedDiceLoss
 from monai.networks import one_hot
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
 from shared_components.losses.disentanglement import hsic, kl_divergence, latent_regression, rank_penalty
 from shared_components.networks.disentangled import DisentangledOutput
+from shared_components.unknown import UNKNOWN
 
 
 class GeneralisationLoss(nn.Module):
@@ -61,8 +62,8 @@ class GeneralisationLoss(nn.Module):
         self.domain, self.rank_weight, self.segmentation = domain, rank_weight, segmentation
         self.sigma, self.pixels = sigma, pixels
         # over the batch: slices without any foreground stay defined
-        self.dice = DiceLoss(include_background=include_background, softmax=True, batch=True)
-        self.focal = FocalLoss(gamma=focal_gamma, use_softmax=True)
+        self.dice = MaskedDiceLoss(include_background=include_background, softmax=True, batch=True)
+        self.focal = FocalLoss(gamma=focal_gamma, use_softmax=True, reduction="none")
 
     @property
     def unsupervised(self) -> bool:
@@ -76,7 +77,8 @@ class GeneralisationLoss(nn.Module):
 
         Args:
             output: what the network made of ``batch["image"]``.
-            batch: image (B, 1, H, W); domain (B,) integers; label (B, 1, H, W) integers when ``labelled``.
+            batch: image (B, 1, H, W); domain (B,) integers; label (B, 1, H, W) integers when ``labelled``, -1 where
+                nobody annotated.
             labelled: with the segmentation terms.
         Raises:
             InputError: ``labelled`` without a label, or with one that is no class.
@@ -115,10 +117,16 @@ class GeneralisationLoss(nn.Module):
         if "label" not in batch:
             raise InputError(f"labelled batch: expected a label, found {sorted(batch)}; draw labelled slices")
         label = batch["label"]
-        if label.max() >= self.classes or label.min() < 0:
+        if label.max() >= self.classes or label.min() < UNKNOWN:
             values = f"{label.min().item()}..{label.max().item()}"
             raise InputError(f"label: expected 0..{self.classes - 1}, found {values}; name every label")
-        truth = one_hot(label, self.classes)
-        # MONAI averages over the C channels, of which one a pixel counts: C times that is the mean over pixels
-        focal = self.classes * self.focal(scores, truth)
-        return {"dice": self.segmentation * self.dice(scores, truth), "focal": self.segmentation * focal}
+        known = (label >= 0).to(scores)
+        if not known.any():
+            return {"dice": scores.sum() * 0, "focal": scores.sum() * 0}
+        truth = one_hot(label.clamp(min=0), self.classes)
+        # of the C channels of a pixel one counts: their sum, averaged over the pixels that are known
+        focal = (self.focal(scores, truth) * known).sum() / known.sum()
+        return {
+            "dice": self.segmentation * self.dice(scores, truth, known),
+            "focal": self.segmentation * focal,
+        }

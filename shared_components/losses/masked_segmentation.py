@@ -1,11 +1,15 @@
-"""Cross entropy and soft Dice over labelled pixels only (method §2)."""
+"""Cross entropy and soft Dice over labelled pixels only (method §2): where a label is -1 nobody looked."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
-from monai.losses import MaskedDiceLoss
+from monai.losses import DiceCELoss, MaskedDiceLoss
 from monai.networks import one_hot
 from torch import Tensor, nn
+
+from shared_components.unknown import UNKNOWN
 
 
 class MaskedSegmentationLoss(nn.Module):
@@ -32,7 +36,7 @@ class MaskedSegmentationLoss(nn.Module):
 
         Args:
             logits: (B, C, H, W).
-            label: (B, 1, H, W) integers; its values do not matter where the weight is 0.
+            label: (B, 1, H, W) integers, -1 where unknown; its values do not matter where the weight is 0.
             weight: (B, 1, H, W) in [0, 1], or (B,) for whole slices; None: every pixel is labelled.
         Returns:
             Scalar.
@@ -42,7 +46,7 @@ class MaskedSegmentationLoss(nn.Module):
         expected = (logits.shape[0], 1, *logits.shape[2:])
         if label.shape != expected:
             raise ValueError(f"label: expected {tuple(expected)}, found {tuple(label.shape)}")
-        weight = pixel_weight(weight, label, logits)
+        weight = pixel_weight(weight, label, logits) * (label >= 0)
         labelled = weight.flatten(1).amax(dim=1) > 0  # (B,)
         if not labelled.any():
             return logits.sum() * 0
@@ -66,3 +70,32 @@ def pixel_weight(weight: Tensor | None, label: Tensor, logits: Tensor) -> Tensor
     if weight.shape != label.shape:
         raise ValueError(f"weight: expected (B,) or {tuple(label.shape)}, found {tuple(weight.shape)}")
     return weight.to(logits)
+
+
+class KnownDiceCELoss(DiceCELoss):
+    """MONAI's ``DiceCELoss`` (softmax, one label channel) of the pixels whose label is not -1; 0 without any.
+
+    Where every pixel is known it is ``DiceCELoss`` itself.
+
+    Args:
+        include_background: class 0 counts in the Dice term.
+        batch: Dice over the batch, not of each sample.
+        others: the rest of ``DiceCELoss``.
+    """
+
+    def __init__(self, include_background: bool = True, batch: bool = False, **others: Any) -> None:
+        dice = {"include_background": include_background, "batch": batch, "softmax": True}
+        super().__init__(**dice, **{"to_onehot_y": True, **others})
+        self.known_dice = MaskedDiceLoss(**dice)
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Loss of logits (B, C, H, W) and integer labels (B, 1, H, W), -1 where unknown; a scalar."""
+        known = label >= 0
+        if known.all():
+            return super().forward(logits, label)
+        if not known.any():
+            return logits.sum() * 0
+        truth = one_hot(label.clamp(min=0), logits.shape[1])
+        dice = self.known_dice(logits, truth, known.to(logits))
+        entropy = F.cross_entropy(logits, label[:, 0].long(), ignore_index=UNKNOWN)
+        return self.lambda_dice * dice + self.lambda_ce * entropy

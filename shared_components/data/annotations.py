@@ -1,0 +1,156 @@
+"""Which voxels of a label map somebody looked at: the others are unknown, not background.
+
+An entry of ``dataset.json`` states the slices that were annotated, counted from 0 along the file's third axis (the
+one that viewers scroll through), in one of three forms::
+
+    "annotated": [4, 9]                             the slices 4 and 9, and no other
+    "annotated": {"first": 0, "last": 13}           the slices 0 to 13, both included
+    "annotated": {"axis": 0, "slices": [4, 9]}      slices across another axis of the file, 0, 1 or 2
+
+and ``"ignore": 255`` beside ``labels`` names a value that marks single voxels as not annotated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.transforms import MapTransform
+from torch import Tensor
+
+from shared_components.data.transforms import source_of
+from shared_components.errors import InputError, shown
+from shared_components.unknown import UNKNOWN
+
+ANNOTATED, IGNORE = "annotated", "ignore"
+FORMS = 'write "annotated": [4, 9] for single slices or {"first": 0, "last": 13} for a range, counted from 0'
+AROUND = UNKNOWN - 1
+"""Value of what is padded to a label map, until its slices tell what it means."""
+
+_LAST = 100_000  # no volume has more slices
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """Slices of a file that were annotated.
+
+    Attributes:
+        slices: their numbers, from 0, in order.
+        axis: the file's axis that they are counted along.
+    """
+
+    slices: tuple[int, ...]
+    axis: int = 2
+
+    @classmethod
+    def parse(cls, value: Any) -> Annotated:
+        """What an entry's ``annotated`` says.
+
+        Raises:
+            InputError: none of the three forms.
+        """
+        stated = dict(value) if isinstance(value, Mapping) else {"slices": value}
+        axis = stated.pop("axis", 2)
+        if set(stated) == {"first", "last"} and all(map(_is_number, stated.values())):
+            numbers = list(range(stated["first"], stated["last"] + 1))
+        else:
+            numbers = stated.pop("slices", None)
+            numbers = numbers if isinstance(numbers, list) and not stated else []
+        if (
+            axis not in (0, 1, 2)
+            or isinstance(axis, bool)
+            or not numbers
+            or not all(map(_is_number, numbers))
+        ):
+            raise InputError(f"expected numbers of slices, found {shown(value)}; {FORMS}")
+        if len(set(numbers)) < len(numbers):
+            raise InputError(f"names a slice twice, found {shown(value)}; {FORMS}")
+        return cls(tuple(sorted(numbers)), axis)
+
+    def known(self, shape: tuple[int, ...]) -> Tensor:
+        """Whether each slice of a volume of ``shape`` was annotated, to be broadcast against it.
+
+        Raises:
+            InputError: the volume has no such slice.
+        """
+        depth = shape[self.axis]
+        if self.slices[-1] >= depth:
+            raise InputError(
+                f"'annotated' names the slice {self.slices[-1]}, its axis {self.axis} has the slices 0 to "
+                f"{depth - 1}; count from 0 along that axis of the file"
+            )
+        known = torch.zeros(depth, dtype=torch.bool)
+        known[list(self.slices)] = True
+        return known.reshape([-1 if axis == self.axis else 1 for axis in range(len(shape))])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LAST
+
+
+def mark_unknown(label: Tensor, item: Mapping[str, Any]) -> Tensor:
+    """The label map ``(..., X, Y, Z)`` on the file's axes with ``UNKNOWN`` where nobody annotated.
+
+    Args:
+        label: values as stored.
+        item: its entry, with ``annotated`` and ``ignore`` where they are stated.
+    Raises:
+        InputError: it has fewer slices than ``annotated`` names.
+    """
+    if item.get(IGNORE) is not None:
+        label = label.masked_fill(label.round() == item[IGNORE], UNKNOWN)
+    if item.get(ANNOTATED) is not None:
+        try:
+            known = Annotated.parse(item[ANNOTATED]).known(tuple(label.shape[-3:]))
+        except InputError as error:
+            raise InputError(f"{item.get('label', source_of(label))}: {error}") from error
+        label = label.masked_fill(~known, UNKNOWN)
+    return label
+
+
+def known_slices(label: Tensor) -> Tensor:
+    """Whether anything is known in each slice of ``(..., H, W, D)``; ``(D,)``."""
+    return (label >= 0).flatten(0, -2).any(dim=0)
+
+
+class UnknownVoxelsd(MapTransform):
+    """:func:`mark_unknown` of label maps on the file's own axes, before anything turns them."""
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            data[key] = mark_unknown(data[key], {**data, "label": source_of(data[key])})
+        return data
+
+
+class SettlePaddingd(MapTransform):
+    """What was padded to a label map becomes background, but unknown in slices of which nothing is known."""
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            around, known = data[key] == AROUND, known_slices(data[key])
+            data[key] = data[key].masked_fill(around & known, 0).masked_fill(around & ~known, UNKNOWN)
+        return data
+
+
+class KnownPixelsd(MapTransform):
+    """Predictions and labels become background where the label is unknown, so that no score counts these pixels.
+
+    Args:
+        keys: predicted class numbers and labels.
+        label_key: the label among them.
+    """
+
+    def __init__(self, keys: tuple[str, ...] = ("pred", "label"), label_key: str = "label") -> None:
+        super().__init__(keys)
+        self.label_key = label_key
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        unknown = data[self.label_key] < 0
+        for key in self.key_iterator(data):
+            data[key] = data[key].masked_fill(unknown, 0)
+        return data
