@@ -12,7 +12,7 @@ and ``"ignore": 255`` beside ``labels`` names a value that marks single voxels a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,30 @@ def mark_unknown(label: Tensor, item: Mapping[str, Any]) -> Tensor:
 def known_slices(label: Tensor) -> Tensor:
     """Whether anything is known in each slice of ``(..., H, W, D)``; ``(D,)``."""
     return (label >= 0).flatten(0, -2).any(dim=0)
+
+
+def slice_axis(annotated: Any) -> int:
+    """The file's axis along which an entry counts its slices."""
+    return 2 if annotated is None else Annotated.parse(annotated).axis
+
+
+def slices_of(mask: Tensor, axis: int) -> list[int]:
+    """Numbers of the slices across a file's ``axis`` in which ``(..., X, Y, Z)`` is true anywhere."""
+    other = [place for place in range(mask.ndim) if place != mask.ndim - 3 + axis]
+    return torch.nonzero(mask.sum(dim=other)).flatten().tolist()
+
+
+def listed_slices(numbers: Sequence[int], limit: int = 5) -> str:
+    """Slice numbers as a text, such as "slices 4, 9 to 12"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs[:limit]]
+    more = ", …" if len(runs) > limit else ""
+    return f"slice{'s' if len(numbers) > 1 else ''} {', '.join(texts)}{more}"
 
 
 class UnknownVoxelsd(MapTransform):

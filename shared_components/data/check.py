@@ -16,7 +16,7 @@ from shared_components.data.coverage import Frame, Reach, image_reach
 from shared_components.data.description import DATASET_FILE, SPLITS, is_label_value, read_description
 from shared_components.data.entries import Entry, read_entries
 from shared_components.data.problems import Problem
-from shared_components.data.volume_check import Grid, check_image, check_label, grid_of
+from shared_components.data.volume_check import Grid, LabelFound, check_image, check_label, grid_of
 from shared_components.steps import steps
 
 
@@ -31,6 +31,7 @@ class RootReport:
         images: the entries whose image is sound, with the image's grid.
         notes: what stops nothing and is worth knowing.
         reaches: name of each sound image's file to how far its foreground reaches, where that was asked for.
+        annotated: of each split's label maps, the annotated slices and all slices.
     """
 
     root: str
@@ -39,6 +40,7 @@ class RootReport:
     images: list[tuple[Entry, Grid]] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
     reaches: dict[str, Reach] = field(default_factory=dict)
+    annotated: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def subjects(self, split: str, labelled: bool | None = None) -> int:
         """Number of sound images of a split, of the labelled ones only on request."""
@@ -103,13 +105,14 @@ def inspect_client_root(
             if frame is not None:
                 reaches[entry.image.name] = image_reach(image, frame)
         if entry.label is not None:
-            found, label_faults = check_label(entry.label, image, values)
+            found, label_faults = check_label(entry.label, image, values, entry.known)
             faults = faults + label_faults
-            seen.label(entry.label, None if label_faults else found)
+            seen.label(entry, None if label_faults else found)
         problems += faults
     problems += [*_copies(images), *seen.problems(file)]
     notes = list(seen.notes(file, content.get("labels"), values))
-    return RootReport(str(root), str(content.get("domain", "")), problems, images, notes, reaches)
+    domain = str(content.get("domain", ""))
+    return RootReport(str(root), domain, problems, images, notes, reaches, seen.annotated)
 
 
 class _Seen:
@@ -118,13 +121,19 @@ class _Seen:
     def __init__(self) -> None:
         self.airless: list[Path] = []  # images whose air is NaN
         self.values: list[set[int] | None] = []  # of each label map; None where it has a fault
+        self.annotated = dict.fromkeys(
+            SPLITS, (0, 0)
+        )  # slices of a split's label maps, and all of these volumes
 
     def image(self, path: Path, image: Tensor) -> None:
         if torch.isnan(image.as_tensor()).any():
             self.airless.append(path)
 
-    def label(self, path: Path, values: set[int] | None) -> None:
-        self.values.append(values)
+    def label(self, entry: Entry, found: LabelFound | None) -> None:
+        self.values.append(None if found is None else found.values)
+        if found is not None:
+            annotated, slices = self.annotated[entry.split]
+            self.annotated[entry.split] = annotated + found.annotated, slices + found.slices
 
     def problems(self, file: str) -> Iterator[Problem]:
         if self.values and not any(values is None or values - {0} for values in self.values):
@@ -202,12 +211,18 @@ def overview(reports: Collection[RootReport]) -> str:
 
 
 def _row(report: RootReport) -> tuple[str, ...]:
-    counts = [f"{report.subjects(s)} ({report.subjects(s, labelled=True)} labelled)" for s in SPLITS]
+    counts = [_count(report, split) for split in SPLITS]
     grids = [grid for _, grid in report.images]
     spacing = " × ".join(_span(sizes) for sizes in zip(*(grid.spacing for grid in grids), strict=True))
     shape = " × ".join(_span(sizes) for sizes in zip(*(grid.shape for grid in grids), strict=True))
     axes = ", ".join(sorted({grid.axes for grid in grids}))
     return (report.root, report.domain, *counts, spacing, shape, axes)
+
+
+def _count(report: RootReport, split: str) -> str:
+    annotated, slices = report.annotated.get(split, (0, 0))
+    part = f", {annotated} of {slices} slices" if annotated < slices else ""
+    return f"{report.subjects(split)} ({report.subjects(split, labelled=True)} labelled{part})"
 
 
 def _span(sizes: Collection[float]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from shared_components.data.annotations import ANNOTATED, IGNORE
 from shared_components.data.description import DATASET_FILE, SPLITS, read_description
 from shared_components.data.entries import read_entries
 from shared_components.data.names import subject_name
@@ -26,6 +28,7 @@ class ClientRoot:
         splits: for ``training``, ``validation`` and ``test`` the ``{"image": …, "label": …}`` entries, with
             paths relative to ``root``; an entry without ``label`` is unlabelled, and ``patient`` may name whose
             image it is where a patient has several.
+        ignore: the value of voxels that nobody annotated in the label maps; ``None`` for none.
     """
 
     root: Path
@@ -33,7 +36,8 @@ class ClientRoot:
     domain: str
     modality: dict[str, str]
     labels: dict[int, str]
-    splits: dict[str, list[dict[str, str]]]
+    splits: dict[str, list[dict[str, Any]]]
+    ignore: int | None = None
 
     @classmethod
     def load(cls, root: str | os.PathLike) -> ClientRoot:
@@ -53,6 +57,7 @@ class ClientRoot:
             modality=dict(content.get("modality", {})),
             labels={int(value): name for value, name in content["labels"].items()},
             splits={split: list(content.get(split, [])) for split in SPLITS},
+            ignore=content.get(IGNORE),
         )
 
     @property
@@ -60,10 +65,11 @@ class ClientRoot:
         """The ``dataset.json``."""
         return self.root / DATASET_FILE
 
-    def items(self, split: str, labelled: bool | None = None) -> list[dict[str, str]]:
+    def items(self, split: str, labelled: bool | None = None) -> list[dict[str, Any]]:
         """Entries of a split: ``{"image", "label", "domain", "subject"}``, absolute paths; no absent labels.
 
-        An entry's ``patient`` is passed on.
+        An entry's ``patient`` is passed on, and with a label what says which of it is known: the entry's
+        ``annotated`` and the root's ``ignore``.
 
         Args:
             split: ``training``, ``validation`` or ``test``.
@@ -76,7 +82,9 @@ class ClientRoot:
         chosen = [e for e in self.splits[split] if labelled is None or ("label" in e) == labelled]
         return [self._item(entry) for entry in chosen]
 
-    def _item(self, entry: dict[str, str]) -> dict[str, str]:
+    def _item(self, entry: dict[str, Any]) -> dict[str, Any]:
         paths = {key: os.path.normpath(self.root / entry[key]) for key in ("image", "label") if key in entry}
         named = {"patient": entry["patient"]} if "patient" in entry else {}
-        return paths | named | {"domain": self.domain, "subject": subject_name(entry["image"])}
+        known = {ANNOTATED: entry.get(ANNOTATED), IGNORE: self.ignore} if "label" in entry else {}
+        known = {key: value for key, value in known.items() if value is not None}
+        return paths | named | known | {"domain": self.domain, "subject": subject_name(entry["image"])}

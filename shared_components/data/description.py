@@ -37,7 +37,7 @@ _DESCRIPTIVE = (  # of the Decathlon format; read by nobody here
     "numValidation",
     "numTest",
 )
-_KNOWN = (*_REQUIRED, "modality", "validation", "test", *_DESCRIPTIVE)
+_KNOWN = (*_REQUIRED, "ignore", "modality", "validation", "test", *_DESCRIPTIVE)
 _LABELS_EXAMPLE = 'write it as {"0": "background", "1": "brain"}'
 _WHOLE_EXAMPLE = f"{{{', '.join(_EXAMPLES.values())}}}"
 
@@ -117,6 +117,8 @@ def _structure(file: str, content: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(file, "'modality': expected channel numbers to names", 'write it as {"0": "MRI"}')
     if "labels" in content:
         yield from _label_faults(file, content["labels"])
+    if content.get("ignore") is not None:
+        yield from _ignore_faults(file, content["ignore"], content.get("labels"))
     for split in SPLITS:
         if split in content and not isinstance(content[split], list):
             yield Problem(file, f"{split!r}: expected a list", f'write it as "{split}": [{{"image": "…"}}]')
@@ -129,6 +131,14 @@ def unknown_key_cure(key: str, known: tuple[str, ...]) -> str:
 
 def _is_text_table(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _ignore_faults(file: str, ignore: Any, labels: Any) -> Iterator[Problem]:
+    cure = 'write it as "ignore": 255, the value of voxels that nobody annotated, or leave it out'
+    if not isinstance(ignore, int) or isinstance(ignore, bool) or abs(ignore) >= 10**_DIGITS:
+        yield Problem(file, f"'ignore': expected one whole number, found {shown(ignore)}", cure)
+    elif isinstance(labels, dict) and str(ignore) in labels:
+        yield Problem(file, f"'ignore': {ignore} is also a class of 'labels'", cure)
 
 
 def is_label_value(key: Any) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared_components.data.annotations import ANNOTATED, IGNORE, Annotated
 from shared_components.data.description import DATASET_FILE, SPLITS, unknown_key_cure
 from shared_components.data.names import subject_name
 from shared_components.data.problems import Problem
@@ -16,7 +17,8 @@ from shared_components.errors import InputError, has_unprintable, name_fault, sh
 from shared_components.files import inside, path_fault
 
 _PATHS = ("image", "label")
-_KEYS = (*_PATHS, "patient")
+_TEXTS = (*_PATHS, "patient")
+_KEYS = (*_TEXTS, ANNOTATED)
 _LONGEST_SUBJECT = 200  # bytes, of the 255 that a file name may have
 
 
@@ -31,6 +33,7 @@ class Entry:
         label: the label map's path; ``None`` for an unlabelled entry, and for a label that has a fault.
         labelled: whether the entry names a label.
         patient: whose image it is, where the entry says so: several images of one patient stay in one split.
+        known: ``annotated`` and ``ignore``, which say what of the label map is known; see :mod:`.annotations`.
     """
 
     split: str
@@ -39,6 +42,7 @@ class Entry:
     label: Path | None
     labelled: bool
     patient: str | None = None
+    known: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list[Entry], list[Problem]]:
@@ -67,7 +71,8 @@ def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list
             if sound.get("image") is not None:
                 subject = subject_name(raw["image"])
                 label, patient = sound.get("label"), raw.get("patient")
-                entries.append(Entry(split, subject, sound["image"], label, "label" in raw, patient))
+                known = {ANNOTATED: raw.get(ANNOTATED), IGNORE: content.get(IGNORE)} if not faults else {}
+                entries.append(Entry(split, subject, sound["image"], label, "label" in raw, patient, known))
     return entries, problems + list(_repeats(entries)) + list(_patients_in_two_splits(root, entries))
 
 
@@ -82,7 +87,7 @@ def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Problem]:
             yield Problem(file, f"{where}: unknown key {shown(key)}", unknown_key_cure(key, _KEYS))
     if "image" not in entry:
         yield Problem(file, f"{where}: has no 'image'", 'add "image": the image\'s path within the root')
-    for key in _KEYS:
+    for key in _TEXTS:
         if key in entry and not (isinstance(entry[key], str) and entry[key].strip()):
             expected = "a path" if key in _PATHS else "a name"
             cure = "leave the key out for an image without a label" if key == "label" else f"write {expected}"
@@ -90,6 +95,20 @@ def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Problem]:
             yield Problem(file, f"{where}: {key!r} expected {expected}, found {found}", cure)
         elif key == "patient" and key in entry and name_fault(entry[key]):
             yield Problem(file, f"{where}: {key!r} {name_fault(entry[key])}", "write a short name")
+    yield from _annotated_faults(where, file, entry)
+
+
+def _annotated_faults(where: str, file: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    if entry.get(ANNOTATED) is None:
+        return
+    if "label" not in entry:
+        cure = f"name the label map, or leave {ANNOTATED!r} out"
+        yield Problem(file, f"{where}: {ANNOTATED!r} without a 'label'", cure)
+    try:
+        Annotated.parse(entry[ANNOTATED])
+    except InputError as error:
+        fault, cure = str(error).split("; ", 1)
+        yield Problem(file, f"{where}: {ANNOTATED!r} {fault}", cure)
 
 
 def _path_fault(root: Path, path: str) -> Problem | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
@@ -14,6 +15,15 @@ from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from torch import Tensor
 
+from shared_components.data.annotations import (
+    ANNOTATED,
+    FORMS,
+    IGNORE,
+    listed_slices,
+    mark_unknown,
+    slice_axis,
+    slices_of,
+)
 from shared_components.data.grids import GRID_TOLERANCE, grid_distance
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.label_values import value_faults, values_in
@@ -27,6 +37,7 @@ from shared_components.data.volume_faults import (
     reading_fault,
     voxel_faults,
 )
+from shared_components.errors import InputError
 
 _RESAMPLE = "resample the label onto its image's grid, nearest neighbour"
 
@@ -68,26 +79,59 @@ def check_image(path: Path, orientation: str | None = None) -> tuple[MetaTensor 
     return image, problems
 
 
+class LabelFound(NamedTuple):
+    """What a label map holds: the values of its known voxels, and how many of how many slices are annotated."""
+
+    values: Collection[int] = frozenset()
+    annotated: int = 0
+    slices: int = 0
+
+
 def check_label(
-    path: Path, image: MetaTensor | None, labels: Collection[int] | None
-) -> tuple[set[int], list[Problem]]:
+    path: Path,
+    image: MetaTensor | None,
+    labels: Collection[int] | None,
+    known: Mapping[str, Any] | None = None,
+) -> tuple[LabelFound, list[Problem]]:
     """Open a label map and list its faults.
 
     Args:
         path: the label map.
         image: its image, ``(1, H, W, D)``; ``None`` if that could not be opened.
         labels: the values that may occur; ``None`` if they are not known.
+        known: ``annotated`` and ``ignore``, see :mod:`.annotations`.
     Returns:
-        The values that occur, none if it cannot be used, and the faults.
+        What it holds, nothing if it cannot be used, and the faults.
     """
     label, problems = load_volume(path)
     if label is None:
-        return set(), problems
-    faults = list(value_faults(path, label.as_tensor(), labels))
-    values = set() if faults else values_in(label.as_tensor())
+        return LabelFound(), problems
+    voxels, known = label.as_tensor(), dict(known or {})
+    ignore = known.get(IGNORE)
+    allowed = labels if labels is None or ignore is None else {*labels, ignore}
+    faults = list(value_faults(path, voxels, allowed))
+    found, unfit = (LabelFound(), []) if faults else _known(path, voxels, known)
+    faults += unfit
     if image is not None:
         faults += list(_grid_faults(path, label, image))
-    return values, faults
+    return found, faults
+
+
+def _known(path: Path, voxels: Tensor, known: Mapping[str, Any]) -> tuple[LabelFound, list[Problem]]:
+    """What is known of a sound label map ``(1, X, Y, Z)``, and what its entry says wrongly of it."""
+    axis, seen = slice_axis(known.get(ANNOTATED)), mark_unknown(voxels, {IGNORE: known.get(IGNORE)})
+    try:
+        marked = mark_unknown(seen, {ANNOTATED: known.get(ANNOTATED), "label": path})
+    except InputError as error:
+        fault, cure = str(error).removeprefix(f"{path}: ").split("; ", 1)
+        return LabelFound(), [Problem(str(path), fault, cure)]
+    stated = slices_of(marked >= 0, axis)
+    found = LabelFound(values_in(marked[marked >= 0]), len(stated), voxels.shape[1 + axis])
+    if not stated:
+        return found, [Problem(str(path), "nothing of it is annotated", "take its entry's 'label' out")]
+    left_out = [number for number in slices_of(seen > 0, axis) if number not in stated]
+    fault = f"has labels in {listed_slices(left_out)}, which 'annotated' leaves out"
+    return found, [Problem(str(path), fault, FORMS)] if left_out else []
 
 
 def load_volume(path: Path) -> tuple[MetaTensor | None, list[Problem]]:

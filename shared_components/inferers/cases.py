@@ -126,7 +126,13 @@ def _stated_case(entry: Mapping, must_exist: bool = True) -> Case:
 def _root_cases(root: Path, split: str) -> list[Case]:
     from shared_components.data.client_root import ClientRoot  # only roots need the data room
 
-    keep = {"image": "image", "label": "label", "subject": "case"}
+    keep = {
+        "image": "image",
+        "label": "label",
+        "annotated": "annotated",
+        "ignore": "ignore",
+        "subject": "case",
+    }
     return [
         {new: item[old] for old, new in keep.items() if old in item}
         for item in ClientRoot.load(root).items(split)

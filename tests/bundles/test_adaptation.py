@@ -115,6 +115,28 @@ def test_validation_scores_what_the_network_says(clients, source):
     assert float(rows_of(source)[1]["validation_dice"]) == pytest.approx(np.mean(scores), abs=1e-5)
 
 
+def test_labels_of_slices_that_nobody_annotated_are_not_looked_at(clients, tmp_path):
+    """Trained and validated weights are the same, whatever the label maps hold there."""
+    weights, dices = [], []
+    for filling in (0, 1):
+        root = shutil.copytree(clients / "north", tmp_path / f"root{filling}")
+        content = json.loads((root / "dataset.json").read_text())
+        for entry in [*content["training"], *content["validation"]]:
+            entry["annotated"] = [2, 3]
+            label = nib.load(root / entry["label"])
+            voxels = np.asarray(label.dataobj).copy()
+            voxels[..., [0, 1, 4, 5]] = filling
+            nib.save(nib.Nifti1Image(voxels, label.affine), root / entry["label"])
+        (root / "dataset.json").write_text(json.dumps(content))
+        output = tmp_path / f"run{filling}"
+        flow = pretraining(clients, output, dataset_dir=root, max_epochs=2)
+        flow.run()
+        flow.finalize()
+        weights.append(tensors(output / "model.pt"))
+        dices.append(rows_of(output)[1]["validation_dice"])
+    assert different(*weights) == [] and dices[0] == dices[1] != ""
+
+
 @pytest.mark.parametrize("update", [3, 5])
 def test_killed_pretraining_resumes_exactly(clients, pretrained, tmp_path, update):
     kill_at(pretraining(clients, tmp_path), update)

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
+from nibabel.orientations import axcodes2ornt
 
 from shared_components.data.datalists import datalist
 from shared_components.data.slices import SliceDataset, ToSlices
@@ -41,13 +44,93 @@ def test_a_slice_is_what_a_network_takes(items):
     assert images.max() == 1
 
 
-def test_labels_go_with_their_slices_and_are_zero_when_absent(items):
+def test_labels_go_with_their_slices_and_are_unknown_when_absent(items):
     slices = dataset(items)
     assert slices.labelled == list(range(6))
     assert slices.unlabelled == list(range(6, 12))
-    assert [int(slices[i]["label"].sum()) for i in range(12)] == [0, 25, 25, 25, 0, 0] + [0] * 6
+    assert [int(slices[i]["label"].sum()) for i in range(6)] == [0, 25, 25, 25, 0, 0]
+    assert all(bool((slices[i]["label"] == -1).all()) for i in range(6, 12))
     assert [bool(slices[i]["labelled"]) for i in (0, 5, 6)] == [True, True, False]
     assert slices.subjects == ["s1", "s2"]
+
+
+@pytest.fixture
+def ten_slices(data_root, save_image):
+    """A labelled item of ten slices; only slice 4 has foreground."""
+    root, _ = data_root
+    label = np.zeros((12, 10, 10), np.uint8)
+    label[3:8, 2:7, 4] = 1
+    noise = np.random.default_rng(5).normal(100, 20, (12, 10, 10)).astype(np.float32)
+    image, label = save_image(root / "ten.nii.gz", noise), save_image(root / "ten_seg.nii.gz", label)
+    return {"image": str(image), "label": str(label), "domain": "t2", "subject": "ten"}
+
+
+def test_one_annotated_slice_of_ten_is_one_labelled_slice(ten_slices, save_image):
+    slices = dataset([ten_slices | {"annotated": [4]}])
+    assert slices.labelled == [4] and slices.unlabelled == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert [bool(slices[i]["labelled"]) for i in range(10)] == [i == 4 for i in range(10)]
+    assert slices[4]["label"].sum() == 25 and slices[4]["label"].min() == 0  # what is padded is background
+    assert bool((slices[3]["label"] == -1).all())
+    assert dataset([ten_slices]).labelled == list(range(10))
+    label = np.full((12, 10, 10), 255, np.uint8)
+    label[..., 4] = 0
+    label[3:8, 2:7, 4] = 1
+    save_image(Path(ten_slices["label"]), label)
+    ignoring = dataset([ten_slices | {"ignore": 255}])
+    assert ignoring.labelled == [4]
+    assert all(torch.equal(ignoring[i]["label"], slices[i]["label"]) for i in range(10))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SRA", "AIL"])
+def test_annotated_slices_are_those_of_the_file_however_its_axes_run(ten_slices, save_image, codes):
+    """Slices across the file's third axis, which the network may see as rows or columns."""
+    place, stored = Path(ten_slices["label"]).parent, {}
+    turn = axcodes2ornt(tuple(codes))
+    for key in ("image", "label"):
+        image = nibabel.load(ten_slices[key]).as_reoriented(turn)
+        stored[key] = str(
+            save_image(place / f"{codes}_{key}.nii.gz", np.asarray(image.dataobj), image.affine)
+        )
+    label = nibabel.load(stored["label"])
+    axis = [code in "IS" for code in nibabel.aff2axcodes(label.affine)].index(True)
+    (number,) = np.flatnonzero(np.moveaxis(np.asarray(label.dataobj), axis, 0).any((1, 2)))
+    item = ten_slices | stored | {"annotated": {"axis": axis, "slices": [int(number)]}}
+    slices, plain = dataset([item]), dataset([ten_slices | {"annotated": [4]}])
+    assert slices.labelled == [4]
+    assert all(torch.equal(slices[i]["label"], plain[i]["label"]) for i in range(10))
+
+
+def test_slices_across_the_networks_are_known_in_strips(ten_slices):
+    slices = dataset([ten_slices | {"annotated": {"axis": 0, "slices": [3, 4]}}])
+    assert slices.labelled == list(range(10))
+    assert [int(value) for value in (slices[4]["label"] == 1).sum((0, 2))[4:12]] == [0, 5, 5, 0, 0, 0, 0, 0]
+    assert bool((slices[4]["label"][:, [7, 8, 9], 3:13] == -1).all())
+
+
+def test_unknown_pixels_survive_resampling(ten_slices):
+    fine, plain = (
+        dataset([ten_slices | {"annotated": known}], spacing=1.0, size=32) for known in ([4], list(range(10)))
+    )
+    assert fine.labelled == [4]
+    assert torch.equal(fine[4]["label"], plain[4]["label"])
+
+
+def test_a_subset_of_slices_has_the_annotated_ones_first(ten_slices):
+    slices = dataset([ten_slices | {"annotated": [7]}], slices_per_volume=2)
+    assert [where.slice for where in slices.index] == [4, 7] and slices.labelled == [1]
+    few = dataset([ten_slices | {"annotated": [1, 2, 3, 4]}], slices_per_volume=2)
+    assert [where.slice for where in few.index] == [2, 4] and few.labelled == [0, 1]
+
+
+def test_a_cached_volume_is_renewed_when_other_slices_are_annotated(ten_slices, tmp_path):
+    first = dataset([ten_slices | {"annotated": [4]}], cache="disk", cache_dir=tmp_path)
+    other = dataset([ten_slices | {"annotated": [5, 6]}], cache="disk", cache_dir=tmp_path)
+    assert first.labelled == [4] and other.labelled == [5, 6]
+
+
+def test_a_slice_that_the_label_map_lacks_is_refused(ten_slices):
+    with pytest.raises(InputError, match=r"ten_seg\.nii\.gz: 'annotated' names the slice 10, its axis 2 has"):
+        dataset([ten_slices | {"annotated": [10]}])
 
 
 def test_positions_are_bins_of_the_relative_height(items):

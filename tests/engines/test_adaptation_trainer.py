@@ -105,6 +105,17 @@ def test_own_labels_take_the_place_of_the_teachers():
     assert bool((label[0] == 1).all()) and torch.equal(label[1], teacher[1]) and bool((label[2] == 1).all())
 
 
+def test_the_teacher_labels_what_the_client_has_not_annotated():
+    engine = trainer((0, 0, 1))
+    batch = batches(1)[0]
+    batch["label"] = torch.ones_like(batch["label"])
+    batch["label"][:, :, :10] = -1
+    batch["labelled"] = torch.ones_like(batch["labelled"])
+    label = engine._own_labels(batch, 3)
+    teacher = engine.network.teacher(batch["image"]).argmax(dim=1, keepdim=True)[:3]
+    assert bool((label[:, :, 10:] == 1).all()) and torch.equal(label[:, :, :10], teacher[:, :, :10])
+
+
 def test_slices_take_turns_in_their_looks():
     engine = trainer((0, 1, 0))
     batch = batches(1)[0]

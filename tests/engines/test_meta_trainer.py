@@ -116,6 +116,10 @@ def test_the_teacher_labels_what_has_no_label_from_its_epoch_on():
     batch = episode(1)["meta_train"]
     assert torch.equal(seen[1][1][0], batch["label"][0])  # its own label
     assert torch.equal(seen[1][1][1], teacher(batch["image"])[1])
+    partly = batch | {"label": torch.where(torch.arange(16) < 5, -1, batch["label"])}
+    taught = trainer._taught(partly)["label"]
+    assert torch.equal(taught[0, ..., 5:], batch["label"][0, ..., 5:])
+    assert torch.equal(taught[0, ..., :5], teacher(batch["image"])[0, ..., :5])
 
 
 def test_the_warm_up_trains_the_anatomy_encoder_alone_with_plain_steps():

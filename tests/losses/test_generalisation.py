@@ -193,3 +193,23 @@ def test_certain_predictions_right_or_wrong_have_finite_second_derivatives(batch
         (first,) = torch.autograd.grad(value, scores, create_graph=True)
         (second,) = torch.autograd.grad(first.square().sum(), scores)
         assert torch.isfinite(first).all() and torch.isfinite(second).all()
+
+
+def test_unknown_pixels_have_no_say(network, batch):
+    """Rows that nobody annotated change nothing: the loss is that of the other rows."""
+    loss = GeneralisationLoss(3)
+    scores = network(batch["image"]).scores
+    half = {"label": batch["label"][..., :4, :]}
+    partly = {"label": batch["label"].clone()}
+    partly["label"][..., 4:, :] = -1
+    expected, found = loss.supervised(scores[..., :4, :], half), loss.supervised(scores, partly)
+    assert all(found[name].item() == pytest.approx(expected[name].item(), rel=1e-5) for name in SEGMENTATION)
+    gradient = torch.autograd.grad(sum(found.values()), scores)[0]
+    assert gradient[..., :4, :].any() and not gradient[..., 4:, :].any()
+
+
+def test_nothing_known_teaches_nothing(network, batch):
+    terms = GeneralisationLoss(3).supervised(
+        network(batch["image"]).scores, {"label": torch.full((4, 1, 8, 8), -1)}
+    )
+    assert [terms[name].item() for name in ("dice", "focal")] == [0, 0]

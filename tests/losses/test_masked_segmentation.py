@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from monai.losses import DiceCELoss
 
-from shared_components.losses.masked_segmentation import MaskedSegmentationLoss
+from shared_components.losses.masked_segmentation import KnownDiceCELoss, MaskedSegmentationLoss
 
 
 def reference(
@@ -86,3 +87,36 @@ def test_weight_of_another_shape(batch):
     logits, label, weight = batch
     with pytest.raises(ValueError, match="weight: expected"):
         MaskedSegmentationLoss()(logits, label, weight[:, 0])
+
+
+def test_unknown_pixels_weigh_nothing(batch):
+    logits, label, weight = batch
+    unknown = torch.where(weight > 0, label, -1)
+    assert MaskedSegmentationLoss()(logits, unknown) == MaskedSegmentationLoss()(logits, label, weight)
+    assert MaskedSegmentationLoss()(logits, unknown, torch.ones(3)) == MaskedSegmentationLoss()(
+        logits, label, weight
+    )
+
+
+def test_known_dice_and_cross_entropy_is_monais_where_all_is_known(batch):
+    logits, label, _ = batch
+    monais = DiceCELoss(to_onehot_y=True, softmax=True, batch=True)
+    assert torch.equal(KnownDiceCELoss(batch=True)(logits, label), monais(logits, label))
+
+
+def test_known_dice_and_cross_entropy_against_numpy(batch):
+    logits, label, weight = batch
+    known = weight[:, 0] > 0
+    p = torch.softmax(logits, dim=1).movedim(1, -1)[known]  # (N, C)
+    truth = torch.nn.functional.one_hot(label[:, 0][known], 4)
+    overlap, sizes = (p * truth).sum(0), p.sum(0) + truth.sum(0)
+    expected = (1 - (2 * overlap + 1e-5) / (sizes + 1e-5)).mean() - (p * truth).sum(1).log().mean()
+    loss = KnownDiceCELoss(batch=True)(logits, torch.where(weight > 0, label, -1))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_nothing_known_is_zero_with_a_graph(batch):
+    logits, label, _ = batch
+    loss = KnownDiceCELoss(batch=True)(logits.requires_grad_(), torch.full_like(label, -1))
+    loss.backward()
+    assert loss == 0 and not logits.grad.any()
