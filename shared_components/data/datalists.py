@@ -12,8 +12,10 @@ import torch
 
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.description import DATASET_FILE, SPLITS
+from shared_components.data.label_values import value_faults, values_in
 from shared_components.data.pairing import Pair, find_pairs
 from shared_components.data.volume_check import load_volume
+from shared_components.data.volume_faults import refuse
 from shared_components.errors import InputError
 from shared_components.files import write_text
 
@@ -134,9 +136,10 @@ def _values(path: Path) -> set[int]:
     label, problems = load_volume(path)
     if label is None:
         raise InputError(str(problems[0]))
-    values = torch.unique(label.as_tensor())
-    if len(values) > 256 or (values != values.round()).any() or values[0] < 0:
+    different = torch.unique(label.as_tensor())
+    if len(different) > 256 or different.min() < 0:
         raise InputError(
-            f"{path}: expected a label map, found {len(values)} different values; is it an image?"
+            f"{path}: expected a label map, found {len(different)} different values; is it an image?"
         )
-    return {int(value) for value in values}
+    refuse(value_faults(path, label.as_tensor(), None))
+    return values_in(different)

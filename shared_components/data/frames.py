@@ -19,6 +19,7 @@ from shared_components.data.names import subject_name
 from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti
 from shared_components.data.problems import UnfitFile
 from shared_components.data.reading import UNREADABLE, one_line
+from shared_components.data.volume_faults import file_faults, refuse
 from shared_components.errors import InputError
 from shared_components.files import write_atomically
 
@@ -98,6 +99,11 @@ class LoadImageFramed(LoadImaged):
         if FRAME_KEY in data:
             self._frames.frame = int(data[FRAME_KEY])
             reader = self._frames
+        for key in self.key_iterator(dict(data)):
+            if is_nifti(
+                data[key]
+            ):  # of other formats the reader and what comes after see all there is to see
+                refuse(file_faults(data[key]))
         return super().__call__(data, reader)
 
 

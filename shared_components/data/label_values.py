@@ -13,12 +13,19 @@ from torch import Tensor
 from shared_components.data.problems import Problem
 
 ROUNDING = 1e-3
-"""How far from a whole number a label may lie: other programs store 1 as 0.9999999, or as 32767 / 32767.5."""
+"""How far from a whole number a label may lie: other programs store 1 as 0.9999999 or 0.9995."""
+ROUNDED_ZERO = 1e-6
+"""How far from 0: a label map whose header scales it by 1/32767 has a foreground of 0.00003, which is no background."""
 
 
 def whole(voxels: Tensor) -> Tensor:
     """Label values without their rounding errors, in the type of ``voxels``."""
     return voxels.round() if voxels.is_floating_point() else voxels
+
+
+def _is_whole(values: Tensor) -> Tensor:
+    tolerance = torch.where(whole(values) == 0, ROUNDED_ZERO, ROUNDING)
+    return (values - whole(values)).abs() <= tolerance
 
 
 def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | None) -> Iterator[Problem]:
@@ -36,7 +43,7 @@ def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | Non
         return
     known = torch.tensor(sorted(labels or ()), dtype=voxels.dtype)
     values = torch.unique(voxels[~torch.isin(voxels, known)])  # sorts the few that are not known
-    broken = values[(values - whole(values)).abs() > ROUNDING]
+    broken = values[~_is_whole(values)]
     if len(broken):
         yield _no_label_map(path, broken, voxels)
         return

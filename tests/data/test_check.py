@@ -9,6 +9,7 @@ import shutil
 import struct
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -143,6 +144,102 @@ def test_label_values_outside_labels(data_root, save_image, only_problem):
 def test_label_of_fractions(data_root, save_image, only_problem):
     save_image(data_root[0] / "labels/s1.nii.gz", np.linspace(0, 1, 720, dtype=np.float32).reshape(SHAPE))
     assert "labels/s1.nii.gz: label values that are no whole numbers (0.00139" in only_problem()
+
+
+def test_a_probability_map_is_named_as_one_with_the_command(data_root, save_image, only_problem):
+    path = save_image(
+        data_root[0] / "labels/s1.nii.gz", np.linspace(0, 1, 720, dtype=np.float32).reshape(SHAPE)
+    )
+    line = only_problem()
+    assert (
+        "all from 0 to 1: a probability map; make a label map of it (in the repository: python scripts/"
+        in line
+    )
+    assert f"prepare_data.py threshold {path} --folder {path.parent}_thresholded)" in line
+
+
+def test_labels_within_rounding_are_whole(data_root, save_image):
+    label = np.zeros(SHAPE, np.float32)
+    label[3:8, 2:7, 1:4] = 0.9999999
+    save_image(data_root[0] / "labels/s1.nii.gz", label)
+    assert check_client_root(data_root[0]) == []
+
+
+def test_a_label_map_scaled_to_almost_nothing_is_no_background(data_root, save_image, only_problem):
+    label = np.zeros(SHAPE, np.float32)
+    label[3:8, 2:7, 1:4] = 1 / 32767
+    save_image(data_root[0] / "labels/s1.nii.gz", label)
+    assert "no whole numbers (3.05185e-05), all from 0 to 1" in only_problem()
+
+
+def test_a_root_whose_label_maps_are_all_empty(data_root, save_image, only_problem):
+    for name in ("s1", "s4"):
+        save_image(data_root[0] / f"labels/{name}.nii.gz", np.zeros(SHAPE, np.uint8))
+    assert (
+        "dataset.json: none of the 2 label maps has any foreground: all voxels are 0; export"
+        in only_problem()
+    )
+
+
+def test_an_empty_label_map_among_others_is_fine_and_an_absent_class_is_noted(
+    data_root, describe, save_image
+):
+    root, content = data_root
+    save_image(root / "labels/s1.nii.gz", np.zeros(SHAPE, np.uint8))
+    describe(root, content | {"labels": {"0": "background", "1": "brain", "2": "csf"}})
+    report = inspect_client_root(root)
+    assert report.problems == []
+    (note,) = map(str, report.notes)
+    assert "dataset.json: no label map has a voxel of the class 2 csf; nothing can be learnt" in note
+
+
+def test_nan_around_the_body_is_noted_once_and_infinite_voxels_are_refused(data_root, save_image):
+    for name in ("s2", "s3"):
+        image = np.full((16, 14, 8), np.nan, np.float32)
+        image[2:14, 2:12, 1:7] = noise(len(name), (12, 10, 6)) + int(name[1])
+        save_image(data_root[0] / f"images/{name}.nii.gz", image)
+    report = inspect_client_root(data_root[0])
+    assert report.problems == []
+    assert [
+        "2 images have NaN around the body (s2.nii.gz, …); it counts as air" in str(n) for n in report.notes
+    ] == [True]
+    image[8, 8, 4] = np.inf
+    save_image(data_root[0] / "images/s3.nii.gz", image)
+    (problem,) = check_client_root(data_root[0])
+    assert "voxels are NaN or infinite" in str(problem)
+
+
+def test_a_file_that_holds_no_volume_and_a_single_slice_across_the_slices(data_root, describe, save_image):
+    root, content = data_root
+    brain = nibabel.cifti2.BrainModelAxis.from_mask(
+        np.ones((3, 3, 3), bool), affine=np.eye(4), name="thalamus_left"
+    )
+    axes = (nibabel.cifti2.ScalarAxis(["a", "b"]), brain)
+    nibabel.save(
+        nibabel.cifti2.Cifti2Image(np.ones((2, 27), np.float32), axes), root / "images/x.dscalar.nii"
+    )
+    save_image(root / "images/s3.nii.gz", noise(shape=(1, 10, 6)))
+    describe(
+        root, content | {"validation": [{"image": "images/x.dscalar.nii"}, {"image": "images/s3.nii.gz"}]}
+    )
+    lines = [str(problem) for problem in check_client_root(root)]
+    assert "x.dscalar.nii: a Cifti2 file, which holds no volume; name" in lines[0]
+    assert "s3.nii.gz: its slices would be 1×10 voxels; set `orientation`" in lines[1]
+    assert len(lines) == 2
+    assert len(check_client_root(root, orientation="ASR")) == 1
+
+
+@pytest.mark.parametrize(("unit", "length"), [("meter", 1e-3), ("micron", 1e3)])
+def test_the_overview_shows_millimetres_whatever_the_unit(data_root, unit, length):
+    for path in [*(data_root[0] / "images").iterdir(), *(data_root[0] / "labels").iterdir()]:
+        image = nibabel.load(path)
+        stored = nibabel.Nifti1Image(np.asarray(image.dataobj), np.diag([length] * 3 + [1]) @ image.affine)
+        stored.header.set_xyzt_units(unit)
+        nibabel.save(stored, path)
+    report = inspect_client_root(data_root[0])
+    assert report.problems == []
+    for _, grid in report.images:
+        np.testing.assert_allclose(grid.spacing, (2, 2, 3), rtol=1e-5)
 
 
 def test_label_with_nan(data_root, save_image, only_problem):

@@ -59,7 +59,7 @@ def test_no_image_of_the_held_out_domain_is_ever_read(roots):
         assert {int(slices[i]["domain"]) for i in range(len(slices))} == {0, 1}
         for iteration in EpisodeLoader(slices, batch_size=2, batches=3):
             assert iteration["labelled"]["meta_train"]["image"].shape == (2, 1, 16, 16)
-    with pytest.raises(InputError, match=r"B/labels/B0\.nii\.gz: could not be read"):
+    with pytest.raises(InputError, match=r"B/images/B0\.nii\.gz: not an image that can be read"):
         SliceDataset(domain_items(roots, "training"), DOMAINS, size=16, spacing=None, positions=1)
 
 

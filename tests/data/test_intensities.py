@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import nibabel
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 
-from shared_components.data.intensities import ScalePercentilesd, intensity_range
+from shared_components.data.intensities import AirForNaNd, CutOutliersd, ScalePercentilesd, intensity_range
+from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
+from shared_components.inferers import inference_transforms
 
 
 def meta(values: torch.Tensor, name="s01.nii.gz") -> MetaTensor:
@@ -65,3 +69,71 @@ def test_nan_and_infinite_voxels_are_refused(bad):
 def test_percentiles_out_of_order_are_refused():
     with pytest.raises(InputError, match="0 <= lower < upper <= 100, found 99"):
         ScalePercentilesd(("image",), (99, 1))
+
+
+def head(shape=(24, 24, 10), seed=0) -> np.ndarray:
+    """Air of 0 around a ball of 100 ± 10."""
+    distance = np.linalg.norm(
+        np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")), axis=0
+    )
+    return np.where(distance < 0.8, np.random.default_rng(seed).normal(100, 10, shape), 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("value", [1e5, 1e9, -1e9])
+@pytest.mark.parametrize("spacing", [None, 4.0])
+@pytest.mark.parametrize("one_step", [False, True])
+def test_a_handful_of_hot_voxels_does_not_hide_the_rest(tmp_path, value, spacing, one_step):
+    scaled = []
+    for name in ("plain", "hot"):
+        voxels = head()
+        if name == "hot":
+            voxels[(5, 12, 12, 20, 3), (12, 4, 12, 9, 17), (2, 5, 5, 6, 8)] = value
+        nibabel.save(nibabel.Nifti1Image(voxels, np.diag([2.0, 2, 5, 1])), tmp_path / f"{name}.nii")
+        steps = volume_transforms(("image",), 16, spacing, crop=False, one_step=one_step)
+        scaled.append(steps({"image": str(tmp_path / f"{name}.nii")})["image"].as_tensor())
+    apart = (scaled[1] - scaled[0]).abs()
+    assert float(apart.median()) < 0.1
+    assert float((apart > 0.3).float().mean()) < 0.03  # around the five
+
+
+def test_nan_around_the_body_is_air(tmp_path):
+    scaled = []
+    for name, air in (("zero", 0.0), ("nan", np.nan)):
+        voxels = head()
+        voxels[voxels == 0] = air
+        nibabel.save(nibabel.Nifti1Image(voxels, np.diag([2.0, 2, 5, 1])), tmp_path / f"{name}.nii")
+        item = {"image": str(tmp_path / f"{name}.nii")}
+        scaled.append([volume_transforms(("image",), 16, 4.0)(item), inference_transforms(16, 4.0)(item)])
+    for zero, nan in zip(*scaled, strict=True):
+        assert torch.equal(zero["image"].as_tensor(), nan["image"].as_tensor())
+
+
+def test_air_is_the_darkest_where_that_is_below_zero():
+    image = torch.full((1, 5, 5, 5), float("nan"))
+    image[0, 1:4, 1:4, 1:4] = torch.linspace(-900, 300, 27).reshape(3, 3, 3)
+    filled = AirForNaNd(("image",))({"image": image})["image"]
+    assert float(filled[0, 0, 0, 0]) == -900
+    assert torch.equal(filled[0, 1:4, 1:4, 1:4], image[0, 1:4, 1:4, 1:4])
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (2, 2, 2), (slice(None), 0, 0)])
+def test_nan_that_is_no_background_is_refused(place):
+    image = torch.ones(1, 5, 5, 5)
+    image[(0, *place)] = float("nan")
+    with pytest.raises(InputError, match=r"image: \d of 125 voxels are NaN or infinite; replace them"):
+        AirForNaNd(("image",))({"image": image})
+
+
+def test_an_image_without_outliers_stays_as_it_is():
+    image = torch.from_numpy(head())[None]
+    assert torch.equal(CutOutliersd(("image",), (0.5, 99.5))({"image": image})["image"], image)
+
+
+def test_outliers_are_cut_a_range_beyond_the_percentiles():
+    image = torch.linspace(0, 1000, 10_000).reshape(1, 100, 100, 1).clone()
+    image[0, 0, :3, 0] = torch.tensor([1e9, -1e9, 1e5])
+    low, high = intensity_range(image, (0.5, 99.5))
+    cut = CutOutliersd(("image",), (0.5, 99.5))({"image": image.clone()})["image"]
+    assert float(cut.max()) == pytest.approx(high + (high - low), rel=1e-5)
+    assert float(cut.min()) == pytest.approx(low - (high - low), rel=1e-5)
+    assert (low, high) == pytest.approx((5, 995), abs=2)

@@ -148,3 +148,35 @@ def test_the_script_runs_as_a_program_from_any_folder(tmp_path):
     assert done.stderr == (
         "1 problem in 1 data root:\n  nowhere: no such folder; correct the path of the data root\n"
     )
+
+
+def test_threshold_makes_label_maps_of_probability_maps(prepare, folder):
+    maps = []
+    for number in range(2):
+        path = folder / f"labels/s{number}.nii.gz"
+        soft = np.asarray(nibabel.load(path).dataobj) * np.float32(0.5) + np.float32(0.1 + 0.2 * number)
+        nibabel.save(nibabel.Nifti1Image(soft, np.diag([2.0, 2, 5, 1])), path)
+        maps.append(path)
+    hard = folder / "labels_thresholded"
+    ended = prepare("threshold", *maps, "--folder", hard, "--at", "0.6")
+    assert (ended.returncode, ended.stdout) == (0, f"wrote 2 label maps into {hard}\n")
+    for path in maps:
+        made = nibabel.load(hard / path.name)
+        soft = np.asarray(nibabel.load(path).dataobj)
+        assert made.get_data_dtype() == np.uint8
+        np.testing.assert_array_equal(made.dataobj, soft >= np.float32(0.6))
+        np.testing.assert_array_equal(made.affine, nibabel.load(path).affine)
+    assert "is there already" in prepare("threshold", maps[0], "--folder", hard).stderr
+    assert "found 2" in prepare("threshold", maps[0], "--folder", folder / "new", "--at", "2").stderr
+    assert (
+        "expected probabilities from 0 to 1"
+        in prepare("threshold", folder / "images/s3.nii.gz", "--folder", folder / "new").stderr
+    )
+    assert "name at least one" in prepare("threshold", "--folder", hard).stderr
+
+
+def test_notes_are_printed_and_stop_nothing(prepare, folder):
+    prepare("make-datalist", folder, "--domain", "t1", "--labels", "background,brain,csf")
+    ended = prepare("check", folder)
+    assert ended.returncode == 0
+    assert "note: " in ended.stdout and "no label map has a voxel of the class 2 csf" in ended.stdout
