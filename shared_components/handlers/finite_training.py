@@ -1,0 +1,73 @@
+"""Training that stops where its losses or weights stop being numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.utils import CommonKeys as Keys
+from torch import Tensor
+
+from shared_components.errors import InputError
+from shared_components.tensors import not_finite
+
+
+class FiniteTraining:
+    """Ends a training at the first update whose loss, or the first epoch whose weights, are NaN or infinite.
+
+    To be attached before whatever writes: then no checkpoint, table, picture or export is made of them, and what was
+    written before stays. ignite's ``TerminateOnNan`` ends a run as if it were complete, which would save it.
+    On the CPU every update is looked at when it is done; elsewhere at the end of its epoch, since each look would wait
+    for the device.
+
+    Args:
+        stage: what is trained, for the message.
+        lower: ids of the config that make training calmer when they are lowered.
+    """
+
+    def __init__(self, stage: str, lower: Sequence[str]) -> None:
+        self.stage, self.lower = stage, tuple(lower)
+        self._losses: dict[int, dict[str, Tensor]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer that has a ``network``."""
+        engine.add_event_handler(Events.EPOCH_STARTED, lambda _: self._losses.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._remember)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._look)
+
+    def _remember(self, engine: Engine) -> None:
+        losses = _losses(engine.state.output)
+        self._losses[engine.state.iteration] = losses
+        if all(loss.device.type == "cpu" for loss in losses.values()):
+            self._look_at_losses()
+            self._losses.clear()
+
+    def _look(self, engine: Engine) -> None:
+        self._look_at_losses()
+        bad = not_finite(engine.network.state_dict())
+        if bad:
+            raise self._diverged(engine.state.iteration, f"the weight '{bad}'")
+
+    def _look_at_losses(self) -> None:
+        for update, losses in self._losses.items():
+            bad = not_finite(losses)
+            if bad:
+                raise self._diverged(update, f"the loss '{bad}'")
+
+    def _diverged(self, update: int, what: str) -> InputError:
+        lower = " or ".join(self.lower)
+        return InputError(
+            f"{self.stage}, update {update}: {what} is NaN or infinite, training diverged; what was written before it "
+            f"is kept: lower {lower} and start over (a checkpoint has the rates of its run), or look at the images"
+        )
+
+
+def _losses(output: Any) -> dict[str, Tensor]:
+    """The losses of an iteration by name; of a stock trainer that takes its batches apart, the first sample's."""
+    if isinstance(output, list):
+        output = output[0] if output else None
+    found = output.get(Keys.LOSS, {}) if isinstance(output, dict) else {}
+    named = found if isinstance(found, dict) else {Keys.LOSS: found}
+    return {str(name): torch.as_tensor(value).detach() for name, value in named.items()}
