@@ -22,9 +22,19 @@ from shared_components.steps import steps
 
 @torch.no_grad()
 def label_volume(model: nn.Module, volume: Tensor, largest_component: bool = False) -> Tensor:
-    """Labels (S, S, D) uint8 that a slice model gives to a volume (1, S, S, D) in [-1, 1]."""
+    """Labels (S, S, D) uint8 that a slice model gives to a volume (1, S, S, D) in [-1, 1].
+
+    Raises:
+        InputError: a score is NaN.
+    """
     slices = volume.movedim(-1, 0)  # (D, 1, S, S)
-    label = torch.cat([model(part).argmax(dim=1) for part in slices.split(16)]).movedim(0, -1)
+    best = [model(part).max(dim=1) for part in slices.split(16)]
+    if any(bool(torch.isnan(part.values).any()) for part in best):
+        raise InputError(
+            "source_model_path: its scores on synthetic slices are NaN, which would count as background; "
+            "look at the slices, and use the settings of the model's training"
+        )
+    label = torch.cat([part.indices for part in best]).movedim(0, -1)
     if largest_component:
         label = torch.from_numpy(keep_largest(label.numpy(), range(1, int(label.max()) + 1)))
     return label.to(torch.uint8)
@@ -74,7 +84,7 @@ def synthesize(
     Returns:
         Domain name to its client data root.
     Raises:
-        InputError: an unknown domain.
+        InputError: an unknown domain, or drawn values or a model's scores that are not finite.
     Source: Galati et al. 2024, Sec. 2.2 (synthetic source volumes); the twins are ours.
     """
     wanted = _drawn_domains(domains, source_domain, twin_domains)
@@ -87,10 +97,11 @@ def synthesize(
     for number, z in enumerate(steps(latents, "synthesis", "subject", progress)):
         with torch.no_grad():
             drawn = {name: draw[name](z[None])[0] for name in wanted}  # (1, S, S, D)
+        file = f"synthetic_{number:04d}.nii.gz"
+        for name in wanted:
+            write_volume(roots[name] / "images" / file, drawn[name][0].numpy().astype(np.float32), affine)
         label = label_volume(model, drawn[source_domain], largest_component)
         for name in wanted:
-            file = f"synthetic_{number:04d}.nii.gz"
-            write_volume(roots[name] / "images" / file, drawn[name][0].numpy().astype(np.float32), affine)
             write_volume(roots[name] / "labels" / file, label.numpy(), affine)
     for name in wanted:
         _write_datalist(roots[name], name, labels, volumes, validation)

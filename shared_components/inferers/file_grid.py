@@ -15,9 +15,11 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from monai.utils import ImageMetaKey
 from torch import Tensor
 
 from shared_components.data.resampling import axis_weights, weigh_in_plane
+from shared_components.errors import InputError
 
 SLAB = 2**22
 """Numbers in a slab (classes × rows × columns × slices), 16 MB: larger ones are not faster."""
@@ -42,6 +44,7 @@ class FileGrid:
 
     def __init__(self, image: MetaTensor) -> None:
         rows, columns, depth = image.shape[1:]
+        self._source = image.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "image")
         self._crop = [slice(0, rows), slice(0, columns)]
         self._weights: tuple[Tensor, Tensor] | None = None
         self._order, self._flips = [0, 1, 2], []
@@ -88,12 +91,19 @@ class FileGrid:
             scores: logits or log-probabilities on the network's grid, ``(C, H, W, D)``.
         Yields:
             The slices, and their probabilities ``(C, H', W', d)``, the axes still the network's.
+        Raises:
+            InputError: a score is NaN, or infinite in a way that leaves no most probable class.
         """
         height, width, depth = self.shape
         step = max(1, SLAB // (len(scores) * height * width))
         for start in range(0, depth, step):
             slices = slice(start, min(start + step, depth))
             slab = scores[:, self._crop[0], self._crop[1], slices].float().softmax(dim=0)
+            if torch.isnan(slab.sum()):
+                raise InputError(
+                    f"{self._source}: the network's scores are NaN, which would count as background; look at the "
+                    "volume's intensities, at the model's settings, or on a GPU at --evaluator::amp False"
+                )
             if self._weights:
                 slab = weigh_in_plane(slab, *(weights.to(slab.device) for weights in self._weights))
             yield slices, slab

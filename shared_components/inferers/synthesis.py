@@ -41,7 +41,16 @@ def slice_affine(
 
 
 def write_volume(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray) -> Path:
-    """Write a NIfTI volume (X, Y, Z) with an affine in mm, as a whole or not at all."""
+    """Write a NIfTI volume (X, Y, Z) with an affine in mm, as a whole or not at all.
+
+    Raises:
+        InputError: a voxel is NaN or infinite.
+    """
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"{path}: not written, since the factory draws NaN or infinite values; use another factory, or train it "
+            "again with a lower generator_lr"
+        )
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     return write_atomically(path, lambda temporary: nib.save(image, temporary))

@@ -12,6 +12,8 @@ from monai.losses import SSIMLoss
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
+from shared_components.seals import archive_fault
+from shared_components.tensors import not_finite
 
 
 def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
@@ -86,14 +88,20 @@ def load_scripted(path: str | os.PathLike) -> nn.Module:
     """A frozen TorchScript network in evaluation mode, on the CPU.
 
     Raises:
-        InputError: the file is missing or is not TorchScript.
+        InputError: the file is missing or damaged, is not TorchScript, or holds NaN or infinite values.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: expected a TorchScript file, found none; check the path")
+    fault = archive_fault(Path(path))
+    if fault:
+        raise InputError(f"{path}: expected a TorchScript file, found a damaged one ({fault}); copy it again")
     try:
         network = torch.jit.load(str(path), map_location="cpu")
     except RuntimeError as error:
         raise InputError(f"{path}: expected a TorchScript file; write it with torch.jit.save") from error
+    bad = not_finite(network.state_dict())
+    if bad:
+        raise InputError(f"{path}: '{bad}' holds NaN or infinite values; copy it again or name another")
     for parameter in network.parameters():
         parameter.requires_grad = False
     return network.eval()

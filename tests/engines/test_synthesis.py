@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -36,6 +38,24 @@ def test_a_volume_is_labelled_slice_by_slice():
     volume = torch.linspace(-1, 1, 4 * 4 * 20).reshape(1, 4, 4, 20)
     label = label_volume(Threshold(), volume)
     assert label.dtype == torch.uint8 and torch.equal(label, (volume[0] > 0).to(torch.uint8))
+
+
+def test_scores_that_are_nan_are_no_background():
+    volume = torch.zeros(1, 4, 4, 3)
+    volume[0, 1, 2, 1] = float("nan")
+    with pytest.raises(InputError, match="source_model_path: its scores on synthetic slices are NaN"):
+        label_volume(Threshold(), volume)
+
+
+def test_a_factory_that_draws_nan_writes_nothing(generator, tmp_path):
+    spoilt = copy.deepcopy(generator)
+    with torch.no_grad():
+        spoilt.constant.fill_(float("nan"))
+    with pytest.raises(
+        InputError, match=r"synthetic_0000\.nii\.gz: not written, since the factory draws NaN"
+    ):
+        run(spoilt, tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_of_each_label_the_largest_component_is_kept():

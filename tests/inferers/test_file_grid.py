@@ -9,6 +9,7 @@ from monai.transforms import Activations, Flip, Invertd
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
+from shared_components.errors import InputError
 from shared_components.inferers import LabelsOnFileGridd, WriteProbabilitiesd, file_grid, inference_transforms
 from shared_components.inferers.file_grid import FileGrid, class_probabilities, label_map
 
@@ -99,3 +100,24 @@ def test_probabilities_of_an_item_without_a_case_are_not_written(tmp_path):
     item = {"pred": smooth_scores(image), "image": image}
     assert WriteProbabilitiesd(tmp_path / "out")(item).keys() == item.keys()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_scores_that_leave_no_most_probable_class_are_no_background(tmp_path, value):
+    _, image = prepared(*GRIDS["straight"], tmp_path)
+    scores = smooth_scores(image)
+    scores[:, 4, 5, 3] = value
+    case = {"pred": scores, "image": image}
+    with pytest.raises(
+        InputError, match=r"image\.nii: the network's scores are NaN, which would count as backg"
+    ):
+        LabelsOnFileGridd()(case)
+    with pytest.raises(InputError, match=r"image\.nii: the network's scores are NaN"):
+        list(class_probabilities(scores, image))
+
+
+def test_a_class_may_be_impossible(tmp_path):
+    _, image = prepared(*GRIDS["straight"], tmp_path)
+    scores = smooth_scores(image, 2)
+    scores[1, :, :, 3] = float("-inf")
+    assert not label_map(scores, image)[..., 3].any()

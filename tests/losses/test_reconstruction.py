@@ -94,6 +94,23 @@ def test_a_file_that_is_not_torchscript(tmp_path):
         ReconstructionLoss(perceptual_network=path)
 
 
+def test_a_damaged_torchscript_file_or_one_that_is_not_finite(scripted, tmp_path):
+    whole = scripted.read_bytes()
+    network = torch.jit.load(str(scripted))
+    place = whole.index(network.weight.detach().numpy().tobytes())
+    for damaged in (whole[:-40], whole[:place] + b"\1" + whole[place + 1 :]):
+        scripted.write_bytes(damaged)
+        with pytest.raises(
+            InputError, match=r"features\.pt: expected a TorchScript file, found a damaged one \("
+        ):
+            ReconstructionLoss(perceptual_network=scripted)
+    with torch.no_grad():
+        network.weight[0] = float("nan")
+    torch.jit.save(network, str(scripted))
+    with pytest.raises(InputError, match=r"features\.pt: 'weight' holds NaN or infinite values; copy it"):
+        ReconstructionLoss(perceptual_network=scripted)
+
+
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match="expected equal shapes"):
         ReconstructionLoss()(torch.rand(1, 1, 16, 16), torch.rand(1, 1, 32, 32))
