@@ -10,9 +10,10 @@ python scripts/prepare_data.py scgm FOLDER OUT
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shared_components.command_line import run
@@ -106,7 +107,25 @@ def make(
     written = ClientRoot.load(str(root))
     print(f"subjects: {_counts(written)}")
     print(f"classes: {', '.join(f'{value} {text}' for value, text in written.labels.items())}")
+    for line in _follows(written):
+        print(f"note: {line}")
     print(f"next: python scripts/prepare_data.py check {shlex.quote(str(root))}")
+
+
+def _follows(root: ClientRoot) -> Iterator[str]:
+    """What follows from a split that few subjects have left empty, or without labels."""
+    labelled = {split: len(root.items(split, labelled=True)) for split in SPLITS}
+    if labelled["training"] and not labelled["validation"]:
+        share = math.ceil(100 / labelled["training"]) / 100
+        cure = f"--validation {share:g} --force gives it one" if share < 1 else "label more to give it one"
+        yield (
+            "validation has no labelled subject: a model trained here is that of the last epoch, not the one that was "
+            f"best on validation volumes; {cure}"
+        )
+    if not root.items("test"):
+        yield "test is empty: no volume of this client is segmented or scored at the end of a study"
+    elif not labelled["test"]:
+        yield "test has no labels: a study segments its volumes and shows them, but cannot score them"
 
 
 def _counts(root: ClientRoot) -> str:

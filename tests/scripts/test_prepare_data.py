@@ -67,6 +67,7 @@ def test_a_folder_becomes_a_checked_data_root(prepare, folder):
     assert made.returncode == 0, made.stderr
     assert "subjects: training 4 (4 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in made.stdout
     assert "classes: 0 background, 1 brain" in made.stdout
+    assert "note: validation has no labelled subject: a model trained here is that of the last epoch" in made.stdout
     content = json.loads((folder / "dataset.json").read_text())
     assert content["name"] == "2024_01"
     assert content["labels"] == {"0": "background", "1": "brain"}
@@ -74,6 +75,20 @@ def test_a_folder_becomes_a_checked_data_root(prepare, folder):
     assert checked.returncode == 0, checked.stderr
     assert "4 (4 labelled)" in checked.stdout
     assert "8 × 8 × 3" in checked.stdout
+
+
+def test_what_few_subjects_leave_empty_is_said_with_a_cure_that_works(prepare, folder):
+    words = ["make-datalist", folder, "--domain", "t2", "--labels", "background,brain"]
+    told = prepare(*words).stdout
+    cure = shlex.split(told.split("of the last epoch", 1)[1].split("; ")[1].split(" gives")[0])
+    assert cure == ["--validation", "0.25", "--force"]
+    again = prepare(*words, *cure).stdout
+    assert "validation 1 (1 labelled)" in again and "note: validation" not in again
+    for label in (folder / "labels").iterdir():
+        label.unlink()
+    told = prepare(*words, "--test", "0.01", "--force").stdout
+    assert "note: test is empty: no volume of this client is segmented" in told and "validation has" not in told
+    assert "note: test has no labels: a study segments" in prepare(*words, "--force").stdout
 
 
 def test_all_problems_of_all_roots_are_listed_and_the_status_is_1(prepare, folder, tmp_path):
