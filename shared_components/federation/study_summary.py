@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from shared_components.data.grids import grid_fault
 from shared_components.data.nifti import is_nifti
@@ -20,7 +23,8 @@ from shared_components.metrics import read_scores, summarize
 
 
 def study_summary(folder: str | os.PathLike) -> str:
-    """The report, the factory, the models, the segmentations with their scores, and seconds per stage.
+    """The report, the factory, the models, the segmentations with their scores, seconds per stage, and commands that
+    segment new volumes.
 
     Raises:
         InputError: no finished study, or a segmentation that is not on its input's grid.
@@ -55,6 +59,35 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
     yield "seconds per stage:"
     for stage in study["stages"]:
         yield f"  {stage['seconds']:7.1f}  {stage['client']}/{stage['stage']}"
+    yield "to segment new volumes, a file, a folder or a data root in place of VOLUMES:"
+    for client, model in study["models"].items():
+        stage = folder / Path(model).parent
+        yield f"  with the model for {client}, {study['clients'][client]['domain']}:"
+        predictions = [stage.with_name(f"{stage.name}_predictions")]
+        yield f"    {segmenting_command(stage, predictions, f'outputs/new-{client}')}"
+    if "generalisation" in study:
+        stage = folder / Path(study["generalisation"]).parent
+        yield "  with the model for any scanner:"
+        yield f"    {segmenting_command(stage, sorted(folder.glob(f'*/*/{stage.name}_predictions')), 'outputs/new')}"
+
+
+def segmenting_command(stage: Path, predictions: Sequence[Path], output: str) -> str:
+    """The command line that segments VOLUMES with the model of a stage.
+
+    Args:
+        stage: the folder of the training.
+        predictions: folders of runs that segmented with it; the first that is there has all settings, else the
+            training's are used.
+        output: the folder that the command writes to.
+    """
+    settings = next((f for f in (place / "overrides.yaml" for place in predictions) if f.is_file()), None)
+    settings = settings or stage / "overrides.yaml"
+    bundle = Path(yaml.safe_load(settings.read_text(encoding="utf-8"))["bundle_root"])
+    configs = [bundle / "configs" / "common.yaml", bundle / "configs" / "inference.yaml", settings]
+    files = json.dumps([_short(file) for file in configs], ensure_ascii=False, separators=(",", ":"))
+    words = ["--config_file", files, "--bundle_root", _short(bundle)]
+    words += ["--dataset_dir", "VOLUMES", "--output_dir", output]
+    return f"python -W ignore -m monai.bundle run {shlex.join(words)}"
 
 
 def _dice(table: Path) -> str:

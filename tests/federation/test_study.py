@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +19,12 @@ from shared_components.federation.federation_file import federation_from
 from shared_components.federation.study import plan_study
 from shared_components.federation.study_run import run_study
 from shared_components.federation.study_stages import study_stages
-from shared_components.federation.study_summary import grid_faults, study_status, study_summary
+from shared_components.federation.study_summary import (
+    grid_faults,
+    segmenting_command,
+    study_status,
+    study_summary,
+)
 from tests.federation.tiny import make_root
 
 REPO = Path(__file__).parents[2]
@@ -100,6 +108,31 @@ def test_leaves_report_factory_models_and_segmentations(finished):
     ]
     unscored = [entry for entry in study["scores"] if entry["client"] == "island"]
     assert [("csv" in entry, entry["method"]) for entry in unscored] == [(False, "adaptation")]
+
+
+def test_last_lines_segment_a_new_volume_with_each_model(finished, values, tmp_path):
+    lines = study_summary(finished).splitlines()
+    start = lines.index("to segment new volumes, a file, a folder or a data root in place of VOLUMES:")
+    told = lines[start + 1 :]
+    assert told[::2] == [
+        "  with the model for north, t1:",
+        "  with the model for island, pet:",
+        "  with the model for south, t2:",
+    ]
+    command = told[3]
+    assert "island/adaptation_predictions/overrides.yaml" in command and "outputs/new-island" in command
+    image = Path(values["clients"]["island"]["data_root"]) / "images" / "s0.nii.gz"
+    words = shlex.split(command.replace("VOLUMES", str(image)).replace("outputs/new-island", str(tmp_path)))
+    ended = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert nib.load(tmp_path / "s0_seg.nii.gz").shape == nib.load(image).shape
+    assert "parsing config_file" not in ended.stderr and "deprecated" not in ended.stderr
+
+
+def test_command_takes_the_settings_of_the_training_where_nothing_was_segmented(finished):
+    stage = finished / "clients" / "south" / "adaptation"
+    command = segmenting_command(stage, [finished / "nowhere"], "new")
+    assert str(stage / "overrides.yaml") in command and command.endswith("--output_dir new")
 
 
 def test_no_stage_reads_the_images_of_another_client(finished, values):

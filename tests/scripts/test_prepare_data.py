@@ -67,7 +67,10 @@ def test_a_folder_becomes_a_checked_data_root(prepare, folder):
     assert made.returncode == 0, made.stderr
     assert "subjects: training 4 (4 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in made.stdout
     assert "classes: 0 background, 1 brain" in made.stdout
-    assert "note: validation has no labelled subject: a model trained here is that of the last epoch" in made.stdout
+    assert (
+        "note: validation has no labelled subject: a model trained here is that of the last epoch"
+        in made.stdout
+    )
     content = json.loads((folder / "dataset.json").read_text())
     assert content["name"] == "2024_01"
     assert content["labels"] == {"0": "background", "1": "brain"}
@@ -87,7 +90,9 @@ def test_what_few_subjects_leave_empty_is_said_with_a_cure_that_works(prepare, f
     for label in (folder / "labels").iterdir():
         label.unlink()
     told = prepare(*words, "--test", "0.01", "--force").stdout
-    assert "note: test is empty: no volume of this client is segmented" in told and "validation has" not in told
+    assert (
+        "note: test is empty: no volume of this client is segmented" in told and "validation has" not in told
+    )
     assert "note: test has no labels: a study segments" in prepare(*words, "--force").stdout
 
 
