@@ -139,6 +139,18 @@ def listed_slices(numbers: Sequence[int], limit: int = 5) -> str:
     return f"slice{'s' if len(numbers) > 1 else ''} {', '.join(texts)}{more}"
 
 
+def known_text(item: Mapping[str, Any]) -> str:
+    """What of an item's label map is known, for a reader; nothing where all of it is."""
+    parts = []
+    if item.get(ANNOTATED) is not None:
+        stated = Annotated.parse(item[ANNOTATED])
+        across = "" if stated.axis == 2 else f" across axis {stated.axis}"
+        parts.append(f"annotated in {listed_slices(stated.slices)}{across} alone")
+    if item.get(IGNORE) is not None:
+        parts.append(f"without voxels of the value {item[IGNORE]}, which nobody annotated")
+    return ", ".join(parts)
+
+
 class UnknownVoxelsd(MapTransform):
     """:func:`mark_unknown` of label maps on the file's own axes, before anything turns them."""
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shared_components.data.annotations import known_text
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.description import DATASET_FILE
 
@@ -56,6 +57,12 @@ class ClientData:
     def label_share(self) -> float:
         """Fraction of the training images that carry a label."""
         return len(self.items("training", labelled=True)) / max(1, len(self.items("training")))
+
+    @property
+    def labelled(self) -> tuple[int, int]:
+        """Number of training images with a label, and of those whose label is known as a whole."""
+        items = self.items("training", labelled=True)
+        return len(items), sum(not known_text(item) for item in items)
 
     def items(self, split: str, labelled: bool | None = None) -> list[dict[str, str]]:
         """Entries of a split of all roots, as of :meth:`ClientRoot.items`."""

@@ -164,7 +164,7 @@ def plan_study(federation: Federation) -> Study:
             f"{federation.name}: expected at least one client with labels for half of its training images, "
             "found none; label some, or add a labelled client"
         )
-    best = max(sources, key=lambda name: len(roots[name].items("training", labelled=True)))
+    best = max(sources, key=lambda name: roots[name].labelled)
     source = settings.get("source", best)
     if source not in sources:
         raise InputError(

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from shared_components.data.annotations import known_text
 from shared_components.federation.client_coverage import study_coverage
 from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation import Federation
@@ -122,13 +123,20 @@ def _client(study: Study, name: str) -> dict[str, Any]:
 
 
 def _described(data: ClientData, role: str) -> dict[str, Any]:
-    counts = {s: {"total": len(data.items(s)), "labelled": len(data.items(s, labelled=True))} for s in SPLITS}
+    counts = {split: _counts(data, split) for split in SPLITS}
     return {
         "data_root": data.dataset_dir,
         "domain": ", ".join(data.domains),
         "role": role,
         "subjects": counts,
     }
+
+
+def _counts(data: ClientData, split: str) -> dict[str, int]:
+    """Volumes of a split, those with labels, and those of whose labels a part is known."""
+    labelled = data.items(split, labelled=True)
+    partly = sum(bool(known_text(item)) for item in labelled)
+    return {"total": len(data.items(split)), "labelled": len(labelled), "partly": partly}
 
 
 def _relative(study: Study, client: str, stage: str) -> str:

@@ -16,6 +16,7 @@ from monai.metrics import compute_dice
 from monai.metrics.utils import get_edge_surface_distance
 from torch import Tensor
 
+from shared_components.data.annotations import IGNORE, mark_unknown
 from shared_components.data.grids import along_axes_of, grid_fault
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.label_values import value_faults, whole
@@ -46,9 +47,13 @@ def score_segmentations(
     Of a 4-D time series each frame in which the label marks anything is a case of its own, ``<case>_t00``,
     ``<case>_t01``, … (the names of ``prepare_data.py split``); frames without are taken to be unlabelled.
 
+    Where a case says which slices or voxels were annotated, the others are left out of all numbers, in both volumes;
+    of a single annotated slice the distances are those of contours.
+
     Args:
         predictions_dir: folder of the segmentations.
-        cases: each ``{"case", "label"}``.
+        cases: each ``{"case", "label"}``, with ``annotated`` and ``ignore`` where not all of the label is known (see
+            :mod:`shared_components.data.annotations`).
         labels: label value to class name; 0 is background and not scored.
         output: CSV to write, with a JSON summary beside it (``scores.csv`` and ``scores.json``).
         progress: tell how many cases are scored.
@@ -123,8 +128,10 @@ def score_case(prediction: Path, case: Mapping[str, str], labels: Mapping[int, s
             f"{prediction}: expected the grid of {case['label']}: {fault}; resample it onto that grid, nearest "
             "neighbour, or segment that volume again"
         )
-    for path, values in ((prediction, predicted), (Path(case["label"]), reference)):
-        refuse(value_faults(path, values, {0, *map(int, labels)}))
+    classes, ignore = {0, *map(int, labels)}, case.get(IGNORE)
+    refuse(value_faults(prediction, predicted, classes))
+    refuse(value_faults(Path(case["label"]), reference, classes if ignore is None else {*classes, ignore}))
+    reference = mark_unknown(reference, case)
     voxel = nib.affines.voxel_sizes(reference_affine)
     return [
         {"case": name, "label": int(value), "name": str(class_name)}
@@ -167,7 +174,7 @@ def _labelled_frames(
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, prediction and label ``(X, Y, Z)`` of a volume, or of each frame of a series that has a label."""
     count = len(reference)
-    shown = [t for t in range(count) if count == 1 or bool(whole(reference[t]).any())]
+    shown = [t for t in range(count) if count == 1 or bool((whole(reference[t]) > 0).any())]
     if not shown:
         raise InputError(
             f"{label}: expected labels in at least one of {count} frames, found none; label a frame"
@@ -175,7 +182,25 @@ def _labelled_frames(
     digits = max(2, len(str(count - 1)))
     for t in shown:
         found, expected = (whole(part[t]).numpy().astype(np.int32) for part in (predicted, reference))
-        yield case if count == 1 else f"{case}_t{t:0{digits}d}", found, expected
+        yield case if count == 1 else f"{case}_t{t:0{digits}d}", *known_part(found, expected, label)
+
+
+def known_part(
+    predicted: np.ndarray, reference: np.ndarray, label: str | Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both volumes cut to the box that somebody annotated, and background where the reference is unknown in it.
+
+    Raises:
+        InputError: nothing of the label map ``label`` is annotated.
+    """
+    known = reference >= 0
+    if known.all():
+        return predicted, reference
+    if not known.any():
+        raise InputError(f"{label}: nothing of it is annotated; leave its case out")
+    sides = (np.flatnonzero(known.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3))
+    box = tuple(slice(side[0], side[-1] + 1) for side in sides)
+    return tuple(np.where(known[box], part[box], 0) for part in (predicted, reference))
 
 
 def _class_scores(predicted: np.ndarray, reference: np.ndarray, voxel: np.ndarray) -> Row:

@@ -37,7 +37,10 @@ class Case(NamedTuple):
 
 
 def load_case(
-    image: str | Path | None, reference: str | Path | None, predictions: Mapping[str, str | Path]
+    image: str | Path | None,
+    reference: str | Path | None,
+    predictions: Mapping[str, str | Path],
+    ignore: int | None = None,
 ) -> Case:
     """Read a case.
 
@@ -45,6 +48,7 @@ def load_case(
         image: volume or time series, any format of MONAI's readers; without one the labels lie on black.
         reference: the experts' labels on the same grid, or ``None``.
         predictions: method to segmentation on the same grid.
+        ignore: value of the reference's voxels that nobody annotated; they are shown as background.
     Raises:
         InputError: a file is missing or unreadable, lies on another grid, or there is none at all.
     """
@@ -55,6 +59,8 @@ def load_case(
     labels = {method: _labels(path, volume, grid) for method, path in predictions.items()}
     truth = None if reference is None else _labels(reference, volume, grid)
     voxels = np.asarray(with_air(volume))
+    if truth is not None and ignore is not None:
+        truth = np.where(truth == ignore, 0, truth)
     return Case(voxels if image else np.zeros_like(voxels), truth, labels, _edges(volume))
 
 

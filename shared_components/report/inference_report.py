@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shared_components.data.annotations import IGNORE, known_text
 from shared_components.errors import InputError
 from shared_components.files import write_text
 from shared_components.inferers.case_list import FAULT
@@ -58,7 +59,7 @@ def write_inference_report(
     shown = chosen_cases([case for case in cases if case["case"] in measures], scores, pictured)
     anchors = {case["case"]: f"case-{number}" for number, case in enumerate(shown, 1)}
     sections = [
-        _scores(folder, scores, labels),
+        _scores(folder, scores, labels, sum(bool(known_text(case)) for case in cases if "label" in case)),
         _cases(case_table(cases, measures, scores, labels, output, anchors), faults, bool(scores)),
         _pictures(shown, len(cases), measures, scores, labels, anchors),
     ]
@@ -92,13 +93,15 @@ def chosen_cases(cases: Sequence[Case], scores: Sequence[Row], count: int) -> li
     return [case for case in cases if case["case"] in kept]
 
 
-def _scores(folder: Path, scores: Sequence[Row], labels: Mapping[int, str]) -> Html:
+def _scores(folder: Path, scores: Sequence[Row], labels: Mapping[int, str], partly: int) -> Html:
     if not scores:
         return Html("")
     summary = summarize(scores)
     names = [*labels.values(), *(["mean"] if len(labels) > 1 else [])]
     plots = [picture(file_uri(path), path.stem, "sheet") for path in sorted(folder.glob("scores_*.png"))]
     note = "Mean ± standard deviation over the labelled cases; HD95: 95 % Hausdorff distance."
+    if partly:
+        note += f" Of {partly} cases a part is annotated; what nobody annotated is left out of all numbers."
     return section("Scores", classes_table(summary, names), *plots, note=note)
 
 
@@ -119,7 +122,7 @@ def _pictures(
     for case in cases:
         name = case["case"]
         parts.append(element("h3", name, id=anchors[name]))
-        parts.append(element("p", _facts(measures[name], rows_of(name, scores), labels), class_="note"))
+        parts.append(element("p", _facts(case, measures[name], rows_of(name, scores), labels), class_="note"))
         parts += _case_pictures(case, measures[name], labels)
     few = f" {len(cases)} of {total} cases are shown." if len(cases) < total else ""
     note = (
@@ -129,18 +132,22 @@ def _pictures(
     return section("Pictures", *parts, note=note)
 
 
-def _facts(measures: Measures, scores: Sequence[Row], labels: Mapping[int, str]) -> str:
+def _facts(case: Case, measures: Measures, scores: Sequence[Row], labels: Mapping[int, str]) -> str:
     volumes = measures.millilitres.max(axis=0)
     parts = [f"{name}: {volume:.1f} ml" for name, volume in zip(labels.values(), volumes, strict=True)]
     if scores:
         parts.append(f"Dice {np.mean([float(row['dice']) for row in scores]):.3f}")
+    if known_text(case):
+        parts.append(f"label {known_text(case)}")
     return ", ".join(parts)
 
 
 def _case_pictures(case: Case, measures: Measures, labels: Mapping[int, str]) -> list[Html]:
     values = list(labels)
     try:
-        volumes = load_case(case.get("image"), case.get("label"), {"": case["segmentation"]})
+        volumes = load_case(
+            case.get("image"), case.get("label"), {"": case["segmentation"]}, case.get(IGNORE)
+        )
     except InputError as error:
         return [missing(error)]
     parts = [] if case.get("image") else [missing("no image: the segmentation lies on black")]

@@ -18,6 +18,7 @@ def overlay(
     predictions: Mapping[str, str | Path],
     labels: Sequence[int],
     caption: str,
+    ignore: int | None = None,
 ) -> Html:
     """A figure of one case, planes in columns and methods in lines; of a time series its most telling frame.
 
@@ -26,7 +27,7 @@ def overlay(
     Raises:
         InputError: a file is missing, unreadable or on another grid.
     """
-    case = load_case(image, reference, predictions)
+    case = load_case(image, reference, predictions, ignore)
     return slices_figure(case, telling_frames(case)[0], labels, caption)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shared_components.data.annotations import IGNORE
 from shared_components.errors import InputError
 from shared_components.inferers import read_case_list
 from shared_components.metrics import read_scores
@@ -130,7 +131,8 @@ def _client_overlays(
         caption = f"{name}: Dice {dice:.3f} with {ours}" if dice is not None else f"{name}: no label"
         try:
             files = {method: path for method, path in shown.items() if path}
-            parts.append(overlay(case["image"], case.get("label"), files, list(study.labels), caption))
+            reference, ignore = case.get("label"), case.get(IGNORE)
+            parts.append(overlay(case["image"], reference, files, list(study.labels), caption, ignore))
         except InputError as error:
             parts.append(missing(study.told(error)))
     return parts

@@ -126,18 +126,28 @@ def _clients_section(study: Study) -> Html:
         for name, client in clients.items()
     ]
     seen = [element("li", line) for line in study.part("coverage", [])]
+    partly = (
+        " Of label maps that are known in part (“annotated” and “ignore” in dataset.json) the rest is neither trained "
+        "on nor scored."
+        if any(_count(client, "partly") for client in clients.values())
+        else ""
+    )
     return section(
         "Clients and their data",
         table(["Client", "Domain", "Role", *(split.capitalize() for split in splits)], rows, numeric_from=3),
         *([element("ul", *seen, class_="note")] if seen else []),
         note="Volumes in each split, with how many of them carry labels. Labels of an unlabelled client's test "
-        "volumes serve for scoring alone; of an unseen scanner nothing but the test volumes is read.",
+        "volumes serve for scoring alone; of an unseen scanner nothing but the test volumes is read."
+        + partly,
     )
 
 
 def _volumes(client: Mapping, split: str) -> Html:
     counts = client.get("subjects", {}).get(split, {})
-    return join([counts.get("total", 0), element("small", f" ({counts.get('labelled', 0)} labelled)")])
+    partly = f", {counts['partly']} in part" if counts.get("partly") else ""
+    return join(
+        [counts.get("total", 0), element("small", f" ({counts.get('labelled', 0)} labelled{partly})")]
+    )
 
 
 def _curves_section(study: Study) -> Html:

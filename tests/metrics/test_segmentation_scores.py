@@ -17,7 +17,8 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial import cKDTree
 
 from shared_components.errors import InputError
-from shared_components.inferers.case_list import note_faults, write_case_list
+from shared_components.inferers import find_cases
+from shared_components.inferers.case_list import note_faults, read_case_list, write_case_list
 from shared_components.metrics import read_scores, score_segmentations, summarize
 
 NAMES = {0: "background", 1: "shell", 2: "core"}
@@ -285,3 +286,57 @@ def test_a_damaged_file_stops_no_other_and_the_reason_of_the_inference_is_told(t
     assert lines[2] == "d.nii.gz: a Cifti2 file, which holds no volume; move it away"
     assert {row["case"] for row in read_scores(tmp_path / "scores.csv")} == {"a"}
     assert (tmp_path / "scores_1_shell.png").is_file()
+
+
+def test_slices_that_nobody_annotated_are_left_out_of_all_numbers(tmp_path):
+    """As if both volumes had been cut to the annotated slices, whatever lies beyond."""
+    predicted, reference = blobs(1), blobs(11)
+    whole = case(tmp_path, "whole", predicted, reference) | {"annotated": {"first": 3, "last": 8}}
+    cut = case(tmp_path, "cut", predicted[..., 3:9].copy(), reference[..., 3:9].copy())
+    found, expected = (score_segmentations(tmp_path, [one], NAMES) for one in (whole, cut))
+    assert [row | {"case": ""} for row in found] == [row | {"case": ""} for row in expected]
+    assert found != score_segmentations(tmp_path, [{**whole, "annotated": None}], NAMES)
+
+
+def test_a_single_annotated_slice_is_scored_by_its_contours(tmp_path):
+    predicted, reference = blobs(2), blobs(12)
+    whole = case(tmp_path, "whole", predicted, reference) | {"annotated": [5]}
+    one = case(tmp_path, "one", predicted[..., 5:6].copy(), reference[..., 5:6].copy())
+    found, expected = (score_segmentations(tmp_path, [each], NAMES) for each in (whole, one))
+    assert [row | {"case": ""} for row in found] == [row | {"case": ""} for row in expected]
+
+
+def test_ignored_voxels_count_for_nobody(tmp_path):
+    predicted, reference = blobs(3), blobs(13)
+    unknown = np.zeros(reference.shape, bool)
+    unknown[5:9, 4:15, 2:7] = True
+    ignoring = case(tmp_path, "ignoring", predicted, np.where(unknown, 255, reference).astype(np.uint8))
+    empty = [np.where(unknown, 0, part).astype(np.uint8) for part in (predicted, reference)]
+    found = score_segmentations(tmp_path, [ignoring | {"ignore": 255}], NAMES)
+    expected = score_segmentations(tmp_path, [case(tmp_path, "empty", *empty)], NAMES)
+    assert [row | {"case": ""} for row in found] == [row | {"case": ""} for row in expected]
+    with pytest.raises(InputError, match=r"label values 255 are outside 'labels' \(0, 1, 2\)"):
+        score_segmentations(tmp_path, [ignoring], NAMES)
+
+
+def test_a_label_of_which_nothing_is_annotated_is_not_scored(tmp_path):
+    unknown = case(tmp_path, "unknown", blobs(4), np.full((24, 20, 12), 255, np.uint8)) | {"ignore": 255}
+    with pytest.raises(
+        InputError, match=r"unknown_label\.nii\.gz: nothing of it is annotated; leave its case"
+    ):
+        score_segmentations(tmp_path, [unknown], NAMES)
+
+
+def test_a_data_roots_cases_say_what_of_their_labels_is_known(tmp_path):
+    """What ``evaluate.yaml`` and ``scripts/evaluate.py`` score by."""
+    root = tmp_path / "north"
+    (root / "images").mkdir(parents=True)
+    nib.save(nib.Nifti1Image(blobs(5).astype(np.float32), AFFINE), root / "images/a.nii.gz")
+    nib.save(nib.Nifti1Image(blobs(6), AFFINE), root / "a_label.nii.gz")
+    entry = {"image": "images/a.nii.gz", "label": "a_label.nii.gz", "annotated": [4, 9]}
+    content = {"name": "north", "domain": "t1", "labels": {"0": "background", "1": "shell", "2": "core"}}
+    (root / "dataset.json").write_text(json.dumps(content | {"training": [], "test": [entry], "ignore": 255}))
+    (found,) = find_cases(root)
+    assert (found["annotated"], found["ignore"]) == ([4, 9], 255)
+    write_case_list([found], NAMES, tmp_path / "out")
+    assert read_case_list(tmp_path / "out")[0][0]["annotated"] == [4, 9]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from shared_components.errors import InputError
-from shared_components.inferers.case_list import note_faults
+from shared_components.inferers.case_list import note_faults, read_case_list, write_case_list
 from shared_components.report import write_inference_report
 from shared_components.report.inference_report import chosen_cases
 
@@ -31,6 +31,21 @@ def test_scores_and_their_plots_are_shown_where_there_are_any(inference_run, tmp
     page = read(write_inference_report(folder))
     assert "<h2>Scores" in page and page.count("<img") == 3 * 2 + 1
     assert "the experts&#x27; label" in page and ">Dice 0." in page
+
+
+def test_what_of_a_label_is_known_is_said(inference_run, tmp_path):
+    folder = inference_run(tmp_path / "out")
+    cases, labels = read_case_list(folder)
+    for case in cases:
+        case.pop("segmentation")
+    cases[1] |= {"annotated": [4, 5, 9], "ignore": 255}
+    write_case_list(cases, labels, folder)
+    page = read(write_inference_report(folder))
+    known = (
+        "label annotated in slices 4 to 5, 9 alone, without voxels of the value 255, which nobody annotated"
+    )
+    assert page.count(known) == 1
+    assert "Of 1 cases a part is annotated; what nobody annotated is left out of all numbers." in page
 
 
 def test_a_time_series_has_a_curve_and_two_frames(tmp_path):

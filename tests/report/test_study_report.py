@@ -137,6 +137,17 @@ def test_a_missing_part_is_said(study, key, remark):
     assert remark in text_of(write_study_report(study).read_text(encoding="utf-8"))
 
 
+def test_labels_that_are_known_in_part_are_counted(study):
+    content = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    assert "known in part" not in text_of(write_study_report(study).read_text(encoding="utf-8"))
+    content["scores"] = []  # no overlays: quick
+    content["clients"]["south"]["subjects"]["training"] |= {"total": 8, "labelled": 5, "partly": 2}
+    (study / "study.json").write_text(json.dumps(content))
+    text = text_of(write_study_report(study).read_text(encoding="utf-8"))
+    assert "8 (5 labelled, 2 in part)" in text
+    assert "is neither trained on nor scored" in text
+
+
 def test_missing_files_are_named_and_the_rest_is_shown(study):
     (study / "real.npz").unlink()
     (study / "clients" / "south" / "adaptation" / "scores.csv").unlink()
