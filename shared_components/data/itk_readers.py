@@ -14,8 +14,9 @@ from monai.data import ImageReader, ITKReader
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from shared_components.data.dicom import is_dicom, read_stack
-from shared_components.data.dicom_grid import Plane, Stack
+from shared_components.data.dicom_grid import CONVERT, Plane, Stack, unfit
 from shared_components.data.problems import Problem, UnfitFile
+from shared_components.data.reading import one_line
 
 ITK = "itk==5.4.7"
 """What reads DICOM, NRRD and MetaImage; nothing else needs it."""
@@ -71,7 +72,7 @@ class DicomReader(ImageReader):
         """
         (name,) = ensure_tuple(data)
         stack = read_stack(Path(name))
-        return stack, _voxels(require_itk(name), stack.planes)
+        return stack, _voxels(require_itk(name), Path(name), stack.planes)
 
     def get_data(self, img: tuple[Stack, np.ndarray]) -> tuple[np.ndarray, dict]:
         """Voxels, and metadata as of MONAI's other readers."""
@@ -85,29 +86,31 @@ class DicomReader(ImageReader):
         }
 
 
-def _voxels(itk: ModuleType, planes: Sequence[Plane]) -> np.ndarray:
+def _voxels(itk: ModuleType, path: Path, planes: Sequence[Plane]) -> np.ndarray:
     """Values of all slices, ``(X, Y, Z)``, in floating point: each slice has a slope of its own."""
     volume = np.empty((*planes[0].size, len(planes)), np.float32)
-    by_file: dict[str, list[int]] = defaultdict(list)
+    by_file: dict[Path, list[int]] = defaultdict(list)
     for place, plane in enumerate(planes):
-        by_file[str(plane.file)].append(place)
+        by_file[plane.file].append(place)
     for file, places in by_file.items():
-        frames = itk.array_from_image(itk.imread(file, pixel_type=itk.F))  # (frames, Y, X)
-        applied = _applied_scale(itk, file) if len(frames) > 1 else None
+        try:
+            frames, applied = _decoded(itk, file)
+        except RuntimeError as error:
+            fault = f"the pixels of {file.name} cannot be decoded ({one_line(error)})"
+            raise unfit(path, fault, f"copy it again; if it is whole, {CONVERT}") from error
         for place in places:
             plane = planes[place]
             frame = frames[plane.frame or 0].T
-            known = applied is None or plane.scale == applied
+            known = plane.frame is None or plane.scale == applied
             volume[..., place] = frame if known else _rescaled(frame, applied, plane.scale)
     return volume
 
 
-def _applied_scale(itk: ModuleType, file: str) -> tuple[float, float]:
-    """Slope and intercept that ITK applies to all frames of a file."""
+def _decoded(itk: ModuleType, file: Path) -> tuple[np.ndarray, tuple[float, float]]:
+    """Frames of a file, ``(frames, Y, X)``, and the slope and intercept that have been applied to all of them."""
     codec = itk.GDCMImageIO.New()
-    codec.SetFileName(file)
-    codec.ReadImageInformation()
-    return codec.GetRescaleSlope(), codec.GetRescaleIntercept()
+    image = itk.imread(str(file), pixel_type=itk.F, imageio=codec)
+    return itk.array_from_image(image), (codec.GetRescaleSlope(), codec.GetRescaleIntercept())
 
 
 def _rescaled(values: np.ndarray, applied: tuple[float, float], wanted: tuple[float, float]) -> np.ndarray:

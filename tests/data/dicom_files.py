@@ -8,9 +8,16 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    RLELossless,
+)
 
 SHAPE = (20, 18, 8)
 VOXELS = np.random.default_rng(0).integers(0, 500, SHAPE).astype(np.uint16)
@@ -125,6 +132,26 @@ def _with_damage(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:300])
 
 
+def _changed(folder: Path, change: Callable[[FileDataset], Any]) -> None:
+    """A regular series, every file of it changed."""
+    for file in write(folder, slices()).iterdir():
+        dataset = dcmread(file)
+        change(dataset)
+        dataset.save_as(file)
+
+
+def _signed(file: FileDataset) -> None:
+    stored = (file.pixel_array.astype(int) - 250) & 0xFFF
+    file.PixelRepresentation, file.BitsStored, file.HighBit = 1, 12, 11
+    file.PixelData = stored.astype("<u2").tobytes()
+
+
+def _with_pixels_cut(folder: Path) -> None:
+    write(folder, slices())
+    file = folder / "s007.dcm"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
 def _slope(plane: Slice, slope: float) -> Slice:
     return plane._replace(tags={"RescaleSlope": f"{slope:g}", "RescaleIntercept": "0"})
 
@@ -164,6 +191,12 @@ RIGHT = {
         lambda p: write(p, [_slope(s, slope) for s, slope in zip(slices(SUV), SLOPES, strict=True)], Modality="PT"),
         SUV * 0.0004,
     ),
+    "hounsfield": Right(
+        lambda p: write(p, slices(), RescaleIntercept="-1024", RescaleSlope="1", SOPClassUID=CTImageStorage),
+        VOXELS.astype(int) - 1024,
+    ),
+    "signed, 12 bits": Right(lambda p: _changed(p, _signed), VOXELS.astype(int) - 250),
+    "compressed": Right(lambda p: _changed(p, lambda file: file.compress(RLELossless))),
     "a report beside": Right(_with_report),
     "enhanced": Right(lambda p: write_enhanced(p, slices()[::-1])),
     "enhanced, slopes": Right(
@@ -222,5 +255,6 @@ WRONG = {
     "film": (_film, r"2 frames without a place in space .*; convert it to NIfTI"),
     "a volume beside": (_with_nifti, r"a series of 8 DICOM files and beside it another image, t1.nii.gz; put"),
     "one cut short": (_with_damage, r"s004.dcm is damaged \(the file ends in its header\); copy it again"),
+    "pixels cut short": (_with_pixels_cut, r"the pixels of s007.dcm cannot be decoded \(.*\); copy it again"),
     "a report alone": (_report_alone, r"without a readable DICOM series"),
 }  # fmt: skip

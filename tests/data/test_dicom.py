@@ -33,7 +33,7 @@ def test_what_is_no_regular_volume_is_named_with_its_cure(tmp_path, name):
     assert re.search(fault, str(problems[0])), problems[0]
     assert str(problems[0]).startswith(f"{tmp_path / 'x'}: ")
     with pytest.raises(UnfitFile) as raised:
-        read_stack(tmp_path / "x")
+        LoadVolume()(tmp_path / "x")
     assert raised.value.problem == problems[0]
 
 
