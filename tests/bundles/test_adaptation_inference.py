@@ -189,7 +189,7 @@ def test_a_folder_of_two_dicom_series_is_refused_and_not_half_read(checkpoint, t
             "inference.yaml", dataset_dir=str(tmp_path / "study"), output_dir=str(tmp_path / "out"),
             ckpt_path=str(checkpoint),
         )  # fmt: skip
-    assert "study: the folder holds more than one DICOM series (2)" in str(input_error_in(caught.value))
+    assert "study: expected one DICOM series, found 2; put each" in str(input_error_in(caught.value))
     assert not list((tmp_path / "out").glob("*_seg*"))
 
 
