@@ -116,6 +116,12 @@ def dicom(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
         writer.Update()
 
 
+def analyze(kind: type) -> Callable[[Path, np.ndarray, np.ndarray], None]:
+    return lambda path, voxels, affine: nib.save(kind(voxels, affine), path)
+
+
+IN_METRES = np.diag([1e-3, 1e-3, 1e-3, 1])
+LAS = nib.AnalyzeImage(np.zeros(SHAPE, np.int16), np.diag([-1.5, 1.5, 4, 1])).header.get_best_affine()
 INTEGERS = {
     "uint8": (0, 127, 254), "int8": (-120, 0, 120), "uint16": (0, 30000, 60000), "int16": (-1000, 0, 1000),
     "uint32": (0, 10**6, 2 * 10**6), "int32": (-(10**6), 0, 10**6), "int64": (-5, 0, 5), "uint64": (0, 7, 14),
@@ -151,6 +157,15 @@ KINDS = [
     Kind("single_slice.nii.gz", nifti(), (20, 18, 1)),
     Kind("picture.nii", nifti(), (20, 18)),
     Kind("one_frame.nii.gz", nifti(), (20, 18, 7, 1)),
+    Kind("ones_at_the_end.nii.gz", nifti(), (20, 18, 7, 1, 1)),
+    Kind("metres.nii.gz", nifti(units=("meter", "sec")), affine=IN_METRES @ oblique(angles=(5, -20, 8))),
+    Kind(
+        "micrometres.nii",
+        nifti(units=("micron", "sec"), sform=0),
+        affine=np.diag([1e3] * 3 + [1]) @ oblique(),
+    ),
+    Kind("analyze.hdr", analyze(nib.AnalyzeImage), affine=LAS),
+    Kind("analyze_spm.hdr", analyze(nib.Spm99AnalyzeImage), affine=oblique(angles=(20, 10, -30))),
     Kind("cine.nii.gz", nifti(units=("mm", "msec"), step=31.5), (20, 18, 4, 3)),
     Kind("cine_scaled.nii", nifti(nib.Nifti2Image, slope=(0.5, 9.0), endian=">", step=2.0), (20, 18, 1, 3)),
     Kind("nrrd.nrrd", save_by_itk, affine=oblique(angles=(20, 10, -30))),
