@@ -17,6 +17,7 @@ from shared_components.data.check import check_client_root
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
+from shared_components.records import read_table
 from tests.bundles.tiny import (
     BUNDLES,
     LABELS,
@@ -26,6 +27,7 @@ from tests.bundles.tiny import (
     different,
     federated_by_monai,
     kill_at,
+    make_root,
     tensors,
     workflow,
 )
@@ -74,8 +76,7 @@ def pretrained(clients, tmp_path_factory) -> Path:
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_table(folder / "metrics.csv", "train again")
 
 
 # --- source model ----------------------------------------------------------------------------------------------------
@@ -313,11 +314,12 @@ def test_monai_algo_adapts_two_rounds(clients, source, synthetic, tmp_path):
 
 
 def test_labelled_clients_pretrain_in_a_federation(clients, tmp_path):
-    root = {"data_root": str(clients / "north"), "domain": "t1"}
+    roots = clients / "north", make_root(tmp_path / "west", "t1", seed=3)
+    north, west = ({"data_root": str(root), "domain": "t1"} for root in roots)
     content = {
         "name": "sources", "bundle": str(BUNDLES / "adaptation"), "domains": ["t1", "t2", "pet"],
         "labels": LABELS, "configs": ["common.yaml", "pretrain.yaml", "smoke.yaml"], "overrides": SIZES,
-        "clients": {"north": root, "west": root}, "rounds": 2, "updates_per_round": 2, "workers": 0,
+        "clients": {"north": north, "west": west}, "rounds": 2, "updates_per_round": 2, "workers": 0,
         "output_dir": str(tmp_path / "run"),
     }  # fmt: skip
     folder = LocalEngine(federation_from(content, source=Path("sources.yaml")), quiet=True).run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import shutil
@@ -14,6 +13,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from shared_components.records import read_table
 from tests.bundles.tiny import (
     BUNDLES,
     SIZES,
@@ -54,8 +54,7 @@ def trained(roots, tmp_path_factory) -> Path:
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_table(folder / "metrics.csv", "train again")
 
 
 @pytest.mark.parametrize("more", [(), ("unet.yaml",)])
