@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import fire
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, os_error_line
+from shared_components.interrupts import Interrupts
 
 
 class _Call:
@@ -39,8 +42,9 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
         component: a function, or a mapping from command names to functions.
         argv: arguments without the program's name; ``None`` takes them from ``sys.argv``.
     Raises:
-        SystemExit: with code 2 after an :class:`InputError`, a missing file (one line on stderr) or a command
-            line that does not parse; 130 after Ctrl-C; 0 after ``--help``; else a command's own code.
+        SystemExit: with code 2 after an :class:`InputError`, a file that is missing or cannot be read or written
+            (one line on stderr) or a command line that does not parse; 130 after Ctrl-C, 143 after SIGTERM, 129 after
+            SIGHUP; 0 after ``--help``; else a command's own code.
     """
     if callable(component):
         commands: object = _deferred(component)
@@ -51,13 +55,21 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
     if not isinstance(call, _Call):  # no command was named: fire has printed what there is
         raise SystemExit(2)
     try:
-        call._run()
-    except (InputError, FileNotFoundError) as error:
+        with Interrupts().noticed():
+            call._run()
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+    except OSError as error:
+        line = os_error_line(error) or (str(error) if isinstance(error, FileNotFoundError) else None)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt as error:
+        with contextlib.suppress(OSError):  # after SIGHUP there is no terminal
+            print("stopped", file=sys.stderr)
+        raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
 
 
 def _as_typed(word: str) -> str:

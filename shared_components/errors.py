@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import reprlib
 import unicodedata
 
+_PLACE = (
+    frozenset(  # what a user mends who names another folder, makes space, or corrects a path or a permission
+        getattr(errno, name)
+        for name in (
+            *("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "EEXIST", "ENOENT"),
+            *("EFBIG", "EIO", "ENAMETOOLONG", "ELOOP", "ESTALE", "EBUSY"),
+        )
+    )
+)
 _UNPRINTABLE = ("Cc", "Cs")  # control characters, halves of surrogate pairs
 _short_repr = reprlib.Repr()  # of a list of millions too, in no time
 _short_repr.maxstring = _short_repr.maxother = 1000
@@ -53,3 +63,16 @@ def name_fault(name: object, limit: int = 100) -> str | None:
     if has_unprintable(name):
         return f"expected a name of letters that can be printed, found {shown(name)}"
     return None
+
+
+def os_error_line(error: OSError) -> str | None:
+    """One line for an error of the file system that a user can mend; None for any other."""
+    if error.errno not in _PLACE:
+        return None
+    reason = error.strerror or type(error).__name__
+    if error.errno == errno.ENOENT:
+        return f"{error.filename}: no such file or folder; it was moved or removed, or the path is wrong"
+    return (
+        f"{error.filename or 'output'}: cannot be used ({reason}); "
+        "name a place that may be read and written, on a disk with space left"
+    )

@@ -19,33 +19,11 @@ from typing import Any
 
 import torch
 
-from shared_components.errors import InputError, printable
+from shared_components.errors import InputError, os_error_line, printable
 from shared_components.seals import archive_fault, seal_archive
 from shared_components.tensors import not_finite
 
 WRITING = ".writing-"  # how the folders of temporary files begin
-PLACE = (
-    frozenset(  # what a user mends who names another folder, makes space, or corrects a path or a permission
-        getattr(errno, name)
-        for name in [
-            "ENOSPC",
-            "EDQUOT",
-            "EROFS",
-            "EACCES",
-            "EPERM",
-            "ENOTDIR",
-            "EISDIR",
-            "EEXIST",
-            "ENOENT",
-            "EFBIG",
-            "EIO",
-            "ENAMETOOLONG",
-            "ELOOP",
-            "ESTALE",
-            "EBUSY",
-        ]
-    )
-)
 UNREADABLE = (  # what torch.load raises on damaged files and on files of something else
     *(RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, struct.error),
     *(LookupError, AttributeError, TypeError, AssertionError, zipfile.BadZipFile),
@@ -136,19 +114,6 @@ def sweep(folder: str | os.PathLike) -> None:
             remove_tree(Path(place) / name)
 
 
-def os_error_line(error: OSError) -> str | None:
-    """One line for an error of the file system that a user can mend; None for any other."""
-    if error.errno not in PLACE:
-        return None
-    reason = error.strerror or type(error).__name__
-    if error.errno == errno.ENOENT:
-        return f"{error.filename}: no such file or folder; it was moved or removed, or the path is wrong"
-    return (
-        f"{error.filename or 'output'}: cannot be used ({reason}); "
-        "name a place that may be read and written, on a disk with space left"
-    )
-
-
 def _unwritable(path: Path, error: OSError) -> str:
     """The message for a file that could not be written; ``os.path`` since ``Path.exists`` may itself raise."""
     nearest = next((folder for folder in path.parents if os.path.exists(folder)), path.parent)
@@ -185,9 +150,12 @@ def save_tensors(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
     return write_atomically(path, lambda temporary: temporary.write_bytes(sealed))
 
 
-def load_tensors(path: str | os.PathLike) -> dict[str, Any]:
+def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") -> dict[str, Any]:
     """Load what ``save_tensors`` wrote onto the CPU; no code in the file is run (``weights_only=True``).
 
+    Args:
+        path: the file.
+        cure: what to do about a damaged one, in words that follow a semicolon.
     Raises:
         InputError: the file is missing, damaged, holds other objects than tensors and plain values, is not a
             dict, or holds NaN or infinite values in a tensor.
@@ -204,7 +172,7 @@ def load_tensors(path: str | os.PathLike) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise InputError(
-            f"{path}: expected a file of tensors written by torch.save, {_why_unreadable(path, error)}"
+            f"{path}: expected a file of tensors written by torch.save, {_why_unreadable(path, error, cure)}"
         ) from error
     if not isinstance(content, dict):
         raise InputError(
@@ -220,21 +188,21 @@ def load_tensors(path: str | os.PathLike) -> dict[str, Any]:
     return content
 
 
-def _why_unreadable(path: Path, error: Exception) -> str:
+def _why_unreadable(path: Path, error: Exception, cure: str) -> str:
     """What was found, and the cure, in our words: torch's advise ``weights_only=False``, or name a seek."""
     text = str(error)
     if isinstance(error, zipfile.BadZipFile):
-        return f"found a damaged file ({text}); copy or write it again"
+        return f"found a damaged file ({text}); {cure}"
     if isinstance(error, PermissionError):
         return f"cannot read it ({error.strerror}); correct its permissions"
     if not os.path.getsize(path):
-        return "found an empty file; copy or write it again"
+        return f"found an empty file; {cure}"
     if "TorchScript" in text:
         return "found TorchScript; give the weights alone, as training writes them"
     code = re.search(r"(?:GLOBAL|global) ([\w.]+\.\w+)", text)
     if code:
         return f"found {code[1]}, code that is not run; save the weights alone, as the network's state_dict()"
-    return "found a damaged file, or one of another kind; copy or write it again"
+    return f"found a damaged file, or one of another kind; {cure}"
 
 
 def inside(root: str | os.PathLike, path: str | os.PathLike) -> Path:
@@ -271,5 +239,5 @@ def path_fault(path: str | os.PathLike) -> str | None:
 def remove_files(*paths: str | os.PathLike) -> None:
     """Remove files, those already gone included."""
     for path in paths:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(path)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from shared_components.command_line import run
@@ -84,6 +87,27 @@ def test_a_command_may_exit_with_its_own_status():
     with pytest.raises(SystemExit) as stopped:
         run(command, [])
     assert stopped.value.code == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_end_that_others_ask_for_is_as_ctrl_c(number, capsys):
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as stopped:
+        run(lambda: os.kill(os.getpid(), number), [])
+    assert stopped.value.code == 128 + number
+    assert capsys.readouterr().err == "stopped\n"
+    assert signal.getsignal(number) is before
+
+
+def test_a_place_that_cannot_be_written_is_one_line_and_status_2(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as stopped:
+        run(lambda: (tmp_path / "file" / "log.txt").open("w"), [])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/file/log.txt: cannot be used (Not a directory); "
+        "name a place that may be read and written, on a disk with space left\n"
+    )
 
 
 def test_ctrl_c_exits_130(capsys):

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, os_error_line
 from shared_components.files import (
     inside,
     load_tensors,
     make_folder,
-    os_error_line,
     remove_files,
     remove_tree,
     save_tensors,

@@ -156,7 +156,7 @@ class FederatedClient:
         Raises:
             InputError: the file is missing, damaged or of another bundle.
         """
-        state = load_tensors(path)
+        state = load_tensors(path, cure="put a copy of it back, or start the run over with --force")
         objects, network = self._objects(), self.trainer.network
         private = {k: v for k, v in network.state_dict().items() if k not in set(self._shared_names)}
         if not state.keys() >= STATE or set(state["objects"]) != set(objects):

@@ -53,6 +53,11 @@ class ClientData:
         """Every ``dataset.json``."""
         return tuple(os.path.join(folder, DATASET_FILE) for folder in self.folders)
 
+    def paths(self, splits: Iterable[str]) -> tuple[str, ...]:
+        """Images and labels of some splits."""
+        items = [item for split in splits for item in self.items(split)]
+        return tuple(item[key] for item in items for key in ("image", "label") if key in item)
+
     @property
     def label_share(self) -> float:
         """Fraction of the training images that carry a label."""

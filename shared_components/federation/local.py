@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import random
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,13 @@ from shared_components.errors import InputError
 from shared_components.federation import worker
 from shared_components.federation.aggregation import from_blocks
 from shared_components.federation.federation import Federation
-from shared_components.federation.interrupts import Interrupts
+from shared_components.federation.resumable import resumable
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import Committed, RunFolder
 from shared_components.federation.worker import ClientPlan
 from shared_components.files import load_tensors, remove_files, write_text
+from shared_components.interrupts import Interrupts
+from shared_components.worker_processes import WorkerProcesses
 
 
 class LocalEngine:
@@ -36,15 +36,16 @@ class LocalEngine:
     Args:
         federation: what to run.
         quiet: print nothing.
+        folder: the run's folder, for who holds its lock already.
     """
 
-    def __init__(self, federation: Federation, quiet: bool = False) -> None:
+    def __init__(self, federation: Federation, quiet: bool = False, folder: RunFolder | None = None) -> None:
         self._federation, self._quiet = federation, quiet
-        self._folder = RunFolder(federation.output_dir)
+        self._folder = folder or RunFolder(federation.output_dir)
         self._names = list(federation.clients)
         self._plans = {name: client_plan(federation, name) for name in self._names}
         self._aggregator = federation.make_aggregator()
-        self._workers: dict[str, Executor] = {}
+        self._workers: dict[str, WorkerProcesses | ThreadPoolExecutor] = {}
         self._interrupts = Interrupts()
 
     def run(self, resume: bool = False, force: bool = False) -> Path:
@@ -59,18 +60,20 @@ class LocalEngine:
             InputError: the folder is not fit (see :meth:`RunFolder.open`), or a client failed: the message
                 names it and the cause, and the run can be resumed.
         """
-        with self._folder.lock(), self._interrupts.noticed():
-            committed = self._folder.open(self._federation, resume, force)
-            try:
-                with _one_thread(), self._started_workers():
-                    self._build_clients(committed)
-                    self._all_rounds(committed or self._begin())
-                    self._finish()
-            except KeyboardInterrupt:
-                kept = f"{self._folder.root}: interrupted; whole rounds are kept, go on with --resume"
-                print(kept, file=sys.stderr)
-                raise
+        with self._folder.lock.held(), resumable(self._folder.root):
+            self.go_on(self._folder.open(self._federation, resume, force))
         return self._folder.root
+
+    def go_on(self, committed: Committed | None) -> None:
+        """:meth:`run` from the last whole round on (None: from the start), for who has locked and opened the folder.
+
+        Raises:
+            InputError: a client failed, or the folder can no longer be written to.
+        """
+        with self._interrupts.noticed(), _one_thread(), self._started_workers():
+            self._build_clients(committed)
+            self._all_rounds(committed or self._begin())
+            self._finish()
 
     def _all_rounds(self, committed: Committed) -> None:
         table = RoundsCsv(self._folder.rounds_file, committed.round)
@@ -102,6 +105,7 @@ class LocalEngine:
         for name in drawn:
             self._result(name, remembered[name], doing)
         folder.commit(after, before)
+        self._forget_errors(drawn)
         return after, rows
 
     def _build_clients(self, committed: Committed | None) -> None:
@@ -126,6 +130,11 @@ class LocalEngine:
         arguments = dict.fromkeys(exporting, (self._folder.global_file,))
         self._on_workers(arguments, worker.export, doing="the export")
         remove_files(*(self._folder.update_file(name) for name in self._names))
+        self._forget_errors(self._names)
+
+    def _forget_errors(self, names: Sequence[str]) -> None:
+        """What went wrong before with clients that have now succeeded."""
+        remove_files(*(self._folder.error_file(name) for name in names))
 
     @contextlib.contextmanager
     def _started_workers(self) -> Iterator[None]:
@@ -135,11 +144,12 @@ class LocalEngine:
             if federation.workers:
                 number = min(federation.workers, len(self._names))
                 workers = [
-                    stack.enter_context(_process(federation.threads_per_worker)) for _ in range(number)
+                    stack.enter_context(WorkerProcesses(1, federation.threads_per_worker))
+                    for _ in range(number)
                 ]
             else:
-                begin = (None, federation.threads_per_worker)
-                thread = ThreadPoolExecutor(1, initializer=worker.begin, initargs=begin)
+                threads = (federation.threads_per_worker,)
+                thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=threads)
                 workers = [stack.enter_context(thread)]
                 for plan in self._plans.values():
                     stack.callback(worker.forget, plan.folder)
@@ -162,13 +172,14 @@ class LocalEngine:
             return future.result()
         remedy = "the run is whole up to its last round: mend it and go on with --resume"
         if isinstance(error, BrokenProcessPool):
+            self._interrupts.check()  # a signal to all processes has ended the worker first
             others = [n for n, w in self._workers.items() if w is self._workers[name] and n != name]
             beside = f" (its worker also holds {', '.join(others)})" if others else ""
             raise InputError(
                 f"client {name}, {doing}{beside}: the worker process died; it was killed or ran out of "
                 f"memory, in which case fewer workers may help; {remedy}"
             ) from error
-        report = self._folder.client(name) / "error.txt"
+        report = self._folder.error_file(name)
         write_text(report, "".join(traceback.format_exception(error)))
         cause = " ".join(str(error).split())
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
@@ -231,18 +242,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _process(threads: int) -> Iterator[Executor]:
-    """An executor of one process that ends with this block, at once when the block fails."""
-    spawn = multiprocessing.get_context("spawn")  # a forked copy of torch's threads would hang
-    end, leash = spawn.Pipe(duplex=False)
-    executor = ProcessPoolExecutor(1, spawn, initializer=worker.begin, initargs=(end, threads))
-    try:
-        yield executor
-        executor.shutdown()
-    finally:
-        leash.close()
-        executor.shutdown(cancel_futures=True)
-        end.close()

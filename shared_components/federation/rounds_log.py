@@ -10,8 +10,10 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from shared_components.errors import InputError
 from shared_components.records import read_table, write_table
 
+CURE = "remove it to go on without its rows"
 FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down")
 
 
@@ -25,12 +27,14 @@ class RoundsCsv:
         path: the CSV file.
         last_round: rows of later rounds are dropped.
     Raises:
-        InputError: the table that is there is damaged.
+        InputError: the table that is there is damaged, or has no row of ``last_round``.
     """
 
     def __init__(self, path: str | os.PathLike, last_round: int) -> None:
         self.path = Path(path)
         self.rows = [row for row in read_rows(self.path) if int(row["round"]) <= last_round]
+        if last_round and self.path.is_file() and not any(int(r["round"]) == last_round for r in self.rows):
+            raise InputError(f"{self.path}: expected rows of round {last_round}, found none; {CURE}")
         self._write()
 
     def append(self, rows: list[dict[str, object]]) -> None:
@@ -51,7 +55,7 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
     """
     if not Path(path).is_file():
         return []
-    rows = read_table(path, "remove it to go on without its rows")
+    rows = read_table(path, CURE)
     return [{k: v for k, v in row.items() if v != ""} for row in rows]
 
 

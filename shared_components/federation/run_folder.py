@@ -7,15 +7,10 @@ killed at any moment has one global model with the states that go with it, and r
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import platform
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +18,16 @@ import yaml
 from monai.bundle import ConfigParser
 from torch import Tensor
 
-import shared_components
 from shared_components.errors import InputError
+from shared_components.federation.data_record import data_changes, data_record, told
 from shared_components.federation.federation import Federation
-from shared_components.files import load_tensors, remove_files, save_tensors, write_text
+from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.folder_lock import FolderLock
+from shared_components.federation.versions import version_changes, versions
+from shared_components.files import load_tensors, remove_files, remove_tree, save_tensors, sweep
+from shared_components.records import found_record, read_record, write_record
 
-PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
+CURE = "put a copy of it back, or start over with --force"
 FREE_TO_CHANGE = ("name", "rounds", "workers", "output_dir", "study")
 
 
@@ -54,7 +53,11 @@ class RunFolder:
         self.bundle_file = self.root / "bundle.yaml"
         self.global_file = self.root / "global.pt"
         self.rounds_file = self.root / "rounds.csv"
+        self.data_file = self.root / "data.json"
+        self.versions_file = self.root / "versions.json"
+        self.seconds_file = self.root / "seconds.json"
         self.tensorboard = self.root / "tensorboard"
+        self.lock = FolderLock(self.root)
 
     def client(self, name: str) -> Path:
         """The folder of a client's own files."""
@@ -68,97 +71,136 @@ class RunFolder:
         """The weights that a client last sent."""
         return self.client(name) / "update.pt"
 
-    def open(self, federation: Federation, resume: bool = False, force: bool = False) -> Committed | None:
-        """Make the folder ready for ``federation``.
+    def error_file(self, name: str) -> Path:
+        """Why a client failed last."""
+        return self.client(name) / "error.txt"
+
+    def open(
+        self,
+        federation: Federation,
+        resume: bool = False,
+        force: bool = False,
+        digests: FileDigests | None = None,
+    ) -> Committed | None:
+        """Make the folder ready for ``federation``; the caller holds its lock.
+
+        A run without a whole round has nothing to lose, so it starts over, with whatever settings.
 
         Args:
             federation: what is to run.
             resume: go on with the run that the folder holds; in a folder without a run, start one.
-            force: throw away the run that the folder holds.
+            force: throw away the run that the folder holds, whatever state it is in.
+            digests: of the clients' files; by default kept in the folder.
         Returns:
             The last whole round to go on from, or None at the start.
         Raises:
             InputError: the folder holds a run and neither ``resume`` nor ``force`` is given, or the run to be
-                resumed was of other settings.
+                resumed was of other settings or data, or one of its files is damaged.
         """
+        sweep(self.root)
+        digests = digests or FileDigests(self.root / "digests.json")
         settings = {
             self.federation_file: federation.as_dict(),
             self.bundle_file: bundle_config(federation),
         }
-        committed = None
-        if self.federation_file.is_file():
-            if force:
-                self._clear()
-            elif not resume:
-                raise InputError(
-                    f"{self.root}: already holds a run; go on with --resume, start over with --force"
-                )
-            else:
-                self._check_same_settings(settings)
-                committed = self.committed()
-                self._check_rounds(federation, committed)
-        for file, content in settings.items():
-            write_text(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-        write_text(self.root / "versions.json", json.dumps(versions(), indent=2) + "\n")
+        committed = None if force else self._whole_rounds(resume)
+        if committed is None:
+            self._clear(federation)
+        else:
+            self._check_same_settings(settings)
+            self._check_rounds(federation, committed)
+        data = data_record(federation.clients, digests)
+        if committed is not None:
+            self._check_same_data(data)
+            self._tell_other_versions()
+        for file, content in (*settings.items(), (self.data_file, data), (self.versions_file, versions())):
+            write_record(file, content)
+        digests.keep()
         self._remove_leftovers(committed)
         return committed
 
+    def _whole_rounds(self, resume: bool) -> Committed | None:
+        """The last whole round from the first on; None where nothing would be lost by starting over."""
+        committed = self.committed()
+        if (
+            committed is None
+            and self.rounds_file.is_file()
+            and self.rounds_file.read_bytes().count(b"\n") > 1
+        ):
+            raise InputError(f"{self.global_file}: expected the last whole round, found no file; {CURE}")
+        if committed is None or committed.round == 0:
+            return None
+        if not resume:
+            raise InputError(
+                f"{self.root}: already holds a run; go on with --resume, start over with --force"
+            )
+        return committed
+
     def committed(self) -> Committed | None:
-        """The last whole round, or None before the first global model."""
+        """The last whole round, or None before the first global model.
+
+        Raises:
+            InputError: its file is damaged.
+        """
         if not self.global_file.is_file():
             return None
-        content = load_tensors(self.global_file)
+        content = load_tensors(self.global_file, cure=CURE)
         return Committed(content["round"], content["model"], content["states"])
 
     def commit(self, committed: Committed, previous: Committed | None) -> None:
-        """Make a round whole; the states of ``previous`` that it replaces are removed afterwards."""
+        """Make a round whole; the states of ``previous`` that it replaces are removed afterwards.
+
+        Raises:
+            InputError: the folder was removed or replaced, or cannot be written to.
+        """
+        self.lock.check()
         content = {"model": committed.weights, "round": committed.round, "states": committed.states}
         save_tensors(self.global_file, content)
         for client, round in (previous.states if previous else {}).items():
             if committed.states[client] != round:
                 remove_files(self.state_file(client, round))
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Held by the one process that runs here; the operating system frees it when that process dies.
-
-        Raises:
-            InputError: another process runs here.
-        """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / "lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.root}: another process runs in this folder; wait for it") from None
-            yield
-
-    def is_running(self) -> bool:
-        """Whether a process runs here now."""
-        try:
-            with self.lock():
-                return False
-        except InputError:
-            return True
-
-    def _clear(self) -> None:
-        """Remove what a run writes, and nothing else that may lie in the folder."""
-        exported = yaml.safe_load(self.federation_file.read_text(encoding="utf-8"))["bundle"]
-        remove_files(self.global_file, self.rounds_file, self.root / f"{Path(exported).name}.pt")
-        for folder in (self.root / "clients", self.tensorboard):
-            if folder.is_dir():
-                shutil.rmtree(folder)
-        remove_files(self.bundle_file, self.federation_file)
+    def _clear(self, federation: Federation) -> None:
+        """Remove what a run writes, and nothing else that may lie in the folder; its settings last."""
+        runs = (self.federation_file, self.bundle_file, self.global_file, self.rounds_file)
+        if not any(file.exists() for file in runs):
+            return
+        names = {federation.bundle, str((found_record(self.federation_file) or {}).get("bundle", "bundle"))}
+        exported = [self.root / f"{Path(name).name}.pt" for name in names]
+        made = (self.rounds_file, self.global_file, self.seconds_file, *exported, self.tensorboard)
+        settings = (self.data_file, self.versions_file, self.bundle_file, self.federation_file)
+        for place in (*made, self.root / "clients", *settings):
+            remove_tree(place)
 
     def _check_same_settings(self, settings: Mapping[Path, dict]) -> None:
         for file, content in settings.items():
-            before = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else content
+            before = read_record(file, CURE, sealed=True)
             changes = differences(before, yaml.safe_load(yaml.safe_dump(content)), FREE_TO_CHANGE)
             if changes:
                 raise InputError(
                     f"{file}: the run to resume had other settings: {'; '.join(changes)}; "
                     "put them back, or start over with --force"
                 )
+
+    def _check_same_data(self, data: Mapping[str, Any]) -> None:
+        if not self.data_file.is_file():
+            return
+        before = read_record(self.data_file, "remove it to go on without comparing the data", sealed=True)
+        changes = data_changes(before, data)
+        if changes:
+            raise InputError(
+                f"{self.root}: the clients' data are not those that the rounds so far were trained on: "
+                f"{told(changes)}; put them back, or start over with --force"
+            )
+
+    def _tell_other_versions(self) -> None:
+        changes = version_changes(found_record(self.versions_file) or {}, versions())
+        if changes:
+            print(
+                f"warning: {self.root}: goes on with other software than it began with ({', '.join(changes)}); "
+                "its numbers may differ from those of an unbroken run",
+                file=sys.stderr,
+            )
 
     def _check_rounds(self, federation: Federation, committed: Committed | None) -> None:
         if committed is not None and committed.round > federation.rounds:
@@ -172,7 +214,9 @@ class RunFolder:
         kept = {self.state_file(client, round) for client, round in states.items() if round}
         missing = [file for file in kept if not file.is_file()]
         if missing:
-            raise InputError(f"{missing[0]}: the client's state is gone; start over with --force")
+            raise InputError(
+                f"{missing[0]}: expected the client's state after its last round, found no file; {CURE}"
+            )
         remove_files(*(f for f in self.root.glob("clients/*/state.*.pt") if f not in kept))
 
 
@@ -191,14 +235,3 @@ def differences(before: Any, after: Any, free: tuple[str, ...] = (), at: str = "
         nested = (differences(before.get(k), after.get(k), at=f"{at}.{k}" if at else str(k)) for k in keys)
         return [line for lines in nested for line in lines]
     return [] if before == after else [f"{at} was {before!r} and is now {after!r}"]
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a run's numbers depend on."""
-    found = {"fedfoundry": shared_components.__version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return {**found, "platform": platform.platform()}

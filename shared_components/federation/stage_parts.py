@@ -12,7 +12,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError, shown
-from shared_components.federation.stages import Stage
+from shared_components.federation.data_record import TRAINED_ON
+from shared_components.federation.stage import Stage
 from shared_components.federation.study import EVERYBODY, SECTIONS, Study
 from shared_components.yaml_files import read_configs
 
@@ -45,7 +46,7 @@ def make_stage(
         configs: config files of the bundle after ``common.yaml``.
         own: ids and values of this stage, merged last.
         needs: keys of the stages that must be done before.
-        reads: files that it depends on beside the client's ``dataset.json``.
+        reads: files that it depends on beside the client's ``dataset.json`` and its images and labels.
         bundle: the bundle's folder; None: the adaptation's.
     Raises:
         InputError: the bundle lacks a config file.
@@ -58,7 +59,8 @@ def make_stage(
         **known(study.section("overrides"), bundle, configs),
         **own,
     }
-    files = (*(() if data is None else data.files), *reads)
+    splits = TRAINED_ON if name in SECTION_OF else ("test",)
+    files = (*(() if data is None else (*data.files, *data.paths(splits))), *reads)
     return Stage(client, name, bundle, configs, overrides, study.place(client, name), tuple(needs), files)
 
 

@@ -6,11 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from shared_components.errors import InputError
 from shared_components.federation.rounds_log import FIXED, read_rows
-from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.run_folder import CURE, RunFolder
+from shared_components.records import read_record
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,14 @@ def run_status(root: str | os.PathLike) -> Status:
     """Read the state of the run in the folder ``root``.
 
     Raises:
-        InputError: ``root`` is no run's folder.
+        InputError: ``root`` is no run's folder, or one of its files is damaged.
     """
     folder = RunFolder(root)
     if not folder.federation_file.is_file():
         raise InputError(
             f"{folder.root}: expected the folder of a run, found no federation.yaml; check the path"
         )
-    federation = yaml.safe_load(folder.federation_file.read_text(encoding="utf-8"))
+    federation = read_record(folder.federation_file, CURE, sealed=True)
     committed = folder.committed()
     rows = [r for r in read_rows(folder.rounds_file) if committed and int(r["round"]) <= committed.round]
     file = f"{Path(federation['bundle']).name}.pt"
@@ -69,7 +68,7 @@ def run_status(root: str | os.PathLike) -> Status:
         name=federation["name"],
         round=committed.round if committed else None,
         rounds=federation["rounds"],
-        running=folder.is_running(),
+        running=folder.lock.is_held(),
         clients={name: {} for name in federation["clients"]} | {row["client"]: row for row in rows},
         megabytes=sum(int(row["bytes_up"]) + int(row["bytes_down"]) for row in rows) / 1e6,
         exported=tuple(file for file in exported if file.is_file()),

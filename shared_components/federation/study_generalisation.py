@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shared_components.federation.stage import Stage
 from shared_components.federation.stage_parts import (
     inference_configs,
     known,
@@ -17,7 +18,6 @@ from shared_components.federation.stage_parts import (
     segmenting,
     synthetic_root,
 )
-from shared_components.federation.stages import Stage
 from shared_components.federation.study import EVERYBODY, Study
 
 SYNTHETIC_VALIDATION = 6  # subjects drawn for choosing the model; real ones would have to leave their site

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -16,23 +14,29 @@ from shared_components.data.annotations import known_text
 from shared_components.federation.client_coverage import study_coverage
 from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation import Federation
+from shared_components.federation.file_digests import FileDigests, digest
+from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.local import LocalEngine
+from shared_components.federation.resumable import resumable
 from shared_components.federation.rounds_log import read_rows
-from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.run_folder import Committed, RunFolder
+from shared_components.federation.stage import Stage
 from shared_components.federation.stage_parts import model_path
-from shared_components.federation.stages import Stage, run_stages
+from shared_components.federation.stages import run_stages
 from shared_components.federation.study import EVERYBODY, Study, plan_study
 from shared_components.federation.study_generalisation import MODEL
 from shared_components.federation.study_pictures import write_pictures
 from shared_components.federation.study_stages import METHODS, study_stages
-from shared_components.files import remove_files, write_text
+from shared_components.files import remove_tree, sweep
+from shared_components.records import found_record, write_record
 from shared_components.report import write_study_report
 
+DESCRIPTION = "study.json"
 SPLITS = ("training", "validation", "test")
 
 
 def run_study(federation: Federation, resume: bool = False, force: bool = False, quiet: bool = False) -> Path:
-    """Run the whole flow and write the report.
+    """Run the whole flow and write the report, with the study's folder locked from before anything is removed.
 
     Args:
         federation: with the factory's bundle and a ``study`` section.
@@ -42,42 +46,50 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
     Returns:
         The report.
     Raises:
-        InputError: the settings do not fit, or a client, a round or a stage failed.
+        InputError: the settings do not fit, the folder holds a study and neither ``resume`` nor ``force`` is given,
+            another process runs in it, or a client, a round or a stage failed.
     """
     study = plan_study(federation)
     stages = study_stages(study)
-    if force:
-        for stage in stages:
-            shutil.rmtree(stage.folder, ignore_errors=True)
-    seconds = {"all/factory": train_factory(study, resume, force, quiet)}
-    seconds |= run_stages(stages, study.jobs, federation.threads_per_worker, quiet)
-    pictures = write_pictures(study)
-    content = describe(study, stages, seconds, pictures)
-    write_text(study.folder / "study.json", json.dumps(content, indent=1) + "\n")
-    return write_study_report(study.folder)
+    factory, lock = RunFolder(study.factory_federation.output_dir), FolderLock(study.folder)
+    with lock.held(), factory.lock.held(), resumable(study.folder):
+        digests = FileDigests(study.folder / "digests.json")
+        committed = factory.open(study.factory_federation, resume, force, digests)
+        _clean(study, stages if force else ())
+        seconds = {"all/factory": _train_factory(study, factory, committed, quiet)}
+        seconds |= run_stages(
+            stages, study.jobs, federation.threads_per_worker, quiet, digests=digests, check=lock.check
+        )
+        digests.keep()
+        pictures = write_pictures(study)
+        write_record(study.folder / DESCRIPTION, describe(study, stages, seconds, pictures))
+        return write_study_report(study.folder)
 
 
-def train_factory(study: Study, resume: bool, force: bool, quiet: bool) -> float:
+def _clean(study: Study, stages: Sequence[Stage]) -> None:
+    """Remove what a kill has left, some stages, and what an earlier end of the study has told."""
+    sweep(study.folder)
+    for stage in stages:
+        remove_tree(stage.folder)
+    remove_tree(study.folder / DESCRIPTION)
+
+
+def _train_factory(study: Study, folder: RunFolder, committed: Committed | None, quiet: bool) -> float:
     """Train what is not trained yet.
 
     Returns:
         Seconds that the training has taken, rounds before an interruption included.
     """
     federation = study.factory_federation
-    folder = RunFolder(federation.output_dir)
-    note = folder.root / "seconds.json"
-    with folder.lock():
-        committed = folder.open(federation, resume, force)
-    if force:
-        remove_files(note)
     number = committed.round if committed else 0
-    if number == federation.rounds and study.factory.is_file() and note.is_file():
-        return float(json.loads(note.read_text(encoding="utf-8")))
+    noted = found_record(folder.seconds_file)
+    if number == federation.rounds and noted and noted["factory"] == digest(study.factory):
+        return float(noted["seconds"])
     before = _seconds_of_rounds(folder.rounds_file, number)
     start = time.perf_counter()
-    LocalEngine(federation, quiet=quiet).run(resume=True)
-    seconds = before + time.perf_counter() - start
-    write_text(note, f"{seconds:.1f}\n")
+    LocalEngine(federation, quiet=quiet, folder=folder).go_on(committed)
+    seconds = round(before + time.perf_counter() - start, 1)
+    write_record(folder.seconds_file, {"seconds": seconds, "factory": digest(study.factory)})
     return seconds
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from shared_components.federation.stage import Stage
 from shared_components.federation.stage_parts import (
     check_overrides,
     make_stage,
@@ -12,7 +13,6 @@ from shared_components.federation.stage_parts import (
     segmenting,
     synthetic_root,
 )
-from shared_components.federation.stages import Stage
 from shared_components.federation.study import Study
 from shared_components.federation.study_generalisation import SYNTHETIC_VALIDATION, generalisation_stages
 

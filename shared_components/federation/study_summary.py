@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +14,13 @@ from shared_components.data.grids import grid_fault
 from shared_components.data.nifti import is_nifti
 from shared_components.data.stored_grid import stored_grid
 from shared_components.errors import InputError
-from shared_components.federation.stages import DONE
+from shared_components.federation.folder_lock import FolderLock
+from shared_components.federation.stage import DONE
 from shared_components.federation.status import run_status
 from shared_components.inferers import read_case_list
 from shared_components.inferers.case_list import FAULT
 from shared_components.metrics import read_scores, summarize
+from shared_components.records import found_record, read_record
 
 
 def study_summary(folder: str | os.PathLike) -> str:
@@ -33,7 +34,7 @@ def study_summary(folder: str | os.PathLike) -> str:
     file = folder / "study.json"
     if not file.is_file():
         raise InputError(f"{file}: expected a finished study, found none; name its folder or let it end")
-    study = json.loads(file.read_text(encoding="utf-8"))
+    study = read_record(file, "write it again with federate.py study FILE --resume")
     faults = [fault for entry in study["scores"] for fault in grid_faults(folder / entry["predictions"])]
     if faults:
         raise InputError("\n".join(["segmentations that are not on their input's grid:", *faults]))
@@ -123,11 +124,12 @@ def grid_faults(predictions: str | os.PathLike) -> list[str]:
 def study_status(folder: str | os.PathLike) -> str | None:
     """How far a study is; None for a folder that holds none."""
     folder = Path(folder)
-    if (folder / "study.json").is_file():
+    if (folder / "study.json").is_file() and not FolderLock(folder).is_held():
         return study_summary(folder)
     if not (folder / "factory" / "federation.yaml").is_file():
         return None
     patterns = (f"*/{DONE}", f"clients/*/*/{DONE}", f"unseen/*/*/{DONE}")
-    done = [file.parent for pattern in patterns for file in sorted(folder.glob(pattern))]
+    files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+    done = [file.parent for file in files if found_record(file) is not None]
     stages = [f"  {place.relative_to(folder).as_posix().removeprefix('clients/')}: done" for place in done]
     return "\n".join([f"factory: {run_status(folder / 'factory')}", *stages])

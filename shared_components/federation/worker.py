@@ -6,16 +6,10 @@ Weights go through files in the run's folder; a task returns small numbers only.
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import to_blocks
@@ -46,23 +40,6 @@ class ClientPlan:
     overrides: dict[str, Any]
     updates: int
     aggregator: dict[str, Any]
-
-
-def begin(leash: Connection | None, threads: int) -> None:
-    """First thing in a worker.
-
-    A worker must not outlive the engine, even one that was killed and could tell nobody: the engine holds the
-    other end of ``leash``, which the operating system closes with it. Ctrl-C goes to every process of a
-    terminal; the engine alone answers it.
-
-    Args:
-        leash: a pipe that ends when the engine does; None inside the engine's own process.
-        threads: torch's threads here.
-    """
-    torch.set_num_threads(threads)
-    if leash is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
 
 
 def build(plan: ClientPlan, state_file: Path | None) -> int:
@@ -119,8 +96,3 @@ def _mendable_faults() -> Iterator[None]:
         if found is None:
             raise
         raise InputError(str(found)) from error
-
-
-def _end_with(leash: Connection) -> None:
-    leash.poll(None)  # nothing is ever sent: this returns at the end of the pipe
-    os._exit(1)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,11 +11,14 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import to_blocks
+from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.local import LocalEngine, drawn_clients, read_update
 from shared_components.federation.rounds_log import RoundsCsv, read_rows
 from shared_components.federation.run_folder import RunFolder
 from shared_components.files import load_tensors, save_tensors
-from tests.federation.tiny import federation
+from shared_components.records import read_record, write_record
+from tests.federation.tiny import federation, file_values, make_roots
+from tests.test_files import flipped
 
 
 def run(values, resume=False, force=False, **changes) -> Path:
@@ -190,19 +196,162 @@ def test_drawing_is_fixed_by_seed_and_round():
     assert rounds != [drawn_clients(names, 2, 1, r) for r in range(50)]
 
 
-def test_failing_client_is_named_and_the_run_stays_resumable(values, whole, roots, tmp_path):
-    run(values, rounds=1)
-    image = roots["south"] / "images" / "s0.nii.gz"
+@pytest.fixture
+def own_values(values, tmp_path):
+    """Values with data of their own, to be changed, and those that go with ``whole``."""
+    return file_values(make_roots(tmp_path / "data"), tmp_path / "run")
+
+
+def test_failing_client_is_named_and_goes_on_once_it_is_mended(own_values, values, whole):
+    image = Path(own_values["clients"]["south"]["data_root"]) / "images" / "s0.nii.gz"
     kept = image.read_bytes()
     image.write_bytes(b"damaged")
-    try:
-        with pytest.raises(InputError, match=r"client south, being built: .*error\.txt.*--resume") as caught:
-            run(values, resume=True)
-    finally:
-        image.write_bytes(kept)
+    with pytest.raises(InputError, match=r"client south, being built: .*error\.txt.*--resume") as caught:
+        run(own_values)
     assert "\n" not in str(caught.value)
-    assert "Traceback" in (Path(values["output_dir"]) / "clients" / "south" / "error.txt").read_text()
+    report = Path(own_values["output_dir"]) / "clients" / "south" / "error.txt"
+    assert "Traceback" in report.read_text()
+    image.write_bytes(kept)
+    run(own_values, rounds=1)
+    assert not report.exists()
+    report.write_text("of an earlier round")
+    assert_same(global_weights(whole(values)), global_weights(run(own_values, resume=True)))
+    assert not report.exists()
+
+
+def changed_image(root: Path) -> None:
+    image = root / "images" / "s0.nii.gz"
+    image.write_bytes((root / "images" / "s1.nii.gz").read_bytes())
+
+
+def moved_to_test(root: Path) -> None:
+    description = json.loads((root / "dataset.json").read_text())
+    description["test"] = [description["training"].pop()]
+    (root / "dataset.json").write_text(json.dumps(description))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (changed_image, r"images/s0\.nii\.gz \+ labels/s0\.nii\.gz of training is another file"),
+        (moved_to_test, r"images/s3\.nii\.gz \+ labels/s3\.nii\.gz is gone from training"),
+    ],
+)
+def test_changed_data_are_named_at_resume(own_values, change, named):
+    folder = run(own_values, rounds=1)
+    root = Path(own_values["clients"]["south"]["data_root"])
+    for file in (root / "images").iterdir():
+        os.utime(file)
+    (root / "dataset.json").write_text((root / "dataset.json").read_text() + "\n")
+    run(own_values, rounds=1, resume=True)
+    change(root)
+    before = (folder / "global.pt").read_bytes()
+    with pytest.raises(InputError, match=f"client south: {named}; put them back, or start over with --force"):
+        run(own_values, resume=True)
+    assert (folder / "global.pt").read_bytes() == before
+    assert load_tensors(run(own_values, rounds=1, force=True) / "global.pt")["round"] == 1
+
+
+def test_other_software_is_told_at_resume(values, capsys):
+    folder = run(values, rounds=1)
+    record = read_record(folder / "versions.json", "")
+    write_record(folder / "versions.json", record | {"torch": "1.0", "platform": "another"})
+    run(values, rounds=1, resume=True)
+    told = capsys.readouterr().err
+    assert f"goes on with other software than it began with (torch 1.0 -> {record['torch']})" in told
+    assert read_record(folder / "versions.json", "") == record
+    run(values, rounds=1, resume=True)
+    assert "software" not in capsys.readouterr().err
+
+
+def test_settings_may_change_before_the_first_round_is_whole(values, whole):
+    overrides = {"optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": 1e30}}
+    with pytest.raises(InputError):
+        run(values, overrides=overrides)
+    folder = Path(values["output_dir"])
+    assert load_tensors(folder / "global.pt")["round"] == 0
+    (folder / "mine.txt").write_text("kept")
+    assert_same_run(whole(values), run(values))
+    assert (folder / "mine.txt").read_text() == "kept"
+
+
+FILES = ["federation.yaml", "bundle.yaml", "rounds.csv", "global.pt", "data.json", "clients/north/state.2.pt"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_files_are_one_line_with_the_cure_and_force_works(
+    values, shared_two_rounds, whole, tmp_path, name
+):
+    folder = Path(shutil.copytree(shared_two_rounds(values), tmp_path / "run"))
+    values = {**values, "output_dir": str(folder)}
+    content = (folder / name).read_bytes()
+    for damaged in (*flipped(content, 4), content[: len(content) // 2], b""):
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(InputError, match=rf"{name}: .*(--force|remove it)") as caught:
+            run(values, resume=True)
+        assert "\n" not in str(caught.value)
+    assert_same_run(whole(values), run(values, force=True))
+
+
+@pytest.mark.parametrize("name", ["federation.yaml", "bundle.yaml", "global.pt", "clients/north/state.2.pt"])
+def test_missing_files_are_one_line_with_the_cure(values, shared_two_rounds, tmp_path, name):
+    folder = Path(shutil.copytree(shared_two_rounds(values), tmp_path / "run"))
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=rf"{name}: expected .*, found no file; put a copy of it back, or"):
+        run({**values, "output_dir": str(folder)}, resume=True)
+
+
+def test_what_a_kill_left_is_swept_at_the_next_start(values, whole):
+    folder = run(values, rounds=1)
+    left = [folder / ".writing-abc" / "global.pt", folder / "clients" / "north" / ".writing-x" / "update.pt"]
+    for file in left:
+        file.parent.mkdir()
+        file.write_bytes(b"half")
     assert_same_run(whole(values), run(values, resume=True))
+    assert list(folder.rglob(".writing-*")) == []
+
+
+def test_status_does_not_keep_a_run_from_starting(values):
+    """Threads that ask all the time, whose looks overlap: the folder is never free of shared locks for long."""
+    folder = Path(values["output_dir"])
+    folder.mkdir()
+    (folder / "lock").touch()
+    ended = threading.Event()
+
+    def ask():
+        while not ended.is_set():
+            FolderLock(folder).is_held()
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(300):
+            with FolderLock(folder).held():
+                assert FolderLock(folder).is_held()
+                with pytest.raises(InputError, match="another process runs"), FolderLock(folder).held():
+                    pass
+    finally:
+        ended.set()
+    assert not FolderLock(folder).is_held()
+
+
+def test_a_folder_that_is_removed_in_mid_run_ends_it_in_one_line(values):
+    folder = RunFolder(values["output_dir"])
+    with folder.lock.held():
+        committed = folder.open(federation(values))
+        shutil.rmtree(folder.root)
+        with pytest.raises(InputError, match="was removed or replaced while this run wrote to it") as caught:
+            LocalEngine(federation(values), quiet=True, folder=folder).go_on(committed)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["file", "file/run"])
+def test_a_file_in_place_of_the_folder_is_one_line(values, tmp_path, place):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match=r"expected a folder at \S+/file, found a file; name another folder"):
+        run(values, output_dir=str(tmp_path / place))
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_diverged_client_is_refused(values):
@@ -221,7 +370,7 @@ def test_dead_worker_is_named(values, tmp_path):
 
 
 def test_one_process_a_folder(values):
-    with RunFolder(values["output_dir"]).lock(), pytest.raises(InputError, match="another process runs"):
+    with RunFolder(values["output_dir"]).lock.held(), pytest.raises(InputError, match="another process runs"):
         run(values)
 
 

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.federation.stages import DONE, LOG, Stage, run_stages
+from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.stage import DONE, LOG, Stage
+from shared_components.federation.stage_run import run_stage
+from shared_components.federation.stages import run_stages
+from shared_components.interrupts import Interrupted
 
 BUNDLE = Path(__file__).parent / "stage_bundle"
 
@@ -34,7 +41,7 @@ def test_fingerprint_changes_with_all_that_a_stage_depends_on(tmp_path):
 
     def fingerprint(before=(), **overrides):
         made = Stage("north", "s", str(bundle), configs, overrides, tmp_path / "s", reads=(str(read),))
-        return made.fingerprint(before)
+        return made.fingerprint(FileDigests(), before)
 
     found = [fingerprint(), fingerprint(text="b"), fingerprint(before=["x"])]
     assert fingerprint() == found[0]
@@ -55,9 +62,13 @@ def test_stages_wait_for_what_they_need_and_are_done_once(tmp_path, capsys):
     assert "said by the stage" not in out
     assert out.index("north/first: ") < out.index("north/second: ")
 
-    (tmp_path / "second" / "out.txt").write_text("kept")
-    assert run_stages(chain(tmp_path), jobs=2) == seconds
-    assert (tmp_path / "second" / "out.txt").read_text() == "kept"
+    (tmp_path / "first" / "out.txt").unlink()
+    (tmp_path / "second" / LOG).write_text("kept")
+    assert run_stages(chain(tmp_path), jobs=2)["north/second"] == seconds["north/second"]
+    assert (tmp_path / "first" / "out.txt").read_text() == "one "
+    assert (tmp_path / "second" / LOG).read_text() == "kept"
+    out = capsys.readouterr().out
+    assert "north/first: out.txt is not what the stage has written; it runs again" in out
 
     run_stages(chain(tmp_path, first="three "), jobs=1, quiet=True)
     assert (tmp_path / "second" / "out.txt").read_text() == "three two"
@@ -95,3 +106,108 @@ def test_killed_worker_is_told(tmp_path):
 def test_stage_that_nobody_provides_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"north/second: expected stages .* none that ends: north/first"):
         run_stages(chain(tmp_path)[:1], jobs=1)
+
+
+def flip(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:1] + bytes([content[1] ^ 32]) + content[2:])
+
+
+@pytest.fixture
+def ended(tmp_path) -> Stage:
+    """A stage that has written two files and ended."""
+    made = stage(tmp_path, "s")
+    for name in ("model.pt", "south/scores.csv", LOG, "checkpoint.pt", "tensorboard/events"):
+        (made.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (made.folder / name).write_text(name)
+    made.note("f", 1.5)
+    return made
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "model.pt").unlink(),
+        lambda folder: flip(folder / "model.pt"),
+        lambda folder: (folder / "south" / "scores.csv").write_text("longer than it was"),
+        lambda folder: shutil.rmtree(folder / "south"),
+        lambda folder: flip(folder / DONE),
+        lambda folder: (folder / DONE).write_bytes(b""),
+        lambda folder: (folder / DONE).unlink(),
+        lambda folder: shutil.rmtree(folder),
+    ],
+)
+def test_a_stage_that_has_lost_an_output_is_not_done(ended, damage):
+    damage(ended.folder)
+    assert ended.done("f") is None
+
+
+def test_a_stage_is_done_while_its_outputs_are_there(ended):
+    done = ended.done("f")
+    assert done.seconds == 1.5 and ended.lost() == []
+    assert ended.done("g") is None
+    for name in (LOG, "checkpoint.pt", "tensorboard/events"):
+        (ended.folder / name).unlink()
+    (ended.folder / "mine.txt").write_text("beside")
+    assert ended.done("f") == done
+    (ended.folder / "model.pt").write_text("another")
+    assert ended.lost() == ["model.pt"]
+    assert ended.note("f", 1.5).outputs != done.outputs
+
+
+def test_files_that_a_stage_reads_count_by_their_contents(tmp_path):
+    image, kept = tmp_path / "image.nii", tmp_path / "digests.json"
+    image.write_text("a")
+
+    def fingerprint() -> str:
+        digests = FileDigests(kept)
+        found = made.fingerprint(digests)
+        digests.keep()
+        return found
+
+    made = stage(tmp_path, "s", reads=(str(image),))
+    first = fingerprint()
+    os.utime(image, (0, 0))
+    assert fingerprint() == first
+    image.write_text("b")
+    os.utime(image, (0, 0))  # of the same size and time: the inode's own time of change tells
+    second = fingerprint()
+    assert second != first
+    flip(kept)
+    assert fingerprint() == second
+    image.unlink()
+    assert fingerprint() not in (first, second)
+
+
+def test_a_file_in_place_of_a_stage_folder_makes_way_and_of_its_parents_is_one_line(tmp_path):
+    (tmp_path / "s").write_text("")
+    run_stage(stage(tmp_path, "s"), "f")
+    assert (tmp_path / "s" / "out.txt").is_file()
+    with pytest.raises(
+        InputError, match=r"expected a folder at \S+log\.txt, found a file; name another folder"
+    ):
+        run_stage(stage(tmp_path / "s" / LOG, "t"), "f")
+
+
+def test_a_stage_whose_folder_is_removed_under_it_fails_in_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"/s: was removed or replaced while the stage wrote to it$"):
+        run_stage(stage(tmp_path, "s", text="removed"), "f")
+
+
+def test_a_signal_ends_stages_and_their_workers(tmp_path):
+    """A stage tells its worker's process, then waits for long; the signal comes once it does."""
+    told = tmp_path / "pid"
+    sender = threading.Thread(target=lambda: (wait_for(told), os.kill(os.getpid(), signal.SIGTERM)))
+    sender.start()
+    with pytest.raises(Interrupted):
+        run_stages([stage(tmp_path, "s", text="waits", before=str(told))], jobs=1, quiet=True)
+    sender.join()
+    pid = int(told.read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not (tmp_path / "s" / DONE).exists()
+
+
+def wait_for(file: Path) -> None:
+    while not (file.is_file() and file.read_text()):
+        threading.Event().wait(0.01)

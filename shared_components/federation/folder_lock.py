@@ -1,0 +1,91 @@
+"""The lock of a folder that one process at a time may write to."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from shared_components.errors import InputError, os_error_line
+from shared_components.files import make_folder
+
+WAIT = 0.01  # seconds
+
+
+class FolderLock:
+    """``lock`` in a folder: held exclusively by the process that runs there, freed by the system when it dies.
+
+    Who only looks asks for a shared lock and gives it back at once. A starting process that meets such a look tells it
+    from a run, since it gets a shared lock itself then, and tries again.
+
+    Args:
+        folder: the folder; it need not exist.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        self.folder = Path(folder)
+        self._file = self.folder / "lock"
+        self._held: IO | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process out.
+
+        Raises:
+            InputError: another process runs here, or the folder cannot be written to.
+        """
+        make_folder(self.folder)
+        try:
+            file = self._file.open("a")
+        except OSError as error:
+            raise InputError(os_error_line(error) or f"{self._file}: {error}") from error
+        with file:
+            while not _locked(file, fcntl.LOCK_EX):
+                if not _locked(file, fcntl.LOCK_SH):
+                    raise InputError(f"{self.folder}: another process runs in this folder; wait for it")
+                fcntl.flock(file, fcntl.LOCK_UN)
+                time.sleep(WAIT)
+            self._held = file
+            try:
+                yield
+            finally:
+                self._held = None
+
+    def is_held(self) -> bool:
+        """Whether a process runs here now; it is not disturbed, nor is one that is about to start."""
+        try:
+            file = self._file.open("rb")
+        except FileNotFoundError:
+            return False
+        with file:
+            return not _locked(file, fcntl.LOCK_SH)
+
+    def check(self) -> None:
+        """Notice that the folder is no longer the one that this process has locked.
+
+        Raises:
+            InputError: it was removed, moved or replaced.
+        """
+        if self._held is None:
+            return
+        try:
+            same = os.path.samestat(os.fstat(self._held.fileno()), os.stat(self._file))
+        except OSError:
+            same = False
+        if not same:
+            raise InputError(
+                f"{self.folder}: was removed or replaced while this run wrote to it, so nothing more can be kept; "
+                "start again"
+            )
+
+
+def _locked(file: IO, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""A stage of a study: one run of a bundle's workflow at one client, and what says that it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared_components.federation.file_digests import FileDigests, digest
+from shared_components.records import found_record, write_record
+
+DONE = "done.json"
+LOG = "log.txt"
+NO_OUTPUTS = (DONE, LOG, "checkpoint.pt", "tensorboard", "cache")
+"""What nobody reads once the stage is done: it may be removed."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was noted when a stage ended.
+
+    Attributes:
+        seconds: how long it took.
+        outputs: digest of everything that it has written.
+    """
+
+    seconds: float
+    outputs: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of a bundle's workflow at one client.
+
+    Attributes:
+        client: whose stage it is.
+        name: what it is, unique at the client.
+        bundle: the bundle's folder.
+        configs: config files below ``<bundle>/configs``, merged in this order.
+        overrides: ids and values, merged last; ``output_dir`` is the stage's folder unless one is given.
+        folder: where it writes, and nobody else.
+        needs: keys of the stages that must be done before.
+        reads: further files and folders that it depends on.
+    """
+
+    client: str
+    name: str
+    bundle: str
+    configs: tuple[str, ...]
+    overrides: Mapping[str, Any]
+    folder: Path
+    needs: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Names the stage in a study."""
+        return f"{self.client}/{self.name}"
+
+    @property
+    def config_files(self) -> list[str]:
+        """The bundle's config files."""
+        return [str(Path(self.bundle) / "configs" / name) for name in self.configs]
+
+    def fingerprint(self, digests: FileDigests, before: Sequence[str] = ()) -> str:
+        """Changes when the stage would do something else.
+
+        Args:
+            digests: of the files that it reads.
+            before: digests of what the stages that it needs have written.
+        """
+        files = [digest(file) for file in self.config_files] + [digests.of(file) for file in self.reads]
+        return _short([self.bundle, self.configs, dict(self.overrides), files, list(before)])
+
+    def done(self, fingerprint: str) -> Done | None:
+        """What was noted when it ended; None when it is still to do, was something else, or has lost an output."""
+        noted = found_record(self.folder / DONE)
+        if noted is None or noted["fingerprint"] != fingerprint or self.lost(noted["outputs"]):
+            return None
+        return Done(noted["seconds"], _short(noted["outputs"]))
+
+    def lost(self, outputs: Mapping[str, Sequence] | None = None) -> list[str]:
+        """Files that the stage has written and that are missing or hold something else now.
+
+        Args:
+            outputs: file to size and digest; by default what was noted when it ended.
+        """
+        if outputs is None:
+            outputs = (found_record(self.folder / DONE) or {}).get("outputs", {})
+        return [name for name, noted in outputs.items() if _described(self.folder / name) != list(noted)]
+
+    def note(self, fingerprint: str, seconds: float) -> Done:
+        """Write ``done.json``: the stage has ended."""
+        outputs = {
+            path.relative_to(self.folder).as_posix(): _described(path)
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and path.relative_to(self.folder).parts[0] not in NO_OUTPUTS
+        }
+        noted = {"fingerprint": fingerprint, "seconds": seconds, "config_file": self.config_files}
+        write_record(self.folder / DONE, {**noted, "outputs": outputs})
+        return Done(seconds, _short(outputs))
+
+
+def _described(file: Path) -> list | None:
+    """Size and digest of a file; None where there is none."""
+    return [file.stat().st_size, digest(file)] if file.is_file() else None
+
+
+def _short(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

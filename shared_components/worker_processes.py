@@ -1,0 +1,94 @@
+"""Worker processes that end with the process that started them, from their first line on.
+
+A worker imports this module before anything of torch or MONAI, whose import takes seconds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any
+
+TERMINAL = (signal.SIGINT, signal.SIGHUP)
+"""What a terminal sends to every process that runs in it; the parent alone answers."""
+
+
+class WorkerProcesses:
+    """A pool of processes for a ``with`` block: they end with it, at once when the block fails or this process dies.
+
+    The parent holds one end of a pipe, the leash, which the operating system closes with it; each worker waits at the
+    other end. Processes are spawned, since a forked copy of torch's threads would hang, and only as tasks come.
+
+    Args:
+        number: processes at most.
+        threads: torch's threads in each.
+    """
+
+    def __init__(self, number: int, threads: int) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        _start_quiet_tracker()
+        self._end, self._leash = spawn.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(number, spawn, initializer=begin, initargs=(self._end, threads))
+
+    def submit(self, task: Callable[..., Any], *arguments: Any) -> Future:
+        """Let a worker run ``task``; the future of a pool whose worker has died fails with BrokenProcessPool."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)  # a worker inherits it
+        try:
+            return self._pool.submit(task, *arguments)
+        except BrokenProcessPool as error:
+            failed: Future = Future()
+            failed.set_exception(error)
+            return failed
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def __enter__(self) -> WorkerProcesses:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._pool.shutdown()
+        self._leash.close()
+        self._pool.shutdown(cancel_futures=True)
+        self._end.close()
+
+
+def begin(leash: Connection, threads: int) -> None:
+    """First thing in a worker.
+
+    Args:
+        leash: a pipe that ends when the parent does.
+        threads: torch's threads here.
+    """
+    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
+    for number in TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _end_with(leash: Connection) -> None:
+    leash.poll(None)  # nothing is ever sent: this returns at the end of the pipe
+    os._exit(1)
+
+
+def _start_quiet_tracker() -> None:
+    """Python's tracker of semaphores removes what killed processes leave; it need not tell of it."""
+    options = list(sys.warnoptions)
+    sys.warnoptions.append("ignore:resource_tracker")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions[:] = options

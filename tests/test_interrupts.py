@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from shared_components.interrupts import SIGNALS, Interrupted, Interrupts
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_was_swallowed_is_raised_again(number):
+    interrupts, before = Interrupts(), signal.getsignal(number)
+    interrupts.check()
+    with interrupts.noticed():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        with pytest.raises(Interrupted) as caught:
+            interrupts.check()
+    assert caught.value.number == number
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts().noticed():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_threads_are_left_alone():
+    seen = []
+
+    def body():
+        with Interrupts().noticed():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert seen == [before]
