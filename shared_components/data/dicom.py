@@ -25,6 +25,7 @@ _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
 _SPACING, _INTERCEPT, _SLOPE = 0x00280030, 0x00281052, 0x00281053
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
+_DETECTOR, _SLICES, _FRAME_OFFSETS = 0x00540022, 0x00540081, 0x3004000C
 _PLANE_POSITION, _PLANE_ORIENTATION, _PIXEL_MEASURES, _PIXEL_VALUES = (
     0x00209113, 0x00209116, 0x00289110, 0x00289145,
 )  # fmt: skip
@@ -160,10 +161,26 @@ def _planes(path: Path, file: Path, header: Header) -> Iterator[Plane]:
     groups = header.sequence(_PER_FRAME)
     if groups and len(groups) != frames:
         raise unfit(path, f"{file.name} states places of {len(groups)} frames and has {frames}", CONVERT)
-    if not groups and frames > 1:
-        raise unfit(path, f"{file.name} has {frames} frames without a place in space (a film?)", CONVERT)
+    if frames > 1 and not groups:
+        yield from _offset_planes(path, file, header, frames)
+        return
     for number, group in enumerate(groups or [Header()]):
-        yield _plane(path, file, number if groups and frames > 1 else None, (group, shared, header))
+        yield _plane(path, file, number if frames > 1 else None, (group, shared, header))
+
+
+def _offset_planes(path: Path, file: Path, header: Header, frames: int) -> Iterator[Plane]:
+    """Frames that lie along the first one's normal: nuclear medicine states their number, dose their offsets."""
+    detector = (header.sequence(_DETECTOR) or [Header()])[0]
+    first = _plane(path, file, 0, (detector, header))
+    offsets = header.numbers(_FRAME_OFFSETS)
+    if not offsets and header.count(_SLICES) == frames:
+        offsets = [first.thickness * number for number in range(frames)]
+    if len(offsets) != frames:
+        raise unfit(path, f"{file.name} has {frames} frames without a place in space (a film?)", CONVERT)
+    normal = np.cross(*np.reshape(first.axes, (2, 3)))
+    for number, offset in enumerate(offsets):
+        position = np.asarray(first.position) + (offset - offsets[0]) * normal
+        yield first._replace(frame=number, position=tuple(position.tolist()))
 
 
 def _kind_faults(header: Header) -> Iterator[tuple[str, str]]:

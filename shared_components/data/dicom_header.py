@@ -18,8 +18,8 @@ _BIG_ENDIAN, _IMPLICIT, _DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2", 
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
-_SEQUENCES = {  # what implicit files do not mark as sequences: functional groups and what is read of them
-    0x52009229, 0x52009230, 0x00209113, 0x00209116, 0x00289110, 0x00289145,
+_SEQUENCES = {  # what implicit files do not mark as sequences: functional groups, what is read of them, detectors
+    0x52009229, 0x52009230, 0x00209113, 0x00209116, 0x00289110, 0x00289145, 0x00540022,
 }  # fmt: skip
 _INFLATED = 2**26  # bytes of a deflated file that are looked at: the pixels come last
 _LARGEST = 2**16  # bytes; no value that is read here is longer

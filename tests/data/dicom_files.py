@@ -16,6 +16,7 @@ from pydicom.uid import (
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
+    NuclearMedicineImageStorage,
     RLELossless,
 )
 
@@ -113,6 +114,21 @@ def write_enhanced(folder: Path, frames: Sequence[Slice], **tags: Any) -> Path:
     return folder
 
 
+def _nuclear(folder: Path) -> None:
+    folder.mkdir()
+    tags = {
+        "NumberOfFrames": SHAPE[2],
+        "NumberOfSlices": SHAPE[2],
+        "SpacingBetweenSlices": "3",
+        "PixelSpacing": [2, 2],
+    }
+    file = _dataset(NuclearMedicineImageStorage, 0, tags)
+    place = {"ImagePositionPatient": CORNER.tolist(), "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    file.update(_group(DetectorInformationSequence=place))
+    _pixels(file, [plane.pixels for plane in slices()])
+    file.save_as(folder / "nm.dcm", enforce_file_format=True)
+
+
 def _with_report(folder: Path) -> None:
     write(folder, slices())
     report = _dataset(REPORT, 99, {"SeriesInstanceUID": f"{SERIES}.5", "Modality": "SR"})
@@ -197,6 +213,7 @@ RIGHT = {
     ),
     "signed, 12 bits": Right(lambda p: _changed(p, _signed), VOXELS.astype(int) - 250),
     "compressed": Right(lambda p: _changed(p, lambda file: file.compress(RLELossless))),
+    "nuclear medicine": Right(_nuclear),
     "a report beside": Right(_with_report),
     "enhanced": Right(lambda p: write_enhanced(p, slices()[::-1])),
     "enhanced, slopes": Right(
