@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import torch
 from monai.data.utils import to_affine_nd
 from monai.metrics import compute_dice
-from monai.metrics.utils import get_edge_surface_distance
 from torch import Tensor
 
 from shared_components.data.annotations import IGNORE, mark_unknown
@@ -28,6 +25,7 @@ from shared_components.inferers.case_list import noted_faults
 from shared_components.inferers.cases import OUTPUT_SUFFIX
 from shared_components.metrics.score_plots import plot_scores
 from shared_components.metrics.score_tables import Row, write_scores
+from shared_components.metrics.surface_distances import hausdorff
 from shared_components.steps import steps
 
 
@@ -132,10 +130,10 @@ def score_case(prediction: Path, case: Mapping[str, str], labels: Mapping[int, s
     refuse(value_faults(prediction, predicted, classes))
     refuse(value_faults(Path(case["label"]), reference, classes if ignore is None else {*classes, ignore}))
     reference = mark_unknown(reference, case)
-    voxel = nib.affines.voxel_sizes(reference_affine)
+    axes = reference_affine[:3, :3]
     return [
         {"case": name, "label": int(value), "name": str(class_name)}
-        | _class_scores(found == int(value), expected == int(value), voxel)
+        | _class_scores(found == int(value), expected == int(value), axes)
         for name, found, expected in _labelled_frames(str(case["case"]), predicted, reference, case["label"])
         for value, class_name in labels.items()
         if int(value) != 0
@@ -203,8 +201,9 @@ def known_part(
     return tuple(np.where(known[box], part[box], 0) for part in (predicted, reference))
 
 
-def _class_scores(predicted: np.ndarray, reference: np.ndarray, voxel: np.ndarray) -> Row:
-    millilitre = float(np.prod(voxel)) / 1000
+def _class_scores(predicted: np.ndarray, reference: np.ndarray, axes: np.ndarray) -> Row:
+    """Scores of two masks ``(X, Y, Z)`` on a grid with these ``axes``, ``(3, 3)``: a voxel's edges as columns, mm."""
+    millilitre = abs(float(np.linalg.det(axes))) / 1000
     volumes = {"predicted_ml": predicted.sum() * millilitre, "reference_ml": reference.sum() * millilitre}
     if not predicted.any() and not reference.any():
         return {"dice": 1.0, "hd95_mm": 0.0, "hd_mm": 0.0} | volumes
@@ -216,24 +215,8 @@ def _class_scores(predicted: np.ndarray, reference: np.ndarray, voxel: np.ndarra
     masks = _cropped(*(mask.squeeze(tuple(flat)) for mask in (predicted, reference)))
     pair = [torch.from_numpy(mask) for mask in masks]
     dice = compute_dice(*(mask[None, None].float() for mask in pair), include_background=True)
-    hd95, largest = _hausdorff(*pair, spacing=np.delete(voxel, flat))
+    hd95, largest = hausdorff(*pair, np.delete(axes, flat, axis=1))
     return {"dice": dice.item(), "hd95_mm": hd95, "hd_mm": largest} | volumes
-
-
-def _hausdorff(predicted: Tensor, reference: Tensor, spacing: np.ndarray) -> tuple[float, float]:
-    """95th percentile and maximum of the distances (mm) between two surfaces, the larger of both directions.
-
-    As MONAI's ``compute_hausdorff_distance``, which would search all distances anew for each of the two.
-    """
-    with warnings.catch_warnings():  # MONAI calls its own function with an argument that it deprecated
-        warnings.filterwarnings("ignore", message=".*always_return_as_numpy.*", category=FutureWarning)
-        _, distances, _ = get_edge_surface_distance(
-            predicted, reference, spacing=[float(size) for size in spacing], symmetric=True
-        )
-    return (
-        max(torch.quantile(side, 0.95).item() for side in distances),
-        max(side.max().item() for side in distances),
-    )
 
 
 def _cropped(predicted: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,14 +38,15 @@ def measure(segmentation: str | Path, values: Sequence[int]) -> Measures:
     path = Path(segmentation)
     if not path.exists():
         raise InputError(f"{path}: expected a segmentation, found no file; run the inference again")
-    frames, shape, size = _nifti(path) if is_nifti(path) else _other(path)
-    voxel = float(np.prod(size)) / 1000
+    frames, shape, size, voxel = _nifti(path) if is_nifti(path) else _other(path)
     counts = [[int((frame == value).sum()) for value in values] for frame in frames]
-    return Measures(shape, size, np.asarray(counts, dtype=float).reshape(len(frames), len(values)) * voxel)
+    return Measures(
+        shape, size, np.asarray(counts, dtype=float).reshape(len(frames), len(values)) * voxel / 1000
+    )
 
 
-def _nifti(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
-    """Label values (T, …), the shape, and the voxels' edges, mm."""
+def _nifti(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...], float]:
+    """Label values (T, …), the shape, the voxels' edges, mm, and their volume, mm³: less where axes are sheared."""
     try:
         volume = open_nifti(path)
         values = np.asarray(volume.dataobj).reshape(volume_shape(volume.shape))
@@ -53,16 +54,17 @@ def _nifti(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
         raise InputError(
             f"{path}: expected a segmentation, cannot read it ({one_line(error)}); run the inference again"
         ) from error
-    size = tuple(float(edge) for edge in nib.affines.voxel_sizes(world_affine(volume)))
+    affine = world_affine(volume)
+    size = tuple(float(edge) for edge in nib.affines.voxel_sizes(affine))
     values = values.round() if values.dtype.kind == "f" else values
     frames = np.moveaxis(values, 3, 0) if values.ndim > 3 else values[None]
-    return frames, volume.shape, size
+    return frames, volume.shape, size, abs(float(np.linalg.det(affine[:3, :3])))
 
 
-def _other(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...]]:
+def _other(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...], float]:
     values, size = read_volume(path)
     shape = (*values.shape[1:], *(values.shape[:1] if len(values) > 1 else ()))
-    return values.round(), shape, tuple(float(edge) for edge in size)
+    return values.round(), shape, tuple(float(edge) for edge in size), float(np.prod(size))
 
 
 def frames_uri(millilitres: np.ndarray, names: Sequence[str]) -> str:

@@ -75,6 +75,19 @@ def test_distances_are_in_millimetres_along_each_axis(tmp_path):
         assert row["hd95_mm"] == row["hd_mm"] == pytest.approx(2 * VOXEL[axis])
 
 
+def test_a_sheared_grid_has_its_own_volumes_and_distances(tmp_path):
+    """As a gantry's tilt makes it: a step along the third axis is one along the second too."""
+    sheared = np.array([[2.0, 0, 0, 5], [0, 2, 1.5, 0], [0, 0, 2, 0], [0, 0, 0, 1]])
+    masks = np.zeros((2, 12, 12, 12), np.uint8)
+    masks[0, 4, 4, 4] = masks[1, 4, 6, 6] = 1
+    for mask, end in zip(masks, ("seg", "label"), strict=True):
+        nib.save(nib.Nifti1Image(mask, sheared), tmp_path / f"s_{end}.nii.gz")
+    entry = {"case": "s", "label": str(tmp_path / "s_label.nii.gz")}
+    (row,) = score_segmentations(tmp_path, [entry], {1: "point"})
+    assert row["hd_mm"] == pytest.approx(math.hypot(2 * 2 + 2 * 1.5, 2 * 2))
+    assert row["predicted_ml"] == pytest.approx(0.008)
+
+
 def test_one_far_voxel_moves_the_hausdorff_distance_and_hardly_its_percentile(tmp_path):
     reference = np.zeros((30, 20, 12), np.uint8)
     reference[4:14, 4:14, 3:9] = 1

@@ -23,6 +23,12 @@ def test_millilitres_of_each_class(tmp_path):
     assert found.millilitres == pytest.approx(np.array([[30 * 0.02, 6 * 0.02, 0]]))
 
 
+def test_a_voxel_of_a_sheared_grid_holds_less_than_the_product_of_its_edges(tmp_path):
+    affine = np.array([[1.0, 0, 0, 0], [0, 1, 0.5, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(labels(4, 5, 6), affine), tmp_path / "s.nii")
+    assert measure(tmp_path / "s.nii", [1]).millilitres == pytest.approx(np.array([[0.03]]))
+
+
 def test_every_frame_of_a_time_series(tmp_path):
     voxels = np.stack([labels(4, 5, 6), np.zeros((4, 5, 6), np.uint8)], axis=-1)
     nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "s.nii")
