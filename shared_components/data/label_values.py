@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms import MapTransform
 from torch import Tensor
 
 from shared_components.data.problems import Problem
+from shared_components.data.transforms import source_of
+from shared_components.data.volume_faults import refuse
 
 ROUNDING = 1e-3
 """How far from a whole number a label may lie: other programs store 1 as 0.9999999 or 0.9995."""
@@ -61,7 +65,8 @@ def _no_label_map(path: Path, broken: Tensor, voxels: Tensor) -> Problem:
     if voxels.min() < 0 or voxels.max() > 1 + ROUNDING:
         return Problem(str(path), fault, "save a label map, not probabilities or a linearly resampled one")
     fault += ", all from 0 to 1: a probability map"
-    place = path.parent.with_name(f"{path.parent.name}_thresholded")
+    folder = path.parent
+    place = folder.with_name(f"{folder.name}_thresholded") if folder.name else Path("thresholded")
     command = f"python scripts/prepare_data.py threshold {shlex.quote(str(path))} --folder {shlex.quote(str(place))}"
     return Problem(str(path), fault, f"make a label map of it (in the repository: {command})")
 
@@ -74,3 +79,20 @@ def _listed(values: Tensor, limit: int = 5) -> str:
 def values_in(voxels: Tensor | np.ndarray) -> set[int]:
     """The label values that occur."""
     return {int(value) for value in torch.unique(whole(torch.as_tensor(voxels))).tolist()}
+
+
+class WholeLabelsd(MapTransform):
+    """Label maps without their rounding errors.
+
+    Raises:
+        UnfitFile: NaN, or values that are no whole numbers, as of a probability map.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            label = data[key]
+            if not bool(_is_whole(label.as_tensor()).all()):
+                refuse(value_faults(source_of(label), label.as_tensor(), None))
+            data[key] = whole(label)
+        return data

@@ -10,6 +10,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, Orientationd, ResizeW
 from shared_components.data.annotations import AROUND, SettlePaddingd, UnknownVoxelsd
 from shared_components.data.frames import LoadImageFramed
 from shared_components.data.intensities import AirForNaNd, CutOutliersd, ScalePercentilesd
+from shared_components.data.label_values import WholeLabelsd
 from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd, SmoothInPlaneSpacingd
 from shared_components.data.transforms import AsVolumed, SameGridd, SlicesAcrossd
 from shared_components.data.volume_faults import RequireGridd
@@ -55,7 +56,11 @@ def volume_transforms(
         EnsureChannelFirstd(keys, allow_missing_keys=True),
         AsVolumed(keys, allow_missing_keys=True),
         RequireGridd(keys, allow_missing_keys=True),
-        *([UnknownVoxelsd(labels, allow_missing_keys=True)] if labels else []),
+        *(
+            [step(labels, allow_missing_keys=True) for step in (WholeLabelsd, UnknownVoxelsd)]
+            if labels
+            else []
+        ),
         SameGridd(keys, allow_missing_keys=True),
         AirForNaNd(images, allow_missing_keys=True),
     ]
