@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
-from monai.transforms import Orientation
+from monai.transforms import Orientationd
 from torch import Tensor
 
 from shared_components.data.intensities import intensity_range, with_air
+from shared_components.data.orientation import NativeOrientationd
 from shared_components.data.volumes import in_plane_spacing, slice_axes
 
 ENOUGH = 0.98
@@ -30,7 +31,7 @@ class Frame:
     Attributes:
         size: height and width, pixels.
         spacing: in-plane pixel size, mm, one number or two; ``None``: the file's own.
-        orientation: axis codes, slices along the last; ``None`` or ``"native"``: the file's axes.
+        orientation: axis codes, slices along the last; ``None`` or ``"native"``: the file's slices.
     """
 
     size: int
@@ -67,7 +68,8 @@ class Reach:
 def image_reach(image: MetaTensor, frame: Frame) -> Reach:
     """The reach of a volume ``(1, H, W, D)``, all finite but for air that is NaN, in pixels of the frame's spacing."""
     axes = slice_axes(frame.orientation)
-    volume = with_air(image) if axes is None else Orientation(axes, labels=None)(with_air(image))
+    turn = NativeOrientationd("image") if axes is None else Orientationd("image", axcodes=axes, labels=None)
+    volume = turn({"image": with_air(image)})["image"]
     have = affine_to_spacing(volume.affine, 3)[:2].tolist()
     want = have if frame.spacing is None else in_plane_spacing(frame.spacing)
     steps = [math.ceil(length / _LOOKED_AT) for length in volume.shape[1:]]

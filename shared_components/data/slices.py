@@ -68,7 +68,8 @@ class SliceDataset(Dataset):
         size: height and width of a slice, pixels.
         spacing: in-plane voxel size, mm; ``None`` keeps each file's own.
         positions: number of bins of the relative slice position.
-        orientation: axis codes, slices along the last; ``None`` or ``"native"`` keeps the file's axes.
+        orientation: axis codes, slices along the last; ``None`` or ``"native"`` keeps the file's slices, all the
+            same way up.
         percentiles: intensities of each volume that become -1 and 1.
         slices_per_volume: this many evenly spaced slices of each volume, those with labels first where only some
             have labels; ``None`` takes all.

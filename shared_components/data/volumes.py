@@ -11,6 +11,7 @@ from shared_components.data.annotations import AROUND, SettlePaddingd, UnknownVo
 from shared_components.data.frames import LoadImageFramed
 from shared_components.data.intensities import AirForNaNd, CutOutliersd, ScalePercentilesd
 from shared_components.data.label_values import WholeLabelsd
+from shared_components.data.orientation import NativeOrientationd
 from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd, SmoothInPlaneSpacingd
 from shared_components.data.transforms import AsVolumed, SameGridd, SlicesAcrossd
 from shared_components.data.volume_faults import RequireGridd
@@ -40,7 +41,8 @@ def volume_transforms(
         spacing: in-plane voxel size, mm, one number or ``(first, second)``; ``None`` keeps the file's own.
             The slice axis is never resampled.
         orientation: axis codes such as ``"RAS"``; slices lie along the last one (``"RAS"``: axial, ``"ASR"``:
-            sagittal, ``"RSA"``: coronal). ``None`` or ``"native"`` keeps the file's own axes.
+            sagittal, ``"RSA"``: coronal). ``None`` or ``"native"`` keeps the slices of the file, which are
+            turned and flipped so that the same anatomy is the same way up (see :mod:`.orientation`).
         percentiles: intensities of each volume that become -1 and 1.
         crop: crop and pad the middle of each slice to ``size``; otherwise slices keep their shape.
         anti_aliasing: blur images before they are made coarser.
@@ -65,7 +67,9 @@ def volume_transforms(
         AirForNaNd(images, allow_missing_keys=True),
     ]
     axcodes = slice_axes(orientation)
-    if axcodes is not None:
+    if axcodes is None:
+        steps.append(NativeOrientationd(keys, allow_missing_keys=True))
+    else:
         steps.append(Orientationd(keys, axcodes=axcodes, labels=None, allow_missing_keys=True))
     steps.append(SlicesAcrossd(keys, allow_missing_keys=True))
     if spacing is not None:
@@ -90,7 +94,7 @@ def _pad_or_crop(key: str, size: int, value: float) -> ResizeWithPadOrCropd:
 
 
 def slice_axes(orientation: str | None) -> str | None:
-    """Check three axis codes; ``None`` for the file's own axes.
+    """Check three axis codes; ``None`` for the file's own slices.
 
     Raises:
         InputError: not one letter each of R/L, A/P and S/I.
