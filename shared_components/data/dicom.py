@@ -103,7 +103,7 @@ def read_stack(path: Path) -> Stack:
         _refuse_company(path, images)
     try:
         planes = [plane for file, header in images for plane in _planes(path, file, header)]
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         if isinstance(error, UnfitFile):
             raise
         raise unfit(path, f"states its geometry in no numbers ({error})", CONVERT) from error

@@ -88,7 +88,7 @@ class DicomReader(ImageReader):
 
 def _voxels(itk: ModuleType, path: Path, planes: Sequence[Plane]) -> np.ndarray:
     """Values of all slices, ``(X, Y, Z)``, in floating point: each slice has a slope of its own."""
-    volume = np.empty((*planes[0].size, len(planes)), np.float32)
+    volume: np.ndarray | None = None
     by_file: dict[Path, list[int]] = defaultdict(list)
     for place, plane in enumerate(planes):
         by_file[plane.file].append(place)
@@ -98,6 +98,8 @@ def _voxels(itk: ModuleType, path: Path, planes: Sequence[Plane]) -> np.ndarray:
         except RuntimeError as error:
             fault = f"the pixels of {file.name} cannot be decoded ({one_line(error)})"
             raise unfit(path, fault, f"copy it again; if it is whole, {CONVERT}") from error
+        if volume is None:  # sizes that a header states alone may be any
+            volume = np.empty((*frames.shape[:0:-1], len(planes)), np.float32)
         for place in places:
             plane = planes[place]
             frame = frames[plane.frame or 0].T

@@ -9,6 +9,7 @@ from shared_components.data.dicom import read_stack
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.pairing import find_pairs
 from shared_components.data.problems import UnfitFile
+from shared_components.data.slices import SliceDataset
 from shared_components.data.volume_check import check_image
 from shared_components.errors import InputError
 from tests.data.dicom_files import AFFINE, RIGHT, VOXELS, WRONG, slices, write
@@ -95,3 +96,16 @@ def test_a_header_cut_anywhere_is_one_line(tmp_path):
 def test_names_of_patients_do_not_reach_the_metadata(tmp_path):
     image = LoadVolume()(write(tmp_path / "x", slices(), PatientName="Doe^Jane"))
     assert "Doe" not in str(dict(image.meta))
+
+
+@pytest.mark.parametrize(("tag", "value"), [("NumberOfFrames", "9" * 12), ("PixelSpacing", ["2", "0"])])
+def test_numbers_that_cannot_be_are_one_line(tmp_path, tag, value):
+    with pytest.raises(UnfitFile, match="x: "):
+        LoadVolume()(write(tmp_path / "x", slices(), **{tag: value}))
+
+
+def test_training_refuses_what_the_check_refuses(tmp_path):
+    WRONG["missing"][0](tmp_path / "x")
+    item = {"image": str(tmp_path / "x"), "domain": "t1", "subject": "x"}
+    with pytest.raises(InputError, match="6 slices lie 3 mm apart, but 9 mm between"):
+        SliceDataset([item], ["t1"], size=16, spacing=None, positions=2)
