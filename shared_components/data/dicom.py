@@ -47,6 +47,11 @@ def is_dicom(path: Path) -> bool:
     return not name.endswith(IMAGE_SUFFIXES) and has_mark(path)
 
 
+def is_series_or_slice(path: Path) -> bool:
+    """Whether a path is to be read as DICOM: a folder, or a file of it."""
+    return path.is_dir() or is_dicom(path)
+
+
 def dicom_images(folder: Path) -> Iterator[tuple[Path, Header]]:
     """The DICOM images that lie in a folder itself, in order of their names; reports and indices are passed over.
 

@@ -49,6 +49,11 @@ class Stack:
     planes: list[Plane]
     affine: np.ndarray
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along each axis."""
+        return (*self.planes[0].size, len(self.planes))
+
 
 def stacked(path: Path, planes: list[Plane]) -> Stack:
     """Sort the slices along their normal and find the grid.

@@ -13,7 +13,7 @@ from monai.config import PathLike
 from monai.data import ImageReader, ITKReader
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
-from shared_components.data.dicom import is_dicom, read_stack
+from shared_components.data.dicom import is_series_or_slice, read_stack
 from shared_components.data.dicom_grid import CONVERT, Plane, Stack, unfit
 from shared_components.data.problems import Problem, UnfitFile
 from shared_components.data.reading import one_line
@@ -62,7 +62,7 @@ class DicomReader(ImageReader):
 
     def verify_suffix(self, filename: Sequence[PathLike] | PathLike) -> bool:
         """Whether all are folders or DICOM by their content."""
-        return all(Path(name).is_dir() or is_dicom(Path(name)) for name in ensure_tuple(filename))
+        return all(is_series_or_slice(Path(name)) for name in ensure_tuple(filename))
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs) -> tuple[Stack, np.ndarray]:
         """The slices and their values, ``(X, Y, Z)``.

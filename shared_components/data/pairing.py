@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared_components.data.dicom import holds_dicom, is_dicom, read_stack, series_of
+from shared_components.data.dicom import holds_dicom, is_dicom, is_series_or_slice, read_stack, series_of
 from shared_components.data.image_files import images_in, is_image
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.data.problems import UnfitFile, in_one_line
@@ -109,7 +109,7 @@ def _refuse_irregular(paths: Iterable[Path | None]) -> None:
     """Say at once of all DICOM images which are no regular volumes: their headers suffice."""
     problems = []
     for path in paths:
-        if path is not None and (path.is_dir() or is_dicom(path)):
+        if path is not None and is_series_or_slice(path):
             try:
                 read_stack(path)
             except UnfitFile as error:

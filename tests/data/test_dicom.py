@@ -10,6 +10,7 @@ from shared_components.data.image_loader import LoadVolume
 from shared_components.data.pairing import find_pairs
 from shared_components.data.problems import UnfitFile
 from shared_components.data.slices import SliceDataset
+from shared_components.data.stored_grid import stored_grid
 from shared_components.data.volume_check import check_image
 from shared_components.errors import InputError
 from tests.data.dicom_files import AFFINE, RIGHT, VOXELS, WRONG, slices, write
@@ -22,6 +23,8 @@ def test_a_regular_volume_has_its_values_and_its_place(tmp_path, name):
     image = LoadVolume()(tmp_path / "x")
     np.testing.assert_allclose(image[0].numpy(), right.voxels, rtol=1e-6)
     np.testing.assert_allclose(image.affine.numpy(), right.affine, atol=0.02)
+    shape, affine = stored_grid(tmp_path / "x")
+    assert shape == tuple(image.shape[1:]) and np.array_equal(affine, image.affine.numpy())
     assert check_image(tmp_path / "x")[1] == []
 
 
