@@ -21,6 +21,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.resumable import resumable
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import Committed, RunFolder
+from shared_components.federation.stage_progress import tell_while
 from shared_components.federation.worker import ClientPlan
 from shared_components.files import load_tensors, remove_files, write_text
 from shared_components.interrupts import Interrupts
@@ -93,6 +94,7 @@ class LocalEngine:
             arguments = (number, folder.global_file, folder.update_file(name))
             trained[name] = self._submit(name, worker.train, *arguments)
             remembered[name] = self._submit(name, worker.remember, folder.state_file(name, number))
+        self._tell_while(trained, doing)
         results, updates = {}, {}
         for name in drawn:
             results[name] = self._result(name, trained[name], doing)
@@ -110,6 +112,8 @@ class LocalEngine:
 
     def _build_clients(self, committed: Committed | None) -> None:
         """Build every client, so that whatever is wrong with one is told before anybody trains."""
+        if not self._quiet:
+            print(f"{len(self._names)} clients read their images and build their networks", flush=True)
         states = committed.states if committed else {}
         files = {name: (self._folder.state_file(name, r) if r else None,) for name, r in states.items()}
         self._on_workers({n: files.get(n, (None,)) for n in self._names}, worker.build, doing="being built")
@@ -161,7 +165,12 @@ class LocalEngine:
     ) -> dict[str, Any]:
         """``task(plan, *arguments)`` of several clients at once: client -> result."""
         futures = {name: self._submit(name, task, *values) for name, values in arguments.items()}
+        self._tell_while(futures, doing)
         return {name: self._result(name, future, doing) for name, future in futures.items()}
+
+    def _tell_while(self, futures: dict[str, Future], doing: str) -> None:
+        if not self._quiet:
+            tell_while(futures, doing)
 
     def _submit(self, name: str, task: Callable[..., Any], *arguments: Any) -> Future:
         return self._workers[name].submit(task, self._plans[name], *arguments)

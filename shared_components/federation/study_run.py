@@ -61,6 +61,8 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
             stages, study.jobs, federation.threads_per_worker, quiet, digests=digests, check=lock.check
         )
         digests.keep()
+        if not quiet:
+            print("pictures and report", flush=True)
         pictures = write_pictures(study)
         write_record(study.folder / DESCRIPTION, describe(study, stages, seconds, pictures))
         return write_study_report(study.folder)

@@ -82,7 +82,7 @@ def test_killed_in_a_round_and_resumed_equals_unbroken(values, tmp_path, capsys)
     process = start("run", file, "--resume")
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
-    assert out.startswith("round 2/3")
+    assert out.splitlines()[1].startswith("round 2/3")
     unbroken = federation(values, overrides=kill, output_dir=str(tmp_path / "unbroken"))
     folder = LocalEngine(unbroken, quiet=True).run()
     expected, found = (load_tensors(f / "global.pt")["model"] for f in (folder, tmp_path / "run"))
@@ -143,7 +143,8 @@ def test_run_reports_rounds_and_command_line_values_win(values, tmp_path, capsys
         capsys, "run", file, "--rounds", 2, "--output-dir", tmp_path / "other", "--nocheck"
     )
     assert code == 0, err
-    lines = out.splitlines()
+    clients, *lines = out.splitlines()
+    assert clients == "3 clients read their images and build their networks"
     assert [line.split(" | ")[0] for line in lines[:2]] == ["round 1/2", "round 2/2"]
     assert "loss" in lines[0] and "MB up" in lines[0]
     assert lines[-1].endswith(f"written to {tmp_path / 'other'}")
