@@ -10,6 +10,7 @@ import numpy as np
 from shared_components.data.annotations import IGNORE
 from shared_components.errors import InputError
 from shared_components.inferers import read_case_list
+from shared_components.inferers.case_list import FAULT
 from shared_components.metrics import read_scores
 from shared_components.report.case_table import rows_of
 from shared_components.report.figures import file_uri, read_slices, slices_uri
@@ -116,6 +117,9 @@ def _client_overlays(
     for method, (folder, _) in methods.items():
         try:
             for case in read_case_list(folder)[0]:
+                if FAULT in case:
+                    parts.append(missing(study.told(case[FAULT])))
+                    continue
                 cases.setdefault(case["case"], case | {"methods": {}})["methods"][method] = case[
                     "segmentation"
                 ]

@@ -264,6 +264,36 @@ def test_evaluation_scores_a_client_root_from_its_files(checkpoint, tmp_path):
     assert summary["shell"]["hd95_mean"] <= 2.0
 
 
+def test_an_evaluation_scores_the_rest_and_tells_of_all_that_it_could_not(tmp_path, checkpoint):
+    shape, affine = GRIDS["ras.nii.gz"]
+    labels, out = anatomy(shape, affine), tmp_path / "out"
+    cases = []
+    for name in ("a", "b", "c"):
+        write_volume(tmp_path / f"{name}.nii.gz", labels, affine)
+        nib.save(nib.Nifti1Image(labels, affine), tmp_path / f"{name}_label.nii.gz")
+        cases.append(
+            {"image": str(tmp_path / f"{name}.nii.gz"), "label": str(tmp_path / f"{name}_label.nii.gz")}
+        )
+    (tmp_path / "a.nii.gz").write_bytes((tmp_path / "a.nii.gz").read_bytes()[:600])
+    (tmp_path / "c_label.nii.gz").write_text("hello")
+    with pytest.raises(RuntimeError) as raised:
+        run_bundle(
+            "inference.yaml",
+            "evaluate.yaml",
+            dataset_dir=cases,
+            output_dir=str(out),
+            ckpt_path=str(checkpoint),
+        )
+    first, *lines = str(input_error_in(raised.value)).split("\n")
+    assert first == "2 of 3 cases were not scored:"
+    assert [line.split(": ")[0] for line in lines] == [
+        str(tmp_path / f) for f in ("a.nii.gz", "c_label.nii.gz")
+    ]
+    assert {line.split(",")[0] for line in (out / "scores.csv").read_text().splitlines()[1:]} >= {"b"}
+    assert {path.name for path in out.glob("*_seg.nii.gz")} == {"b_seg.nii.gz", "c_seg.nii.gz"}
+    assert (out / "scores_1_shell.png").is_file()
+
+
 def test_a_missing_checkpoint_is_named(volumes, tmp_path):
     folder = str(Path(next(iter(volumes))).parent)
     with pytest.raises(RuntimeError) as raised:  # MONAI's wrapping of what an expression raises

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from shared_components.data.volume_check import check_image
-from shared_components.inferers import CaseDataset, inference_transforms
+from shared_components.data.slices import SliceDataset
+from shared_components.data.volume_check import check_image, check_label
+from shared_components.errors import InputError
+from shared_components.federation.study_summary import grid_faults
+from shared_components.inferers import CaseDataset, inference_transforms, pending_cases, write_case_list
 from shared_components.inferers.case_list import FAULT
+from shared_components.metrics import score_segmentations
+from shared_components.report.case_volumes import load_case
 from tests.bundles.test_input_kinds import KINDS
 from tests.inferers.malformed import AFFINE, VOXELS, malformed
 
@@ -95,3 +101,45 @@ def test_what_is_refused_and_what_is_not(tmp_path):
         "slices of axis 0", "slices of axis 1", "voxels of 1e-06 mm", "voxels of 1e+06 mm", "voxels of 1000 mm",
         "in meter", "header against itself", "ones in between", "complex", "NaN on a side", "NaN alone", "line",
     }  # fmt: skip
+
+
+def _fits(answer: Callable[[], object]) -> bool:
+    """Whether an answer is yes: nothing is raised, and it is neither False nor a list of faults."""
+    try:
+        found = answer()
+    except (InputError, RuntimeError):  # MONAI wraps whatever a transform raises
+        return False
+    return found is None or found is True or found == []
+
+
+def by_training(folder: Path) -> None:
+    item = {
+        "image": str(folder / "s.nii.gz"),
+        "label": str(folder / "s_seg.nii.gz"),
+        "domain": "t",
+        "subject": "s",
+    }
+    SliceDataset([item], ["t"], 16, None, 1)
+
+
+@pytest.mark.parametrize(("shift", "one_grid"), [(0.005, True), (0.049, True), (0.051, False), (0.5, False)])
+def test_two_grids_are_one_for_all_or_for_none(tmp_path, shift, one_grid):
+    label = (VOXELS > 120).astype(np.uint8)
+    affine = AFFINE.copy()
+    affine[0, 3] += shift * 2  # voxels of 2 × 2 × 5 mm
+    nib.save(nib.Nifti1Image(VOXELS, AFFINE), tmp_path / "s.nii.gz")
+    nib.save(nib.Nifti1Image(label, AFFINE), tmp_path / "truth.nii.gz")
+    nib.save(nib.Nifti1Image(label, affine), tmp_path / "s_seg.nii.gz")
+    image, other = str(tmp_path / "s.nii.gz"), tmp_path / "s_seg.nii.gz"
+    case = {"image": image, "case": "s", "label": str(tmp_path / "truth.nii.gz")}
+    labels = {0: "background", 1: "bright"}
+    write_case_list([case], labels, tmp_path)
+    answers = {
+        "check": lambda: check_label(other, check_image(Path(image))[0], {0, 1})[1],
+        "training": lambda: by_training(tmp_path),
+        "scoring": lambda: score_segmentations(tmp_path, [case], labels) and None,
+        "resumption": lambda: pending_cases([case], tmp_path, resume=True),
+        "study": lambda: grid_faults(tmp_path),
+        "report": lambda: load_case(image, None, {"ours": other}) and None,
+    }
+    assert {name: _fits(answer) for name, answer in answers.items()} == dict.fromkeys(answers, one_grid)
