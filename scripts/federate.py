@@ -10,7 +10,10 @@ from shared_components.command_line import run as run_command_line
 
 
 def check(file: str, trust: bool = False) -> None:
-    """Check a federation file and every client's data; all problems are printed in one list.
+    """Check a federation file, every client's data and every stage; all problems are printed in one list.
+
+    Beside reading all images, it builds what each client and each stage of the study would build, and tries a few
+    updates on noise: the bundles' configs and the overrides of the file run for that. Nothing is written.
 
     Args:
         file: the federation file.
@@ -19,9 +22,12 @@ def check(file: str, trust: bool = False) -> None:
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.plan import check_settings, plan
 
     federation = read_federation(str(file), trusted=trust)
+    check_settings(federation)
     check_clients(federation)
+    print(plan(federation))
     print(f"{federation.name}: {len(federation.clients)} clients ready: {', '.join(federation.clients)}")
 
 
@@ -41,15 +47,18 @@ def run(
         force: throw away the run in the output folder and start over.
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
-        check: check every client's data first (--nocheck to skip it).
+        check: check the settings and every client's data first (--nocheck to skip it).
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
     from shared_components.federation.local import LocalEngine
+    from shared_components.federation.plan import check_settings, plan
 
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir)
     if check:
+        check_settings(federation)
         check_clients(federation)
+        plan(federation, study=False)
     print(f"{federation.name}: written to {LocalEngine(federation).run(resume=resume, force=force)}")
 
 
@@ -72,16 +81,19 @@ def study(
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
         seed: replaces the file's seed.
-        check: check every client's data first (--nocheck to skip it).
+        check: check the settings and every client's data first (--nocheck to skip it).
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.plan import check_settings, plan
     from shared_components.federation.study_run import run_study
     from shared_components.federation.study_summary import study_summary
 
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, seed=seed)
     if check:
+        check_settings(federation)
         check_clients(federation)
+        print(plan(federation, study=True))
     run_study(federation, resume=resume, force=force)
     print(study_summary(federation.output_dir))
 

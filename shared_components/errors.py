@@ -28,6 +28,22 @@ class InputError(ValueError):
     """
 
 
+def input_error_in(error: BaseException | None) -> InputError | None:
+    """The :class:`InputError` that ``error`` is or was raised from, if any."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def cause(error: BaseException, limit: int = 300) -> str:
+    """What is at the bottom of a chain of errors, in one line of at most ``limit`` letters."""
+    found = input_error_in(error)
+    while found is None and error.__cause__ is not None and "the referring item" not in str(error):
+        error = error.__cause__  # MONAI's word for a reference to nothing says more than what lies below it
+    text = " ".join((str(found) if found else f"{type(error).__name__}: {error}").split())
+    return text if len(text) <= limit else f"{text[:limit]} …"
+
+
 def shown(value: object, limit: int = 80) -> str:
     """``value`` as a message quotes it: in Python's notation, on one line, and not longer than ``limit`` letters.
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sys
 from ast import literal_eval
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, ReferenceResolver, run
 from monai.bundle.utils import ID_SEP_KEY
+from monai.utils import ensure_tuple
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, input_error_in
+from shared_components.hyper_parameters import check_values
+from shared_components.yaml_files import read_configs
 
 MISREAD = {"true": "True", "false": "False", "null": "'$None'"}  # word: what would have that meaning
 
@@ -32,10 +37,12 @@ def check_command_line() -> None:
     """Refuse what ``python -m monai.bundle run`` would misunderstand in silence.
 
     It takes values in Python's notation, so that ``--resume false`` would be a text, which counts as true; and an id
-    that no config has, as ``--probabilites True``, it would set for nobody. To be called in a config's ``initialize``.
+    that no config has, as ``--probabilites True``, it would set for nobody. A value that its id may not have would fail
+    somewhere inside, or after minutes. To be called in a config's ``initialize``.
 
     Raises:
-        InputError: the value of an argument is true, false or null in another notation, or its name is no id.
+        InputError: the value of an argument is true, false or null in another notation, its name is no id, or a
+            hyper-parameter is not what it may be; a config file that is ambiguous.
     """
     program, *words = sys.argv
     if Path(program).parts[-3:] != ("monai", "bundle", "__main__.py") or words[:1] != ["run"]:
@@ -49,13 +56,15 @@ def check_command_line() -> None:
             )
     if "config_file" not in given:  # it stands in an --args_file
         return
-    known = {*signature(run).parameters, *_ids(given["config_file"])}
+    config = read_configs(_files(given["config_file"]))
+    known = {*signature(run).parameters, *config}
     for name in given:
         id = ReferenceResolver.normalize_id(name).split(ID_SEP_KEY)[0].lstrip("+~").replace("-", "_")
         if id not in known:
             near = get_close_matches(id, known, n=1)
             cure = f"did you mean --{near[0]}?" if near else "their ids alone can be set"
             raise InputError(f"--{name}: is no id of the config files; {cure}")
+    check_values(_merged(config, given))
 
 
 def _arguments(words: list[str]) -> Iterator[tuple[str, str]]:
@@ -66,17 +75,19 @@ def _arguments(words: list[str]) -> Iterator[tuple[str, str]]:
             yield name, value if has_value or following.startswith("--") else following
 
 
-def _ids(config_file: str) -> Iterable[str]:
-    """Top-level ids of the config files that ``--config_file`` names: one, several with commas, or a list."""
-    is_list = config_file.startswith(("[", "("))  # in Python's notation
-    return ConfigParser.load_config_files(literal_eval(config_file) if is_list else config_file)
+def _files(config_file: str) -> Sequence[str]:
+    """The config files that ``--config_file`` names: one, several with commas, or a list."""
+    if config_file.startswith(("[", "(")):  # in Python's notation
+        return ensure_tuple(literal_eval(config_file))
+    return [config_file] if Path(config_file).is_file() else config_file.split(",")
 
 
-def input_error_in(error: BaseException | None) -> InputError | None:
-    """The :class:`InputError` that ``error`` is or was raised from, if any."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
+def _merged(config: dict[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """The config with the command line's values, taken as python-fire takes them, an empty one for true."""
+    parser = ConfigParser(config)
+    own = {name: value for name, value in given.items() if name not in signature(run).parameters}
+    parser.update({k.replace("-", "_"): DefaultParseValue(v) if v else True for k, v in own.items()})
+    return parser.get()
 
 
 def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -16,4 +16,8 @@ def closest(word: Any, known: Iterable[str]) -> str:
     """`` (did you mean '…'?)``, or the known words where none is near."""
     known = list(known)
     near = difflib.get_close_matches(str(word), known, n=1)
-    return f" (did you mean '{near[0]}'?)" if near else f"; known are {', '.join(known)}"
+    return f" (did you mean '{near[0]}'?)" if near else f"; known are {_short(', '.join(known))}"
+
+
+def _short(text: str, limit: int = 300) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} …"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared_components.errors import InputError
-from shared_components.one_line_errors import check_command_line, input_error_in
+from shared_components.errors import InputError, input_error_in
+from shared_components.one_line_errors import check_command_line
 
 PROGRAM = """
 from shared_components.errors import InputError

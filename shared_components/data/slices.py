@@ -121,7 +121,7 @@ class SliceDataset(Dataset):
         self.subjects = [item["subject"] for item in self.items]
         self._domains = torch.tensor([domain_index(item, domains) for item in self.items])
         geometry = volume_transforms(("image", "label"), size, spacing, orientation, percentiles)
-        self._volumes = _Volumes(self.items, Compose([geometry, ToSlices()]), cache, cache_dir)
+        self._volumes = self._opened(Compose([geometry, ToSlices()]), size, cache, cache_dir)
         self.index: list[SliceIndex] = []
         self._has_label: list[bool] = []
         for number in steps(range(len(self.items)), "reading volumes", "volume", progress):
@@ -144,6 +144,12 @@ class SliceDataset(Dataset):
         return (
             set() if label is None else set(torch.nonzero((label >= 0).flatten(1).any(1)).flatten().tolist())
         )
+
+    def _opened(
+        self, transform: Compose, size: int, cache: str, cache_dir: str | os.PathLike | None
+    ) -> Mapping[int, Mapping[str, Tensor]] | _Volumes:
+        """The items' slices by item number."""
+        return _Volumes(self.items, transform, cache, cache_dir)
 
     def __len__(self) -> int:
         return len(self.index)

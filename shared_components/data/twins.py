@@ -54,9 +54,11 @@ class TwinSlices(Dataset):
         }
 
 
-def twin_slices(source_dir: str, twin_dir: str, **slices: Any) -> TwinSlices:
-    """Twins of two synthetic client data roots; ``slices`` go to both :class:`SliceDataset`."""
-    source, twin = (SliceDataset(datalist(root, "training"), **slices) for root in (source_dir, twin_dir))
+def twin_slices(
+    source_dir: str, twin_dir: str, dataset: type[SliceDataset] = SliceDataset, **slices: Any
+) -> TwinSlices:
+    """Twins of two synthetic client data roots; ``slices`` go to both of class ``dataset``."""
+    source, twin = (dataset(datalist(root, "training"), **slices) for root in (source_dir, twin_dir))
     return TwinSlices(source, twin)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
+from shared_components.hyper_parameters import check_values, has_our_values
+
 
 def build_workflow(
     bundle_root: str, config_files: Sequence[str], overrides: Mapping[str, Any]
@@ -18,11 +20,16 @@ def build_workflow(
     """The bundle's training workflow, initialised (which seeds) but not run.
 
     As with ``python -m monai.bundle run``, the bundle's folder joins Python's search path (it may hold modules).
+
+    Raises:
+        InputError: a hyper-parameter is not what it may be.
     """
     if bundle_root not in sys.path:
         sys.path.insert(1, bundle_root)
     with without_remarks():
         workflow = ConfigWorkflow(list(config_files), logging_file=False, workflow_type="train", **overrides)
+    if has_our_values(workflow.parser.get()):
+        check_values(workflow.parser.get())
     workflow.initialize()
     return workflow
 

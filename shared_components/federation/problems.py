@@ -10,10 +10,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.errors import InputError, shown
+from shared_components.errors import InputError, input_error_in, shown
 from shared_components.federation.client_entry import LONGEST_NAME, Client
 from shared_components.federation.federation import Federation
-from shared_components.one_line_errors import input_error_in
 from shared_components.spelling import closest
 from shared_components.yaml_files import read_configs
 
@@ -72,7 +71,8 @@ def _is_whole(value: Any) -> bool:
 def _client_problems(federation: Federation) -> list[str]:
     problems = []
     if len(set(federation.domains)) < len(federation.domains):
-        problems.append(f"'domains' names one twice: {', '.join(federation.domains)}")
+        problems.append(f"'domains' names one twice: {shown(list(federation.domains), 300)}")
+    problems += [f"'domains': {_too_long(name)}" for name in federation.domains if len(name) > LONGEST_NAME]
     if len(federation.name) > LONGEST_NAME:
         problems.append(f"'name': {_too_long(federation.name)}")
     for name, client in federation.clients.items():
@@ -111,7 +111,7 @@ def _shared_roots(federation: Federation) -> list[str]:
 def _root_problems(client: Client, domains: Sequence[str]) -> list[str]:
     """What is wrong with a client's data roots and the domains they are said to be of."""
     problems = [
-        f"domain '{domain}' is unknown{closest(domain, domains)}"
+        f"domain {shown(domain)} is unknown{closest(domain, domains)}"
         for domain in dict.fromkeys(client.domains)
         if domain not in domains
     ]

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import monai.bundle
 
-from shared_components.errors import InputError, os_error_line
+from shared_components.errors import InputError, input_error_in, os_error_line
 from shared_components.federation.bundle_workflow import without_remarks
 from shared_components.federation.stage import LOG, Done, Stage
 from shared_components.files import make_folder, remove_tree
-from shared_components.one_line_errors import input_error_in
 from shared_components.records import write_record
 
 

@@ -38,14 +38,16 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
 from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_folder import bundle_config
-from shared_components.spelling import unknown
+from shared_components.spelling import closest, unknown
 
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
 KEYS = ("adaptation", "segmentation", "source", "jobs", "baselines", "unseen", *SECTIONS)
+MOST_JOBS = 256
+FOLLOWING = ("bundle_root", "dataset_dir", "output_dir", "domains", "labels", "ckpt_path", "factory_path")
 EVERYBODY = "all"  # whose stage it is when it is no client's
 SHARED_IDS = {  # id of the factory's config -> id of the other bundles'
     "image_size": "image_size",
@@ -168,10 +170,14 @@ def plan_study(federation: Federation) -> Study:
     source = settings.get("source", best)
     if source not in sources:
         raise InputError(
-            f"study: source: expected one of the labelled clients {', '.join(sources)}, found {source!r}"
+            f"study: source: expected one of the labelled clients {', '.join(sources)}, found {shown(source)}"
         )
     targets = tuple(name for name in roots if name not in sources)
-    faults = [*_target_faults(roots, targets), *_unseen_faults(unseen, federation.domains)]
+    faults = [
+        *_target_faults(roots, targets),
+        *_synthesis_faults(settings, federation.domains),
+        *_unseen_faults(unseen, federation.domains),
+    ]
     if faults:
         raise InputError("; ".join(faults))
     return Study(federation, settings, agreed_values(federation), roots, unseen, source, sources, targets)
@@ -190,17 +196,29 @@ def agreed_values(federation: Federation) -> dict[str, Any]:
 def _setting_faults(settings: Mapping[str, Any]) -> list[str]:
     faults = unknown("study: key", settings, list(KEYS))
     faults += [
-        f"study: '{name}' must hold 'key: value' lines, found {settings[name]!r}"
+        f"study: '{name}' must hold 'key: value' lines, found {shown(settings[name])}"
         for name in SECTIONS
         if not isinstance(settings.get(name) or {}, dict)
     ]
     if settings.get("unseen") and not isinstance(settings.get("generalisation"), dict):
         faults.append("study: 'unseen' is for a model of 'generalisation'; add generalisation: {}")
+    faults += [
+        f"study: '{key}' must be a text, found {shown(settings[key])}"
+        for key in ("adaptation", "segmentation", "source")
+        if key in settings and not isinstance(settings[key], str)
+    ]
+    faults += [
+        f"study: {section}: '{key}' follows from the study; leave it out"
+        for section in SECTIONS
+        if isinstance(settings.get(section), dict)
+        for key in settings[section]
+        if key in FOLLOWING
+    ]
     jobs, baselines = settings.get("jobs", 2), settings.get("baselines", True)
-    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
-        faults.append(f"study: 'jobs' must be a whole number from 1 up, found {jobs!r}")
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or not 1 <= jobs <= MOST_JOBS:
+        faults.append(f"study: 'jobs' must be a whole number from 1 to {MOST_JOBS}, found {shown(jobs)}")
     if not isinstance(baselines, bool):
-        faults.append(f"study: 'baselines' must be true or false, found {baselines!r}")
+        faults.append(f"study: 'baselines' must be true or false, found {shown(baselines)}")
     return faults
 
 
@@ -219,6 +237,17 @@ def _target_faults(roots: Mapping[str, ClientData], targets: Sequence[str]) -> l
         "make each domain a client of its own"
         for name in targets
         if len(roots[name].domains) > 1
+    ]
+
+
+def _synthesis_faults(settings: Mapping[str, Any], domains: Sequence[str]) -> list[str]:
+    """Synthetic volumes are of the federation's domains, and there are some."""
+    section = settings.get("synthesize") or {}
+    drawn = section.get("twin_domains") or []
+    return [
+        f"study: synthesize: twin_domains: domain {shown(domain)} is unknown{closest(domain, domains)}"
+        for domain in (drawn if isinstance(drawn, list) else [drawn])
+        if domain not in domains
     ]
 
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, input_error_in
 from shared_components.federation.aggregation import to_blocks
 from shared_components.federation.aggregators import make_aggregator
 from shared_components.federation.client import FederatedClient
 from shared_components.files import load_tensors, save_tensors
-from shared_components.one_line_errors import input_error_in
 
 _clients: dict[str, FederatedClient] = {}  # of this process, by the client's folder
 

@@ -11,9 +11,8 @@ import torch
 from monai.engines import SupervisedEvaluator
 from monai.utils import CommonKeys as Keys
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, input_error_in
 from shared_components.inferers.case_list import FAULT, note_faults
-from shared_components.one_line_errors import input_error_in
 
 
 class CaseEvaluator(SupervisedEvaluator):

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser, ReferenceResolver
-from monai.bundle.utils import ID_SEP_KEY, merge_kv
+from monai.bundle import ConfigParser
+from monai.bundle.utils import merge_kv
 
+from shared_components.config_references import references, texts, top_id
 from shared_components.errors import InputError
 from shared_components.yaml_files import read_values
 
@@ -45,9 +46,9 @@ def read_overrides(config: Overrides) -> list[dict[str, Any]]:
         return []
     entries = [config] if isinstance(config, str | Path | Mapping) else list(config)
     found = [dict(entry) if isinstance(entry, Mapping) else _read(Path(entry)) for entry in entries]
-    kept = [{key: value for key, value in o.items() if _top(key) not in RUN_IDS} for o in found]
+    kept = [{key: value for key, value in o.items() if top_id(key) not in RUN_IDS} for o in found]
     for key, value in (pair for overrides in kept for pair in overrides.items()):
-        absolute = next((text for text in _texts(value) if text.startswith(("/", "~"))), None)
+        absolute = next((text for text in texts(value) if text.startswith(("/", "~"))), None)
         if absolute is not None:
             raise InputError(
                 f"--config: {key}: expected a value that holds on every machine, found the path {absolute}; "
@@ -80,19 +81,14 @@ def merged_configs(folder: Path, overrides: Sequence[Mapping[str, Any]] = ()) ->
         for name, files in present.items()
     }
     ids = {name: set(parser.get()) for name, parser in workflows.items()}
-    new = {_top(key) for override in overrides for key in override} - set().union(*ids.values())
+    new = {top_id(key) for override in overrides for key in override} - set().union(*ids.values())
     _refuse_unused(new, overrides, workflows)
     for name, parser in workflows.items():
         for key, value in (pair for override in overrides for pair in override.items()):
-            belongs = _top(key) in common | new | ids[name]
+            belongs = top_id(key) in common | new | ids[name]
             if belongs and references(value) <= ids[name] | new:
                 _merge(parser, key, value)
     return {name: parser.get() for name, parser in workflows.items()}
-
-
-def references(value: Any) -> set[str]:
-    """Top-level ids that a config value refers to."""
-    return {_top(found) for text in _texts(value) for found in ReferenceResolver.match_refs_pattern(text)}
 
 
 def as_json(config: Mapping[str, Any]) -> str:
@@ -135,16 +131,3 @@ def _merge(parser: ConfigParser, key: str, value: Any) -> None:
         raise InputError(
             f"--config: '{key}' does not fit the bundle's configs; check its spelling"
         ) from error
-
-
-def _top(key: Any) -> str:
-    return ReferenceResolver.normalize_id(str(key).lstrip("+")).split(ID_SEP_KEY)[0]
-
-
-def _texts(value: Any) -> list[str]:
-    """Every string in nested mappings and lists, keys excluded."""
-    if isinstance(value, Mapping):
-        return [text for child in value.values() for text in _texts(child)]
-    if isinstance(value, list | tuple):
-        return [text for child in value for text in _texts(child)]
-    return [value] if isinstance(value, str) else []

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from shared_components.config_references import references
 from shared_components.errors import InputError
-from shared_components.packaging.settings import RUN_IDS, references
+from shared_components.packaging.settings import RUN_IDS
 from shared_components.packaging.versions import required_packages
 
 NOT_STATED = "not stated by whoever made this package"

@@ -12,11 +12,10 @@ from monai.bundle import ConfigParser
 from monai.data import save_net_with_metadata
 from monai.networks import convert_to_torchscript
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, input_error_in
 from shared_components.files import load_tensors, save_tensors
 from shared_components.networks.factory import export_generator, factory_description, load_generator
 from shared_components.networks.weights import with_weights
-from shared_components.one_line_errors import input_error_in
 from shared_components.packaging.archive import rewrite_zip
 
 

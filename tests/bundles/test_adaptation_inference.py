@@ -19,8 +19,7 @@ from nibabel.affines import apply_affine
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from scipy.spatial.transform import Rotation
 
-from shared_components.errors import InputError
-from shared_components.one_line_errors import input_error_in
+from shared_components.errors import InputError, input_error_in
 from tests.bundles.tiny import save_by_itk
 
 CONFIGS = Path(__file__).parents[2] / "bundles" / "adaptation" / "configs"

@@ -16,9 +16,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, input_error_in
 from shared_components.inferers import CaseDataset, find_cases, inference_transforms
-from shared_components.one_line_errors import input_error_in
 from tests.inferers.known_network import CONFIGS, inference, save_network
 from tests.inferers.malformed import AFFINE, VOXELS, malformed
 

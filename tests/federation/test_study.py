@@ -212,7 +212,7 @@ def test_nothing_is_compared_where_nothing_can_be_scored(values):
         ({"train": {"phazes": [1]}}, r"train: 'phazes' is no id .* \(did you mean 'phases'\?\)"),
         ({"overrides": {"nowhere": 1}}, "overrides: 'nowhere' is no id"),
         ({"train": 3}, "'train' must hold 'key: value' lines, found 3"),
-        ({"jobs": 0}, "'jobs' must be a whole number from 1 up, found 0"),
+        ({"jobs": 0}, "'jobs' must be a whole number from 1 to 256, found 0"),
         ({"baselines": "no"}, "'baselines' must be true or false"),
         ({"source": "south"}, "source: expected one of the labelled clients north, found 'south'"),
         ({"adaptation": "nowhere"}, "expected a bundle with .*nowhere/configs/common.yaml"),

@@ -5,8 +5,9 @@ import json
 import pytest
 from monai.bundle import ConfigParser
 
+from shared_components.config_references import references
 from shared_components.errors import InputError
-from shared_components.packaging.settings import as_json, merged_configs, read_overrides, references
+from shared_components.packaging.settings import as_json, merged_configs, read_overrides
 from tests.packaging.small import BUNDLES
 
 SEGMENTATION = BUNDLES / "segmentation" / "configs"

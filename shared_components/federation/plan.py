@@ -1,0 +1,175 @@
+"""What a federation or a study will do, in how many updates and roughly how long; every part of it is built first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from shared_components.errors import InputError
+from shared_components.federation.federation import Federation
+from shared_components.federation.rehearsal import Rehearsal, rehearse, with_overrides
+from shared_components.federation.stage import Stage
+from shared_components.federation.study import Study, plan_study
+from shared_components.federation.study_stages import study_stages
+from shared_components.hyper_parameters import has_our_values, value_faults
+from shared_components.yaml_files import read_configs
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line of the plan.
+
+    Attributes:
+        name: of the stage.
+        what: in words.
+        updates: at one client, None where nothing is trained.
+        seconds: rough, of all updates together; None where nothing was timed.
+    """
+
+    name: str
+    what: str
+    updates: int | None
+    seconds: float | None
+
+
+def check_settings(federation: Federation) -> None:
+    """Check the values of the bundle's config with the federation's overrides, which takes no time.
+
+    Raises:
+        InputError: every value that is not what it may be, one a line.
+    """
+    config = read_configs(federation.config_files)
+    if has_our_values(config):
+        merged = with_overrides(config, federation.client_overrides(next(iter(federation.clients))))
+        _refuse({"overrides": value_faults(merged)}, federation.name)
+
+
+def plan(federation: Federation, study: bool | None = None) -> str:
+    """Build what every client and every stage would build, and tell what they will do.
+
+    Args:
+        federation: the federation.
+        study: whether a whole study follows the federated training; None: if its bundle is a factory of which a
+            study can be made, or the file has a section ``study``.
+    Returns:
+        A line for each step, and a rough time.
+    Raises:
+        InputError: every value that is not what it may be, and everything that cannot be built, one a line.
+    """
+    with _threads(federation.threads_per_worker):
+        training = _training(federation)
+        planned = _planned(federation, study)
+        steps = [] if planned is None else _stages(planned)
+    jobs = 1 if planned is None else planned.jobs
+    return "\n".join(_lines([training], steps, jobs))
+
+
+def _training(federation: Federation) -> Step:
+    """The federated training, built for each client and timed for the first."""
+    config = read_configs(federation.config_files)
+    results = {
+        name: rehearse(config, federation.client_overrides(name), federation.bundle, timed=number == 0)
+        for number, name in enumerate(federation.clients)
+    }
+    _refuse({f"client {name}: overrides": result.faults for name, result in results.items()}, federation.name)
+    updates = federation.rounds * federation.updates_per_round
+    at_once = min(max(federation.workers, 1), os.cpu_count() or 1)
+    one = next(iter(results.values())).seconds
+    seconds = None if one is None else one * updates * -(-federation.clients_per_round // at_once)
+    what = f"{federation.rounds} rounds of {federation.updates_per_round} updates at each client"
+    return Step(Path(federation.bundle).name, what, updates, seconds)
+
+
+def _planned(federation: Federation, study: bool | None) -> Study | None:
+    if study is None and not federation.study:
+        if "generator_def" not in read_configs(federation.config_files):
+            return None
+        try:
+            return plan_study(federation)
+        except InputError:  # such as no client with labels: it can still be run
+            return None
+    return None if study is False else plan_study(federation)
+
+
+def _stages(study: Study) -> list[Step]:
+    """The stages of a study, of each kind one built and timed."""
+    stages = study_stages(study)
+    kinds: dict[tuple[str, str], Rehearsal] = {}
+    for stage in stages:
+        kind = (stage.name, stage.bundle)
+        if kind not in kinds:
+            overrides = {"bundle_root": stage.bundle, "output_dir": str(stage.folder), **stage.overrides}
+            kinds[kind] = rehearse(read_configs(stage.config_files), overrides, stage.bundle)
+    _refuse({f"study: {name}": result.faults for (name, _), result in kinds.items()}, study.federation.name)
+    return [_step(stage, kinds[stage.name, stage.bundle]) for stage in stages]
+
+
+def _step(stage: Stage, result: Rehearsal) -> Step:
+    what = "trains" if result.updates else "draws volumes" if stage.name == "synthetic" else "segments"
+    seconds = result.updates * result.seconds if result.updates and result.seconds else None
+    return Step(stage.key, what, result.updates, seconds)
+
+
+def _refuse(faults: Mapping[str, Sequence[str]], name: str) -> None:
+    """Raise with every fault, one that is the same everywhere once."""
+    places: dict[str, list[str]] = {}
+    for place, found in faults.items():
+        for fault in found:
+            places.setdefault(fault, []).append(place)
+    if places:
+        lines = [f"{_joined(found, len(faults))}: {fault}" for fault, found in places.items()]
+        number = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+        raise InputError("\n".join([f"{name}: {number} in the settings", *lines]))
+
+
+def _joined(places: Sequence[str], of: int) -> str:
+    """``client a: overrides`` and so on for all clients is ``overrides``."""
+    ends = {place.split(": ", 1)[-1] for place in places}
+    return ends.pop() if len(places) == of and len(ends) == 1 else ", ".join(places)
+
+
+def _lines(trainings: Sequence[Step], stages: Sequence[Step], jobs: int) -> Iterator[str]:
+    steps = [*trainings, *(step for step in stages if step.updates or step.name.endswith("/synthetic"))]
+    width = max(len(step.name) for step in steps)
+    yield "what it will do, and very roughly how long on this machine:"
+    for step in steps:
+        count = f", {step.updates} updates" if step.updates else ""
+        time = f", about {duration(step.seconds)}" if step.seconds is not None else ""
+        yield f"  {step.name:{width}}  {step.what}{count}{time}"
+    others = len(trainings) + len(stages) - len(steps)
+    if others:
+        yield f"  and {others} stage{'' if others == 1 else 's'} that segment test volumes"
+    timed = [step.seconds for step in steps if step.updates]
+    if all(seconds is not None for seconds in timed):
+        beside = min(jobs, os.cpu_count() or 1)
+        total = sum(timed[: len(trainings)]) + sum(timed[len(trainings) :]) / beside
+        yield f"  all training together about {duration(total)}; reading, drawing and segmenting come on top"
+    else:
+        yield "  no time for all: a bundle of another kind, or updates too large to be tried here"
+
+
+def duration(seconds: float) -> str:
+    """A time in words, to about a tenth.
+
+    >>> duration(8), duration(70), duration(700), duration(9000)
+    ('8 s', '1 min', '12 min', '2.5 h')
+    """
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Torch's threads as each worker will have them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

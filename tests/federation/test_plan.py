@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared_components.data.blank_slices import blank_root
+from shared_components.errors import InputError
+from shared_components.federation.federation_file import federation_from
+from shared_components.federation.plan import check_settings, duration, plan
+from tests.federation.tiny import federation
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+LABELS = {0: "background", 1: "brain"}
+SMOKE = {  # the factory's smoke.yaml
+    "image_size": 32,
+    "channels": [8, 8, 8, 8],
+    "discriminator_channels": [8, 8, 8, 8],
+    "z_dim": 16,
+    "w_dim": 16,
+    "growth": {},
+}
+
+
+@pytest.fixture
+def factory(tmp_path):
+    """A federation file's content: a labelled client and an unlabelled one, whose images are empty files."""
+    north = blank_root(tmp_path / "north", "north", LABELS)
+    south = blank_root(tmp_path / "south", "south", LABELS, labelled=False)
+    return {
+        "name": "two",
+        "bundle": str(BUNDLES / "factory"),
+        "domains": ["north", "south"],
+        "labels": LABELS,
+        "clients": {
+            "north": {"data_root": north, "domain": "north"},
+            "south": {"data_root": south, "domain": "south"},
+        },
+        "rounds": 5,
+        "updates_per_round": 6,
+        "overrides": SMOKE,
+        "output_dir": str(tmp_path / "out"),
+        "study": {"train": {"phases": [0, 4, 6]}},
+    }
+
+
+def read(values, **changes):
+    return federation_from({**values, **changes}, source=Path("f.yaml"))
+
+
+def test_a_study_is_told_stage_by_stage_and_nothing_is_written(factory, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    lines = plan(read(factory)).splitlines()
+    assert sorted(tmp_path.rglob("*")) == before
+    assert lines[0] == "what it will do, and very roughly how long on this machine:"
+    steps = {line.split()[0]: line for line in lines[1:] if "/" in line or "factory" in line}
+    assert list(steps) == ["factory", "north/source_model", "north/synthetic", "south/adaptation"]
+    assert "5 rounds of 6 updates at each client, 30 updates, about " in steps["factory"]
+    assert "trains, 800 updates, about " in steps["north/source_model"]
+    assert "trains, 10 updates" not in steps["south/adaptation"]  # epochs are whole: 50
+    assert "trains, 50 updates, about " in steps["south/adaptation"]
+    assert "all training together about" in lines[-1]
+
+
+def test_federated_training_alone(values, factory):
+    lines = plan(federation(values)).splitlines()  # a bundle of another kind is not timed
+    assert lines[1].endswith("tiny_bundle  3 rounds of 3 updates at each client, 9 updates")
+    assert "no time for all" in lines[-1]
+    assert "source_model" not in plan(read(factory), study=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"overrides": {**SMOKE, "batch_size": 0}},
+            "two: 1 problem in the settings\noverrides: batch_size: expected",
+        ),
+        (
+            {"overrides": {**SMOKE, "image_size": 36}},
+            "overrides: image_size: 36 does not fit: .* 4 resolutions",
+        ),
+        ({"overrides": {**SMOKE, "network": "@nope"}}, "overrides: network: '@nope' does not fit: .*`@nope`"),
+        (
+            {"study": {"train": {"phases": [0, 0, 0]}}},
+            r"study: adaptation: phases: .*not all 0, found \[0, 0, 0\]",
+        ),
+        (
+            {"study": {"pretrain": {"learning_rate": "1e-3"}}},
+            "study: source_model: learning_rate: .* a text, write",
+        ),
+        ({"study": {"inference": {"window": [0, 0]}}}, None),  # no test volumes: no stage segments
+        (
+            {"study": {"synthesize": {"volumes": 0}}},
+            "study: synthetic: volumes: expected a whole number from 1",
+        ),
+        (
+            {"study": {"synthesize": {"twin_domains": ["nort"]}}},
+            r"'nort' is unknown \(did you mean 'north'\?\)",
+        ),
+        ({"study": {"overrides": {"segmenter_channels": [4]}}}, "segmenter_channels: .*at least 2 of them"),
+        (
+            {"study": {"train": {"labelled_per_batch": 99}}},
+            "labelled_per_batch: 99 does not fit: .* 0 to batch_size",
+        ),
+        (
+            {"study": {"train": {"ckpt_path": "x"}}},
+            "study: train: 'ckpt_path' follows from the study; leave it out",
+        ),
+        ({"study": {"adaptation": ["x"]}}, r"study: 'adaptation' must be a text, found \['x'\]"),
+        ({"study": {"source": {}}}, "study: 'source' must be a text, found {}"),
+        ({"study": {"jobs": 10**9}}, "study: 'jobs' must be a whole number from 1 to 256, found 1000000000"),
+    ],
+)
+def test_what_would_fail_in_the_run_is_told_before_it(factory, changes, message):
+    if message is None:
+        assert "all training together" in plan(read(factory, **changes))
+        return
+    with pytest.raises(InputError, match=message) as caught:
+        plan(read(factory, **changes))
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_settings_alone_are_checked_without_building(factory):
+    given = read(factory, overrides={**SMOKE, "batch_size": 0, "spacing": 0})
+    with pytest.raises(
+        InputError, match=r"2 problems in the settings\noverrides: spacing: .*\noverrides: batch_size"
+    ):
+        check_settings(given)
+    check_settings(replace(given, overrides=SMOKE))
+
+
+def test_times_in_words():
+    assert [duration(s) for s in (0.1, 59, 61, 3600, 6000)] == ["1 s", "59 s", "1 min", "60 min", "1.7 h"]
