@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from shared_components.federation.aggregation import check_finite, check_same_la
 from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.bundle_workflow import build_workflow
 from shared_components.files import load_tensors, save_tensors
+from shared_components.tensors import misfit
 
 TRAINER_ATTRIBUTES = ("epoch", "iteration", "best_metric", "best_metric_epoch")
 STATE = {"private", "objects", "trainer", "random"}  # what a client remembers
@@ -161,7 +161,11 @@ class FederatedClient:
         private = {k: v for k, v in network.state_dict().items() if k not in set(self._shared_names)}
         if not state.keys() >= STATE or set(state["objects"]) != set(objects):
             raise InputError(f"{path}: holds the state of another bundle; start the run over with --force")
-        check_same_layout(private, state["private"], reference="its bundle", found=Path(path).parent.name)
+        fault = misfit(private, state["private"])
+        if fault:
+            raise InputError(
+                f"{path}: holds the state of another bundle ({fault}); start the run over with --force"
+            )
         with torch.no_grad():
             for name, tensor in private.items():
                 tensor.copy_(state["private"][name])
