@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -17,6 +18,7 @@ from shared_components.federation.rounds_log import RoundsCsv, read_rows
 from shared_components.federation.run_folder import RunFolder
 from shared_components.files import load_tensors, save_tensors
 from shared_components.records import read_record, write_record
+from shared_components.tensors import not_finite
 from tests.federation.tiny import federation, file_values, make_roots
 from tests.test_files import flipped
 
@@ -361,6 +363,35 @@ def test_diverged_client_is_refused(values):
     ):
         run(values, overrides=overrides)
     assert load_tensors(Path(values["output_dir"]) / "global.pt")["round"] == 0
+
+
+def test_a_client_that_diverges_later_leaves_the_last_whole_round(values):
+    rate = {"_target_": "torch.optim.lr_scheduler.LambdaLR", "optimizer": "@optimizer"}
+    rate["lr_lambda"] = "$lambda epoch: 1e30 if epoch else 1.0"  # from round 2 on
+    handlers = [
+        {
+            "_target_": "shared_components.handlers.FiniteTraining",
+            "stage": "tiny",
+            "lower": ["learning_rate"],
+        },
+        {"_target_": "LrScheduleHandler", "lr_scheduler": rate, "print_lr": False},
+    ]
+    overrides = {"train::handlers": handlers}
+    folder = Path(values["output_dir"])
+    kept = []
+    for resume in (False, True):
+        with pytest.raises(InputError) as caught:
+            run(values, overrides=overrides, resume=resume)
+        assert re.match(
+            r"client \w+, round 2: tiny, update [456]: the (loss|weight) '\S+' is NaN or infinite, .*"
+            r": lower learning_rate and start over .*; the run is whole up to its last round",
+            str(caught.value),
+        )
+        assert load_tensors(folder / "global.pt")["round"] == 1
+        states = sorted(folder.glob("clients/*/state.1.pt"))
+        assert len(states) == 3 and not_finite([load_tensors(path) for path in states]) is None
+        kept.append([path.read_bytes() for path in (folder / "global.pt", *states)])
+    assert kept[0] == kept[1]
 
 
 def test_dead_worker_is_named(values, tmp_path):
