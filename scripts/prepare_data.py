@@ -13,20 +13,28 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shared_components.command_line import run
+from shared_components.data.annotations import ANNOTATED, listed_slices
 from shared_components.data.challenges import prepare_mnms, prepare_scgm
 from shared_components.data.check import inspect_client_root, overview
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.coverage import Frame, advice
-from shared_components.data.datalists import make_datalist
+from shared_components.data.datalists import labelled_slices, make_datalist
 from shared_components.data.description import SPLITS
 from shared_components.data.frames import split_frames
+from shared_components.data.patients import (
+    guessed_patients,
+    patients_by_pattern,
+    patients_by_table,
+    shared_patients,
+)
 from shared_components.data.thresholding import threshold_map
 from shared_components.data.volumes import slice_axes
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
+from shared_components.steps import steps
 
 
 def check(*roots: str, orientation: str = "RAS") -> None:
@@ -73,6 +81,10 @@ def make(
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
+    patient_pattern: str | None = None,
+    patients: str | None = None,
+    ignore: int | None = None,
+    sparse: bool = False,
     force: bool = False,
 ) -> None:
     """Write dataset.json for a folder of images and label maps, matched by file name.
@@ -90,8 +102,16 @@ def make(
         validation: fraction of the subjects for validation.
         test: fraction of the subjects for testing; a folder with imagesTs/ brings its own.
         seed: seed of the split.
+        patient_pattern: regular expression with one group, the patient, that fits the images' names without ending,
+            such as "(P[0-9]+)_.*"; images of one patient stay in one split.
+        patients: a CSV file with the columns image and patient; guess, to take what the names tell; or each, where
+            every image is a patient of its own.
+        ignore: value of the label maps' voxels that nobody annotated, such as 255.
+        sparse: slices of a label map without any label were not annotated.
         force: replace a dataset.json that is there.
     """
+    if ignore is not None and (not isinstance(ignore, int) or isinstance(ignore, bool)):
+        raise InputError(f"--ignore: expected one whole number, found {shown(ignore)}; 255 is usual")
     file = make_datalist(
         str(root),
         str(domain),
@@ -101,15 +121,70 @@ def make(
         validation=validation,
         test=test,
         seed=seed,
+        patients=_patients(patient_pattern, patients),
+        ignore=ignore,
+        sparse=bool(sparse),
         force=force,
     )
     print(f"wrote {file}")
     written = ClientRoot.load(str(root))
     print(f"subjects: {_counts(written)}")
     print(f"classes: {', '.join(f'{value} {text}' for value, text in written.labels.items())}")
-    for line in _follows(written):
+    for line in [*_follows(written), *_sparse_labels(written)]:
         print(f"note: {line}")
     print(f"next: python scripts/prepare_data.py check {shlex.quote(str(root))}")
+
+
+def _patients(pattern: str | None, patients: str | None) -> Callable[[list[str]], Mapping[str, str]] | None:
+    """How to find each image's patient."""
+    if pattern is not None and patients is not None:
+        raise InputError("--patient_pattern and --patients: expected one of the two; leave the other out")
+    if pattern is not None:
+        return lambda names: patients_by_pattern(names, str(pattern))
+    if patients in (None, "guess"):
+        return lambda names: _guess(names, patients is None)
+    return None if patients == "each" else lambda names: patients_by_table(names, str(patients))
+
+
+def _guess(names: Sequence[str], ask: bool) -> dict[str, str]:
+    """Patients of several images, as the names tell; nobody where they tell nothing or where it is denied.
+
+    Raises:
+        InputError: there are some, and nobody sits at the keyboard to confirm it.
+    """
+    guess = guessed_patients(names)
+    several = shared_patients(guess)
+    if not several:
+        return {}
+    patient, images = next(iter(several.items()))
+    told = f"{', '.join(images)} look like images of one patient, {patient} ({_count(len(several), 'such patient')})"
+    if not ask:
+        print(f"patients: {told}; they stay in one split")
+        return guess
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"{told}; say --patients guess to keep them in one split, --patients each if every image is another "
+            "patient's, or name them with --patient_pattern or a table"
+        )
+    answer = input(f"{told}. Keep each patient's images in one split? [Y/n] ")
+    return guess if answer.strip().lower() in ("", "y", "yes") else {}
+
+
+def _sparse_labels(root: ClientRoot) -> Iterator[str]:
+    """Label maps in which few slices of many have labels, as if the others had not been annotated."""
+    items = [item for split in SPLITS for item in root.items(split, labelled=True) if ANNOTATED not in item]
+    found = []
+    for item in steps(items, "reading label maps", "label map", True):
+        used, count = labelled_slices(Path(item["label"]), root.ignore)
+        gaps = used and used[-1] - used[0] + 1 > len(used)
+        if (gaps and 2 * len(used) <= count) or (0 < len(used) <= 2 and count >= 5):
+            found.append(f"{item['label']}: only {listed_slices(used)} of {count} have labels")
+    if found:
+        more = f" (and so in {len(found) - 1} more label maps)" if len(found) > 1 else ""
+        yield (
+            f"{found[0]}{more}: if the others were not annotated, say so with --sparse --force, or with "
+            '"annotated" in the entries; otherwise they are learnt and scored as background'
+        )
 
 
 def _follows(root: ClientRoot) -> Iterator[str]:

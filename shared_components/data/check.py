@@ -15,6 +15,7 @@ from torch import Tensor
 from shared_components.data.coverage import Frame, Reach, image_reach
 from shared_components.data.description import DATASET_FILE, SPLITS, is_label_value, read_description
 from shared_components.data.entries import Entry, read_entries
+from shared_components.data.patients import guessed_patients, shared_patients
 from shared_components.data.problems import Problem
 from shared_components.data.volume_check import Grid, LabelFound, check_image, check_label, grid_of
 from shared_components.steps import steps
@@ -110,7 +111,7 @@ def inspect_client_root(
             seen.label(entry, None if label_faults else found)
         problems += faults
     problems += [*_copies(images), *seen.problems(file)]
-    notes = list(seen.notes(file, content.get("labels"), values))
+    notes = [*seen.notes(file, content.get("labels"), values), *_like_one_patient(file, entries)]
     domain = str(content.get("domain", ""))
     return RootReport(str(root), domain, problems, images, notes, reaches, seen.annotated)
 
@@ -186,6 +187,21 @@ def _table(labels: Mapping[Any, str]) -> str:
     return ", ".join(
         f"{value}: {name}" for value, name in sorted(labels.items(), key=lambda pair: int(pair[0]))
     )
+
+
+def _like_one_patient(file: str, entries: Collection[Entry]) -> Iterator[Problem]:
+    """Names that look like images of one patient in two splits, where no entry says whose they are."""
+    splits = {entry.subject: entry.split for entry in entries if entry.patient is None}
+    shared = shared_patients(guessed_patients(splits))
+    apart = {patient: images for patient, images in shared.items() if len({splits[i] for i in images}) > 1}
+    if apart:
+        patient, images = next(iter(apart.items()))
+        named = " and ".join(f"{image} ({splits[image]})" for image in images[:4])
+        more = f", and so for {len(apart) - 1} more" if len(apart) > 1 else ""
+        fault = f"{named} look like images of one patient, {patient}{more}"
+        yield Problem(
+            file, fault, "keep them in one split, or give every entry its 'patient' if they are not"
+        )
 
 
 def _copies(images: list[tuple[Entry, Grid]]) -> Iterator[Problem]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from shared_components.data.annotations import ANNOTATED, IGNORE, mark_unknown, slices_of
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.description import DATASET_FILE, SPLITS
 from shared_components.data.label_values import value_faults, values_in
@@ -46,12 +49,16 @@ def make_datalist(
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
+    patients: Callable[[list[str]], Mapping[str, str]] | None = None,
+    ignore: int | None = None,
+    sparse: bool = False,
     force: bool = False,
 ) -> Path:
     """Write ``dataset.json`` for a folder of images and label maps, laid out as ``find_pairs`` knows.
 
     Subjects with and without a label are split apart, by the same fractions, so that a few labelled subjects
-    are spread over all splits. A folder with ``imagesTs/`` brings its own test split.
+    are spread over all splits; images of one patient stay together. A folder with ``imagesTs/`` brings its own test
+    split.
 
     Args:
         root: the folder.
@@ -63,11 +70,15 @@ def make_datalist(
         validation: fraction of the subjects for validation.
         test: fraction of the subjects for testing.
         seed: seed of the split.
+        patients: from the images' names to each one's patient; ``None``: every image is a patient of its own.
+        ignore: value of the label maps' voxels that nobody annotated.
+        sparse: the slices of a label map without any label were not annotated.
         force: replace a ``dataset.json`` that is there.
     Returns:
         The file written.
     Raises:
-        InputError: a ``dataset.json`` is there, fractions of no sense, or images and label maps do not match.
+        InputError: a ``dataset.json`` is there, fractions of no sense, images and label maps that do not match, or a
+            patient in ``imagesTs/`` and beside it.
     """
     root = Path(root)
     file = root / DATASET_FILE
@@ -79,48 +90,97 @@ def make_datalist(
             f"found {validation} and {test}"
         )
     pairs = find_pairs(root)
-    classes = _classes(labels, [pair.label for pair in pairs if pair.label is not None])
+    label_maps = [pair.label for pair in pairs if pair.label is not None]
+    classes = _classes(labels, label_maps, ignore)
+    owners = {} if patients is None else dict(patients([pair.subject for pair in pairs]))
+    known = {path: annotated_slices(path, ignore) for path in label_maps} if sparse else {}
     content = {
         "name": name or root.resolve().name,
         "domain": domain,
         "modality": {"0": modality},
         "labels": classes,
-        **_split(pairs, root, validation, test, random.Random(seed)),
+        **({} if ignore is None else {IGNORE: ignore}),
+        **{
+            split: [_entry(pair, root, owners, known) for pair in sorted(chosen, key=lambda p: p.subject)]
+            for split, chosen in _split(pairs, owners, validation, test, random.Random(seed)).items()
+        },
     }
     return write_text(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _split(
-    pairs: list[Pair], root: Path, validation: float, test: float, shuffler: random.Random
-) -> dict[str, list[dict[str, str]]]:
+    pairs: list[Pair], owners: Mapping[str, str], validation: float, test: float, shuffler: random.Random
+) -> dict[str, list[Pair]]:
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
     splits["test"] = [pair for pair in pairs if pair.held_out]
     if splits["test"]:
         test = 0.0
+    patients = _by_patient([pair for pair in pairs if not pair.held_out], owners)
+    for pair in splits["test"]:
+        if owners.get(pair.subject) in patients:
+            raise InputError(
+                f"{pair.image}: its patient {owners[pair.subject]!r} has images that are not held out, such as "
+                f"{patients[owners[pair.subject]][0].image}; move all of them into one folder"
+            )
     for labelled in (True, False):
-        group = [pair for pair in pairs if not pair.held_out and (pair.label is not None) == labelled]
+        group = [
+            images
+            for images in patients.values()
+            if any(pair.label is not None for pair in images) == labelled
+        ]
         shuffler.shuffle(group)
         for split, fraction in (("test", test), ("validation", validation)):
             count = min(round(fraction * len(group)), len(group) - 1) if group else 0
-            splits[split] += group[:count]
+            splits[split] += [pair for images in group[:count] for pair in images]
             del group[:count]
-        splits["training"] += group
-    return {
-        split: [_entry(pair, root) for pair in sorted(chosen, key=lambda p: p.subject)]
-        for split, chosen in splits.items()
-    }
+        splits["training"] += [pair for images in group for pair in images]
+    return splits
 
 
-def _entry(pair: Pair, root: Path) -> dict[str, str]:
-    entry = {"image": pair.image.relative_to(root).as_posix()}
-    return entry | ({} if pair.label is None else {"label": pair.label.relative_to(root).as_posix()})
+def _by_patient(pairs: list[Pair], owners: Mapping[str, str]) -> dict[object, list[Pair]]:
+    """The images of each patient, who is the image itself where nobody is named."""
+    patients: dict[object, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        patients[owners.get(pair.subject, pair)].append(pair)
+    return patients
+
+
+def _entry(
+    pair: Pair, root: Path, owners: Mapping[str, str], known: Mapping[Path, list[int] | None]
+) -> dict[str, object]:
+    entry: dict[str, object] = {"image": pair.image.relative_to(root).as_posix()}
+    if pair.label is not None:
+        entry["label"] = pair.label.relative_to(root).as_posix()
+    if known.get(pair.label) is not None:
+        entry[ANNOTATED] = known[pair.label]
+    if pair.subject in owners:
+        entry["patient"] = owners[pair.subject]
+    return entry
+
+
+def annotated_slices(path: Path, ignore: int | None = None) -> list[int] | None:
+    """Slices across a label map's third axis that have labels; ``None`` where all of them have.
+
+    Raises:
+        InputError: it cannot be read, or has no label in any slice.
+    """
+    used, count = labelled_slices(path, ignore)
+    if not used:
+        raise InputError(f"{path}: no slice has a label, so that nothing of it would be known; take it away")
+    return used if len(used) < count else None
+
+
+def labelled_slices(path: Path, ignore: int | None = None) -> tuple[list[int], int]:
+    """Slices across a label map's third axis that have labels, and how many slices it has."""
+    marked = mark_unknown(_label_map(path), {IGNORE: ignore})
+    return slices_of(marked > 0, 2), marked.shape[-1]
 
 
 def _classes(
-    labels: Mapping[int | str, str] | Sequence[str] | None, label_maps: Sequence[Path]
+    labels: Mapping[int | str, str] | Sequence[str] | None, label_maps: Sequence[Path], ignore: int | None
 ) -> dict[str, str]:
     if labels is None:
-        values = {0}.union(*(_values(path) for path in label_maps)) if label_maps else {0, 1}
+        values = {0}.union(*(_values(path) for path in label_maps)) - {ignore} if label_maps else {0, 1}
         if values != set(range(len(values))):
             raise InputError(
                 f"the label maps hold the values {', '.join(map(str, sorted(values)))}; expected 0, 1, 2, … without "
@@ -133,13 +193,18 @@ def _classes(
 
 
 def _values(path: Path) -> set[int]:
+    return values_in(torch.unique(_label_map(path)))
+
+
+def _label_map(path: Path) -> Tensor:
     label, problems = load_volume(path)
     if label is None:
         raise InputError(str(problems[0]))
-    different = torch.unique(label.as_tensor())
+    voxels = label.as_tensor()
+    different = torch.unique(voxels)
     if len(different) > 256 or different.min() < 0:
         raise InputError(
             f"{path}: expected a label map, found {len(different)} different values; is it an image?"
         )
-    refuse(value_faults(path, label.as_tensor(), None))
-    return values_in(different)
+    refuse(value_faults(path, voxels, None))
+    return voxels

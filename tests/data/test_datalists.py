@@ -126,3 +126,60 @@ def test_lists_of_one_and_of_several_roots(folder, data_root):
     both = datalist([folder, data_root[0]], "training", labelled=True)
     assert len(both) == 8
     assert {item["domain"] for item in both} == {"t1", "t2"}
+
+
+def test_images_of_one_patient_stay_in_one_split(folder):
+    file = make_datalist(
+        folder, "t1", patients=lambda names: {name: f"p{int(name[1:]) // 4}" for name in names}
+    )
+    content = json.loads(file.read_text())
+    splits = {}
+    for split in ("training", "validation", "test"):
+        for entry in content[split]:
+            assert entry["patient"] == f"p{int(entry['image'][8:10]) // 4}"
+            splits.setdefault(entry["patient"], set()).add(split)
+    assert all(len(found) == 1 for found in splits.values()) and set().union(*splits.values()) > {"training"}
+    assert counts(folder)["test"] == (4, 0)  # one of the three labelled patients, none of the two others
+    assert [p for p in check_client_root(folder) if "patient" in str(p)] == []
+
+
+def test_without_patients_the_split_is_that_of_images(folder):
+    plain = make_datalist(folder, "t1").read_text()
+    assert make_datalist(folder, "t1", patients=lambda names: {}, force=True).read_text() == plain
+
+
+def test_a_patient_who_is_held_out_and_trained_on_is_refused(tmp_path, save_image):
+    for place in ("imagesTr/p0_a", "imagesTr/p1_a", "imagesTs/p0_b"):
+        save_image(tmp_path / f"{place}.nii.gz", np.random.default_rng(1).normal(size=SHAPE))
+    with pytest.raises(InputError, match=r"p0_b\.nii\.gz: its patient 'p0' has images that are not held out"):
+        make_datalist(tmp_path, "t1", patients=lambda names: {name: name[:2] for name in names})
+
+
+def test_an_ignored_value_is_no_class(folder, save_image):
+    label = np.zeros(SHAPE, np.uint8)
+    label[2:4], label[5:] = 1, 255
+    for number in range(10):
+        save_image(folder / f"labels/s{number:02d}.nii.gz", label)
+    make_datalist(folder, "t1", ignore=255)
+    root = ClientRoot.load(folder)
+    assert root.labels == {0: "background", 1: "class_1"} and root.ignore == 255
+    assert check_client_root(folder) == []
+
+
+def test_sparse_labels_are_known_where_they_are(folder, save_image):
+    for number in range(10):
+        label = np.zeros(SHAPE, np.uint8)
+        label[..., number % 3] = 1
+        if number == 9:
+            label[:] = 1
+        save_image(folder / f"labels/s{number:02d}.nii.gz", label)
+    make_datalist(folder, "t1", sparse=True)
+    items = [item for split in ("training", "validation", "test") for item in datalist(folder, split, True)]
+    known = {item["subject"][:3]: item.get("annotated") for item in items}
+    assert known == {f"s{number:02d}": [number % 3] if number < 9 else None for number in range(10)}
+    assert check_client_root(folder) == []
+    save_image(folder / "labels/s04.nii.gz", np.zeros(SHAPE, np.uint8))
+    with pytest.raises(
+        InputError, match=r"s04\.nii\.gz: no slice has a label, so that nothing of it would be"
+    ):
+        make_datalist(folder, "t1", labels=["background", "brain"], sparse=True, force=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from shared_components.command_line import run
+from shared_components.data.description import SPLITS
 from tests.data.challenges.layouts import write_mnms, write_scgm
 
 SCRIPT = Path(__file__).parents[2] / "scripts/prepare_data.py"
@@ -200,3 +202,97 @@ def test_notes_are_printed_and_stop_nothing(prepare, folder):
     ended = prepare("check", folder)
     assert ended.returncode == 0
     assert "note: " in ended.stdout and "no label map has a voxel of the class 2 csf" in ended.stdout
+
+
+@pytest.fixture
+def hearts(folder):
+    """The folder with its images named as two phases of patients: P00_ED, P00_ES, P01_ED, P01_ES, P02_ED."""
+    for number, name in enumerate(("P00_ED", "P00_ES", "P01_ED", "P01_ES", "P02_ED")):
+        for kind in ("images", "labels"):
+            (folder / kind / f"s{number}.nii.gz").rename(folder / kind / f"{name}.nii.gz")
+    return folder
+
+
+MAKE = ("--domain", "t2", "--labels", "background,brain")
+
+
+def test_a_guess_of_patients_is_told_and_not_taken_unasked(prepare, hearts, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    ended = prepare("make-datalist", hearts, *MAKE)
+    assert ended.returncode == 2 and not (hearts / "dataset.json").exists()
+    assert ended.stderr.splitlines()[-1] == (
+        "error: P00_ED, P00_ES look like images of one patient, P00 (2 such patients); say --patients guess to keep "
+        "them in one split, --patients each if every image is another patient's, or name them with --patient_pattern "
+        "or a table"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--patients", "guess"), ["P00", "P00", "P01", "P01", "P02_ED"]),
+        (("--patients", "each"), [None] * 5),
+        (("--patient_pattern", "(P[0-9]+)_.*"), ["P00", "P00", "P01", "P01", "P02"]),
+    ],
+)
+def test_patients_by_flag(prepare, hearts, words, expected):
+    ended = prepare("make-datalist", hearts, *MAKE, *words)
+    assert ended.returncode == 0, ended.stderr
+    content = json.loads((hearts / "dataset.json").read_text())
+    entries = sorted((e["image"], e.get("patient")) for split in SPLITS for e in content[split])
+    assert [patient for _, patient in entries] == [
+        name and name.replace("P02_ED", "P02") for name in expected
+    ]
+
+
+@pytest.mark.parametrize(("answer", "shared"), [("y\n", True), ("\n", True), ("n\n", False)])
+def test_a_guess_of_patients_is_confirmed_at_the_keyboard(prepare, hearts, monkeypatch, answer, shared):
+    keyboard = io.StringIO(answer)
+    monkeypatch.setattr(keyboard, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", keyboard)
+    ended = prepare("make-datalist", hearts, *MAKE)
+    assert ended.returncode == 0, ended.stderr
+    assert "Keep each patient's images in one split? [Y/n]" in ended.stdout
+    assert ("patient" in (hearts / "dataset.json").read_text()) == shared
+
+
+def test_a_table_names_patients(prepare, hearts, tmp_path):
+    names = ("P00_ED", "P00_ES", "P01_ED", "P01_ES", "P02_ED")
+    table = tmp_path / "table.csv"
+    table.write_text("image,patient\n" + "".join(f"{name},x{name[2]}\n" for name in names))
+    assert prepare("make-datalist", hearts, *MAKE, "--patients", table).returncode == 0
+    assert json.loads((hearts / "dataset.json").read_text())["training"][0]["patient"].startswith("x")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ("--patients", "each", "--patient_pattern", "(P).*"),
+            "expected one of the two; leave the other out",
+        ),
+        (("--ignore", "many"), "--ignore: expected one whole number, found 'many'; 255 is usual"),
+        (("--patients", "nowhere.csv"), "--patients: nowhere.csv cannot be read as a table (No such file"),
+    ],
+)
+def test_faulty_flags_are_one_line(prepare, hearts, words, line):
+    ended = prepare("make-datalist", hearts, *MAKE, *words)
+    assert ended.returncode == 2 and line in ended.stderr.splitlines()[-1]
+    assert not (hearts / "dataset.json").exists()
+
+
+def test_label_maps_with_labels_in_few_slices_are_pointed_out(prepare, folder):
+    label = np.zeros((8, 8, 20), np.uint8)
+    label[2:5, 2:5, [4, 9]] = 1
+    noise = np.random.default_rng(9).normal(size=label.shape).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(noise, np.eye(4)), folder / "images/s0.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), folder / "labels/s0.nii.gz")
+    made = prepare("make-datalist", folder, *MAKE)
+    (note,) = [line for line in made.stdout.splitlines() if "have labels" in line]
+    assert note == (
+        f"note: {folder}/labels/s0.nii.gz: only slices 4, 9 of 20 have labels: if the others were not annotated, say "
+        'so with --sparse --force, or with "annotated" in the entries; otherwise they are learnt and scored as '
+        "background"
+    )
+    made = prepare("make-datalist", folder, *MAKE, "--sparse", "--force")
+    assert "have labels" not in made.stdout and '"annotated": [' in (folder / "dataset.json").read_text()
