@@ -114,5 +114,5 @@ def _require_same(source: Path, description: Any, config: Mapping[str, Any]) -> 
 def _plain(value: Any) -> Any:
     """Values as they compare, whether a config or a file holds them."""
     if isinstance(value, Mapping):
-        return {int(key): str(child) for key, child in value.items()}
+        return {int(key) if str(key).isdecimal() else key: str(child) for key, child in value.items()}
     return [str(child) for child in value] if isinstance(value, list | tuple) else value

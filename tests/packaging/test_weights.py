@@ -57,6 +57,16 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(models, tmp_path, bundl
     assert "\n" not in str(caught.value) and not (tmp_path / "model.pt").exists()
 
 
+def test_labels_that_a_file_names_in_a_way_of_its_own_are_refused_too(models, tmp_path):
+    content = torch.load(models["segmentation"], weights_only=True)
+    content["description"]["labels"] = {"first": "background"}
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(
+        InputError, match=r"model\.pt: trained with labels {'first': 'background'}, but the pack"
+    ):
+        write_weights(inference("segmentation"), tmp_path / "model.pt", tmp_path / "out.pt")
+
+
 @pytest.mark.parametrize("content", [b"text", None])
 def test_what_is_no_file_of_weights_is_refused(tmp_path, content):
     if content:
