@@ -32,17 +32,17 @@ class Method(NamedTuple):
 METHODS = {  # stages whose segmentations are compared, in the order of the report's table: ours are the last
     "source_only_predictions": Method(
         "source model without augmentation",
-        "a U-Net trained on the labelled client's images as they are, and applied to this client's: "
-        "how far a model gets when nothing is done about the other scanner",
+        "a U-Net trained on the labelled client's images as they are, and applied to those of other scanners: "
+        "how far a model gets when nothing is done about that",
     ),
     "source_model_predictions": Method(
         "source model",
-        "the same U-Net, trained on the labelled client's images with strong augmentation, and applied as it is; "
-        "it also labels the synthetic volumes",
+        "a U-Net trained on a labelled client's images with strong augmentation, and applied as it is; that client's "
+        "own model, the start of the adaptation, and what labels the synthetic volumes",
     ),
     "self_trained_predictions": Method(
         "source model, self-trained",
-        "the source model, trained on with its own labels of this client's images; nothing synthetic is used",
+        "the source model, trained on with its own labels of the client's images; nothing synthetic is used",
     ),
     "generalisation_predictions": Method(
         "generalisation",
@@ -51,8 +51,8 @@ METHODS = {  # stages whose segmentations are compared, in the order of the repo
     ),
     "adaptation_predictions": Method(
         "adaptation",
-        "the client's own model: the source model, trained on with labelled synthetic volumes in the look of this "
-        "client's scanner and with the client's own images; it reads none of the client's labels",
+        "the own model of a client without labels: the source model, trained on with labelled synthetic volumes in "
+        "the look of that client's scanner and with its own images; labels of its test volumes serve for scoring alone",
     ),
 }
 ORDER = ("source_model", "synthetic", "source_only", "generalisation", "adaptation", "self_trained")

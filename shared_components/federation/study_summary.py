@@ -54,7 +54,7 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
     for entry in study["scores"]:
         place = folder / entry["predictions"]
         cases, _ = read_case_list(place)
-        score = f", Dice {_dice(folder / entry['csv'])}" if "csv" in entry else ""
+        score = f", Dice {_dice(folder / entry['csv'])}" if "csv" in entry else ", no labels to score against"
         number = f"{len(cases)} volume{'' if len(cases) == 1 else 's'}"
         unseen = " (unseen)" if entry["client"] in study.get("unseen", ()) else ""
         yield f"  {entry['client']}{unseen}, {entry['method']}: {number}{score}  {_short(place)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from shared_components.errors import InputError
 from shared_components.metrics import read_scores, summarize
 from shared_components.report.html import Html, element, missing, section
-from shared_components.report.scores_table import Scores, scores_table
+from shared_components.report.scores_table import scores_table
 from shared_components.report.study import Study
 
 
@@ -16,13 +16,13 @@ def scores_section(study: Study) -> Html:
     scores, faults = _summaries(study)
     parts: list[Html] = [*faults]
     if scores:
-        parts += [scores_table(scores), _methods(study, scores)]
-        classes = list(study.labels.values())
-        for name in classes if len(classes) > 1 else []:
-            parts += [element("h3", name), scores_table(scores, name)]
+        parts.append(scores_table(scores))
     elif not study.part("scores", []):
         parts.append(missing("no scores: the study lists none (“scores”)"))
-    parts += [element("p", remark) for remark in _unscored(study)]
+    parts += [_methods(study), *(element("p", remark) for remark in _unscored(study))]
+    classes = list(study.labels.values())
+    for name in classes if scores and len(classes) > 1 else []:
+        parts += [element("h3", name), scores_table(scores, name)]
     note = (
         "Held-out volumes on their own grid: a line for each client, a column for each method; above Dice, below it "
         "HD95, the 95 % Hausdorff distance in mm. Mean ± standard deviation over subjects, best in bold; “without”: "
@@ -31,9 +31,9 @@ def scores_section(study: Study) -> Html:
     return section("How well the models segment", *parts, note=note if scores else None)
 
 
-def _methods(study: Study, scores: Scores) -> Html:
-    """A sentence for each method of the table."""
-    shown = dict.fromkeys(method for by_method in scores.values() for method in by_method)
+def _methods(study: Study) -> Html:
+    """A sentence for each method that the page shows."""
+    shown = dict.fromkeys(str(entry.get("method")) for entry in study.part("scores", []))
     what = study.part("methods", {})
     lines = [element("li", element("b", name), f": {what[name]}") for name in shown if name in what]
     return element("ul", *lines, class_="note") if lines else Html("")

@@ -106,6 +106,10 @@ def test_leaves_report_factory_models_and_segmentations(finished):
         "source model, self-trained",
         "adaptation",
     ]
+    page = (finished / "report.html").read_text()
+    assert "island: its test volumes have no labels, so there is nothing to score against" in page
+    assert all(f"<b>{method}</b>: " in page for method in methods)  # each with a sentence
+    assert "expected" not in page and str(finished) not in page and 'class="missing"' not in page
     unscored = [entry for entry in study["scores"] if entry["client"] == "island"]
     assert [("csv" in entry, entry["method"]) for entry in unscored] == [(False, "adaptation")]
 
@@ -166,7 +170,11 @@ def test_second_run_keeps_what_is_finished(finished, values):
 
 def test_summary_says_where_things_are(finished, tmp_path):
     text = study_summary(finished)
-    for part in ("report.html", "factory.pt", "south, adaptation: 1 volume, Dice", "all/factory"):
+    scored, unscored = (
+        "south, adaptation: 1 volume, Dice",
+        "island, adaptation: 1 volume, no labels to score against",
+    )
+    for part in ("report.html", "factory.pt", scored, unscored, "all/factory"):
         assert part in text
     assert study_status(finished) == text
     assert study_status(tmp_path) is None
