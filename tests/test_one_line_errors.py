@@ -79,6 +79,27 @@ def test_what_would_be_misunderstood_in_silence_is_refused(command_line, words, 
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--cache", "ram"], "^cache: expected one of memory, disk, none, found 'ram'$"),
+        (["--resume=3"], "^resume: expected true or false, found 3$"),
+        (
+            ["--held-out", "['B']"],
+            r"^held_out: expected a text that is no expression, or null, found \['B'\]$",
+        ),
+        (["--cache", "@nope"], "^cache: '@nope' cannot be resolved .*`@nope` is not defined"),
+        (["--cache", "3", "--resume", "'no'"], "^cache: .*; resume: expected true or false, found 'no'$"),
+        (["--config_file", "twice.yaml"], r"twice\.yaml: .*line 2: key 'resume' stands twice"),
+    ],
+)
+def test_values_that_an_id_may_not_have_are_refused(command_line, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "twice.yaml").write_text("resume: false\nresume: true\n")
+    with pytest.raises(InputError, match=message):
+        command_line(*words)
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["--resume", "False"], ["--resume=True"], ["--cache", "none"], ["--resume"], ["--cache", "x=false"],

@@ -42,12 +42,8 @@ from shared_components.errors import InputError, shown
 from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_folder import bundle_config
-from shared_components.spelling import closest, unknown
+from shared_components.federation.study_settings import setting_faults, synthesis_faults
 
-SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
-KEYS = ("adaptation", "segmentation", "source", "jobs", "baselines", "unseen", *SECTIONS)
-MOST_JOBS = 256
-FOLLOWING = ("bundle_root", "dataset_dir", "output_dir", "domains", "labels", "ckpt_path", "factory_path")
 EVERYBODY = "all"  # whose stage it is when it is no client's
 SHARED_IDS = {  # id of the factory's config -> id of the other bundles'
     "image_size": "image_size",
@@ -155,7 +151,7 @@ def plan_study(federation: Federation) -> Study:
             cannot use.
     """
     settings = dict(federation.study)
-    faults = [*_setting_faults(settings), *_federation_faults(federation)]
+    faults = [*setting_faults(settings), *_federation_faults(federation)]
     if faults:
         raise InputError("; ".join(faults))
     roots = {name: ClientData.load(client.data_roots) for name, client in federation.clients.items()}
@@ -175,7 +171,7 @@ def plan_study(federation: Federation) -> Study:
     targets = tuple(name for name in roots if name not in sources)
     faults = [
         *_target_faults(roots, targets),
-        *_synthesis_faults(settings, federation.domains),
+        *synthesis_faults(settings, federation.domains),
         *_unseen_faults(unseen, federation.domains),
     ]
     if faults:
@@ -193,35 +189,6 @@ def agreed_values(federation: Federation) -> dict[str, Any]:
     return {**agreed, **labels, "domains": list(federation.domains), "seed": federation.seed}
 
 
-def _setting_faults(settings: Mapping[str, Any]) -> list[str]:
-    faults = unknown("study: key", settings, list(KEYS))
-    faults += [
-        f"study: '{name}' must hold 'key: value' lines, found {shown(settings[name])}"
-        for name in SECTIONS
-        if not isinstance(settings.get(name) or {}, dict)
-    ]
-    if settings.get("unseen") and not isinstance(settings.get("generalisation"), dict):
-        faults.append("study: 'unseen' is for a model of 'generalisation'; add generalisation: {}")
-    faults += [
-        f"study: '{key}' must be a text, found {shown(settings[key])}"
-        for key in ("adaptation", "segmentation", "source")
-        if key in settings and not isinstance(settings[key], str)
-    ]
-    faults += [
-        f"study: {section}: '{key}' follows from the study; leave it out"
-        for section in SECTIONS
-        if isinstance(settings.get(section), dict)
-        for key in settings[section]
-        if key in FOLLOWING
-    ]
-    jobs, baselines = settings.get("jobs", 2), settings.get("baselines", True)
-    if not isinstance(jobs, int) or isinstance(jobs, bool) or not 1 <= jobs <= MOST_JOBS:
-        faults.append(f"study: 'jobs' must be a whole number from 1 to {MOST_JOBS}, found {shown(jobs)}")
-    if not isinstance(baselines, bool):
-        faults.append(f"study: 'baselines' must be true or false, found {shown(baselines)}")
-    return faults
-
-
 def _federation_faults(federation: Federation) -> list[str]:
     faults = []
     if federation.make_aggregator().personal:
@@ -237,17 +204,6 @@ def _target_faults(roots: Mapping[str, ClientData], targets: Sequence[str]) -> l
         "make each domain a client of its own"
         for name in targets
         if len(roots[name].domains) > 1
-    ]
-
-
-def _synthesis_faults(settings: Mapping[str, Any], domains: Sequence[str]) -> list[str]:
-    """Synthetic volumes are of the federation's domains, and there are some."""
-    section = settings.get("synthesize") or {}
-    drawn = section.get("twin_domains") or []
-    return [
-        f"study: synthesize: twin_domains: domain {shown(domain)} is unknown{closest(domain, domains)}"
-        for domain in (drawn if isinstance(drawn, list) else [drawn])
-        if domain not in domains
     ]
 
 

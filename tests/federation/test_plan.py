@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def test_a_study_is_told_stage_by_stage_and_nothing_is_written(factory, tmp_path
     assert "trains, 10 updates" not in steps["south/adaptation"]  # epochs are whole: 50
     assert "trains, 50 updates, about " in steps["south/adaptation"]
     assert "all training together about" in lines[-1]
+
+
+def test_the_model_for_anyone_is_rehearsed_on_volumes_that_are_still_to_be_drawn(factory, tmp_path):
+    unseen = blank_root(tmp_path / "D", "D", LABELS)
+    description = Path(unseen) / "dataset.json"
+    content = json.loads(description.read_text())
+    description.write_text(json.dumps({**content, "test": content["validation"], "validation": []}))
+    study = {"generalisation": {}, "unseen": {"D": unseen}, "inference": {"slice_batch": 2}}
+    lines = plan(read(factory, study=study)).splitlines()
+    assert any(line.split()[:4] == ["all/generalisation", "trains,", "1000", "updates,"] for line in lines)
+    assert "  and 3 stages that segment test volumes" in lines
+    study["generalisation"] = {"teacher_epochs": [0]}
+    with pytest.raises(InputError, match=r"study: generalisation: teacher_epochs: .* found \[0\]"):
+        plan(read(factory, study=study))
+    study |= {"generalisation": {}, "inference": {"window": [0, 0]}}
+    with pytest.raises(InputError, match=r"study: source_model_predictions, .*: window: .* found \[0, 0\]"):
+        plan(read(factory, study=study))
 
 
 def test_federated_training_alone(values, factory):

@@ -1,0 +1,55 @@
+"""What may stand in the ``study`` section of a federation file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared_components.errors import shown
+from shared_components.spelling import closest, unknown
+
+SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
+KEYS = ("adaptation", "segmentation", "source", "jobs", "baselines", "unseen", *SECTIONS)
+MOST_JOBS = 256
+FOLLOWING = ("bundle_root", "dataset_dir", "output_dir", "domains", "labels", "ckpt_path", "factory_path")
+
+
+def setting_faults(settings: Mapping[str, Any]) -> list[str]:
+    """A line for each key that is unknown, follows from something else or holds what it may not."""
+    faults = unknown("study: key", settings, list(KEYS))
+    faults += [
+        f"study: '{name}' must hold 'key: value' lines, found {shown(settings[name])}"
+        for name in SECTIONS
+        if not isinstance(settings.get(name) or {}, dict)
+    ]
+    if settings.get("unseen") and not isinstance(settings.get("generalisation"), dict):
+        faults.append("study: 'unseen' is for a model of 'generalisation'; add generalisation: {}")
+    faults += [
+        f"study: '{key}' must be a text, found {shown(settings[key])}"
+        for key in ("adaptation", "segmentation", "source")
+        if key in settings and not isinstance(settings[key], str)
+    ]
+    faults += [
+        f"study: {section}: '{key}' follows from the study; leave it out"
+        for section in SECTIONS
+        if isinstance(settings.get(section), dict)
+        for key in settings[section]
+        if key in FOLLOWING
+    ]
+    jobs, baselines = settings.get("jobs", 2), settings.get("baselines", True)
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or not 1 <= jobs <= MOST_JOBS:
+        faults.append(f"study: 'jobs' must be a whole number from 1 to {MOST_JOBS}, found {shown(jobs)}")
+    if not isinstance(baselines, bool):
+        faults.append(f"study: 'baselines' must be true or false, found {shown(baselines)}")
+    return faults
+
+
+def synthesis_faults(settings: Mapping[str, Any], domains: Sequence[str]) -> list[str]:
+    """Synthetic volumes are of the federation's domains, and there are some."""
+    section = settings.get("synthesize") or {}
+    drawn = section.get("twin_domains") or []
+    return [
+        f"study: synthesize: twin_domains: domain {shown(domain)} is unknown{closest(domain, domains)}"
+        for domain in (drawn if isinstance(drawn, list) else [drawn])
+        if domain not in domains
+    ]
