@@ -13,7 +13,8 @@ from monai.transforms.utils_pytorch_numpy_unification import percentile
 from torch import Tensor
 
 from shared_components.data.transforms import source_of
-from shared_components.data.volume_faults import refuse, voxel_faults
+from shared_components.data.volume_faults import refuse
+from shared_components.data.voxel_faults import voxel_faults
 from shared_components.errors import InputError
 
 _DOMINATED = 0.01  # percentiles that span less than this share of the whole range see the background only

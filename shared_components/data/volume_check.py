@@ -35,8 +35,8 @@ from shared_components.data.volume_faults import (
     packing_faults,
     read_grid_faults,
     reading_fault,
-    voxel_faults,
 )
+from shared_components.data.voxel_faults import voxel_faults
 from shared_components.errors import InputError
 
 _RESAMPLE = "resample the label onto its image's grid, nearest neighbour"

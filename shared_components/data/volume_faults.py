@@ -6,17 +6,16 @@ import gzip
 import os
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
 from nibabel.spatialimages import SpatialImage
-from torch import Tensor
 
 from shared_components.data.grids import GRID_TOLERANCE
 from shared_components.data.nifti import is_nifti, millimetres, open_nifti, volume_shape, world_affine
@@ -132,7 +131,8 @@ def _header_faults(path: Path, image: SpatialImage) -> Iterator[Problem]:
         return
     affine = world_affine(image)
     faults = list(grid_faults(path, affine, image.shape))
-    yield from faults
+    unit = "" if millimetres(image) == 1 else f" by its header's unit, {image.header.get_xyzt_units()[0]}"
+    yield from (replace(each, fault=each.fault + unit) for each in faults)
     edges = np.linalg.norm(affine[:3, :3], axis=0)
     known = np.isfinite(stated) & (stated > 0)
     lengths = np.asarray((*image.shape, 1, 1)[:3]) - 1
@@ -225,31 +225,6 @@ def _reason(path: Path, error: BaseException) -> str:
     """What a reader says went wrong, without its own places in the source, in memory and on the disk."""
     text = re.sub(r"^\S+\.cxx:\d+:\s*|(itk::)?ERROR: \w+\(0x[0-9a-f]+\):\s*", "", str(error).strip())
     return one_line(ValueError(text.replace(str(path), path.name) or type(error).__name__))
-
-
-def voxel_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Problem]:
-    """Grey values that mean nothing.
-
-    Args:
-        path: for the message.
-        voxels: ``(1, X, Y, Z)``; NaN is let pass where it is the background, see :func:`surrounded_by_nan`.
-    """
-    bad = int((~torch.isfinite(voxels)).sum())
-    if bad and (torch.isinf(voxels).any() or not surrounded_by_nan(voxels)):
-        fault = f"{bad} of {voxels.numel()} voxels are NaN or infinite"
-        yield _fault(Path(path), fault, "replace them (0 for outside the body) and save it again")
-
-
-def surrounded_by_nan(voxels: Tensor) -> bool:
-    """Whether NaN stands for air, as SPM and fMRIPrep write it: on half or more of the outermost voxels.
-
-    Args:
-        voxels: ``(1, X, Y, Z)``; the two faces of an axis of one or two voxels are no border.
-    """
-    nan = torch.isnan(voxels[0])
-    faces = [nan.select(axis, end) for axis in range(3) if nan.shape[axis] > 2 for end in (0, -1)]
-    border = torch.cat([face.flatten() for face in faces]) if faces else nan.new_zeros(1)
-    return bool(border.float().mean() >= 0.5) and not bool(nan.all())
 
 
 class RequireGridd(MapTransform):

@@ -10,6 +10,7 @@ import pytest
 from monai.transforms import LoadImage
 
 from shared_components.data.nifti import NiftiReader, open_nifti, volume_shape, world_affine
+from shared_components.data.volume_faults import file_faults
 from shared_components.errors import InputError
 
 AFFINE = np.array([[-2, 0.1, 0, 17], [0.1, 2, 0, -9], [0, 0, 3, 4], [0, 0, 0, 1.0]])
@@ -71,3 +72,14 @@ def test_a_file_without_a_volume_is_refused_in_one_line(tmp_path):
     nibabel.save(nibabel.cifti2.Cifti2Image(np.ones((2, 27), np.float32), axes), tmp_path / "x.dscalar.nii")
     with pytest.raises(InputError, match=r"x\.dscalar\.nii: a Cifti2 file, which holds no volume; [^\n]+$"):
         open_nifti(tmp_path / "x.dscalar.nii")
+
+
+def test_a_unit_that_cannot_be_is_named(tmp_path):
+    image = nibabel.Nifti1Image(VOXELS, np.diag([2000.0, 2000, 3000, 1]))
+    image.header.set_xyzt_units("meter")
+    nibabel.save(image, tmp_path / "a.nii")
+    (fault,) = map(str, file_faults(tmp_path / "a.nii"))
+    assert fault.endswith(
+        "a.nii: would be 1e+04 m long (voxels of 2e+06×2e+06×3e+06 mm) by its header's unit, meter; "
+        "correct the header or export it again"
+    )
