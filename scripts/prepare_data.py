@@ -56,7 +56,9 @@ def check(*roots: str, orientation: str = "RAS") -> None:
     sound = [report for report in reports if not report.problems]
     if sound:
         print(overview(sound))
-        reaches = {name: reach for report in sound for name, reach in report.reaches.items()}
+        reaches = {
+            f"{report.root}/{name}": reach for report in sound for name, reach in report.reaches.items()
+        }
         print(advice(reaches))
     for note in (note for report in reports for note in report.notes):
         print(f"note: {note}")

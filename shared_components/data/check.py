@@ -31,7 +31,7 @@ class RootReport:
         problems: every fault.
         images: the entries whose image is sound, with the image's grid.
         notes: what stops nothing and is worth knowing.
-        reaches: name of each sound image's file to how far its foreground reaches, where that was asked for.
+        reaches: each sound image, as a path from the root, to how far its foreground reaches, where that was asked for.
         annotated: of each split's label maps, the annotated slices and all slices.
     """
 
@@ -104,7 +104,7 @@ def inspect_client_root(
             images.append((entry, grid_of(image)))
             seen.image(entry.image, image)
             if frame is not None:
-                reaches[entry.image.name] = image_reach(image, frame)
+                reaches[os.path.relpath(entry.image, root)] = image_reach(image, frame)
         if entry.label is not None:
             found, label_faults = check_label(entry.label, image, values, entry.known)
             faults = faults + label_faults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,10 +53,8 @@ def study_coverage(study: Study) -> list[str]:
         return []
     found: dict[str, dict[str, Reach]] = {}
     for client, data in study.roots.items():
-        items = data.items("training")
-        chosen = items[:: -(-len(items) // _LOOKED_AT)]
-        volumes = ((item["image"], load_volume(Path(item["image"]))[0]) for item in chosen)
-        found[client] = {
-            Path(name).name: image_reach(volume, frame) for name, volume in volumes if volume is not None
-        }
+        images = [(root.root, Path(item["image"])) for root in data.roots for item in root.items("training")]
+        chosen = images[:: max(1, -(-len(images) // _LOOKED_AT))]
+        volumes = ((os.path.relpath(image, root), load_volume(image)[0]) for root, image in chosen)
+        found[client] = {name: image_reach(volume, frame) for name, volume in volumes if volume is not None}
     return list(coverage_lines(found, frame))

@@ -29,7 +29,7 @@ def test_check_tells_what_lies_outside_at_each_client(values, capsys):
     island, north, south, better = capsys.readouterr().out.splitlines()
     for name, line in (("north", north), ("south", south), ("island", island)):
         assert line.startswith(f"{name}: ") and "% of what is brighter than air lies outside" in line
-        assert "image_size 3 px × spacing 2 mm = 6 mm (" in line and " in s" in line
+        assert "image_size 3 px × spacing 2 mm = 6 mm (" in line and " in images/s" in line
     assert better.startswith("to take in nearly all of every image: overrides: spacing: ")
 
 
