@@ -58,12 +58,7 @@ class Annotated:
         else:
             numbers = stated.pop("slices", None)
             numbers = numbers if isinstance(numbers, list) and not stated else []
-        if (
-            axis not in (0, 1, 2)
-            or isinstance(axis, bool)
-            or not numbers
-            or not all(map(_is_number, numbers))
-        ):
+        if not _is_number(axis) or axis > 2 or not numbers or not all(map(_is_number, numbers)):
             raise InputError(f"expected numbers of slices, found {shown(value)}; {FORMS}")
         if len(set(numbers)) < len(numbers):
             raise InputError(f"names a slice twice, found {shown(value)}; {FORMS}")

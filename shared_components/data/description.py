@@ -135,10 +135,15 @@ def _is_text_table(value: Any) -> bool:
 
 def _ignore_faults(file: str, ignore: Any, labels: Any) -> Iterator[Problem]:
     cure = 'write it as "ignore": 255, the value of voxels that nobody annotated, or leave it out'
-    if not isinstance(ignore, int) or isinstance(ignore, bool) or abs(ignore) >= 10**_DIGITS:
+    if not is_ignore_value(ignore):
         yield Problem(file, f"'ignore': expected one whole number, found {shown(ignore)}", cure)
     elif isinstance(labels, dict) and str(ignore) in labels:
         yield Problem(file, f"'ignore': {ignore} is also a class of 'labels'", cure)
+
+
+def is_ignore_value(value: Any) -> bool:
+    """Whether ``ignore`` is a whole number that a label map can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_DIGITS
 
 
 def is_label_value(key: Any) -> bool:

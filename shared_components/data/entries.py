@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.annotations import ANNOTATED, IGNORE, Annotated
-from shared_components.data.description import DATASET_FILE, SPLITS, unknown_key_cure
+from shared_components.data.description import DATASET_FILE, SPLITS, is_ignore_value, unknown_key_cure
 from shared_components.data.names import subject_name
 from shared_components.data.problems import Problem
 from shared_components.errors import InputError, has_unprintable, name_fault, shown
@@ -71,7 +71,8 @@ def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list
             if sound.get("image") is not None:
                 subject = subject_name(raw["image"])
                 label, patient = sound.get("label"), raw.get("patient")
-                known = {ANNOTATED: raw.get(ANNOTATED), IGNORE: content.get(IGNORE)} if not faults else {}
+                known = {IGNORE: content[IGNORE]} if is_ignore_value(content.get(IGNORE)) else {}
+                known |= {ANNOTATED: raw[ANNOTATED]} if raw.get(ANNOTATED) is not None and not faults else {}
                 entries.append(Entry(split, subject, sound["image"], label, "label" in raw, patient, known))
     return entries, problems + list(_repeats(entries)) + list(_patients_in_two_splits(root, entries))
 

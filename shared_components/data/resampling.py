@@ -13,6 +13,10 @@ from monai.networks.layers import gaussian_1d, separable_filtering
 from monai.transforms import InvertibleTransform, MapTransform, SpatialResample, TraceableTransform
 from torch import Tensor
 
+from shared_components.data.transforms import source_of
+from shared_components.errors import InputError
+
+_LARGEST = 16_384  # px along an axis
 _EQUAL = 1e-3  # voxel edges whose ratio is this close to 1 are the same to MONAI's resampling too
 
 
@@ -61,9 +65,28 @@ class InPlaneSpacingd(MapTransform, InvertibleTransform):
         have = affine_to_spacing(image.affine, 3)[:2].tolist()
         scales = [want / mm for want, mm in zip(self.spacing, have, strict=True)]
         affine = image.affine.double() @ torch.diag(torch.tensor([*scales, 1.0, 1.0], dtype=torch.float64))
-        spans = [(size - 1) / scale for size, scale in zip(image.shape[1:3], scales, strict=True)]
-        # headers hold rounded numbers: a span of 44.5 must not become 44 voxels in one file and 45 in another
-        return affine, [round(round(span, 3)) + 1 for span in spans] + [image.shape[3]]
+        return affine, [*new_size(image, self.spacing), image.shape[3]]
+
+
+def new_size(image: MetaTensor, spacing: Sequence[float]) -> list[int]:
+    """In-plane size, pixels, of ``(1, H, W, D)`` at a spacing, mm.
+
+    Raises:
+        InputError: more pixels than fit into memory: a spacing, or a header, of no sense.
+    """
+    have = affine_to_spacing(image.affine, 3)[:2].tolist()
+    scales = [want / mm for want, mm in zip(spacing, have, strict=True)]
+    spans = [(size - 1) / scale for size, scale in zip(image.shape[1:3], scales, strict=True)]
+    # headers hold rounded numbers: a span of 44.5 must not become 44 voxels in one file and 45 in another
+    new = [round(round(span, 3)) + 1 for span in spans]
+    if max(new) > _LARGEST:
+        extents = " × ".join(f"{size * mm:.4g}" for size, mm in zip(image.shape[1:3], have, strict=True))
+        raise InputError(
+            f"{source_of(image)}: its slices of {extents} mm would be {new[0]} × {new[1]} pixels at a spacing of "
+            f"{' × '.join(f'{mm:g}' for mm in dict.fromkeys(spacing))} mm; correct the voxel size in its header, or "
+            "`spacing`"
+        )
+    return new
 
 
 class AntiAliasd(MapTransform):
@@ -91,12 +114,22 @@ class AntiAliasd(MapTransform):
 
     def _blur(self, image: MetaTensor) -> MetaTensor:
         have = affine_to_spacing(image.affine, 3)[:2].tolist()
-        sigmas = [max(0.0, (want / mm - 1) / 2) for want, mm in zip(self.spacing, have, strict=True)]
+        sizes = zip(image.shape[1:3], self.spacing, have, strict=True)
+        sigmas = [blur_width(want / mm, size) for size, want, mm in sizes]
         if max(sigmas) == 0:
             return image
         kernels = [gaussian_1d(torch.tensor(sigma), normalize=True) for sigma in (*sigmas, 0.0)]
         blurred = separable_filtering(image.as_tensor()[None], kernels, mode="replicate")[0]
         return MetaTensor(blurred, meta=image.meta, applied_operations=image.applied_operations)
+
+
+def blur_width(factor: float, size: int) -> float:
+    """σ, voxels, of the blur before ``size`` voxels are made ``factor`` times coarser.
+
+    No wider than the image, which is one pixel then: where voxels are thousands of times smaller than the spacing (a
+    header in the wrong unit), the kernel would fill the memory.
+    """
+    return min(max(0.0, (factor - 1) / 2), float(size))
 
 
 class SmoothInPlaneSpacingd(MapTransform, InvertibleTransform):
@@ -133,7 +166,7 @@ class SmoothInPlaneSpacingd(MapTransform, InvertibleTransform):
             return self.spacing({key: image})[key]
         affine, shape = self.spacing.grid(image)
         rows, columns = (
-            axis_weights(size, new, scale, max(0.0, (scale - 1) / 2))
+            axis_weights(size, new, scale, blur_width(scale, size))
             for size, new, scale in zip(image.shape[1:3], shape[:2], scales, strict=True)
         )
         return self._traced(image, weigh_in_plane(image.as_tensor(), rows, columns), affine)

@@ -38,7 +38,9 @@ def test_three_ways_to_name_slices(value, slices, axis):
     "value",
     [
         [], 4, "0-3", [1.5], [True], [-1], ["4"], [4, 4], {"first": 3, "last": 0}, {"first": 0}, {"slices": 4},
-        {"axis": 3, "slices": [4]}, {"first": 0, "last": 10**9}, {"slices": [4], "first": 0, "last": 3}, {},
+        {"axis": 3, "slices": [4]}, {"axis": 1.0, "slices": [1]},
+        {"axis": True, "slices": [1]}, {"axis": [1], "slices": [1]},
+        {"first": 0, "last": 10**9}, {"slices": [4], "first": 0, "last": 3}, {},
     ],
 )  # fmt: skip
 def test_other_ways_are_refused_with_the_right_ones(data_root, describe, value):
@@ -134,6 +136,7 @@ def test_a_label_map_of_which_nothing_is_known(data_root, describe, save_image):
     [
         ("255", "'ignore': expected one whole number, found '255'"),
         (True, "'ignore': expected one whole number, found True"),
+        ({"a": 1}, "'ignore': expected one whole number, found {'a': 1}"),
         ([255], "'ignore': expected one whole number, found [255]"),
         (10**30, "'ignore': expected one whole number, found 1" + "0" * 30),
         (1, "'ignore': 1 is also a class of 'labels'"),

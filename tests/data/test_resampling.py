@@ -6,6 +6,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacingd
 
+from shared_components.data.reading import read
 from shared_components.data.resampling import (
     AntiAliasd,
     InPlaneSpacingd,
@@ -13,6 +14,8 @@ from shared_components.data.resampling import (
     axis_weights,
     weigh_in_plane,
 )
+from shared_components.data.volumes import volume_transforms
+from shared_components.errors import InputError
 
 
 def volume(shape=(1, 20, 23, 4), affine=(2.0, 1.5, 5.0, 1.0)) -> MetaTensor:
@@ -102,3 +105,23 @@ def test_weights_of_an_axis_add_up_to_one_and_stop_at_the_border():
         torch.einsum("chwd,ih,jw->cijd", volume, nearest, nearest[:3]),
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("one_step", [False, True])
+def test_a_spacing_that_would_fill_the_memory_is_told_at_once(tmp_path, save_image, one_step):
+    noise = np.random.default_rng(0).normal(size=(20, 24, 3)).astype(np.float32)
+    path = save_image(tmp_path / "v.nii.gz", noise, np.diag([2.0, 2.0, 1.0, 1.0]))
+    with pytest.raises(InputError) as told:
+        read(volume_transforms(("image",), 16, 1e-4, one_step=one_step), {"image": path})
+    assert str(told.value) == (
+        f"{path}: its slices of 40 × 48 mm would be 380001 × 460001 pixels at a spacing of 0.0001 mm; correct the "
+        "voxel size in its header, or `spacing`"
+    )
+
+
+@pytest.mark.parametrize("one_step", [False, True])
+def test_voxels_a_millionth_of_the_spacing_make_one_pixel_at_once(tmp_path, save_image, one_step):
+    noise = np.random.default_rng(0).normal(size=(20, 24, 3)).astype(np.float32)
+    path = save_image(tmp_path / "v.nii.gz", noise, np.diag([1e-4, 1e-4, 1.0, 1.0]))
+    transform = volume_transforms(("image",), 16, 100.0, crop=False, one_step=one_step)
+    assert transform({"image": path})["image"].shape == (1, 1, 1, 3)
