@@ -132,6 +132,23 @@ def inference(
     print(inference_benchmark(volumes, tuple(shape), output_dir, threads, ckpt_path, turns))
 
 
+def faults(output_dir: str = "outputs/benchmark", seed: int = 0) -> None:
+    """Break the smallest study in every way that takes minutes: kill -9, two at once, damaged files, full disks.
+
+    Prints what survived and what was lost, and ends with code 1 if anything was. A full disk is tried as root alone.
+
+    Args:
+        output_dir: the studies go into <output_dir>/faults, with the table, faults.md.
+        seed: of the moments and places.
+    """
+    from shared_components.benchmarks.faults import inject_faults
+
+    table, whole = inject_faults(output_dir, seed)
+    print(table)
+    if not whole:
+        raise SystemExit(1)
+
+
 COMMANDS = {
     "quality": quality,
     "kernels": kernels,
@@ -139,6 +156,7 @@ COMMANDS = {
     "real-head": real_head,
     "meta-step": meta_step,
     "inference": inference,
+    "faults": faults,
 }
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser, ReferenceResolver, run
 from monai.bundle.utils import ID_SEP_KEY
 from monai.utils import ensure_tuple
 
-from shared_components.errors import InputError, input_error_in
+from shared_components.errors import InputError, input_error_in, os_error_line
 from shared_components.hyper_parameters import check_values
 from shared_components.yaml_files import read_configs
 
@@ -24,7 +24,9 @@ MISREAD = {"true": "True", "false": "False", "null": "'$None'"}  # word: what wo
 
 
 def show_input_errors() -> None:
-    """From now on a process that dies of an :class:`InputError` prints its text alone.
+    """From now on a process that dies of what a user can mend prints one line alone, and ends with exit code 2.
+
+    That is an :class:`InputError`, or a place that cannot be read or written, such as a full disk.
 
     ``python -m monai.bundle`` wraps whatever a config's expression raises, so that the text would stand in the
     middle of two stack traces. To be called first in a config's ``initialize``; code that catches errors is not
@@ -91,8 +93,17 @@ def _merged(config: dict[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    found = input_error_in(error)
-    if found is None:
+    line = line_of(error)
+    if line is None:
         sys.__excepthook__(kind, error, trace)
-    else:
-        print(f"error: {found}", file=sys.stderr)
+        return
+    print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(2)  # Python takes it as the program's own, and ends as after any other
+
+
+def line_of(error: BaseException) -> str | None:
+    """One line for an error that a user can mend, by its causes; None for a defect."""
+    found = input_error_in(error)
+    while found is None and error.__cause__ is not None:
+        error = error.__cause__
+    return str(found) if found else os_error_line(error) if isinstance(error, OSError) else None

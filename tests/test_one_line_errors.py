@@ -32,8 +32,21 @@ def run(error: str) -> subprocess.CompletedProcess:
 
 def test_a_wrapped_input_error_ends_the_process_with_its_line_alone():
     ended = run("InputError")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stderr == "error: volume.nii.gz: expected this, found that\n"
+
+
+def test_a_place_that_cannot_be_written_is_one_line():
+    program = PROGRAM.replace(
+        "raise {error}('volume.nii.gz: expected this, found that')", "open('/dev/null/x', 'w')"
+    )
+    program = program.replace("except ValueError", "except OSError")
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "error: /dev/null/x: cannot be used (Not a directory); "
+        "name a place that may be read and written, on a disk with space left\n",
+    )
 
 
 def test_any_other_error_keeps_its_trace():

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import monai.bundle
 
-from shared_components.errors import InputError, input_error_in, os_error_line
+from shared_components.errors import InputError, os_error_line
 from shared_components.federation.bundle_workflow import without_remarks
 from shared_components.federation.stage import LOG, Done, Stage
 from shared_components.files import make_folder, remove_tree
+from shared_components.one_line_errors import line_of
 from shared_components.records import write_record
 
 
@@ -76,10 +77,8 @@ def _opened(path: Path) -> Iterator:
 
 
 def _cause(error: BaseException) -> str:
-    found = input_error_in(error)
-    while found is None and error.__cause__ is not None:
+    line = line_of(error)
+    while line is None and error.__cause__ is not None:
         error = error.__cause__
-    line = os_error_line(error) if isinstance(error, OSError) and error.filename is None else None
-    text = str(found or line or f"{type(error).__name__}: {error}")
-    text = " ".join(text.split())
+    text = " ".join((line or f"{type(error).__name__}: {error}").split())
     return text if len(text) <= 500 else f"{text[:500]} …"

@@ -111,7 +111,7 @@ def test_one_bad_file_alone_is_one_line_and_the_exit_code_tells(tmp_path):
         ],
         capture_output=True, text=True, cwd=CONFIGS.parents[2], check=False,
     )  # fmt: skip
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "Traceback" not in ended.stderr + ended.stdout
     lines = ended.stderr[ended.stderr.index("error: ") :].splitlines()
     assert lines[0] == "error: 2 of 4 volumes were not segmented:"

@@ -16,6 +16,7 @@ import yaml
 
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
+from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.study import plan_study
 from shared_components.federation.study_run import run_study
 from shared_components.federation.study_stages import study_stages
@@ -25,7 +26,9 @@ from shared_components.federation.study_summary import (
     study_status,
     study_summary,
 )
+from shared_components.records import found_record
 from tests.federation.tiny import make_root
+from tests.test_files import flipped
 
 REPO = Path(__file__).parents[2]
 
@@ -166,6 +169,49 @@ def test_second_run_keeps_what_is_finished(finished, values):
     run_study(made(values), resume=True, quiet=True)
     assert {file: file.stat().st_mtime_ns for file in times} == times
     assert (finished / "factory" / "global.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("locked", ["", "factory"])
+@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}, {}])
+def test_a_second_study_is_refused_before_anything_is_touched(finished, values, locked, how):
+    times = {file: file.stat().st_mtime_ns for file in finished.rglob("*") if file.is_file()}
+    with FolderLock(finished / locked).held():
+        with pytest.raises(InputError, match="another process runs in this folder; wait for it"):
+            run_study(made(values), quiet=True, **how)
+        status = study_status(finished)
+    assert {file: file.stat().st_mtime_ns for file in times if file.is_file()} == times
+    assert ("north/source_model: done" in status) == (not locked)
+
+
+def test_a_study_that_is_not_to_be_overwritten_keeps_its_stages(finished, values):
+    done = sorted(finished.glob("clients/*/*/done.json"))
+    with pytest.raises(InputError, match="already holds a run"):
+        run_study(made(values), quiet=True)
+    assert sorted(finished.glob("clients/*/*/done.json")) == done
+    assert (finished / "study.json").is_file()
+
+
+def test_what_is_damaged_or_gone_is_made_again_as_it_was(finished, values):
+    names = ("study.json", "factory/seconds.json", "clients/island/adaptation_predictions/s3_seg.nii.gz")
+    files = [finished / name for name in names]
+    segmented = files[2].read_bytes()
+    kept = {
+        f: f.stat().st_mtime_ns for f in finished.glob("clients/*/*/done.json") if f.parent != files[2].parent
+    }
+    files[2].unlink()
+    for file in files[:2]:
+        file.write_bytes(next(flipped(file.read_bytes(), 1)))
+    for tell in (study_summary, study_status):
+        with pytest.raises(
+            InputError, match=r"study\.json: is damaged .*; write it again with [^\n]+ --resume$"
+        ):
+            tell(finished)
+    (finished / "clients" / ".writing-x").mkdir()
+    run_study(made(values), resume=True, quiet=True)
+    assert files[2].read_bytes() == segmented
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert found_record(files[0])["name"] == "tiny study" and found_record(files[1])["seconds"] > 0
+    assert not (finished / "clients" / ".writing-x").exists()
 
 
 def test_summary_says_where_things_are(finished, tmp_path):

@@ -1,0 +1,88 @@
+"""Every kind of file that a study writes for itself, damaged one after the other."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from shared_components.benchmarks.faulty_study import FaultyStudy
+from shared_components.errors import InputError
+from shared_components.federation.federation_file import read_federation
+from shared_components.federation.study_run import run_study
+
+OWN = (
+    *(
+        f"factory/{name}"
+        for name in ("federation.yaml", "bundle.yaml", "data.json", "versions.json", "seconds.json")
+    ),
+    *("factory/rounds.csv", "factory/global.pt", "factory/factory.pt", "factory/clients/*/state.*.pt"),
+    *("study.json", "digests.json", "report.html", "clients/*/source_model/model.pt"),
+    *(
+        f"clients/*/source_model/{name}"
+        for name in ("done.json", "checkpoint.pt", "metrics.csv", "overrides.yaml")
+    ),
+    *("clients/*/synthetic/*/dataset.json", "clients/*/synthetic/**/*.nii.gz"),
+    *(
+        f"clients/*/adaptation_predictions/{name}"
+        for name in ("cases.json", "scores.csv", "*.nii.gz", "done.json")
+    ),
+)
+
+
+def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, int, int, list[str]]:
+    """Flip a byte, cut, empty or remove a file of each kind, and resume.
+
+    Returns:
+        How many were damaged, how many of them were made again, how many refused, and what was lost.
+    """
+    federation = read_federation(str(study.file))
+    expected = study.results()
+    made = refused = times = 0
+    lost: list[str] = []
+    for pattern in OWN:
+        file = chance.choice(sorted(study.folder.glob(pattern)))
+        content = file.read_bytes()
+        for damaged in (_flipped(content, chance), content[: len(content) // 2], b"", None):
+            times += 1
+            _put(file, damaged)
+            told = _resumed(federation)
+            if told is None:
+                made += 1
+            else:
+                refused += 1
+                lost += [] if _is_mendable(told) else [f"{file.name}: {told}"]
+                _put(file, content)  # the cure: a copy
+                told = _resumed(federation)
+                lost += [] if told is None else [f"{file.name} put back: {told}"]
+            lost += [
+                f"after damage to {pattern}: {name} differs"
+                for name, digest in study.results().items()
+                if expected.get(name) != digest
+            ]
+            content = file.read_bytes()
+    return times, made, refused, lost
+
+
+def _flipped(content: bytes, chance: random.Random) -> bytes:
+    place = chance.randrange(len(content))
+    return content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :]
+
+
+def _put(file: Path, content: bytes | None) -> None:
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+
+
+def _resumed(federation: object) -> str | None:
+    """The message with which a resumed study was refused; None when it has ended."""
+    try:
+        run_study(federation, resume=True, quiet=True)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _is_mendable(told: str) -> bool:
+    return "\n" not in told and ("--force" in told or "remove it" in told)

@@ -1,0 +1,156 @@
+"""Injected faults: kills, two studies at once, damaged files, full disks; nothing may be lost."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared_components.benchmarks.fault_damage import damage_files
+from shared_components.benchmarks.fault_disk import fill_disks
+from shared_components.benchmarks.faulty_study import (
+    FaultyStudy,
+    kill,
+    make_phantoms,
+    seconds_until_alone,
+    wait_until,
+)
+from shared_components.benchmarks.tables import machine, markdown
+from shared_components.errors import InputError
+from shared_components.files import make_folder, remove_tree, write_text
+
+LONGEST = 900.0  # s that the smallest study may take
+ORPHANS = 10.0  # s after which a worker that outlives its parent counts as lost
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a kind of fault has done.
+
+    Attributes:
+        fault: what was done.
+        times: how often.
+        survived: how it went on.
+        lost: what was lost, a line each.
+    """
+
+    fault: str
+    times: int
+    survived: str
+    lost: tuple[str, ...] = ()
+
+
+def inject_faults(output_dir: str | Path, seed: int = 0) -> tuple[str, bool]:
+    """Break the smallest study in every way that takes minutes, and compare what it gives in the end.
+
+    Args:
+        output_dir: everything is written to ``<output_dir>/faults``, the table to ``faults.md`` there.
+        seed: of the moments and places.
+    Returns:
+        The table, and whether nothing was lost.
+    Raises:
+        InputError: the unbroken study fails already.
+    """
+    folder = make_folder(Path(output_dir) / "faults")
+    data = folder / "data"
+    make_phantoms(data)
+    whole, broken = (FaultyStudy(folder / name, data) for name in ("whole", "broken"))
+    for study in (whole, broken):
+        remove_tree(study.folder)
+    start = time.perf_counter()
+    if whole.run():
+        raise InputError(f"{whole.log}: the unbroken study failed: {whole.said()}")
+    print(f"unbroken study: {time.perf_counter() - start:.0f} s", flush=True)
+    outcomes = []
+    chance = random.Random(seed)
+    for outcome in (*_kills(whole, broken, chance), *_later(whole, broken, data, chance)):
+        outcomes.append(outcome)
+        print(
+            f"{outcome.fault}: {outcome.times} times; {outcome.survived}",
+            *outcome.lost,
+            sep="\n  ",
+            flush=True,
+        )
+    table = markdown(
+        ["Fault", "Times", "What survived", "What was lost"],
+        [[o.fault, str(o.times), o.survived, "; ".join(o.lost) or "nothing"] for o in outcomes],
+    )
+    table = f"{table}\n{machine()}\n"
+    write_text(folder / "faults.md", table)
+    return table, not any(outcome.lost for outcome in outcomes)
+
+
+def _later(whole: FaultyStudy, broken: FaultyStudy, data: Path, chance: random.Random) -> Iterator[Outcome]:
+    yield _two_at_once(broken)
+    yield _compared("what all these runs gave together", whole, broken)
+    times, damaged, refused, lost = damage_files(whole, chance)
+    survived = f"{damaged} made again as they were, {refused} refused in one line with the cure"
+    yield Outcome("own file damaged or gone", times, survived, tuple(lost))
+    times, survived, lost = fill_disks(whole, data)
+    yield Outcome("disk full", times, survived, tuple(lost))
+
+
+def _kills(whole: FaultyStudy, broken: FaultyStudy, chance: random.Random) -> Iterator[Outcome]:
+    """``kill -9`` of the parent while it starts, in the rounds, and in every stage."""
+    stages = [stage.relative_to(whole.folder) for stage in whole.stages()]
+    orphans, times, lost = [], 0, []
+    for moment in (*["start"] * 3, *["rounds"] * 3, *stages):
+        before = broken.whole_rounds(), set(broken.stages())
+        process = broken.start("--resume")
+        if moment == "start":
+            time.sleep(chance.uniform(0, 12))
+        elif moment == "rounds":
+            begun = broken.folder / "factory" / "clients"
+            wait_until(lambda begun=begun, p=process: begun.is_dir() or p.poll() is not None, LONGEST)
+            time.sleep(chance.uniform(0, 6))
+        else:
+            log = broken.folder / moment / "log.txt"
+            wait_until(lambda log=log, p=process: log.is_file() or p.poll() is not None, LONGEST)
+            time.sleep(chance.uniform(0, 3))
+        if process.poll() not in (None, 0):
+            lost.append(f"{moment}: the study ended by itself: {broken.said()}")
+        kill(process)
+        times += 1
+        orphans.append(seconds_until_alone(process))
+        if broken.whole_rounds() < before[0] or not before[1] <= set(broken.stages()):
+            lost.append(f"{moment}: a whole round or a finished stage is gone")
+    if max(orphans) > ORPHANS:
+        lost.append(f"a worker outlived its parent by {max(orphans):.0f} s")
+    survived = f"whole rounds and finished stages; no worker outlived its parent by {max(orphans):.1f} s"
+    yield Outcome("kill -9 at random moments of every stage", times, survived, tuple(lost))
+
+
+def _two_at_once(study: FaultyStudy) -> Outcome:
+    """A second study, a second one with ``--force``, and ``status`` beside one that runs."""
+    shutil.rmtree(study.folder / "clients" / "north" / "source_model")  # so that there is something to do
+    first = study.start("--resume")
+    wait_until(lambda: (study.folder / "clients/north/source_model/log.txt").is_file(), LONGEST)
+    finished, lost = set(study.stages()), []
+    for arguments in (("--resume",), ("--force",), ()):
+        second = FaultyStudy(study.folder, study.file.parent / "data")
+        second.log = study.log.with_suffix(".second.log")
+        code = second.run(*arguments)
+        if code != 2 or "another process runs in this folder" not in second.said():
+            lost.append(f"study {' '.join(arguments)} beside another: code {code}, {second.said()}")
+    if not finished <= set(study.stages()):
+        lost.append("a refused study has removed finished stages")
+    if first.wait():
+        lost.append(f"the first study failed: {study.said()}")
+    return Outcome("a second study in the same folder", 3, "the first; the others were refused", tuple(lost))
+
+
+def _compared(fault: str, whole: FaultyStudy, broken: FaultyStudy) -> Outcome:
+    code = broken.run("--resume")
+    lost = different(whole, broken) if not code else [f"resuming failed: {broken.said()}"]
+    return Outcome(fault, 1, f"{len(whole.results())} files as in an unbroken study", tuple(lost))
+
+
+def different(whole: FaultyStudy, other: FaultyStudy) -> list[str]:
+    """Results of an unbroken study that another lacks or has otherwise."""
+    expected, found = whole.results(), other.results()
+    return [
+        f"{name} differs" for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)
+    ]

@@ -1,0 +1,136 @@
+"""The smallest study, as a process that can be killed, and what it leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from shared_components.benchmarks.processes import REPOSITORY
+from shared_components.federation.file_digests import digest
+from shared_components.files import load_tensors, write_text
+from shared_components.records import read_table
+
+SCRIPTS = REPOSITORY / "scripts"
+RESULTS = (
+    "factory/global.pt",
+    "factory/factory.pt",
+    "**/model.pt",
+    "**/*.nii.gz",
+    "**/scores.csv",
+    "**/metrics.csv",
+)
+"""What a study is run for, and what must be the same however often it was broken."""
+
+
+class FaultyStudy:
+    """The quickstart's study at its smallest sizes, in a folder of its own.
+
+    Args:
+        folder: where it writes.
+        data: the phantoms of ``make_phantoms``.
+    """
+
+    def __init__(self, folder: Path, data: Path) -> None:
+        self.folder = folder
+        self.file = write_text(folder.parent / f"{folder.name}.yaml", _federation(folder, data))
+        self.log = folder.parent / f"{folder.name}.log"
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """``federate.py study`` with some arguments, in a session of its own; its output goes to ``log``."""
+        command = [
+            sys.executable,
+            str(SCRIPTS / "federate.py"),
+            "study",
+            str(self.file),
+            "--nocheck",
+            *arguments,
+        ]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                command, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def run(self, *arguments: str) -> int:
+        """The exit code of ``start`` once it has ended."""
+        return self.start(*arguments).wait()
+
+    def said(self) -> str:
+        """The last line that the process wrote."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def results(self) -> dict[str, str | None]:
+        """File to digest of what the study is run for, and of its rounds but for their seconds."""
+        files = {file for pattern in RESULTS for file in self.folder.glob(pattern)}
+        found = {file.relative_to(self.folder).as_posix(): digest(file) for file in files}
+        table = self.folder / "factory" / "rounds.csv"
+        if table.is_file():
+            rows = [{k: v for k, v in row.items() if k != "seconds"} for row in read_table(table, "")]
+            found["factory/rounds.csv"] = hashlib.sha256(str(rows).encode()).hexdigest()
+        return found
+
+    def whole_rounds(self) -> int:
+        """Rounds of the factory that are whole."""
+        file = self.folder / "factory" / "global.pt"
+        return load_tensors(file)["round"] if file.is_file() else -1
+
+    def stages(self) -> list[Path]:
+        """Folders of the stages that are done."""
+        return sorted(file.parent for file in self.folder.glob("clients/*/*/done.json"))
+
+
+def make_phantoms(data: Path) -> None:
+    """Three clients' phantoms at the smallest sizes."""
+    command = [sys.executable, str(SCRIPTS / "phantoms.py"), "heads", str(data), "--subjects", "2,1,1"]
+    subprocess.run([*command, "--coarseness", "3"], check=True, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+
+
+def _federation(folder: Path, data: Path) -> str:
+    text = (SCRIPTS / "quickstart_smoke.yaml").read_text(encoding="utf-8")
+    text = text.replace("outputs/quickstart-smoke/data", str(data.resolve()))
+    return text.replace("output_dir: outputs/quickstart-smoke", f"output_dir: {folder.resolve()}")
+
+
+def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> None:
+    """Send a signal to the process alone, as a system out of memory does, and wait for its end."""
+    process.send_signal(number)
+    process.wait()
+
+
+def seconds_until_alone(process: subprocess.Popen, longest: float = 60.0) -> float:
+    """How long others of a process's session have outlived it, s."""
+    start = time.perf_counter()
+    wait_until(lambda: not session_members(process.pid), longest)
+    return time.perf_counter() - start
+
+
+def wait_until(condition: Callable[[], bool], longest: float) -> bool:
+    """Look every few milliseconds; whether it came true within ``longest`` seconds."""
+    end = time.perf_counter() + longest
+    while time.perf_counter() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def session_members(session: int) -> list[int]:
+    """Processes of a session that are alive."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[3]) == session and fields[0] not in "ZX":
+                found.append(int(entry.name))
+    return found
