@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import pickle
 import re
 import shutil
 import struct
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -22,8 +20,8 @@ import torch
 from shared_components.errors import InputError, os_error_line, printable
 from shared_components.seals import archive_fault, seal_archive
 from shared_components.tensors import not_finite
+from shared_components.workplaces import WRITING, flush, workplace
 
-WRITING = ".writing-"  # how the folders of temporary files begin
 UNREADABLE = (  # what torch.load raises on damaged files and on files of something else
     *(RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, struct.error),
     *(LookupError, AttributeError, TypeError, AssertionError, zipfile.BadZipFile),
@@ -49,27 +47,15 @@ def write_atomically(path: str | os.PathLike, writer: Callable[[Path], None]) ->
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=WRITING) as folder:
-            temporary = Path(folder) / path.name
+        with workplace(path.parent) as folder:
+            temporary = folder / path.name
             writer(temporary)
-            _flush(temporary)
+            flush(temporary)
             os.replace(temporary, path)
-        _flush(path.parent)
+        flush(path.parent)
     except OSError as error:
         raise InputError(_unwritable(path, error)) from error
     return path
-
-
-def _flush(path: Path) -> None:
-    """Let the disk have a file, or the names in a folder, where the file system can tell."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network folders cannot
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(path: str | os.PathLike) -> Path:

@@ -30,7 +30,7 @@ OWN = (
 
 
 def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, int, int, list[str]]:
-    """Flip a byte, cut, empty or remove a file of each kind, and resume.
+    """Flip a byte of a file of each kind, and cut, empty or remove it, and resume each time.
 
     Returns:
         How many were damaged, how many of them were made again, how many refused, and what was lost.
@@ -42,7 +42,7 @@ def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, int, i
     for pattern in OWN:
         file = chance.choice(sorted(study.folder.glob(pattern)))
         content = file.read_bytes()
-        for damaged in (_flipped(content, chance), content[: len(content) // 2], b"", None):
+        for damaged in (_flipped(content, chance), chance.choice((content[: len(content) // 2], b"", None))):
             times += 1
             _put(file, damaged)
             told = _resumed(federation)
@@ -60,6 +60,7 @@ def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, int, i
                 if expected.get(name) != digest
             ]
             content = file.read_bytes()
+        print(f"  {pattern}: {made} made again, {refused} refused so far", flush=True)
     return times, made, refused, lost
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from shared_components.errors import InputError
 from shared_components.files import make_folder, remove_tree, write_text
 
 LONGEST = 900.0  # s that the smallest study may take
+LATEST = {"start": 12.0, "rounds": 6.0}  # s after which the parent is killed; in a stage 3
 ORPHANS = 10.0  # s after which a worker that outlives its parent counts as lost
 
 
@@ -94,33 +96,41 @@ def _later(whole: FaultyStudy, broken: FaultyStudy, data: Path, chance: random.R
 
 
 def _kills(whole: FaultyStudy, broken: FaultyStudy, chance: random.Random) -> Iterator[Outcome]:
-    """``kill -9`` of the parent while it starts, in the rounds, and in every stage."""
-    stages = [stage.relative_to(whole.folder) for stage in whole.stages()]
-    orphans, times, lost = [], 0, []
-    for moment in (*["start"] * 3, *["rounds"] * 3, *stages):
+    """``kill -9`` of the parent while it starts, in the rounds, and in every stage, in the order of the study."""
+    stages = [stage.relative_to(whole.folder) for stage in sorted(whole.stages(), key=_ended)]
+    orphans, lost = [], []
+    moments = (*["start"] * 3, *["rounds"] * 3, *stages)
+    for moment in moments:
+        remove_tree(broken.folder / moment)  # a stage that is done already; the moment is no folder otherwise
         before = broken.whole_rounds(), set(broken.stages())
         process = broken.start("--resume")
-        if moment == "start":
-            time.sleep(chance.uniform(0, 12))
-        elif moment == "rounds":
-            begun = broken.folder / "factory" / "clients"
-            wait_until(lambda begun=begun, p=process: begun.is_dir() or p.poll() is not None, LONGEST)
-            time.sleep(chance.uniform(0, 6))
-        else:
-            log = broken.folder / moment / "log.txt"
-            wait_until(lambda log=log, p=process: log.is_file() or p.poll() is not None, LONGEST)
-            time.sleep(chance.uniform(0, 3))
+        _wait_for(moment, broken, process)
+        time.sleep(chance.uniform(0, LATEST.get(moment, 3)))
         if process.poll() not in (None, 0):
             lost.append(f"{moment}: the study ended by itself: {broken.said()}")
         kill(process)
-        times += 1
         orphans.append(seconds_until_alone(process))
         if broken.whole_rounds() < before[0] or not before[1] <= set(broken.stages()):
             lost.append(f"{moment}: a whole round or a finished stage is gone")
+        print(
+            f"  killed in {moment}: {broken.whole_rounds()} rounds, {len(broken.stages())} stages", flush=True
+        )
     if max(orphans) > ORPHANS:
         lost.append(f"a worker outlived its parent by {max(orphans):.0f} s")
     survived = f"whole rounds and finished stages; no worker outlived its parent by {max(orphans):.1f} s"
-    yield Outcome("kill -9 at random moments of every stage", times, survived, tuple(lost))
+    yield Outcome("kill -9 at random moments of every stage", len(moments), survived, tuple(lost))
+
+
+def _ended(stage: Path) -> int:
+    return (stage / "done.json").stat().st_mtime_ns
+
+
+def _wait_for(moment: str | Path, study: FaultyStudy, process: subprocess.Popen) -> None:
+    """Wait until the study is in its rounds, or in a stage."""
+    if moment == "start":
+        return
+    sign = study.folder / ("factory/clients" if moment == "rounds" else moment / "log.txt")
+    wait_until(lambda: sign.exists() or process.poll() is not None, LONGEST)
 
 
 def _two_at_once(study: FaultyStudy) -> Outcome:

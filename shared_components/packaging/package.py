@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import shared_components
 from shared_components.errors import InputError
-from shared_components.files import write_text
+from shared_components.files import make_folder, write_text
 from shared_components.packaging import texts
 from shared_components.packaging.archive import copy_components, write_checksum, write_zip
 from shared_components.packaging.metadata import package_metadata
@@ -86,7 +86,7 @@ def build_package(
         notes = (f"{DEMO} {what}.", *notes)
     configs = merged_configs(bundle / "configs", read_overrides(config))
     described = Weights(Path(weights), trained_on or texts.NOT_STATED, _figures(figures), notes)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with tempfile.TemporaryDirectory(dir=out, prefix=".packaging-") as temporary:
         made = Path(temporary) / bundle.name
         _fill(made, bundle, metadata, configs, described)

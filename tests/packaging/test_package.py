@@ -65,6 +65,14 @@ def test_a_refused_package_leaves_nothing(models, tmp_path, change, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("out", ["file", "file/out"])
+def test_a_folder_that_cannot_be_made_is_one_line(models, tmp_path, out):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match=r"expected a folder at \S+/file, found a file; name another folder"):
+        build(models, tmp_path / out)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_an_unknown_bundle_is_refused(models, tmp_path):
     with pytest.raises(
         InputError, match=r"lungs: expected one of the bundles \['adaptation', 'factory', 'segm"

@@ -105,6 +105,16 @@ def test_faults_are_one_line(root, capsys, arguments, message):
     assert message in error.splitlines()[-1]
 
 
+@pytest.mark.parametrize("out", ["file", "file/out"])
+def test_an_output_that_cannot_be_written_is_one_line(root, tmp_path, capsys, out):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(SystemExit, match="2"):
+        run(evaluate, [str(root), str(predictions(tmp_path / "p", 0)), "--out", str(tmp_path / out)])
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "expected a folder at" in error and "/file, found a file; name another folder" in error
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_a_damaged_segmentation_stops_no_other_and_the_exit_code_tells(root, tmp_path, capsys):
     folder = predictions(tmp_path / "out", 0)
     (folder / "cine_seg.nii.gz").write_bytes((folder / "cine_seg.nii.gz").read_bytes()[:200])

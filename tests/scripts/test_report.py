@@ -49,6 +49,19 @@ def test_another_folder_is_an_error_in_one_line(report, tmp_path, capsys):
     assert len(error.strip().splitlines()) == 1
 
 
+def test_a_page_that_cannot_be_written_is_one_line(report, tmp_path, capsys):
+    (tmp_path / "study.json").write_text('{"name": "three heads"}')
+    (tmp_path / "page").mkdir()
+    for out, message in (
+        ("study.json/page.html", "found a file"),
+        ("page", "cannot be written (Is a directory)"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            run(report, [str(tmp_path), "--out", str(tmp_path / out)])
+        (error,) = capsys.readouterr().err.splitlines()
+        assert error.startswith("error: ") and message in error
+
+
 def test_a_comparison_is_told_from_scored_segmentations(report, tmp_path, capsys):
     (tmp_path / "comparison.md").write_text("")
     with pytest.raises(SystemExit, match="2"):
