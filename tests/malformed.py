@@ -71,7 +71,7 @@ BAD_OVERRIDES = {  # id: values that it may not have, of every kind
     "orientation": ("RAX", "RA", "RRR", "", 3, None, ["RAS"], "@nope", "$1 / 0"),
     "percentiles": ([99, 1], [1], [-1, 5], [0, 101], 5, "all", [1, "a"], {}),
     "positions": NUMBERS,
-    "channels": ([], [0], [-8] * 4, [8, 8], "8", 8, [8.5] * 4, [10**9] * 4, ["8"] * 4, None, {}),
+    "channels": ([], [0], [-8] * 4, [8] * 6, "8", 8, [8.5] * 4, [10**9] * 4, ["8"] * 4, None, {}),
     "discriminator_channels": ([], [8] * 6, "nope", [0] * 4),
     "z_dim": NUMBERS,
     "w_dim": NUMBERS,
@@ -137,8 +137,8 @@ def _spoilt(
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         path = rng.choice([path for path in _paths(changed) if path])
         value = rng.choice(JUNK)
-        done.append(f"{'/'.join(map(str, path))} = {str(value)[:60]!r}")
-        _replace(changed, path, value, rng)
+        action = _replace(changed, path, value, rng)
+        done.append(f"{'/'.join(map(str, path))}: {action} {str(value)[:60]!r}")
     return write(changed), "; ".join(done)
 
 
@@ -147,7 +147,7 @@ def _paths(value: Any, at: tuple = ()) -> list[tuple]:
     return [at, *(path for key, child in inner for path in _paths(child, (*at, key)))]
 
 
-def _replace(content: Any, path: tuple, value: Any, rng: random.Random) -> None:
+def _replace(content: Any, path: tuple, value: Any, rng: random.Random) -> str:
     *parents, last = path
     for key in parents:
         content = content[key]
@@ -161,6 +161,7 @@ def _replace(content: Any, path: tuple, value: Any, rng: random.Random) -> None:
         content[last] = [content[last], value]
     else:
         content[last] = value
+    return action
 
 
 def _yaml(content: Any) -> bytes:

@@ -54,6 +54,10 @@ def _pools(
     dataset: SliceDataset, batch_size: int, labelled_per_batch: int | None
 ) -> list[tuple[Sequence[int], int]]:
     """The pools that a batch draws from, with the number of slices from each."""
+    if not len(dataset):
+        raise InputError(
+            "expected a dataset of slices to train on, found an empty one; check the training data"
+        )
     if labelled_per_batch is None:
         return [(range(len(dataset)), batch_size)]
     if not 0 <= labelled_per_batch <= batch_size:
@@ -74,7 +78,13 @@ def _pools(
 
 
 def shuffled_passes(pool: Sequence[int]) -> Iterator[int]:
-    """Endless passes over ``pool``, each in a new order from torch's global random state."""
+    """Endless passes over ``pool``, each in a new order from torch's global random state.
+
+    Raises:
+        InputError: the pool is empty, of which passes would never give anything.
+    """
+    if not len(pool):
+        raise InputError("expected slices to draw batches from, found none; check the training data")
     while True:
         for place in torch.randperm(len(pool)).tolist():
             yield pool[place]

@@ -69,6 +69,8 @@ def texts(values: Any, what: str, problems: list[str]) -> tuple[str, ...]:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             cure = "; write it in quotes" if isinstance(value, bool) else ""
             problems.append(f"{what}: expected a text, found {shown(value)}{cure}")
+        elif len(str(value).splitlines()) > 1:
+            problems.append(f"{what}: expected one line, found {shown(value)}")
         elif is_expression(value):
             problems.append(
                 f"{what}: expected a text, found the expression {shown(value)}; these are for overrides, "

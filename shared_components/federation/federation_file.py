@@ -153,9 +153,9 @@ def _study(values: Mapping[str, Any], source: Path, problems: list[str]) -> dict
 
 
 def _dict(values: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
-    value = values.get(key) or {}
-    if isinstance(value, dict):
-        return dict(value)
+    value = values.get(key)
+    if value is None or isinstance(value, dict):
+        return dict(value or {})
     problems.append(f"'{key}' must hold 'key: value' lines, found {shown(value)}")
     return {}
 

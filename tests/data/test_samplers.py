@@ -97,3 +97,10 @@ def test_orders_are_drawn_batch_by_batch():
 def test_impossible_batches_are_refused(dataset, settings, message):
     with pytest.raises(InputError, match=message):
         SliceBatches(dataset, **({"batch_size": 4, "batches": 2} | settings))
+
+
+def test_no_slices_give_no_passes_instead_of_endless_ones():
+    with pytest.raises(InputError, match="expected slices to draw batches from, found none"):
+        next(shuffled_passes([]))
+    with pytest.raises(InputError, match="expected a dataset of slices to train on, found an empty one"):
+        slice_loader([], batch_size=2, batches=1)
