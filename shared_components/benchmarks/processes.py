@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -16,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared_components.errors import InputError
-from shared_components.files import write_text
+from shared_components.files import remove_tree, write_text
+from shared_components.records import found_record, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DONE = "done.json"
@@ -44,15 +43,14 @@ class Step:
 
     def seconds(self) -> float | None:
         """How long it took; None when it is still to do, or was something else."""
-        file = self.folder / DONE
-        noted = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        noted = found_record(self.folder / DONE) or {}
         return noted["seconds"] if noted.get("fingerprint") == self.fingerprint else None
 
     def prepare(self) -> None:
         """Make the folder ready; what an interrupted or outdated run has left is thrown away."""
         begun = self.folder / BEGUN
         if not (self.resumes and begun.is_file() and begun.read_text(encoding="utf-8") == self.fingerprint):
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_tree(self.folder)
         for name, text in ((BEGUN, self.fingerprint), *self.files):
             write_text(self.folder / name, text)
 
@@ -119,7 +117,7 @@ def _do(step: Step, children: _Children) -> int:
         code = children.run(step.command, log.fileno())
     if not code:
         noted = {"fingerprint": step.fingerprint, "seconds": round(time.perf_counter() - start, 1)}
-        write_text(step.folder / DONE, json.dumps(noted | {"command": step.command}, indent=1) + "\n")
+        write_record(step.folder / DONE, noted | {"command": step.command})
     return code
 
 

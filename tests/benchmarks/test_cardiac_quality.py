@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from shared_components.benchmarks.cardiac_quality import cardiac_quality, chosen
 from shared_components.benchmarks.processes import DONE
 from shared_components.data.phantoms.writer import RECORD
 from shared_components.errors import InputError
+from shared_components.records import write_record
 
 
 def finish(place: Place, dice: float, smoke: bool = False) -> None:
@@ -19,7 +19,7 @@ def finish(place: Place, dice: float, smoke: bool = False) -> None:
     (place.data / RECORD).write_text("{}")
     for step in cardiac_job(place, smoke).steps:
         step.folder.mkdir(parents=True)
-        (step.folder / DONE).write_text(json.dumps({"fingerprint": step.fingerprint, "seconds": 60}))
+        write_record(step.folder / DONE, {"fingerprint": step.fingerprint, "seconds": 60})
     place.trained.mkdir(exist_ok=True)
     (place.trained / "metrics.csv").write_text("epoch,update\n1,50\n")
     (place.predictions / "scores.csv").write_text(f"case,label,name,dice,hd95_mm\na,1,x,{dice},2\n")

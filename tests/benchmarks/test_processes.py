@@ -52,6 +52,9 @@ def test_what_changed_or_was_cut_short_is_done_again(tmp_path):
     assert log.read_text() == "122" and not left.exists()
     run(two_steps(tmp_path, log, first="b"))
     assert log.read_text() == "12212"  # the second reads what the first has written
+    (tmp_path / "two" / DONE).write_bytes(b"")
+    run(two_steps(tmp_path, log, first="b"))
+    assert log.read_text() == "122122"
 
 
 def test_step_that_resumes_keeps_what_it_left_unless_it_is_another_one(tmp_path):
