@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 
 from shared_components.benchmarks.faulty_study import FaultyStudy
@@ -29,27 +30,28 @@ OWN = (
 )
 
 
-def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, int, int, list[str]]:
+def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, str, list[str]]:
     """Flip a byte of a file of each kind, and cut, empty or remove it, and resume each time.
 
     Returns:
-        How many were damaged, how many of them were made again, how many refused, and what was lost.
+        How often a file was damaged, what then became of it, and what was lost.
     """
     federation = read_federation(str(study.file))
     expected = study.results()
-    made = refused = times = 0
+    fates: Counter[str] = Counter()
     lost: list[str] = []
     for pattern in OWN:
         file = chance.choice(sorted(study.folder.glob(pattern)))
         content = file.read_bytes()
         for damaged in (_flipped(content, chance), chance.choice((content[: len(content) // 2], b"", None))):
-            times += 1
             _put(file, damaged)
             told = _resumed(federation)
             if told is None:
-                made += 1
+                still = (file.read_bytes() if file.is_file() else None) == damaged
+                fates["not needed any more" if still else "made again"] += 1
+                _put(file, content if still else file.read_bytes())
             else:
-                refused += 1
+                fates["refused in one line with the cure"] += 1
                 lost += [] if _is_mendable(told) else [f"{file.name}: {told}"]
                 _put(file, content)  # the cure: a copy
                 told = _resumed(federation)
@@ -60,8 +62,12 @@ def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, int, i
                 if expected.get(name) != digest
             ]
             content = file.read_bytes()
-        print(f"  {pattern}: {made} made again, {refused} refused so far", flush=True)
-    return times, made, refused, lost
+        print(f"  {pattern}: {_told(fates)}, so far", flush=True)
+    return fates.total(), _told(fates), lost
+
+
+def _told(fates: Counter[str]) -> str:
+    return ", ".join(f"{number} {fate}" for fate, number in fates.items())
 
 
 def _flipped(content: bytes, chance: random.Random) -> bytes:

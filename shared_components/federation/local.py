@@ -22,7 +22,7 @@ from shared_components.federation.resumable import resumable
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import Committed, RunFolder
 from shared_components.federation.stage_progress import tell_while
-from shared_components.federation.worker import ClientPlan
+from shared_components.federation.worker import client_plan
 from shared_components.files import load_tensors, remove_files, write_text
 from shared_components.interrupts import Interrupts
 from shared_components.worker_processes import WorkerProcesses
@@ -188,25 +188,18 @@ class LocalEngine:
                 f"client {name}, {doing}{beside}: the worker process died; it was killed or ran out of "
                 f"memory, in which case fewer workers may help; {remedy}"
             ) from error
-        report = self._folder.error_file(name)
-        write_text(report, "".join(traceback.format_exception(error)))
         cause = " ".join(str(error).split())
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        raise InputError(f"client {name}, {doing}: {kind}{cause} (more in {report}); {remedy}") from error
+        more = self._noted(name, error)
+        raise InputError(f"client {name}, {doing}: {kind}{cause}{more}; {remedy}") from error
 
-
-def client_plan(federation: Federation, name: str) -> ClientPlan:
-    """What a worker builds ``name`` from."""
-    overrides = federation.client_overrides(name)
-    files = tuple(federation.config_files)
-    return ClientPlan(
-        folder=overrides["output_dir"],
-        bundle_root=federation.bundle,
-        config_files=files,
-        overrides=overrides,
-        updates=federation.updates_per_round,
-        aggregator=federation.aggregator,
-    )
+    def _noted(self, name: str, error: BaseException) -> str:
+        """Where the stack trace is, in words; none where it cannot be written, as on a full disk."""
+        try:
+            report = write_text(self._folder.error_file(name), "".join(traceback.format_exception(error)))
+        except InputError:
+            return ""
+        return f" (more in {report})"
 
 
 def drawn_clients(names: Sequence[str], number: int, seed: int, round: int) -> list[str]:

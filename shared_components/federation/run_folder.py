@@ -23,6 +23,7 @@ from shared_components.federation.data_record import data_changes, data_record, 
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
+from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.versions import version_changes, versions
 from shared_components.files import load_tensors, remove_files, remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
@@ -109,6 +110,7 @@ class RunFolder:
         else:
             self._check_same_settings(settings)
             self._check_rounds(federation, committed)
+            read_rows(self.rounds_file)
         data = data_record(federation.clients, digests)
         if committed is not None:
             self._check_same_data(data)

@@ -15,6 +15,7 @@ from shared_components.errors import InputError, input_error_in
 from shared_components.federation.aggregation import to_blocks
 from shared_components.federation.aggregators import make_aggregator
 from shared_components.federation.client import FederatedClient
+from shared_components.federation.federation import Federation
 from shared_components.files import load_tensors, save_tensors
 
 _clients: dict[str, FederatedClient] = {}  # of this process, by the client's folder
@@ -39,6 +40,20 @@ class ClientPlan:
     overrides: dict[str, Any]
     updates: int
     aggregator: dict[str, Any]
+
+
+def client_plan(federation: Federation, name: str) -> ClientPlan:
+    """What a worker builds ``name`` from."""
+    overrides = federation.client_overrides(name)
+    files = tuple(federation.config_files)
+    return ClientPlan(
+        folder=overrides["output_dir"],
+        bundle_root=federation.bundle,
+        config_files=files,
+        overrides=overrides,
+        updates=federation.updates_per_round,
+        aggregator=federation.aggregator,
+    )
 
 
 def build(plan: ClientPlan, state_file: Path | None) -> int:
