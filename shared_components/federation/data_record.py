@@ -10,28 +10,40 @@ from shared_components.data.client_root import ClientRoot
 from shared_components.data.description import DATASET_FILE
 from shared_components.federation.client_entry import Client
 from shared_components.federation.file_digests import FileDigests
+from shared_components.steps import steps
 
 TRAINED_ON = ("training", "validation")  # a run does not depend on the other splits
+MUCH = 1_000_000_000  # bytes
 MOST = 5  # changes that a message names
 
 
 def data_record(clients: Mapping[str, Client], digests: FileDigests) -> dict[str, Any]:
     """Client name to what it trains on: each data root's domain, and its splits' files with their digests.
 
-    A data root without ``dataset.json``, as other bundles may have, is left out.
+    A data root without ``dataset.json``, as other bundles may have, is left out. Reading much is told of.
 
     Raises:
         InputError: a ``dataset.json`` is faulty.
     """
-    return {name: dict(_roots(client, digests)) for name, client in clients.items()}
+    roots = {name: dict(_roots(client)) for name, client in clients.items()}
+    items = [i for own in roots.values() for root in own.values() for s in TRAINED_ON for i in root.items(s)]
+    paths = [item[key] for item in items for key in ("image", "label") if key in item]
+    much = sum(os.path.getsize(path) for path in paths if os.path.isfile(path)) > MUCH
+    for path in steps(paths, "comparing the clients' files with those of before", "file", shown=much):
+        digests.of(path)
+    return {name: dict(_described(own, digests)) for name, own in roots.items()}
 
 
-def _roots(client: Client, digests: FileDigests) -> Iterator[tuple[str, dict[str, Any]]]:
+def _roots(client: Client) -> Iterator[tuple[str, ClientRoot]]:
     for folder in client.data_roots:
         if os.path.isfile(os.path.join(folder, DATASET_FILE)):
-            root = ClientRoot.load(folder)
-            files = {split: _files(root, split, digests) for split in TRAINED_ON}
-            yield str(folder), {"domain": root.domain, **files}
+            yield str(folder), ClientRoot.load(folder)
+
+
+def _described(roots: Mapping[str, ClientRoot], digests: FileDigests) -> Iterator[tuple[str, dict[str, Any]]]:
+    for folder, root in roots.items():
+        files = {split: _files(root, split, digests) for split in TRAINED_ON}
+        yield folder, {"domain": root.domain, **files}
 
 
 def _files(root: ClientRoot, split: str, digests: FileDigests) -> dict[str, str | None]:
