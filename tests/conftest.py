@@ -1,14 +1,30 @@
-"""Settings for every test: one thread (the same sums on every machine) and no global seed left over."""
+"""Settings for every test: one thread (the same sums on every machine), no global seed left over, signals as usual."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 import torch
+
+from shared_components.interrupts import SIGNALS
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_of_a_terminal():
+    """A shell starts what it runs in the background with some signals ignored, and children inherit that."""
+    usual = {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is signal.SIG_IGN:
+            signal.signal(number, usual.get(number, signal.SIG_DFL))
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
