@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -134,10 +134,11 @@ def _wait_for(moment: str | Path, study: FaultyStudy, process: subprocess.Popen)
 
 
 def _two_at_once(study: FaultyStudy) -> Outcome:
-    """A second study, a second one with ``--force``, and ``status`` beside one that runs."""
-    shutil.rmtree(study.folder / "clients" / "north" / "source_model")  # so that there is something to do
+    """A second study, with ``--resume``, ``--force`` and neither, beside one that is held in mid-stage meanwhile."""
+    remove_tree(study.folder / "clients" / "north" / "source_model")  # so that there is something to do
     first = study.start("--resume")
-    wait_until(lambda: (study.folder / "clients/north/source_model/log.txt").is_file(), LONGEST)
+    _wait_for(Path("clients/north/source_model"), study, first)
+    first.send_signal(signal.SIGSTOP)
     finished, lost = set(study.stages()), []
     for arguments in (("--resume",), ("--force",), ()):
         second = FaultyStudy(study.folder, study.file.parent / "data")
@@ -147,6 +148,7 @@ def _two_at_once(study: FaultyStudy) -> Outcome:
             lost.append(f"study {' '.join(arguments)} beside another: code {code}, {second.said()}")
     if not finished <= set(study.stages()):
         lost.append("a refused study has removed finished stages")
+    first.send_signal(signal.SIGCONT)
     if first.wait():
         lost.append(f"the first study failed: {study.said()}")
     return Outcome("a second study in the same folder", 3, "the first; the others were refused", tuple(lost))
