@@ -173,14 +173,20 @@ def _guess(names: Sequence[str], ask: bool) -> dict[str, str]:
 
 
 def _sparse_labels(root: ClientRoot) -> Iterator[str]:
-    """Label maps in which few slices of many have labels, as if the others had not been annotated."""
+    """Label maps in which few slices of many have labels, as if the others had not been annotated; faulty ones."""
     items = [item for split in SPLITS for item in root.items(split, labelled=True) if ANNOTATED not in item]
-    found = []
+    found, unfit = [], []
     for item in steps(items, "reading label maps", "label map", True):
-        used, count = labelled_slices(Path(item["label"]), root.ignore)
+        try:
+            used, count = labelled_slices(Path(item["label"]), root.ignore)
+        except InputError as error:
+            unfit.append(str(error))
+            continue
         gaps = used and used[-1] - used[0] + 1 > len(used)
         if (gaps and 2 * len(used) <= count) or (0 < len(used) <= 2 and count >= 5):
             found.append(f"{item['label']}: only {listed_slices(used)} of {count} have labels")
+    if unfit:
+        yield unfit[0] + (f" (and {len(unfit) - 1} more label maps are faulty)" if len(unfit) > 1 else "")
     if found:
         more = f" (and so in {len(found) - 1} more label maps)" if len(found) > 1 else ""
         yield (

@@ -201,10 +201,11 @@ def _label_map(path: Path) -> Tensor:
     if label is None:
         raise InputError(str(problems[0]))
     voxels = label.as_tensor()
+    refuse(value_faults(path, voxels, None))
     different = torch.unique(voxels)
     if len(different) > 256 or different.min() < 0:
+        found = f"{len(different)} different values from {different.min():g} to {different.max():g}"
         raise InputError(
-            f"{path}: expected a label map, found {len(different)} different values; is it an image?"
+            f"{path}: expected a label map, whose values count from 0, found {found}; is it an image?"
         )
-    refuse(value_faults(path, voxels, None))
     return voxels

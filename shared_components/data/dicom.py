@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from shared_components.data.dicom_grid import CONVERT, Plane, Stack, stacked, unfit
-from shared_components.data.dicom_header import PIXELS, Header, has_mark, read_header
+from shared_components.data.dicom_header import PIXELS, Header, has_mark, packed_at_most, read_header
 from shared_components.data.names import IMAGE_SUFFIXES, VOLUME_SUFFIXES
 from shared_components.data.problems import UnfitFile
 
@@ -23,6 +23,7 @@ _IMAGE_TYPE, _SOP_CLASS, _SERIES = 0x00080008, 0x00080016, 0x0020000E
 _SLICE_THICKNESS, _SLICE_DISTANCE, _DETECTOR_SPACING = 0x00180050, 0x00180088, 0x00181164
 _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
+_BITS = 0x00280100
 _SPACING, _INTERCEPT, _SLOPE = 0x00280030, 0x00281052, 0x00281053
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 _DETECTOR, _SLICES, _FRAME_OFFSETS = 0x00540022, 0x00540081, 0x3004000C
@@ -35,6 +36,7 @@ _GROUPS = {
     _SLOPE: _PIXEL_VALUES,
 }  # fmt: skip
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+_DIRECTIONS = "directions"
 
 
 def is_dicom(path: Path) -> bool:
@@ -137,7 +139,21 @@ def _header(file: Path) -> Header | None:
         raise unfit(file, *_NO_DICOM)
     if header.count(_ROWS) and PIXELS not in header:
         raise unfit(file, "is damaged (the file ends before its pixels)", "copy it again")
+    size, need = file.stat().st_size, _promised(header)
+    if need > size * packed_at_most(header):  # ITK would take the memory before it looks
+        fault = f"is damaged (it ends in its pixels: {size} bytes, its header promises {need})"
+        raise unfit(file, fault, "copy it again")
     return header if header.count(_ROWS) else None
+
+
+def _promised(header: Header) -> int:
+    """Bytes of the pixels, unpacked."""
+    try:
+        frames = max(1, int((header.numbers(_FRAMES) or (1,))[0]))
+    except (ValueError, OverflowError):  # told where the frames are counted
+        frames = 1
+    bits = frames * header.count(_ROWS) * header.count(_COLUMNS) * header.count(_BITS)
+    return bits * max(1, header.count(_SAMPLES)) // 8
 
 
 def _refuse_company(folder: Path, images: Sequence[tuple[Path, Header]]) -> None:
@@ -183,6 +199,9 @@ def _offset_planes(path: Path, file: Path, header: Header, frames: int) -> Itera
     if len(offsets) != frames:
         raise unfit(path, f"{file.name} has {frames} frames without a place in space (a film?)", CONVERT)
     normal = np.cross(*np.reshape(first.axes, (2, 3)))
+    first = first._replace(
+        assumed=tuple(name for name in first.assumed if name != _DIRECTIONS)
+    )  # may be left out
     for number, offset in enumerate(offsets):
         position = np.asarray(first.position) + (offset - offsets[0]) * normal
         yield first._replace(frame=number, position=tuple(position.tolist()))
@@ -208,13 +227,15 @@ def _plane(path: Path, file: Path, frame: int | None, sources: tuple[Header, ...
         return next((found for place in places if (found := place.numbers(tag))), ())
 
     header = sources[-1]
-    position, axes = numbers(_POSITION) or (0.0,) * 3, numbers(_ORIENTATION) or (1.0, 0, 0, 0, 1, 0)
-    rows, columns = (numbers(_SPACING) or header.numbers(_DETECTOR_SPACING) or (1.0, 1.0))[:2]
+    sizes, directions = numbers(_SPACING) or header.numbers(_DETECTOR_SPACING), numbers(_ORIENTATION)
+    position, axes = numbers(_POSITION) or (0.0,) * 3, directions or (1.0, 0, 0, 0, 1, 0)
+    rows, columns = (sizes or (1.0, 1.0))[:2]
     thickness = (*numbers(_SLICE_DISTANCE), *numbers(_SLICE_THICKNESS), 0.0)
     plane = Plane(
         file, frame, position, axes, (columns, rows), (header.count(_COLUMNS), header.count(_ROWS)),
         next((mm for mm in map(abs, thickness) if mm > 0), 1.0),
         ((*numbers(_SLOPE), 1.0)[0], (*numbers(_INTERCEPT), 0.0)[0]),
+        tuple(name for name, found in (("pixel size", sizes), (_DIRECTIONS, directions)) if not found),
     )  # fmt: skip
     if not (len(position) == 3 and len(axes) == 6 and np.isfinite([*position, *axes, rows, columns]).all()):
         raise unfit(path, f"{plane.name} states no place in space", CONVERT)

@@ -25,7 +25,8 @@ class Plane(NamedTuple):
     """A slice: its file and frame (``None`` in a file of one), and what its header says.
 
     position: of the first pixel, LPS, mm (3). axes: directions of rows and columns, LPS (6). spacing: along rows and
-    columns, mm. size: columns and rows. thickness: of a slice, mm. scale: slope and intercept.
+    columns, mm. size: columns and rows. thickness: of a slice, mm. scale: slope and intercept. assumed: what of this
+    its header does not say.
     """
 
     file: Path
@@ -36,6 +37,7 @@ class Plane(NamedTuple):
     size: tuple[int, int]
     thickness: float
     scale: tuple[float, float]
+    assumed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -63,6 +65,8 @@ def stacked(path: Path, planes: list[Plane]) -> Stack:
     """
     first = planes[0]
     for plane in planes:
+        if plane.assumed and len(planes) > 1:
+            raise unfit(path, f"{plane.name} states no {' and no '.join(plane.assumed)}", CONVERT)
         fault = _difference(first, plane)
         if fault:
             raise unfit(path, f"{len(planes)} slices of {fault} in one series", _OWN_FOLDER)

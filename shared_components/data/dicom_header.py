@@ -15,6 +15,7 @@ from typing import BinaryIO
 PIXELS = 0x7FE00010
 _TRANSFER_SYNTAX = 0x00020010
 _BIG_ENDIAN, _IMPLICIT, _DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
+_NATIVE = {_BIG_ENDIAN, _IMPLICIT, "1.2.840.10008.1.2.1"}
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
@@ -53,6 +54,12 @@ class Header(dict):
         """The items of a sequence, none where it is missing."""
         value = self.get(tag, [])
         return value if isinstance(value, list) else []
+
+
+def packed_at_most(header: Header) -> int:
+    """How many times larger the pixels of a file can be than the file: nothing but black packs best."""
+    syntax = header.text(_TRANSFER_SYNTAX)
+    return 1 if syntax in _NATIVE or not syntax else 2**16
 
 
 def has_mark(file: Path) -> bool:

@@ -29,6 +29,7 @@ def images_in(folder: Path) -> list[Path]:
     images = [entry for entry in sorted(folder.iterdir()) if is_image(entry)]
     dicom = [image for image in images if is_dicom(image)]
     alone = len(dicom) == len(images) == 1
-    if alone or len({series_of(file) for file in dicom}) < len(dicom):
+    known = [series for file in dicom if (series := series_of(file))]  # what is damaged says no series
+    if alone or len(set(known)) < len(known):
         return [folder]
     return images

@@ -11,6 +11,7 @@ import numpy as np
 from monai.config import DtypeLike, PathLike
 from monai.data import ImageReader, MetaTensor, NumpyReader, PILReader
 from monai.transforms import LoadImage
+from monai.utils import MetaKeys
 
 from shared_components.data.itk_readers import DicomReader, LazyITKReader
 from shared_components.data.nifti import NiftiReader
@@ -58,4 +59,7 @@ class LoadVolume(LoadImage):
     ) -> MetaTensor:
         """A file's volume by the one reader that is meant for it: what that cannot read, no other makes a guess at."""
         chosen = reader or next(each for each in reversed(self.readers) if each.verify_suffix(filename))
-        return super().__call__(filename, chosen)
+        image = super().__call__(filename, chosen)
+        # pictures and arrays state no place in space, and what is found in them is written where they are taken to lie
+        image.meta.setdefault(MetaKeys.ORIGINAL_AFFINE, image.affine.clone())
+        return image

@@ -20,7 +20,7 @@ from nibabel.spatialimages import SpatialImage
 from shared_components.data.problems import Problem, UnfitFile
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
-_MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
+_UNITS = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}  # by the code of lengths, the lowest three bits
 
 
 def is_nifti(path: str | os.PathLike) -> bool:
@@ -42,11 +42,19 @@ def open_nifti(path: str | os.PathLike, **options: Any) -> SpatialImage:
     return image
 
 
-def millimetres(image: SpatialImage) -> float:
-    """Length of the unit in which a header states its sizes; millimetres where it names none."""
+def length_unit(image: SpatialImage) -> tuple[str, float]:
+    """Name and length, mm, of the unit in which a header states its sizes; millimetres where it names none.
+
+    The unit of time beside it, of which some programs write codes that do not exist, is nobody's business here.
+    """
     header = image.header
-    unit = header.get_xyzt_units()[0] if isinstance(header, nibabel.Nifti1Header) else "mm"
-    return _MILLIMETRES.get(unit, 1.0)
+    code = int(header["xyzt_units"]) & 7 if isinstance(header, nibabel.Nifti1Header) else 0
+    return _UNITS.get(code, ("millimetres", 1.0))
+
+
+def millimetres(image: SpatialImage) -> float:
+    """Length of the unit in which a header states its sizes, mm."""
+    return length_unit(image)[1]
 
 
 def world_affine(image: SpatialImage) -> np.ndarray:

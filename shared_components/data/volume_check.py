@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
+import torch
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from torch import Tensor
@@ -73,8 +74,10 @@ def check_image(path: Path, orientation: str | None = None) -> tuple[MetaTensor 
         return None, problems
     voxels = image.as_tensor()
     problems += [*voxel_faults(path, voxels), *slice_faults(path, image, orientation)]
-    if not problems and voxels.min() == voxels.max():
-        fault = f"constant: every voxel is {float(voxels.min()):g}"
+    known = voxels[~torch.isnan(voxels)]
+    if not problems and known.min() == known.max():
+        outside = "" if known.numel() == voxels.numel() else " or NaN"
+        fault = f"constant: every voxel is {float(known.min()):g}{outside}"
         problems.append(Problem(str(path), fault, "export the image again or take its entry out"))
     return image, problems
 

@@ -18,7 +18,14 @@ from monai.transforms import MapTransform
 from nibabel.spatialimages import SpatialImage
 
 from shared_components.data.grids import GRID_TOLERANCE
-from shared_components.data.nifti import is_nifti, millimetres, open_nifti, volume_shape, world_affine
+from shared_components.data.nifti import (
+    is_nifti,
+    length_unit,
+    millimetres,
+    open_nifti,
+    volume_shape,
+    world_affine,
+)
 from shared_components.data.problems import Problem, UnfitFile
 from shared_components.data.reading import UNREADABLE, causes_of, one_line
 from shared_components.data.transforms import source_of
@@ -131,7 +138,8 @@ def _header_faults(path: Path, image: SpatialImage) -> Iterator[Problem]:
         return
     affine = world_affine(image)
     faults = list(grid_faults(path, affine, image.shape))
-    unit = "" if millimetres(image) == 1 else f" by its header's unit, {image.header.get_xyzt_units()[0]}"
+    name, length = length_unit(image)
+    unit = "" if length == 1 else f" by its header's unit, {name}"
     yield from (replace(each, fault=each.fault + unit) for each in faults)
     edges = np.linalg.norm(affine[:3, :3], axis=0)
     known = np.isfinite(stated) & (stated > 0)

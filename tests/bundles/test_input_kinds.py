@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from tests.bundles.tiny import save_by_itk
@@ -120,6 +121,10 @@ def analyze(kind: type) -> Callable[[Path, np.ndarray, np.ndarray], None]:
     return lambda path, voxels, affine: nib.save(kind(voxels, affine), path)
 
 
+def picture(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
+    Image.fromarray(voxels.T.astype(np.uint8)).save(path)
+
+
 IN_METRES = np.diag([1e-3, 1e-3, 1e-3, 1])
 LAS = nib.AnalyzeImage(np.zeros(SHAPE, np.int16), np.diag([-1.5, 1.5, 4, 1])).header.get_best_affine()
 INTEGERS = {
@@ -136,6 +141,7 @@ KINDS = [
     ),
     *(Kind(f"orientation_{c}.nii", nifti(), SHAPE, oblique(codes=c)) for c in CODES),
     Kind("nifti1.nii", nifti()),
+    Kind("photograph.png", picture, SHAPE[:2], np.eye(4)),
     Kind("nifti2.nii", nifti(nib.Nifti2Image)),
     Kind("nifti2_packed.nii.gz", nifti(nib.Nifti2Image, sform=4, qform=2)),
     Kind("scaled.nii.gz", nifti(slope=(0.25, -3.5))),

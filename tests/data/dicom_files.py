@@ -273,5 +273,15 @@ WRONG = {
     "a volume beside": (_with_nifti, r"a series of 8 DICOM files and beside it another image, t1.nii.gz; put"),
     "one cut short": (_with_damage, r"s004.dcm is damaged \(the file ends in its header\); copy it again"),
     "pixels cut short": (_with_pixels_cut, r"the pixels of s007.dcm cannot be decoded \(.*\); copy it again"),
+    "no pixel size": (
+        lambda p: _changed(p, lambda file: file.__delattr__("PixelSpacing")), r"s000.dcm states no pixel size; convert"
+    ),
+    "no directions": (
+        lambda p: _changed(p, lambda file: file.__delattr__("ImageOrientationPatient")), r"states no directions"
+    ),
+    "more pixels than bytes": (
+        lambda p: _changed(p, lambda file: [setattr(file, name, 60000) for name in ("Rows", "Columns")]),
+        r"s000.dcm is damaged \(it ends in its pixels: .* promises 7200000000\); copy it again",
+    ),
     "a report alone": (_report_alone, r"without a readable DICOM series"),
 }  # fmt: skip

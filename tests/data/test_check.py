@@ -136,6 +136,13 @@ def test_constant_image(data_root, save_image, only_problem):
     assert "s3.nii.gz: constant: every voxel is 4" in only_problem()
 
 
+def test_an_image_that_is_constant_within_nan_is_constant(data_root, save_image, only_problem):
+    image = np.full(SHAPE, np.nan, np.float32)
+    image[3:6, 3:6, 2:3] = 4
+    save_image(data_root[0] / "images/s3.nii.gz", image)
+    assert "s3.nii.gz: constant: every voxel is 4 or NaN; export" in only_problem()
+
+
 def test_label_values_outside_labels(data_root, save_image, only_problem):
     save_image(data_root[0] / "labels/s1.nii.gz", np.arange(720, dtype=np.uint8).reshape(SHAPE) % 4)
     assert "labels/s1.nii.gz: label values 2, 3 are outside 'labels' (0, 1); save it with" in only_problem()

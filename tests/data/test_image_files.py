@@ -33,6 +33,12 @@ def folder(tmp_path) -> Path:
     return tmp_path / "images"
 
 
+def test_damaged_dicom_files_do_not_hide_the_images_beside_them(folder):
+    for name in ("x.dcm", "y.dcm"):
+        (folder / name).write_bytes(b"no DICOM" * 50)
+    assert {"a.nii.gz", "regular", "x.dcm", "y.dcm"} <= set(inferred(folder))
+
+
 def test_inference_and_make_datalist_find_the_same(folder):
     expected = ["a.nii.gz", "b.nrrd", "c.mha", "console names", "d.png", "regular", "storescp names"]
     assert names(images_in(folder)) == inferred(folder) == listed(folder.parent) == expected

@@ -80,6 +80,14 @@ def test_a_unit_that_cannot_be_is_named(tmp_path):
     nibabel.save(image, tmp_path / "a.nii")
     (fault,) = map(str, file_faults(tmp_path / "a.nii"))
     assert fault.endswith(
-        "a.nii: would be 1e+04 m long (voxels of 2e+06×2e+06×3e+06 mm) by its header's unit, meter; "
+        "a.nii: would be 1e+04 m long (voxels of 2e+06×2e+06×3e+06 mm) by its header's unit, metres; "
         "correct the header or export it again"
     )
+
+
+def test_a_unit_of_time_that_does_not_exist_is_nobodys_business(tmp_path):
+    image = nibabel.Nifti1Image(VOXELS, np.diag([2000.0, 2000, 3000, 1]))
+    image.header["xyzt_units"] = 3 + 64  # micrometres, and a bit that means nothing
+    nibabel.save(image, tmp_path / "a.nii")
+    assert list(file_faults(tmp_path / "a.nii")) == []
+    np.testing.assert_allclose(np.diag(read(tmp_path / "a.nii").affine), [2, 2, 3, 1])

@@ -281,6 +281,19 @@ def test_faulty_flags_are_one_line(prepare, hearts, words, line):
     assert not (hearts / "dataset.json").exists()
 
 
+def test_faulty_label_maps_are_pointed_out_in_the_words_of_the_check(prepare, folder):
+    file = folder / "labels/s0.nii.gz"
+    label = nibabel.load(file)
+    voxels = np.where(label.get_fdata() > 0, 1, np.nan).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(voxels, label.affine), file)
+    made = prepare("make-datalist", folder, *MAKE)
+    assert made.returncode == 0 and (folder / "dataset.json").is_file()
+    (note,) = [line for line in made.stdout.splitlines() if "NaN" in line]
+    assert note.startswith(f"note: {file}: ") and note.endswith(" are NaN or infinite; replace them with 0")
+    checked = prepare("check", folder)
+    assert checked.returncode == 1 and note.removeprefix("note: ") in checked.stdout + checked.stderr
+
+
 def test_label_maps_with_labels_in_few_slices_are_pointed_out(prepare, folder):
     label = np.zeros((8, 8, 20), np.uint8)
     label[2:5, 2:5, [4, 9]] = 1
