@@ -29,7 +29,9 @@ def images_in(folder: Path) -> list[Path]:
     images = [entry for entry in sorted(folder.iterdir()) if is_image(entry)]
     dicom = [image for image in images if is_dicom(image)]
     alone = len(dicom) == len(images) == 1
-    known = [series for file in dicom if (series := series_of(file))]  # what is damaged says no series
-    if alone or len(set(known)) < len(known):
+    series = [series_of(file) for file in dicom]
+    if len(dicom) < len(images):  # damaged ones, which say no series, hide nothing that lies beside them
+        series = [each for each in series if each]
+    if alone or len(set(series)) < len(series):
         return [folder]
     return images

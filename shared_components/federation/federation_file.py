@@ -133,7 +133,14 @@ def _place(values: Mapping[str, Any], key: str, source: Path, problems: list[str
 
 def _output_dir(values: Mapping[str, Any], problems: list[str]) -> str:
     place = os.path.abspath(_text(values, "output_dir", "outputs", problems))
-    problems += path_faults(place, "'output_dir'")
+    faults = path_faults(place, "'output_dir'")
+    if not faults:
+        there = next(path for path in (Path(place), *Path(place).parents) if os.path.lexists(path))
+        if not there.is_dir():
+            faults = [
+                f"'output_dir': expected a folder, or a place where one can be made, found {there}, a file"
+            ]
+    problems += faults
     return place
 
 

@@ -122,7 +122,7 @@ def analyze(kind: type) -> Callable[[Path, np.ndarray, np.ndarray], None]:
 
 
 def picture(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
-    Image.fromarray(voxels.T.astype(np.uint8)).save(path)
+    Image.fromarray(voxels[..., 0].T.astype(np.uint8)).save(path)
 
 
 IN_METRES = np.diag([1e-3, 1e-3, 1e-3, 1])
@@ -141,7 +141,7 @@ KINDS = [
     ),
     *(Kind(f"orientation_{c}.nii", nifti(), SHAPE, oblique(codes=c)) for c in CODES),
     Kind("nifti1.nii", nifti()),
-    Kind("photograph.png", picture, SHAPE[:2], np.eye(4)),
+    Kind("photograph.png", picture, (20, 18, 1), np.eye(4)),
     Kind("nifti2.nii", nifti(nib.Nifti2Image)),
     Kind("nifti2_packed.nii.gz", nifti(nib.Nifti2Image, sform=4, qform=2)),
     Kind("scaled.nii.gz", nifti(slope=(0.25, -3.5))),

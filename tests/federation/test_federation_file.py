@@ -47,6 +47,13 @@ def test_relative_paths(values, tmp_path, monkeypatch):
     assert read.output_dir == str(here / "out")
 
 
+@pytest.mark.parametrize("beneath", ["", "/runs/one"])
+def test_a_file_where_the_output_folder_should_be_is_named(values, tmp_path, beneath):
+    taken = write_file(tmp_path / "taken", values)
+    with pytest.raises(InputError, match=rf"'output_dir': expected a folder, .*, found {taken}, a file$"):
+        federation(values, output_dir=f"{taken}{beneath}")
+
+
 def test_clients_overrides(values, roots):
     one = federation(values, overrides={"learning_rate": 0.5}).client_overrides("south")
     assert one["dataset_dir"] == str(roots["south"]) and one["seed"] == 5 + 2
