@@ -110,6 +110,8 @@ def _unwritable(path: Path, error: OSError) -> str:
         return (
             f"{path}: its folder cannot be made ({reason}); name a folder in a place that may be written to"
         )
+    if os.path.isdir(path):
+        return f"{path}: cannot be written ({reason}); move the folder of that name away"
     return f"{path}: cannot be written ({reason}); name a folder that may be written to, on a disk with space left"
 
 

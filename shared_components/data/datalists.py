@@ -172,7 +172,7 @@ def annotated_slices(path: Path, ignore: int | None = None) -> list[int] | None:
 
 def labelled_slices(path: Path, ignore: int | None = None) -> tuple[list[int], int]:
     """Slices across a label map's third axis that have labels, and how many slices it has."""
-    marked = mark_unknown(_label_map(path), {IGNORE: ignore})
+    marked = mark_unknown(_label_map(path, ignore), {IGNORE: ignore})
     return slices_of(marked > 0, 2), marked.shape[-1]
 
 
@@ -180,7 +180,9 @@ def _classes(
     labels: Mapping[int | str, str] | Sequence[str] | None, label_maps: Sequence[Path], ignore: int | None
 ) -> dict[str, str]:
     if labels is None:
-        values = {0}.union(*(_values(path) for path in label_maps)) - {ignore} if label_maps else {0, 1}
+        values = (
+            {0}.union(*(_values(path, ignore) for path in label_maps)) - {ignore} if label_maps else {0, 1}
+        )
         if values != set(range(len(values))):
             raise InputError(
                 f"the label maps hold the values {', '.join(map(str, sorted(values)))}; expected 0, 1, 2, … without "
@@ -192,18 +194,18 @@ def _classes(
     return {str(value): str(name) for value, name in enumerate(labels)}
 
 
-def _values(path: Path) -> set[int]:
-    return values_in(torch.unique(_label_map(path)))
+def _values(path: Path, ignore: int | None) -> set[int]:
+    return values_in(torch.unique(_label_map(path, ignore)))
 
 
-def _label_map(path: Path) -> Tensor:
+def _label_map(path: Path, ignore: int | None) -> Tensor:
     label, problems = load_volume(path)
     if label is None:
         raise InputError(str(problems[0]))
     voxels = label.as_tensor()
     refuse(value_faults(path, voxels, None))
     different = torch.unique(voxels)
-    if len(different) > 256 or different.min() < 0:
+    if len(different) > 256 or (different[different != (0 if ignore is None else ignore)] < 0).any():
         found = f"{len(different)} different values from {different.min():g} to {different.max():g}"
         raise InputError(
             f"{path}: expected a label map, whose values count from 0, found {found}; is it an image?"

@@ -155,14 +155,15 @@ def test_a_patient_who_is_held_out_and_trained_on_is_refused(tmp_path, save_imag
         make_datalist(tmp_path, "t1", patients=lambda names: {name: name[:2] for name in names})
 
 
-def test_an_ignored_value_is_no_class(folder, save_image):
-    label = np.zeros(SHAPE, np.uint8)
-    label[2:4], label[5:] = 1, 255
+@pytest.mark.parametrize("ignore", [255, -1])
+def test_an_ignored_value_is_no_class(folder, save_image, ignore):
+    label = np.zeros(SHAPE, np.int16)
+    label[2:4], label[5:] = 1, ignore
     for number in range(10):
         save_image(folder / f"labels/s{number:02d}.nii.gz", label)
-    make_datalist(folder, "t1", ignore=255)
+    make_datalist(folder, "t1", ignore=ignore)
     root = ClientRoot.load(folder)
-    assert root.labels == {0: "background", 1: "class_1"} and root.ignore == 255
+    assert root.labels == {0: "background", 1: "class_1"} and root.ignore == ignore
     assert check_client_root(folder) == []
 
 
