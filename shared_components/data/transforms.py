@@ -37,19 +37,32 @@ def as_volume(image: MetaTensor) -> MetaTensor:
     """``(C, H, W)`` or ``(C, H, W, D)`` to ``(C, H, W, D)`` with a 4 × 4 affine.
 
     Raises:
-        InputError: several channels (a time series, a colour picture), or more or fewer axes.
+        UnfitFile: several channels (a time series, a colour picture), or more or fewer axes.
     """
-    if image.shape[0] != 1 or image.ndim not in (3, 4):
-        raise InputError(
-            f"{source_of(image)}: one 2-D image or 3-D volume was expected, found {image.shape[0]} of "
-            f"{'×'.join(map(str, image.shape[1:]))} voxels; save each volume as a file of "
-            f"its own (in the repository: python scripts/prepare_data.py split {shlex.quote(source_of(image))})"
-        )
+    for fault in dimension_faults(source_of(image), image):
+        raise UnfitFile(fault)
     if image.ndim == 4:
         return image
     volume = MetaTensor(image.as_tensor()[..., None], meta=image.meta)
     volume.affine = to_affine_nd(3, image.affine)
     return volume
+
+
+def dimension_faults(path: str | os.PathLike, image: Tensor) -> Iterator[Problem]:
+    """What keeps ``(C, …)`` from being one 2-D image or 3-D volume."""
+    channels, *spatial = image.shape
+    size = "×".join(map(str, spatial))
+    if len(spatial) == 3 and channels > 1:
+        fault = f"4-D: {channels} volumes (or channels) of {size} voxels, expected one 3-D volume"
+        command = f"python scripts/prepare_data.py split {shlex.quote(str(path))}"
+        cure = f"save each volume as a file of its own and name the files you want (in the repository: {command})"
+        yield Problem(str(path), fault, cure)
+    elif len(spatial) == 2 and channels > 1:
+        fault = f"a picture with {channels} colour channels, expected grey levels"
+        yield Problem(str(path), fault, "save it as 8- or 16-bit grey scale")
+    elif len(spatial) not in (2, 3) or channels != 1:
+        fault = f"{len(spatial) + (channels > 1)}-D ({size}), expected a 2-D image or a 3-D volume"
+        yield Problem(str(path), fault, "export one volume a file")
 
 
 class SameGridd(MapTransform):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from shared_components.data.image_loader import LoadVolume
 from shared_components.data.label_values import value_faults, values_in
 from shared_components.data.problems import Problem
 from shared_components.data.reading import UNREADABLE
-from shared_components.data.transforms import as_volume, slice_faults
+from shared_components.data.transforms import as_volume, dimension_faults, slice_faults
 from shared_components.data.volume_faults import (
     file_faults,
     packing_faults,
@@ -146,28 +145,12 @@ def load_volume(path: Path) -> tuple[MetaTensor | None, list[Problem]]:
         image = LoadVolume()(path)
     except UNREADABLE as error:
         return None, [reading_fault(path, error)]
-    problems = list(_dimension_faults(path, image))
+    problems = list(dimension_faults(path, image))
     if problems:
         return None, problems
     volume = as_volume(image)
     problems = list(read_grid_faults(path, volume))
     return (None, problems) if problems else (volume, [])
-
-
-def _dimension_faults(path: Path, image: Tensor) -> Iterator[Problem]:
-    channels, *spatial = image.shape
-    size = "×".join(map(str, spatial))
-    if len(spatial) == 3 and channels > 1:
-        fault = f"4-D: {channels} volumes (or channels) of {size} voxels, expected one 3-D volume"
-        command = f"python scripts/prepare_data.py split {shlex.quote(str(path))}"
-        cure = f"save each volume as a file of its own and name the files you want (in the repository: {command})"
-        yield Problem(str(path), fault, cure)
-    elif len(spatial) == 2 and channels > 1:
-        fault = f"a picture with {channels} colour channels, expected grey levels"
-        yield Problem(str(path), fault, "save it as 8- or 16-bit grey scale")
-    elif len(spatial) not in (2, 3) or channels != 1:
-        fault = f"{len(spatial) + (channels > 1)}-D ({size}), expected a 2-D image or a 3-D volume"
-        yield Problem(str(path), fault, "export one volume a file")
 
 
 def _grid_faults(path: Path, label: MetaTensor, image: MetaTensor) -> Iterator[Problem]:

@@ -3,12 +3,16 @@ from __future__ import annotations
 import pytest
 import torch
 from monai.data import MetaTensor
+from PIL import Image
 
+from shared_components.data.image_loader import LoadVolume
+from shared_components.data.problems import UnfitFile
 from shared_components.data.transforms import (
     SameGridd,
     SlicesAcrossd,
     as_volume,
 )
+from shared_components.data.volume_check import load_volume
 from shared_components.errors import InputError
 
 
@@ -20,9 +24,20 @@ def meta(values: torch.Tensor, affine=None, name="s01.nii.gz") -> MetaTensor:
 
 def test_several_channels_are_refused_with_a_command():
     with pytest.raises(
-        InputError, match=r"found 7 of 4×4×2 voxels; save each .*prepare_data.py split s01\.nii\.gz\)$"
+        InputError,
+        match=r"4-D: 7 volumes .* of 4×4×2 voxels.*; save each .*prepare_data.py split s01\.nii\.gz\)$",
     ):
         as_volume(meta(torch.ones(7, 4, 4, 2)))
+
+
+def test_a_picture_with_colours_is_refused_in_the_words_of_the_check(tmp_path):
+    file = tmp_path / "a.png"
+    Image.new("RGB", (9, 9)).save(file)
+    _, (problem,) = load_volume(file)
+    assert problem.cure == "save it as 8- or 16-bit grey scale"
+    with pytest.raises(UnfitFile) as raised:
+        as_volume(LoadVolume()(file))
+    assert raised.value.problem == problem
 
 
 def test_a_label_takes_its_images_exact_affine():
