@@ -14,6 +14,7 @@ import yaml
 from shared_components.data.grids import grid_fault
 from shared_components.data.nifti import is_nifti
 from shared_components.data.stored_grid import stored_grid
+from shared_components.data.volume_faults import file_faults
 from shared_components.errors import InputError
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.stage import DONE
@@ -110,11 +111,15 @@ def grid_faults(predictions: str | os.PathLike) -> list[str]:
     Args:
         predictions: the run's folder, with ``cases.json``.
     Returns:
-        A line for each segmentation that does not lie on the grid of its input.
+        A line for each segmentation that does not lie on the grid of its input, or cannot be compared with it.
     """
     faults = []
     for case in read_case_list(predictions)[0]:
         if is_nifti(case["image"]) and FAULT not in case:
+            unfit = [fault for key in ("segmentation", "image") for fault in file_faults(case[key])]
+            if unfit:  # damaged or moved since
+                faults.append(str(unfit[0]))
+                continue
             fault = grid_fault(*stored_grid(case["segmentation"]), *stored_grid(case["image"]))
             faults += (
                 [f"{case['segmentation']}: expected the grid of {case['image']}: {fault}"] if fault else []

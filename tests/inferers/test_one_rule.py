@@ -143,3 +143,16 @@ def test_two_grids_are_one_for_all_or_for_none(tmp_path, shift, one_grid):
         "report": lambda: load_case(image, None, {"ours": other}) and None,
     }
     assert {name: _fits(answer) for name, answer in answers.items()} == dict.fromkeys(answers, one_grid)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no volume", None])
+def test_a_study_goes_on_over_a_segmentation_that_was_damaged_since(tmp_path, damage):
+    _nifti()(tmp_path / "a.nii")
+    seg = tmp_path / "a_seg.nii.gz"
+    write_case_list([{"case": "a", "image": str(tmp_path / "a.nii")}], {0: "background", 1: "b"}, tmp_path)
+    if damage is None:
+        seg.mkdir()
+    else:
+        seg.write_bytes(damage)
+    (line,) = grid_faults(tmp_path)
+    assert line.startswith(f"{seg}: ") and "\n" not in line
