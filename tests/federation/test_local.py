@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -350,9 +351,11 @@ def test_a_folder_that_is_removed_in_mid_run_ends_it_in_one_line(values):
 
 @pytest.mark.parametrize("place", ["file", "file/run"])
 def test_a_file_in_place_of_the_folder_is_one_line(values, tmp_path, place):
+    """Of the engine itself: a file may come where the folder was after the federation file was read."""
+    found = replace(federation(values), output_dir=str(tmp_path / place))
     (tmp_path / "file").write_text("kept")
     with pytest.raises(InputError, match=r"expected a folder at \S+/file, found a file; name another folder"):
-        run(values, output_dir=str(tmp_path / place))
+        LocalEngine(found, quiet=True).run()
     assert (tmp_path / "file").read_text() == "kept"
 
 
