@@ -12,7 +12,7 @@ FORMULA = re.compile(
     r"'*[=+\-@\t\r]"
 )  # a spreadsheet runs a cell that begins so, after the quotes that we put there
 QUOTED = re.compile(r"'+[=+\-@\t\r]")
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], head: bool = True) -> str:

@@ -87,7 +87,8 @@ def os_error_line(error: OSError) -> str | None:
         return None
     reason = error.strerror or type(error).__name__
     if error.errno == errno.ENOENT:
-        return f"{error.filename}: no such file or folder; it was moved or removed, or the path is wrong"
+        what = error.filename or "input or output"
+        return f"{what}: no such file or folder; it was moved or removed, or the path is wrong"
     return (
         f"{error.filename or 'output'}: cannot be used ({reason}); "
         "name a place that may be read and written, on a disk with space left"

@@ -10,7 +10,6 @@ from shared_components.benchmarks.faulty_study import FaultyStudy
 from shared_components.files import make_folder
 
 SHARES = (0.05, 0.35, 0.8)  # of what the study needs
-KEEP = 64  # KiB more than needed, in the end
 
 
 def fill_disks(whole: FaultyStudy, data: Path) -> tuple[int, str, list[str]]:

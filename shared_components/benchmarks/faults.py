@@ -139,19 +139,25 @@ def _two_at_once(study: FaultyStudy) -> Outcome:
     first = study.start("--resume")
     _wait_for(Path("clients/north/source_model"), study, first)
     first.send_signal(signal.SIGSTOP)
-    finished, lost = set(study.stages()), []
-    for arguments in (("--resume",), ("--force",), ()):
-        second = FaultyStudy(study.folder, study.file.parent / "data")
-        second.log = study.log.with_suffix(".second.log")
-        code = second.run(*arguments)
-        if code != 2 or "another process runs in this folder" not in second.said():
-            lost.append(f"study {' '.join(arguments)} beside another: code {code}, {second.said()}")
-    if not finished <= set(study.stages()):
-        lost.append("a refused study has removed finished stages")
-    first.send_signal(signal.SIGCONT)
+    try:
+        lost = [fault for words in (("--resume",), ("--force",), ()) for fault in _beside(study, *words)]
+    finally:
+        first.send_signal(signal.SIGCONT)
     if first.wait():
         lost.append(f"the first study failed: {study.said()}")
     return Outcome("a second study in the same folder", 3, "the first; the others were refused", tuple(lost))
+
+
+def _beside(study: FaultyStudy, *arguments: str) -> Iterator[str]:
+    """Start a second study in the folder; what is wrong with how it ended."""
+    finished = set(study.stages())
+    second = FaultyStudy(study.folder, study.file.parent / "data")
+    second.log = study.log.with_suffix(".second.log")
+    code = second.run(*arguments)
+    if code != 2 or "another process runs in this folder" not in second.said():
+        yield f"study {' '.join(arguments)} beside another: code {code}, {second.said()}"
+    if not finished <= set(study.stages()):
+        yield f"study {' '.join(arguments)} beside another has removed finished stages"
 
 
 def _compared(fault: str, whole: FaultyStudy, broken: FaultyStudy) -> Outcome:

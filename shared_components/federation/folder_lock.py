@@ -88,4 +88,9 @@ def _locked(file: IO, kind: int) -> bool:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:  # some network folders have no locks, and there two runs would spoil each other
+        raise InputError(
+            f"{file.name}: expected a file system with locks, found none ({error.strerror}); "
+            "let output_dir lie on a disk of this machine"
+        ) from error
     return True

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from shared_components.data.client_root import ClientRoot
 from shared_components.data.dicom import is_dicom
 from shared_components.data.image_files import images_in, is_image
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
@@ -124,8 +125,6 @@ def _stated_case(entry: Mapping, must_exist: bool = True) -> Case:
 
 
 def _root_cases(root: Path, split: str) -> list[Case]:
-    from shared_components.data.client_root import ClientRoot  # only roots need the data room
-
     keep = {
         "image": "image",
         "label": "label",
