@@ -143,7 +143,7 @@ def _lines(trainings: Sequence[Step], stages: Sequence[Step], jobs: int) -> Iter
         yield f"  {step.name:{width}}  {step.what}{count}{time}"
     others = len(trainings) + len(stages) - len(steps)
     if others:
-        yield f"  and {others} stage{'' if others == 1 else 's'} that segment test volumes"
+        yield f"  and {others} stage{' that segments' if others == 1 else 's that segment'} test volumes"
     timed = [step.seconds for step in steps if step.updates]
     if all(seconds is not None for seconds in timed):
         beside = min(jobs, os.cpu_count() or 1)
