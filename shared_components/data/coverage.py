@@ -74,6 +74,8 @@ def image_reach(image: MetaTensor, frame: Frame) -> Reach:
     want = have if frame.spacing is None else in_plane_spacing(frame.spacing)
     steps = [math.ceil(length / _LOOKED_AT) for length in volume.shape[1:]]
     seen = volume.as_tensor()[0, :: steps[0], :: steps[1], :: steps[2]]
+    if seen.min() == seen.max():  # of a sparse image all may be air: then every voxel is looked at
+        steps, seen = [1, 1, 1], volume.as_tensor()[0]
     counts = foreground(seen).sum(2)  # (H, W)
     sizes = [
         2 * np.abs(np.arange(0, length, step) - (length - 1) / 2) * mm / pixel + 1

@@ -48,7 +48,9 @@ class Header(dict):
     def count(self, tag: int) -> int:
         """An unsigned 16-bit number, 0 where it is missing."""
         value = self.get(tag, b"")
-        return struct.unpack(self.endian + "H", value[:2])[0] if len(value) >= 2 else 0
+        if not isinstance(value, bytes) or len(value) < 2:  # a broken file may hold a sequence there
+            return 0
+        return struct.unpack(self.endian + "H", value[:2])[0]
 
     def sequence(self, tag: int) -> list[Header]:
         """The items of a sequence, none where it is missing."""

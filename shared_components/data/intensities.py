@@ -71,7 +71,8 @@ class CutOutliersd(MapTransform):
         for key in self.key_iterator(data):
             step = math.ceil((data[key].numel() / _ENOUGH) ** (1 / 3))
             low, high = intensity_range(data[key][:, ::step, ::step, ::step], self.percentiles)
-            data[key] = data[key].clamp(low - (high - low), high + (high - low))
+            if high > low:  # else the few voxels that are looked at are all background
+                data[key] = data[key].clamp(low - (high - low), high + (high - low))
         return data
 
 

@@ -149,7 +149,6 @@ def patients_by_table(names: Collection[str], path: str | os.PathLike) -> dict[s
             raise InputError(f"{path}: line {line}: a second patient of {shown(image)}; keep one of them")
     missing = [name for name in names if name not in stated]
     if missing:
-        raise InputError(
-            f"{path}: has no line of the image {shown(missing[0])} (and of {len(missing) - 1} more); add it"
-        )
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{path}: has no line of the image {shown(missing[0])}{more}; add it")
     return {name: stated[name] for name in names}

@@ -147,6 +147,10 @@ class RunFolder:
         if not self.global_file.is_file():
             return None
         content = load_tensors(self.global_file, cure=CURE)
+        if not {"round", "model", "states"} <= set(content):
+            raise InputError(
+                f"{self.global_file}: expected the last whole round, found other tensors; {CURE}"
+            )
         return Committed(content["round"], content["model"], content["states"])
 
     def commit(self, committed: Committed, previous: Committed | None) -> None:

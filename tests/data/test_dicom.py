@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shared_components.data.dicom import read_stack
+from shared_components.data.dicom_header import Header
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.pairing import find_pairs
 from shared_components.data.problems import UnfitFile
@@ -112,3 +113,7 @@ def test_training_refuses_what_the_check_refuses(tmp_path):
     item = {"image": str(tmp_path / "x"), "domain": "t1", "subject": "x"}
     with pytest.raises(InputError, match="6 slices lie 3 mm apart, but 9 mm between"):
         SliceDataset([item], ["t1"], size=16, spacing=None, positions=2)
+
+
+def test_a_number_written_as_a_sequence_is_no_number():
+    assert Header({0x00280010: [Header(), Header()]}).count(0x00280010) == 0

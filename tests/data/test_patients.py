@@ -99,7 +99,7 @@ def test_a_table(tmp_path):
     [
         ("file,patient\ns1,p1\n", r"expected the columns image and patient, found \['file', 'patient'\]"),
         ("", r"expected the columns image and patient, found \[\]"),
-        ("image,patient\ns1,p1\n", r"has no line of the image 's2' \(and of 1 more\); add it"),
+        ("image,patient\ns1,p1\n", r"has no line of the image 's2' and 1 more; add it"),
         ("image,patient\ns1,p1\ns1,p2\n", r"line 3: a second patient of 's1'; keep one of them"),
         ("image,patient\ns1\n", r"line 2: expected a name, found ''; state an image and its patient"),
         (

@@ -416,3 +416,11 @@ def test_update_of_another_round_or_damaged_is_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(InputError, match=r"update\.pt: .*found a damaged file"):
         read_update(file, 2)
+
+
+def test_a_global_model_of_something_else_is_one_line(tmp_path):
+    save_tensors(tmp_path / "global.pt", {"weight": torch.zeros(2)})
+    with pytest.raises(
+        InputError, match=r"global\.pt: expected the last whole round, found other tensors; .*--force"
+    ):
+        RunFolder(tmp_path).committed()
