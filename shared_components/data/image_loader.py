@@ -56,10 +56,14 @@ class LoadVolume(LoadImage):
 
     def __call__(
         self, filename: Sequence[PathLike] | PathLike, reader: ImageReader | None = None
-    ) -> MetaTensor:
-        """A file's volume by the one reader that is meant for it: what that cannot read, no other makes a guess at."""
+    ) -> MetaTensor | tuple[MetaTensor, dict]:
+        """A file's volume by the one reader that is meant for it: what that cannot read, no other makes a guess at.
+
+        As with MONAI, its metadata stand beside it where ``image_only`` is set to False.
+        """
         chosen = reader or next(each for each in reversed(self.readers) if each.verify_suffix(filename))
-        image = super().__call__(filename, chosen)
+        loaded = super().__call__(filename, chosen)
+        image = loaded if self.image_only else loaded[0]  # MONAI Label wants the metadata beside it
         # pictures and arrays state no place in space, and what is found in them is written where they are taken to lie
         image.meta.setdefault(MetaKeys.ORIGINAL_AFFINE, image.affine.clone())
-        return image
+        return loaded
