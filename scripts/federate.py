@@ -22,7 +22,7 @@ def check(file: str, trust: bool = False) -> None:
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.plan import check_settings, plan
+    from shared_components.study.plan import check_settings, plan
 
     federation = read_federation(str(file), trusted=trust)
     check_settings(federation)
@@ -52,7 +52,7 @@ def run(
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
     from shared_components.federation.local import LocalEngine
-    from shared_components.federation.plan import check_settings, plan
+    from shared_components.study.plan import check_settings, plan
 
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir)
     if check:
@@ -74,7 +74,7 @@ def study(
     """The whole flow: the factory, then each client's own stages by the labels it has, scores and report.
 
     Args:
-        file: the federation file, with a `study` section (see shared_components/federation/study.py).
+        file: the federation file, with a `study` section (see shared_components/study/study.py).
         resume: go on with the study in the output folder; finished stages are kept unless what they depend on
             has changed.
         force: throw away the study in the output folder and start over.
@@ -85,9 +85,9 @@ def study(
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.plan import check_settings, plan
-    from shared_components.federation.study_run import run_study
-    from shared_components.federation.study_summary import study_summary
+    from shared_components.study.plan import check_settings, plan
+    from shared_components.study.runner import run_study
+    from shared_components.study.summary import study_summary
 
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, seed=seed)
     if check:
@@ -105,7 +105,7 @@ def status(run_dir: str) -> None:
         run_dir: the output folder.
     """
     from shared_components.federation.status import run_status
-    from shared_components.federation.study_summary import study_status
+    from shared_components.study.summary import study_status
 
     print(study_status(str(run_dir)) or run_status(str(run_dir)))
 

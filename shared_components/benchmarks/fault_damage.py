@@ -9,7 +9,7 @@ from pathlib import Path
 from shared_components.benchmarks.faulty_study import FaultyStudy
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import read_federation
-from shared_components.federation.study_run import run_study
+from shared_components.study.runner import run_study
 
 OWN = (
     *(

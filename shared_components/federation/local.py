@@ -21,7 +21,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.resumable import resumable
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import Committed, RunFolder
-from shared_components.federation.stage_progress import tell_while
+from shared_components.federation.signs_of_life import tell_while
 from shared_components.federation.worker import client_plan
 from shared_components.files import load_tensors, remove_files, write_text
 from shared_components.interrupts import Interrupts

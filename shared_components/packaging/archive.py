@@ -11,7 +11,7 @@ from pathlib import Path
 from shared_components.files import write_atomically, write_text
 
 # rooms that neither a bundle's config reaches nor who looks at its results
-LEFT_OUT = ("federation", "benchmarks", "packaging", "__pycache__")
+LEFT_OUT = ("federation", "study", "benchmarks", "packaging", "__pycache__")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
 
 

@@ -10,9 +10,9 @@ from shared_components.benchmarks.cardiac_places import DOMAINS, Place
 from shared_components.benchmarks.cardiac_study import FILE
 from shared_components.data.phantoms.writer import RECORD
 from shared_components.federation.federation_file import read_federation
-from shared_components.federation.study import EVERYBODY, plan_study
-from shared_components.federation.study_generalisation import MODEL
-from shared_components.federation.study_stages import study_stages
+from shared_components.study.client_stages import study_stages
+from shared_components.study.generalisation import MODEL
+from shared_components.study.study import EVERYBODY, plan_study
 from tests.federation.tiny import make_root
 
 

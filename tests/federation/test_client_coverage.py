@@ -3,9 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared_components.data.coverage import Frame
-from shared_components.federation.client_coverage import frame_of, study_coverage
+from shared_components.federation.client_coverage import frame_of
 from shared_components.federation.data_check import check_clients
-from shared_components.federation.study import plan_study
 from tests.federation.tiny import federation
 
 FACTORY = {
@@ -38,9 +37,3 @@ def test_check_says_so_where_all_is_taken_in(values, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(": ")[0] for line in lines] == ["island", "north", "south"]
     assert all("take in nearly all" in line for line in lines)
-
-
-def test_report_has_the_same_lines(values, capsys):
-    small = factory(values, image_size=3, spacing=2.0)
-    check_clients(small)
-    assert study_coverage(plan_study(small)) == capsys.readouterr().out.splitlines()

@@ -14,7 +14,7 @@ from shared_components.federation.local import LocalEngine
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.status import run_status
 from shared_components.files import load_tensors
-from tests.federation.test_study import REPO, make_client
+from tests.study.test_study import REPO, make_client
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from monai.bundle import ConfigParser
 from shared_components.data.phantoms.cardiac import SCANNERS
 from shared_components.data.phantoms.cardiac_anatomy import LABELS
 from shared_components.federation.federation_file import read_federation
-from shared_components.federation.study import plan_study
-from shared_components.federation.study_stages import study_stages
-from tests.federation.test_study import make_client
+from shared_components.study.client_stages import study_stages
+from shared_components.study.study import plan_study
+from tests.study.test_study import make_client
 
 REPO = Path(__file__).parents[2]
 FILE = REPO / "scripts" / "unseen_scanner.yaml"

@@ -10,10 +10,10 @@ import pytest
 
 from shared_components.errors import InputError
 from shared_components.federation.file_digests import FileDigests
-from shared_components.federation.stage import DONE, LOG, Stage
-from shared_components.federation.stage_run import run_stage
-from shared_components.federation.stages import run_stages
 from shared_components.interrupts import Interrupted
+from shared_components.study.stage import DONE, LOG, Stage
+from shared_components.study.stage_run import run_stage
+from shared_components.study.stages import run_stages
 
 BUNDLE = Path(__file__).parent / "stage_bundle"
 

@@ -12,11 +12,11 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
-from shared_components.federation.rehearsal import Rehearsal, rehearse, with_overrides
-from shared_components.federation.stage import Stage
-from shared_components.federation.study import Study, plan_study
-from shared_components.federation.study_stages import study_stages
 from shared_components.hyper_parameters import has_our_values, value_faults
+from shared_components.study.client_stages import study_stages
+from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
+from shared_components.study.stage import Stage
+from shared_components.study.study import Study, plan_study
 from shared_components.yaml_files import read_configs
 
 

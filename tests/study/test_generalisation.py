@@ -12,14 +12,14 @@ from shared_components.data import datalist
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.file_digests import FileDigests
-from shared_components.federation.stages import run_stages
-from shared_components.federation.study import plan_study
-from shared_components.federation.study_generalisation import synthetic_domains
-from shared_components.federation.study_run import run_study
-from shared_components.federation.study_stages import study_stages
-from shared_components.federation.study_summary import study_status, study_summary
 from shared_components.files import load_tensors
-from tests.federation.test_study import REPO, make_client
+from shared_components.study.client_stages import study_stages
+from shared_components.study.generalisation import synthetic_domains
+from shared_components.study.runner import run_study
+from shared_components.study.stages import run_stages
+from shared_components.study.study import plan_study
+from shared_components.study.summary import study_status, study_summary
+from tests.study.test_study import REPO, make_client
 
 SMALL = {"encoder_channels": [4, 8], "style_channels": [4, 8], "decoder_channels": 4, "max_epochs": 1}
 

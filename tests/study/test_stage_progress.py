@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from concurrent.futures import Future, wait
-
 import pytest
 
-from shared_components.federation import stage_progress as stage_progress_module
-from shared_components.federation import stages
-from shared_components.federation.stage_progress import BEAT, stage_progress, tell_while
-from shared_components.federation.stages import run_stages
-from tests.federation.test_stages import chain
+from shared_components.study import stages
+from shared_components.study.stage_progress import stage_progress
+from shared_components.study.stages import run_stages
+from tests.study.test_stages import chain
 
 
 @pytest.mark.parametrize(
@@ -39,33 +36,6 @@ def test_study_tells_when_stages_begin_end_and_are_long(tmp_path, capsys, monkey
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "north/first: begins" and lines[1] == "north/first: starting"
     assert lines[-1].startswith("north/second: done in ") and lines[-1].endswith("(2 of 2)")
-
-
-def test_clients_that_are_long_are_named_until_they_end(capsys, monkeypatch):
-    north, south = Future(), Future()
-    waits = []
-
-    def later(futures, timeout, return_when):
-        """Three waits pass; then north is done, then south."""
-        waits.append(timeout)
-        if len(waits) in (2, 3):
-            (north, south)[len(waits) - 2].set_result(None)
-        return wait(futures, timeout=0, return_when=return_when)
-
-    monkeypatch.setattr(stage_progress_module, "wait", later)
-    tell_while({"north": north, "south": south}, "round 3")
-    assert capsys.readouterr().out.splitlines() == [
-        "round 3: north, south still at work",
-        "round 3: south still at work",
-    ]
-    assert waits == [BEAT] * 3
-
-
-def test_a_client_that_fails_is_not_waited_for(capsys):
-    north, south = Future(), Future()
-    south.set_exception(ValueError("broken"))
-    tell_while({"north": north, "south": south}, "round 3")
-    assert capsys.readouterr().out == ""
 
 
 def test_quiet_study_tells_nothing(tmp_path, capsys):

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.federation.client_data import ClientData
-from shared_components.federation.study_pictures import few_items
-from tests.federation.test_study import make_client
+from shared_components.study.client_data import ClientData
+from shared_components.study.pictures import few_items
+from tests.study.test_study import make_client
 
 
 @pytest.fixture

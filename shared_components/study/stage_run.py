@@ -14,10 +14,10 @@ import monai.bundle
 
 from shared_components.errors import InputError, os_error_line
 from shared_components.federation.bundle_workflow import without_remarks
-from shared_components.federation.stage import LOG, Done, Stage
 from shared_components.files import make_folder, remove_tree
 from shared_components.one_line_errors import line_of
 from shared_components.records import write_record
+from shared_components.study.stage import LOG, Done, Stage
 
 
 def run_stage(stage: Stage, fingerprint: str) -> Done:

@@ -17,16 +17,16 @@ import yaml
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.folder_lock import FolderLock
-from shared_components.federation.study import plan_study
-from shared_components.federation.study_run import run_study
-from shared_components.federation.study_stages import study_stages
-from shared_components.federation.study_summary import (
+from shared_components.records import found_record
+from shared_components.study.client_stages import study_stages
+from shared_components.study.runner import run_study
+from shared_components.study.study import plan_study
+from shared_components.study.summary import (
     grid_faults,
     segmenting_command,
     study_status,
     study_summary,
 )
-from shared_components.records import found_record
 from tests.federation.tiny import make_root
 from tests.test_files import flipped
 

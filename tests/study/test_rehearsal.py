@@ -8,7 +8,7 @@ import torch
 from shared_components.data import datalist
 from shared_components.data.blank_slices import DEPTH, BlankSlices, blank_root
 from shared_components.data.slices import SliceDataset
-from shared_components.federation.rehearsal import rehearse
+from shared_components.study.rehearsal import rehearse
 from shared_components.yaml_files import read_configs
 
 BUNDLES = Path(__file__).parents[2] / "bundles"

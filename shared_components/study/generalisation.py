@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared_components.federation.stage import Stage
-from shared_components.federation.stage_parts import (
+from shared_components.study.stage import Stage
+from shared_components.study.stage_parts import (
     inference_configs,
     known,
     make_stage,
@@ -18,7 +18,7 @@ from shared_components.federation.stage_parts import (
     segmenting,
     synthetic_root,
 )
-from shared_components.federation.study import EVERYBODY, Study
+from shared_components.study.study import EVERYBODY, Study
 
 SYNTHETIC_VALIDATION = 6  # subjects drawn for choosing the model; real ones would have to leave their site
 MODEL = "generalisation"

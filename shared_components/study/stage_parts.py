@@ -13,9 +13,9 @@ from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError, shown
 from shared_components.federation.data_record import TRAINED_ON
-from shared_components.federation.stage import Stage
-from shared_components.federation.study import EVERYBODY, Study
-from shared_components.federation.study_settings import SECTIONS
+from shared_components.study.settings import SECTIONS
+from shared_components.study.stage import Stage
+from shared_components.study.study import EVERYBODY, Study
 from shared_components.yaml_files import read_configs
 
 SECTION_OF = {  # the section of the federation file that overrides a stage; any other stage segments

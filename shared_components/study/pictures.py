@@ -14,8 +14,8 @@ from shared_components.networks.factory import factory_description, load_generat
 from shared_components.networks.generator import Generator
 
 if TYPE_CHECKING:
-    from shared_components.federation.client_data import ClientData
-    from shared_components.federation.study import Study
+    from shared_components.study.client_data import ClientData
+    from shared_components.study.study import Study
 
 COLUMNS = 12
 ROWS = 2

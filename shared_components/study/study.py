@@ -39,10 +39,10 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError, shown
-from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_folder import bundle_config
-from shared_components.federation.study_settings import setting_faults, synthesis_faults
+from shared_components.study.client_data import ClientData
+from shared_components.study.settings import setting_faults, synthesis_faults
 
 EVERYBODY = "all"  # whose stage it is when it is no client's
 SHARED_IDS = {  # id of the factory's config -> id of the other bundles'

@@ -17,12 +17,12 @@ from shared_components.data.stored_grid import stored_grid
 from shared_components.data.volume_faults import file_faults
 from shared_components.errors import InputError
 from shared_components.federation.folder_lock import FolderLock
-from shared_components.federation.stage import DONE
 from shared_components.federation.status import run_status
 from shared_components.inferers import read_case_list
 from shared_components.inferers.case_list import FAULT
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import found_record, read_record
+from shared_components.study.stage import DONE
 
 
 def study_summary(folder: str | os.PathLike) -> str:

@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from shared_components.errors import InputError
 from shared_components.federation.file_digests import FileDigests
-from shared_components.federation.stage import LOG, Done, Stage
-from shared_components.federation.stage_progress import BEAT, stage_progress
-from shared_components.federation.stage_run import run_stage
+from shared_components.federation.signs_of_life import BEAT
 from shared_components.interrupts import Interrupts
+from shared_components.study.stage import LOG, Done, Stage
+from shared_components.study.stage_progress import stage_progress
+from shared_components.study.stage_run import run_stage
 from shared_components.worker_processes import WorkerProcesses
 
 

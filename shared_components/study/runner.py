@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.annotations import known_text
-from shared_components.federation.client_coverage import study_coverage
-from shared_components.federation.client_data import ClientData
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, digest
 from shared_components.federation.folder_lock import FolderLock
@@ -20,16 +18,18 @@ from shared_components.federation.local import LocalEngine
 from shared_components.federation.resumable import resumable
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import Committed, RunFolder
-from shared_components.federation.stage import Stage
-from shared_components.federation.stage_parts import model_path
-from shared_components.federation.stages import run_stages
-from shared_components.federation.study import EVERYBODY, Study, plan_study
-from shared_components.federation.study_generalisation import MODEL
-from shared_components.federation.study_pictures import write_pictures
-from shared_components.federation.study_stages import METHODS, study_stages
 from shared_components.files import remove_tree, sweep
 from shared_components.records import found_record, write_record
 from shared_components.report import write_study_report
+from shared_components.study.client_data import ClientData
+from shared_components.study.client_stages import METHODS, study_stages
+from shared_components.study.coverage import study_coverage
+from shared_components.study.generalisation import MODEL
+from shared_components.study.pictures import write_pictures
+from shared_components.study.stage import Stage
+from shared_components.study.stage_parts import model_path
+from shared_components.study.stages import run_stages
+from shared_components.study.study import EVERYBODY, Study, plan_study
 
 DESCRIPTION = "study.json"
 SPLITS = ("training", "validation", "test")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from shared_components.federation.stage import Stage
-from shared_components.federation.stage_parts import (
+from shared_components.study.generalisation import SYNTHETIC_VALIDATION, generalisation_stages
+from shared_components.study.stage import Stage
+from shared_components.study.stage_parts import (
     check_overrides,
     make_stage,
     model_path,
     segmenting,
     synthetic_root,
 )
-from shared_components.federation.study import Study
-from shared_components.federation.study_generalisation import SYNTHETIC_VALIDATION, generalisation_stages
+from shared_components.study.study import Study
 
 
 class Method(NamedTuple):
