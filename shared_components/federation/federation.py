@@ -10,6 +10,8 @@ import yaml
 
 from shared_components.federation.aggregators import FedAvg, make_aggregator
 from shared_components.federation.client_entry import Client
+from shared_components.federation.exchange import Exchange
+from shared_components.federation.privacy import Privacy
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Federation:
         updates_per_round: the trainer's iterations of each client in one round.
         clients_per_round: how many clients are drawn each round.
         aggregator: its config, with ``_target_``.
+        exchange: what travels, in which type.
+        privacy: how clients protect what they send; None: not at all.
         overrides: ids and values that replace those of the bundle's config at every client.
         engine: ``local``.
         workers: processes of the local engine; 0 runs every client in the calling process.
@@ -46,6 +50,8 @@ class Federation:
     updates_per_round: int
     clients_per_round: int
     aggregator: dict[str, Any]
+    exchange: Exchange
+    privacy: Privacy | None
     overrides: dict[str, Any]
     engine: str
     workers: int

@@ -6,6 +6,8 @@ the current working directory.
 
 What a file says is read as it stands. Expressions (``$…``) and references (``@…``) are for ``overrides``,
 ``aggregator`` and ``study``, whose content joins the configs of bundles.
+
+The sections ``exchange`` and ``privacy`` are told in ``exchange.py`` and ``privacy.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from typing import Any
 
 from shared_components.errors import InputError, shown
 from shared_components.federation.client_entry import existing_place, path_faults, read_clients, texts
+from shared_components.federation.exchange import read_exchange
 from shared_components.federation.federation import Federation
+from shared_components.federation.privacy import read_privacy
 from shared_components.federation.problems import federation_problems
 from shared_components.federation.trust import programs
 from shared_components.spelling import unknown
@@ -72,6 +76,7 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
         *unknown("key", values, [f.name for f in fields(Federation)]),
         *(f"'{key}' is missing" for key in REQUIRED if not values.get(key) and values.get(key) != 0),
     ]
+    privacy = read_privacy(_dict(values, "privacy", problems), problems)
     federation = Federation(
         name=_text(values, "name", source.stem, problems),
         bundle=_place(values, "bundle", source, problems),
@@ -84,6 +89,8 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
         clients_per_round=values.get("clients_per_round", "all"),
         aggregator=_dict(values, "aggregator", problems)
         or {"_target_": "shared_components.federation.FedAvg"},
+        exchange=read_exchange(_dict(values, "exchange", problems), privacy, problems),
+        privacy=privacy,
         overrides=_dict(values, "overrides", problems),
         engine=values.get("engine", "local"),
         workers=values.get("workers"),

@@ -1,0 +1,204 @@
+"""What travels between clients and coordinator: weights or differences, in which floating type.
+
+The section ``exchange`` of a federation file, all of it optional::
+
+    exchange:
+      what: weights        # or differences: how far a client's weights moved in the round
+      dtype: float32       # or float16: what goes up; by default each tensor's own type
+      down: float32        # or float16: the global weights that go down; by default each tensor's own type
+
+By default weights travel as they are, so that a round of one client is plain training bit for bit. Aggregators see
+weights in any case: :meth:`Exchange.incoming` puts differences back onto the global weights.
+
+A type is never widened, only narrowed; integer and boolean buffers travel as they are. How weights w come back that
+a round made of the global weights g:
+
+* ``differences`` alone: exactly where w lies between g / 2 and 2 g; else w - g and the sum are rounded once each, to
+  3 / 2^24 of the larger of them for float32.
+* ``float16``: the difference d comes back within d / 2048, or 2^-25 where it is below 6e-5. A difference above 65504,
+  which float16 does not hold, is refused at the client: such a training has diverged.
+* ``down: float16``: clients begin the round with weights rounded to 11 bits. What they send is the difference from
+  these, which the coordinator adds to the weights that it keeps unrounded, so the rounding does not accumulate.
+
+``float16`` in either direction and noise (see ``privacy.py``) are for differences, which they imply: rounding the
+weights themselves would lose every small step of the training.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shared_components.errors import InputError
+from shared_components.federation.aggregation import NamedTensors, check_same_layout
+from shared_components.federation.privacy import Privacy
+from shared_components.spelling import unknown
+from shared_components.value_rules import choice, optional
+
+WEIGHTS, DIFFERENCES = "weights", "differences"
+TYPES = {"float32": torch.float32, "float16": torch.float16}
+RULES = {
+    "what": optional(choice(WEIGHTS, DIFFERENCES)),
+    "dtype": optional(choice(*TYPES)),
+    "down": optional(choice(*TYPES)),
+}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What travels, in which type.
+
+    Attributes:
+        what: ``weights`` or ``differences``, at the end of a round, from client to coordinator.
+        dtype: the widest floating type of what goes up; None: each tensor's own.
+        down: the widest floating type of the global weights that go down; None: each tensor's own.
+    """
+
+    what: str = WEIGHTS
+    dtype: str | None = None
+    down: str | None = None
+
+    def up_type(self, dtype: torch.dtype) -> torch.dtype:
+        """The type in which a tensor of ``dtype`` goes up."""
+        return _narrowed(dtype, self.dtype)
+
+    def down_type(self, dtype: torch.dtype) -> torch.dtype:
+        """The type in which a tensor of ``dtype`` goes down."""
+        return _narrowed(dtype, self.down)
+
+    def broadcast(self, weights: NamedTensors) -> dict[str, Tensor]:
+        """The global ``weights`` as they go down.
+
+        Raises:
+            InputError: a weight has no finite value in the type of the wire.
+        """
+        return {name: _cast(tensor, self.down_type(tensor.dtype), name) for name, tensor in weights.items()}
+
+    def received(self, tensors: NamedTensors, own: NamedTensors) -> dict[str, Tensor]:
+        """The weights with which a client begins a round, in its own types.
+
+        Args:
+            tensors: name -> tensor, from :meth:`broadcast`.
+            own: name -> tensor, the client's own exchanged tensors.
+        Raises:
+            InputError: a name, shape or type is not that of what is expected.
+        """
+        expected = {name: _like(tensor, self.down_type(tensor.dtype)) for name, tensor in own.items()}
+        check_same_layout(expected, tensors, reference="its bundle", found="the global model")
+        return {name: tensors[name].to(tensor.dtype) for name, tensor in own.items()}
+
+    def outgoing(
+        self,
+        weights: NamedTensors,
+        begun: NamedTensors,
+        privacy: Privacy | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> dict[str, Tensor]:
+        """What a client sends after its round.
+
+        Args:
+            weights: name -> tensor, after the round.
+            begun: name -> tensor, with which the round began, from :meth:`received`.
+            privacy: clips and disturbs the difference before anything leaves; integer buffers, which it cannot
+                disturb, then stay what they were.
+            entropy: number -> that many random bytes, for ``privacy``.
+        Raises:
+            InputError: a difference has no finite value in the type of the wire.
+        """
+        floats = {name: tensor for name, tensor in weights.items() if _is_float(tensor)}
+        if self.what == DIFFERENCES:
+            floats = {name: tensor - begun[name] for name, tensor in floats.items()}
+        if privacy is not None:
+            floats = privacy.protect(floats, entropy)
+        whole = weights if privacy is None else begun
+        sent = {name: floats.get(name, whole[name]) for name in weights}
+        return {name: _cast(tensor, self.up_type(tensor.dtype), name) for name, tensor in sent.items()}
+
+    def incoming(self, tensors: NamedTensors, global_weights: NamedTensors, client: str) -> dict[str, Tensor]:
+        """The weights that a client ended its round with, as aggregators take them.
+
+        Args:
+            tensors: name -> tensor, from :meth:`outgoing`.
+            global_weights: name -> tensor, as the coordinator keeps them.
+            client: who sent them, for the message.
+        Raises:
+            InputError: a name, shape or type is not that of what is expected.
+        """
+        expected = {
+            name: _like(tensor, self.up_type(tensor.dtype)) for name, tensor in global_weights.items()
+        }
+        check_same_layout(expected, tensors, reference="the global model", found=client)
+        weights = {name: tensors[name].to(tensor.dtype) for name, tensor in global_weights.items()}
+        if self.what == WEIGHTS:
+            return weights
+        return {
+            name: global_weights[name] + tensor if _is_float(tensor) else tensor
+            for name, tensor in weights.items()
+        }
+
+    def bytes_up(self, weights: NamedTensors) -> int:
+        """Bytes that a client sends in a round, of tensors laid out as ``weights``."""
+        return sum(tensor.numel() * self.up_type(tensor.dtype).itemsize for tensor in weights.values())
+
+    def bytes_down(self, weights: NamedTensors) -> int:
+        """Bytes that a client receives in a round, of tensors laid out as ``weights``."""
+        return sum(tensor.numel() * self.down_type(tensor.dtype).itemsize for tensor in weights.values())
+
+
+def read_exchange(values: Mapping[str, Any], privacy: Privacy | None, problems: list[str]) -> Exchange:
+    """The section ``exchange`` of a federation file; what is wrong with it joins ``problems``.
+
+    Args:
+        values: the section's content.
+        privacy: what the section ``privacy`` says.
+        problems: of the whole file.
+    """
+    faults = [*unknown("exchange: key", values, list(RULES))]
+    faults += filter(None, (rule.fault(f"exchange: {key}", values.get(key)) for key, rule in RULES.items()))
+    problems += faults
+    if faults:
+        return Exchange()
+    reasons = [f"'{key}: float16'" for key in ("dtype", "down") if values.get(key) == "float16"]
+    reasons += ["'privacy'"] if privacy is not None else []
+    if reasons and values.get("what") == WEIGHTS:
+        problems.append(
+            f"exchange: 'what: weights' and {reasons[0]} do not go together, which needs differences; "
+            "leave 'what' out, or set it to differences"
+        )
+    what = DIFFERENCES if reasons else values.get("what") or WEIGHTS
+    exchange = Exchange(what, values.get("dtype"), values.get("down"))
+    if privacy is not None and exchange.dtype == "float16":
+        problems += privacy.overflow_problems(torch.finfo(torch.float16).max)
+    return exchange
+
+
+def _narrowed(dtype: torch.dtype, wire: str | None) -> torch.dtype:
+    if wire is None or not dtype.is_floating_point or TYPES[wire].itemsize >= dtype.itemsize:
+        return dtype
+    return TYPES[wire]
+
+
+def _is_float(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _like(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor of that shape and ``dtype`` without values."""
+    return torch.empty(tensor.shape, dtype=dtype, device="meta")
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    if tensor.dtype == dtype:
+        return tensor
+    if tensor.numel() and float(tensor.abs().max()) > torch.finfo(dtype).max:
+        kind = str(dtype).removeprefix("torch.")
+        raise InputError(
+            f"exchange: '{name}' holds {float(tensor.abs().max()):.3g}, beyond {kind}; the training diverged: lower "
+            "its learning rate, or leave float16 out of 'exchange'"
+        )
+    return tensor.to(dtype)
