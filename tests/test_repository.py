@@ -60,6 +60,12 @@ def pins(lines) -> dict[str, str]:
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = pins((REPO / "requirements.txt").read_text().splitlines())
 TEST_TOOLS = pins(PROJECT["optional-dependencies"]["test"])
+EXTRAS = {
+    name: version
+    for extra, lines in PROJECT["optional-dependencies"].items()
+    if extra != "test"
+    for name, version in pins(lines).items()
+}  # what single modules need, imported there and nowhere else
 
 
 def files() -> list[Path]:
@@ -85,7 +91,7 @@ def imported(folder: str) -> Iterator[tuple[str, str]]:
 
 def distributions(folder: str) -> dict[str, str]:
     """Distribution of every imported package, with a file that imports it."""
-    providers, pinned = packages_distributions(), REQUIREMENTS | TEST_TOOLS
+    providers, pinned = packages_distributions(), REQUIREMENTS | TEST_TOOLS | EXTRAS
     found = {}
     for file, name in imported(folder):
         candidates = [normal(provider) for provider in (*providers.get(name, ()), name)]
@@ -95,15 +101,15 @@ def distributions(folder: str) -> dict[str, str]:
 
 def test_what_is_imported_is_pinned_and_what_is_pinned_is_used():
     shipped = {**distributions("shared_components"), **distributions("scripts")}
-    assert {name: file for name, file in shipped.items() if name not in REQUIREMENTS} == {}
+    assert {name: file for name, file in shipped.items() if name not in REQUIREMENTS | EXTRAS} == {}
     tested = distributions("tests")
-    assert {n: file for n, file in tested.items() if n not in REQUIREMENTS | TEST_TOOLS} == {}
-    assert (REQUIREMENTS | TEST_TOOLS).keys() - shipped.keys() - tested.keys() - INDIRECT == set()
+    assert {n: file for n, file in tested.items() if n not in REQUIREMENTS | TEST_TOOLS | EXTRAS} == {}
+    assert (REQUIREMENTS | TEST_TOOLS | EXTRAS).keys() - shipped.keys() - tested.keys() - INDIRECT == set()
 
 
 def test_pinned_versions_are_those_that_run():
-    found = {name: version(name).split("+")[0] for name in REQUIREMENTS | TEST_TOOLS}
-    assert found == REQUIREMENTS | TEST_TOOLS
+    found = {name: version(name).split("+")[0] for name in REQUIREMENTS | TEST_TOOLS | EXTRAS}
+    assert found == REQUIREMENTS | TEST_TOOLS | EXTRAS
 
 
 def test_changelog_has_this_version():

@@ -88,6 +88,11 @@ def check_same_layout(expected: NamedTensors, tensors: NamedTensors, reference: 
         if name not in expected:
             raise InputError(f"client {found}: sent '{name}', which {reference} lacks; {cure}")
         here, there = tensors[name], expected[name]
+        odd = _no_plain_tensor(here)
+        if odd:
+            raise InputError(
+                f"client {found}: '{name}' is {odd}, expected a tensor as in {reference}; {cure}"
+            )
         if here.shape != there.shape or here.dtype != there.dtype:
             raise InputError(
                 f"client {found}: '{name}' is {tuple(here.shape)} {here.dtype}, expected "
@@ -110,6 +115,15 @@ def check_finite(tensors: NamedTensors, whose: str) -> None:
             f"{whose}: '{bad}' holds NaN or infinite values; training diverged or the file is "
             "damaged: lower the learning rate or look at its images"
         )
+
+
+def _no_plain_tensor(value: Any) -> str | None:
+    """What ``value`` is, if it is no dense tensor; whoever sends an update may send anything."""
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    if value.is_meta:
+        return "a tensor without values"
+    return None if value.layout == torch.strided else "a sparse tensor"
 
 
 def _check_weights(clients: list[str], weights: Mapping[str, float]) -> None:
