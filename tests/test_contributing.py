@@ -131,13 +131,13 @@ def test_the_baseline_trains_on_the_other_loss(tried):
 
 
 @pytest.mark.parametrize(
-    ("run", "model"), [("median", "segmentation"), ("supervised-federation", "supervised")]
+    ("run", "model"), [("equal", "segmentation"), ("supervised-federation", "supervised")]
 )
 def test_federations_run_their_rounds(tried, run, model):
     folder = tried / "outputs" / run
     assert [row["round"] for row in rows(folder / "rounds.csv")][-1] == "2"
     assert load_tensors(folder / f"{model}.pt")["model"]
-    assert ("FedMedian" in (folder / "federation.yaml").read_text()) == (run == "median")
+    assert ("EqualClients" in (folder / "federation.yaml").read_text()) == (run == "equal")
 
 
 def test_the_bundle_segments_scores_and_is_packaged(tried):

@@ -131,7 +131,7 @@ def test_texts_are_found():
     assert ("_target_", "shared_components.data.datalist") in common
     assert ("imports", "$import torch") in texts(REPO / "bundles/factory/configs/common.yaml")
     assert ("_target_", "shared_components.federation.FedBN") in texts(REPO / "README.md")
-    assert "FedMedian" in made_in_documents()["shared_components.federation.median"]
+    assert "EqualClients" in made_in_documents()["shared_components.federation.aggregators.equal"]
 
 
 @pytest.mark.parametrize(

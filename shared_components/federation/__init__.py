@@ -6,6 +6,25 @@ Importing this package starts nothing and loads no bundle; ``federation.local`` 
 from __future__ import annotations
 
 from shared_components.federation.aggregation import federated_average
-from shared_components.federation.aggregators import FedAvg, FedBN, FedProx
+from shared_components.federation.aggregators import (
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedBN,
+    FedMedian,
+    FedProx,
+    NormBounded,
+    TrimmedMean,
+)
 
-__all__ = ["FedAvg", "FedBN", "FedProx", "federated_average"]
+__all__ = [
+    "FedAdam",
+    "FedAvg",
+    "FedAvgM",
+    "FedBN",
+    "FedMedian",
+    "FedProx",
+    "NormBounded",
+    "TrimmedMean",
+    "federated_average",
+]

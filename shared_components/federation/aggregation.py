@@ -34,20 +34,17 @@ def federated_average(updates: Mapping[str, NamedTensors], weights: Mapping[str,
             zero weights, other names, shapes or dtypes than the first client's, NaN or infinite values.
     Source: McMahan et al. 2017, Algorithm 1.
     """
-    clients = sorted(updates)
-    _check_weights(clients, weights)
-    first = updates[clients[0]]
-    for client in clients:
-        check_same_layout(first, updates[client], reference=clients[0], found=client)
+    clients, first = sorted(updates), check_layouts(updates)
+    check_weights(clients, weights)
     shares = [weights[client] for client in clients]
     mean: dict[str, Tensor] = {}
-    for names in _names_by_dtype(first):
-        vectors = [_flat(updates[client], names) for client in clients]
+    for names in names_by_dtype(first):
+        vectors = [flat(updates[client], names) for client in clients]
         vector, finite = _mean(vectors, shares)
         if not finite:
             for client in clients:
                 check_finite(updates[client], f"client {client}")
-        mean |= _unflat(vector, first, names)
+        mean |= unflat(vector, first, names)
     return {name: mean[name] for name in first}
 
 
@@ -56,9 +53,9 @@ def to_blocks(tensors: NamedTensors) -> dict[str, Any]:
 
     A file of these few vectors is read ten times faster than one of many named tensors.
     """
-    groups = _names_by_dtype(tensors)
+    groups = names_by_dtype(tensors)
     layout = [[[name, list(tensors[name].shape)] for name in names] for names in groups]
-    return {"layout": json.dumps(layout), "blocks": [_flat(tensors, names).cpu() for names in groups]}
+    return {"layout": json.dumps(layout), "blocks": [flat(tensors, names).cpu() for names in groups]}
 
 
 def from_blocks(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -126,9 +123,26 @@ def _no_plain_tensor(value: Any) -> str | None:
     return None if value.layout == torch.strided else "a sparse tensor"
 
 
-def _check_weights(clients: list[str], weights: Mapping[str, float]) -> None:
+def check_layouts(updates: Mapping[str, NamedTensors]) -> NamedTensors:
+    """The first client's tensors, whose layout all have; clients in the order of their names.
+
+    Raises:
+        InputError: there is no client, or one has other names, shapes or dtypes than the first.
+    """
+    clients = sorted(updates)
     if not clients:
         raise InputError("expected updates of at least one client, found none")
+    for client in clients:
+        check_same_layout(updates[clients[0]], updates[client], reference=clients[0], found=client)
+    return updates[clients[0]]
+
+
+def check_weights(clients: list[str], weights: Mapping[str, float]) -> None:
+    """Refuse weights that are no mean's.
+
+    Raises:
+        InputError: other clients in ``weights``, a weight that is negative or not finite, or only zeros.
+    """
     if sorted(weights) != clients:
         raise InputError(f"expected a weight for each of {clients}, found weights of {sorted(weights)}")
     for client in clients:
@@ -140,19 +154,20 @@ def _check_weights(clients: list[str], weights: Mapping[str, float]) -> None:
         raise InputError(f"all weights of {clients} are 0; at least one client must have training images")
 
 
-def _names_by_dtype(tensors: NamedTensors) -> list[list[str]]:
+def names_by_dtype(tensors: NamedTensors) -> list[list[str]]:
+    """Names of the tensors of each dtype, in the order in which they come."""
     groups: dict[torch.dtype, list[str]] = {}
     for name, tensor in tensors.items():
         groups.setdefault(tensor.dtype, []).append(name)
     return list(groups.values())
 
 
-def _flat(tensors: NamedTensors, names: list[str]) -> Tensor:
+def flat(tensors: NamedTensors, names: list[str]) -> Tensor:
     """One vector (a copy) of the elements of all ``names``, which are of one dtype."""
     return torch.cat([tensors[name].detach().reshape(-1) for name in names])
 
 
-def _unflat(vector: Tensor, like: NamedTensors, names: list[str]) -> dict[str, Tensor]:
+def unflat(vector: Tensor, like: NamedTensors, names: list[str]) -> dict[str, Tensor]:
     """Views of ``vector`` with the shapes of ``names`` in ``like``."""
     parts = vector.split([like[name].numel() for name in names])
     return {name: part.view(like[name].shape) for name, part in zip(names, parts, strict=True)}

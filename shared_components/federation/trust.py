@@ -9,13 +9,15 @@ from typing import Any
 from shared_components.errors import shown
 
 SECTIONS = ("overrides", "aggregator", "study")  # what joins the configs of bundles
-OUR_AGGREGATORS = r"shared_components\.federation\.Fed(Avg|Prox|BN)"
+OUR_AGGREGATORS = (
+    r"shared_components\.federation\.(Fed(Avg|AvgM|Adam|BN|Median|Prox)|TrimmedMean|NormBounded)"
+)
 COMPONENT = ("_target_", "_mode_", "_requires_")  # MONAI calls, debugs or imports what stands there
 
 
 def programs(values: Mapping[str, Any]) -> list[str]:
     """Each place of a federation file's content that would run something, named; the project's own aggregators,
-    which take numbers alone, are none.
+    which take numbers and names alone, are none.
     """
     return [found for section in SECTIONS for found in _within(values.get(section), section)]
 

@@ -1,4 +1,4 @@
-"""What a federation file names as its ``aggregator``: how updates become one, and what clients do for it."""
+"""Aggregators that average as FedAvg does and change what happens at the clients: FedProx and FedBN."""
 
 from __future__ import annotations
 
@@ -9,62 +9,17 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shared_components.errors import InputError
-from shared_components.federation.aggregation import NamedTensors, check_same_layout, federated_average
+from shared_components.federation.aggregators.averaging import FedAvg
 
 NORMS = (
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm,
     nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
     nn.GroupNorm, nn.LayerNorm, nn.RMSNorm,
 )  # fmt: skip
-
-
-class FedAvg:
-    """Federated averaging; the base of every aggregator.
-
-    Attributes:
-        personal: whether clients keep tensors that a model needs, so that each exports a model of its own.
-    Source: McMahan et al. 2017.
-    """
-
-    personal = False
-
-    def __call__(
-        self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
-    ) -> dict[str, Tensor]:
-        """The new global weights.
-
-        Args:
-            updates: client -> name -> tensor, the clients' weights after their local updates.
-            weights: client -> number of training images.
-            global_weights: name -> tensor, what the round began with; the layout that all must have.
-        Returns:
-            name -> tensor.
-        Raises:
-            InputError: see :func:`federated_average`.
-        """
-        for client in sorted(updates):
-            check_same_layout(global_weights, updates[client], reference="the global model", found=client)
-        return federated_average(updates, weights)
-
-    def private_names(self, network: nn.Module) -> set[str]:
-        """Names in the state of ``network`` that stay at the client, whatever its bundle shares."""
-        return set()
-
-    def local_training(
-        self, optimizers: Iterable[Optimizer], parameters: Iterable[nn.Parameter]
-    ) -> AbstractContextManager[None]:
-        """Holds while a client trains one round.
-
-        Args:
-            optimizers: all that move ``parameters``.
-            parameters: the exchanged ones, which have their global values when the block is entered.
-        """
-        return nullcontext()
 
 
 class FedProx(FedAvg):
@@ -155,17 +110,3 @@ class _Pull:
                     term = self._mu * (parameter - self._anchors[parameter])
                     # a new tensor: gradients that a trainer made itself may share memory
                     parameter.grad = parameter.grad + (term if scale is None else term * scale)
-
-
-def make_aggregator(config: Mapping[str, Any]) -> FedAvg:
-    """The aggregator of a config with ``_target_``.
-
-    Raises:
-        InputError: it is none, that is, no subclass of :class:`FedAvg`.
-    """
-    aggregator = ConfigParser({"aggregator": dict(config)}).get_parsed_content("aggregator")
-    if not isinstance(aggregator, FedAvg):
-        raise InputError(
-            f"'aggregator': expected a subclass of shared_components.federation.FedAvg, found {aggregator!r}"
-        )
-    return aggregator

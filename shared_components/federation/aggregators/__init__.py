@@ -1,0 +1,21 @@
+"""What a federation file names as its ``aggregator``: how updates become one, and what clients do for it."""
+
+from __future__ import annotations
+
+from shared_components.federation.aggregators.averaging import FedAvg
+from shared_components.federation.aggregators.configured import make_aggregator
+from shared_components.federation.aggregators.proximal import FedBN, FedProx
+from shared_components.federation.aggregators.robust import FedMedian, NormBounded, TrimmedMean
+from shared_components.federation.aggregators.server_optimizers import FedAdam, FedAvgM
+
+__all__ = [
+    "FedAdam",
+    "FedAvg",
+    "FedAvgM",
+    "FedBN",
+    "FedMedian",
+    "FedProx",
+    "NormBounded",
+    "TrimmedMean",
+    "make_aggregator",
+]
