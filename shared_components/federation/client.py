@@ -19,6 +19,7 @@ from shared_components.errors import InputError
 from shared_components.federation.aggregation import check_finite, check_same_layout
 from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.bundle_workflow import build_workflow
+from shared_components.federation.shared_tensors import shared_names
 from shared_components.files import load_tensors, save_tensors
 from shared_components.tensors import misfit
 
@@ -88,7 +89,7 @@ class FederatedClient:
             self._stateful = self._content("checkpoint_state", dict)
             shared = self._content("federation::shared", lambda: [""])
         self._check_epoch_length(updates)
-        self._shared_names = self._names_of(shared)
+        self._shared_names = shared_names(self.trainer.network, shared, self._aggregator, bundle_root)
 
     def shared_weights(self) -> dict[str, Tensor]:
         """Copies of the exchanged tensors, on the CPU: name in ``trainer.network`` -> tensor."""
@@ -231,21 +232,6 @@ class FederatedClient:
     def _shared_parameters(self) -> list[nn.Parameter]:
         parameters = dict(self.trainer.network.named_parameters(remove_duplicate=False))
         return [parameters[name] for name in self._shared_names if name in parameters]
-
-    def _names_of(self, shared: Sequence[str]) -> list[str]:
-        tensors = self.trainer.network.state_dict()
-        names = []
-        for module in shared:
-            found = [k for k in tensors if not module or k == module or k.startswith(f"{module}.")]
-            if not found:
-                children = ", ".join(name for name, _ in self.trainer.network.named_children())
-                raise InputError(
-                    f"{self.bundle_root}: federation::shared names '{module}', which holds no tensor of the "
-                    f"trainer's network; its modules are {children}"
-                )
-            names += found
-        exchanged = set(names) - self._aggregator.private_names(self.trainer.network)
-        return [name for name in tensors if name in exchanged]
 
     def _check_epoch_length(self, updates: int) -> None:
         found = self.trainer.state.epoch_length

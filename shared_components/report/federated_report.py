@@ -13,10 +13,10 @@ from shared_components.errors import InputError
 from shared_components.files import write_text
 from shared_components.report.curves import curves_uri, number, read_csv
 from shared_components.report.html import Html, element, missing, page, picture, section, table
-from shared_components.report.links import size
 from shared_components.report.run_sections import files_section, read_settings, settings_section
 from shared_components.report.study_report import duration
 from shared_components.report.training_pictures import newest_pictures, training_pictures
+from shared_components.sizes import size
 
 SETTINGS = ("federation.yaml",)
 FILES = {

@@ -8,8 +8,6 @@ from urllib.parse import quote
 
 from shared_components.report.html import Html, element
 
-UNITS = ("B", "kB", "MB", "GB", "TB")
-
 
 def file_link(path: str | Path, page: str | Path, text: object | None = None) -> Html:
     """A link to a file or folder, relative to the page, so that both can be moved together.
@@ -28,11 +26,3 @@ def file_link(path: str | Path, page: str | Path, text: object | None = None) ->
 def address(path: str | Path, page: str | Path) -> str:
     """The address of a file as the page must write it."""
     return quote(Path(os.path.relpath(path, Path(page).parent)).as_posix())
-
-
-def size(count: int) -> str:
-    """Bytes as people read them: ``512 B``, ``3.2 MB``."""
-    value, place = float(count), 0
-    while value >= 999.5 and place < len(UNITS) - 1:
-        value, place = value / 1000, place + 1
-    return f"{value:.1f} {UNITS[place]}" if place and value < 99.95 else f"{value:.0f} {UNITS[place]}"

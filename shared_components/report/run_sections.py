@@ -9,7 +9,8 @@ from typing import Any
 
 from shared_components.records import read_record
 from shared_components.report.html import Html, element, missing, section, table
-from shared_components.report.links import file_link, size
+from shared_components.report.links import file_link
+from shared_components.sizes import size
 
 
 def settings_section(folder: Path, names: Sequence[str], without: Sequence[str] = ()) -> Html:

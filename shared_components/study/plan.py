@@ -11,13 +11,17 @@ from pathlib import Path
 import torch
 
 from shared_components.errors import InputError
+from shared_components.federation.exchange_table import exchange_problems, exchange_table
 from shared_components.federation.federation import Federation
+from shared_components.federation.shared_tensors import Layout
 from shared_components.hyper_parameters import has_our_values, value_faults
 from shared_components.study.client_stages import study_stages
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
 from shared_components.study.stage import Stage
 from shared_components.study.study import Study, plan_study
 from shared_components.yaml_files import read_configs
+
+UNKNOWN = "what is exchanged: not known before the bundle has read its data; rounds.csv tells the bytes"
 
 
 @dataclass(frozen=True)
@@ -57,32 +61,37 @@ def plan(federation: Federation, study: bool | None = None) -> str:
         study: whether a whole study follows the federated training; None: if its bundle is a factory of which a
             study can be made, or the file has a section ``study``.
     Returns:
-        A line for each step, and a rough time.
+        What is exchanged, a line for each step, and a rough time.
     Raises:
         InputError: every value that is not what it may be, and everything that cannot be built, one a line.
     """
     with _threads(federation.threads_per_worker):
-        training = _training(federation)
+        training, layout = _training(federation)
         planned = _planned(federation, study)
         steps = [] if planned is None else _stages(planned)
     jobs = 1 if planned is None else planned.jobs
-    return "\n".join(_lines([training], steps, jobs))
+    table = UNKNOWN if layout is None else exchange_table(federation, layout)
+    return "\n".join([table, *_lines([training], steps, jobs)])
 
 
-def _training(federation: Federation) -> Step:
-    """The federated training, built for each client and timed for the first."""
+def _training(federation: Federation) -> tuple[Step, Layout | None]:
+    """The federated training, built for each client and timed for the first, and what it exchanges."""
     config = read_configs(federation.config_files)
+    aggregator = federation.make_aggregator()
     results = {
-        name: rehearse(config, federation.client_overrides(name), federation.bundle, timed=number == 0)
+        name: rehearse(config, federation.client_overrides(name), federation.bundle, number == 0, aggregator)
         for number, name in enumerate(federation.clients)
     }
     _refuse({f"client {name}: overrides": result.faults for name, result in results.items()}, federation.name)
+    layout = next(iter(results.values())).layout
+    if layout is not None:
+        _refuse({"": exchange_problems(federation, layout)}, federation.name)
     updates = federation.rounds * federation.updates_per_round
     at_once = min(max(federation.workers, 1), os.cpu_count() or 1)
     one = next(iter(results.values())).seconds
     seconds = None if one is None else one * updates * -(-federation.clients_per_round // at_once)
     what = f"{federation.rounds} rounds of {federation.updates_per_round} updates at each client"
-    return Step(Path(federation.bundle).name, what, updates, seconds)
+    return Step(Path(federation.bundle).name, what, updates, seconds), layout
 
 
 def _planned(federation: Federation, study: bool | None) -> Study | None:
@@ -122,7 +131,9 @@ def _refuse(faults: Mapping[str, Sequence[str]], name: str) -> None:
         for fault in found:
             places.setdefault(fault, []).append(place)
     if places:
-        lines = [f"{_joined(found, len(faults))}: {fault}" for fault, found in places.items()]
+        lines = [
+            f"{_joined(found, len(faults))}: {fault}".removeprefix(": ") for fault, found in places.items()
+        ]
         number = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
         raise InputError("\n".join([f"{name}: {number} in the settings", *lines]))
 

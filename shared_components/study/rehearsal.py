@@ -11,13 +11,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 from monai.engines import Trainer
+from torch import nn
 
 from shared_components.config_references import references
 from shared_components.data.blank_slices import BlankSlices, blank_root
@@ -25,6 +26,8 @@ from shared_components.data.description import DATASET_FILE
 from shared_components.data.slices import SliceDataset
 from shared_components.engines.random_state import RandomState
 from shared_components.errors import cause, shown
+from shared_components.federation.aggregators import FedAvg
+from shared_components.federation.shared_tensors import Layout, layout_of
 from shared_components.hyper_parameters import UNBUILDABLE, has_our_values, value_faults
 
 SLICES = f"{SliceDataset.__module__}.{SliceDataset.__name__}"
@@ -48,15 +51,21 @@ class Rehearsal:
         faults: what is wrong, a line each; the rest is unknown if anything is.
         updates: of the whole training, None where nothing is trained.
         seconds: of one update, roughly; None where it was not tried.
+        layout: what of its network a federation exchanges; None where none was asked for, or no network is built.
     """
 
     faults: tuple[str, ...] = ()
     updates: int | None = None
     seconds: float | None = None
+    layout: Layout | None = None
 
 
 def rehearse(
-    config: Mapping[str, Any], overrides: Mapping[str, Any], bundle_root: str, timed: bool = True
+    config: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    bundle_root: str,
+    timed: bool = True,
+    aggregator: FedAvg | None = None,
 ) -> Rehearsal:
     """Check and build what a config and its overrides describe, and try a few updates.
 
@@ -68,6 +77,9 @@ def rehearse(
         overrides: ids and values that replace the config's.
         bundle_root: the bundle's folder, which joins Python's search path.
         timed: try updates.
+        aggregator: of the federation whose exchanged tensors are asked for.
+    Raises:
+        InputError: the aggregator does not suit the network.
     """
     merged = with_overrides(config, overrides)
     if has_our_values(config) and (faults := value_faults(merged)):
@@ -76,9 +88,12 @@ def rehearse(
         sys.path.insert(1, bundle_root)
     with _undisturbed(), tempfile.TemporaryDirectory() as folder:
         try:
-            return _built(merged, Path(folder), timed, _reads_slices(config))
+            result, parser, network = _built(merged, Path(folder), timed, _reads_slices(config))
         except UNBUILDABLE as error:
             return Rehearsal((_blamed(config, overrides, Path(folder), cause(error)),))
+        if aggregator is None or network is None:
+            return result
+        return replace(result, layout=_layout(parser, network, aggregator, bundle_root))
 
 
 def with_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,21 +103,30 @@ def with_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> d
     return parser.get()
 
 
-def _built(config: dict[str, Any], folder: Path, timed: bool, on_noise: bool) -> Rehearsal:
+def _built(
+    config: dict[str, Any], folder: Path, timed: bool, on_noise: bool
+) -> tuple[Rehearsal, ConfigParser, nn.Module | None]:
+    """How it went, and what was built: of a bundle of another kind the network only if it needs no data."""
     parser = ConfigParser(_on_noise(config, folder))
     if has_our_values(config):
         parser.get_parsed_content("initialize")
     if not on_noise:
-        for id in _independent(config):
-            parser.get_parsed_content(id)
-        return Rehearsal()
+        built = {id: parser.get_parsed_content(id) for id in _independent(config)}
+        return Rehearsal(), parser, built.get("network")
     trainer = parser.get_parsed_content("train::trainer")
     updates = trainer.state.epoch_length * trainer.state.max_epochs
     size, batch = (
         parser.get_parsed_content(id) if id in config else 1 for id in ("image_size", "batch_size")
     )
     small = size**2 * batch <= LARGEST_TRIAL
-    return Rehearsal((), updates, seconds_per_update(trainer) if timed and small else None)
+    seconds = seconds_per_update(trainer) if timed and small else None
+    return Rehearsal((), updates, seconds), parser, trainer.network
+
+
+def _layout(parser: ConfigParser, network: nn.Module, aggregator: FedAvg, bundle_root: str) -> Layout:
+    id = "federation::shared"
+    modules = parser.get_parsed_content(id) if id in parser else [""]
+    return layout_of(network, modules, aggregator, bundle_root)
 
 
 def _reads_slices(config: Mapping[str, Any]) -> bool:

@@ -52,8 +52,9 @@ def read(values, **changes):
 
 def test_a_study_is_told_stage_by_stage_and_nothing_is_written(factory, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    lines = plan(read(factory)).splitlines()
+    text = plan(read(factory))
     assert sorted(tmp_path.rglob("*")) == before
+    lines = text[text.index("what it will do") :].splitlines()
     assert lines[0] == "what it will do, and very roughly how long on this machine:"
     steps = {line.split()[0]: line for line in lines[1:] if "/" in line or "factory" in line}
     assert list(steps) == ["factory", "north/source_model", "north/synthetic", "south/adaptation"]
@@ -83,9 +84,34 @@ def test_the_model_for_anyone_is_rehearsed_on_volumes_that_are_still_to_be_drawn
 
 def test_federated_training_alone(values, factory):
     lines = plan(federation(values)).splitlines()  # a bundle of another kind is not timed
-    assert lines[1].endswith("tiny_bundle  3 rounds of 3 updates at each client, 9 updates")
+    assert lines[-2].endswith("tiny_bundle  3 rounds of 3 updates at each client, 9 updates")
     assert "no time for all" in lines[-1]
     assert "source_model" not in plan(read(factory), study=False)
+
+
+def test_what_is_exchanged_is_told_first(factory, values):
+    lines = plan(read(factory, exchange={"dtype": "float16"})).splitlines()
+    assert lines[0] == "what each client and the coordinator exchange in a round:"
+    rows = {line.split()[0]: line.split()[1:] for line in lines[2:5]}
+    assert list(rows) == ["generator", "generator_ema", "all"]
+    tensors, numbers = (int(rows["all"][column].replace(",", "")) for column in (0, 1))
+    assert tensors == 2 * int(rows["generator"][0]) and numbers > 10_000
+    assert rows["all"][4] == "float16+int64" and rows["all"][7] == "float32+int64"
+    assert "stays at the client: discriminator, optimisers" in lines[7]
+    tiny = plan(federation(values)).splitlines()  # its network is built, its data are not read
+    assert [line.split()[0] for line in tiny[2:5]] == ["model.0", "model.1", "all"]
+    assert "stays at the client: model.2, optimisers" in tiny[7]
+
+
+def test_what_does_not_go_together_with_the_network_is_told(factory, values):
+    with pytest.raises(
+        InputError, match=r"^tiny: 1 problem in the settings\nprivacy: noise can make the running"
+    ):
+        plan(federation(values, privacy={"clip": 1, "noise": 1}))
+    with pytest.raises(
+        InputError, match=r"^aggregator: FedBN keeps the tensors of normalisation layers, of which"
+    ):
+        plan(read(factory, aggregator={"_target_": "shared_components.federation.FedBN"}))
 
 
 @pytest.mark.parametrize(
