@@ -1,4 +1,4 @@
-"""Train one bundle at several clients together: ``python scripts/federate.py check|run|study|status …``.
+"""Train one bundle at several clients together: ``python scripts/federate.py check|stats|run|study|status …``.
 
 A federation file (YAML) names the bundle, the domains, the clients with their data roots, and the rounds; see
 ``shared_components/federation/federation_file.py`` for every key.
@@ -29,6 +29,42 @@ def check(file: str, trust: bool = False) -> None:
     check_clients(federation)
     print(plan(federation))
     print(f"{federation.name}: {len(federation.clients)} clients ready: {', '.join(federation.clients)}")
+
+
+def stats(file: str, out: str | None = None, minimum: int = 3, bins: int = 32, trust: bool = False) -> None:
+    """What the clients have: counts, voxel sizes, intensities and label volumes, as a table, files and a page.
+
+    Every client looks at its own images; what stands for too few patients is withheld there.
+
+    Args:
+        file: the federation file.
+        out: folder to write into; by default statistics in the federation's output folder.
+        minimum: patients that a number must stand for.
+        bins: of the histogram of intensities, scaled as the bundle scales them.
+        trust: you have read the file, and its expressions and components may run; without it a file that has any
+            is refused.
+    """
+    from pathlib import Path
+
+    from shared_components.errors import InputError
+    from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.statistics.local import local_statistics
+    from shared_components.federation.statistics.merged import merged
+    from shared_components.federation.statistics.page import write_statistics_report
+    from shared_components.federation.statistics.results import write_statistics
+    from shared_components.federation.statistics.site import asked
+    from shared_components.federation.statistics.table import table
+
+    federation = read_federation(str(file), trusted=trust)
+    wanted = asked(federation, minimum, bins)
+    sites = local_statistics(federation, wanted)
+    print(table(merged(sites), wanted.reading.looked_up), flush=True)
+    folder = Path(out or Path(federation.output_dir) / "statistics")
+    for path in (*write_statistics(folder, federation.name, wanted, sites), write_statistics_report(folder)):
+        print(path)
+    failed = [name for name, site in sites.items() if "failure" in site]
+    if failed:
+        raise InputError(f"{federation.name}: no statistics of {', '.join(failed)}; the reasons stand above")
 
 
 def run(
@@ -110,7 +146,7 @@ def status(run_dir: str) -> None:
     print(study_status(str(run_dir)) or run_status(str(run_dir)))
 
 
-COMMANDS = {"check": check, "run": run, "study": study, "status": status}
+COMMANDS = {"check": check, "stats": stats, "run": run, "study": study, "status": status}
 
 if __name__ == "__main__":
     run_command_line(COMMANDS)

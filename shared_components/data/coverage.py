@@ -67,9 +67,7 @@ class Reach:
 
 def image_reach(image: MetaTensor, frame: Frame) -> Reach:
     """The reach of a volume ``(1, H, W, D)``, all finite but for air that is NaN, in pixels of the frame's spacing."""
-    axes = slice_axes(frame.orientation)
-    turn = NativeOrientationd("image") if axes is None else Orientationd("image", axcodes=axes, labels=None)
-    volume = turn({"image": with_air(image)})["image"]
+    volume = as_seen(with_air(image), frame.orientation)
     have = affine_to_spacing(volume.affine, 3)[:2].tolist()
     want = have if frame.spacing is None else in_plane_spacing(frame.spacing)
     steps = [math.ceil(length / _LOOKED_AT) for length in volume.shape[1:]]
@@ -84,6 +82,13 @@ def image_reach(image: MetaTensor, frame: Frame) -> Reach:
     needed = np.ceil(np.maximum(sizes[0][:, None], sizes[1]) - 1e-6).astype(int)  # (H, W)
     shares = np.bincount(needed.ravel(), counts.ravel())
     return Reach(shares / max(shares.sum(), 1))
+
+
+def as_seen(image: MetaTensor, orientation: str | None) -> MetaTensor:
+    """A volume ``(1, H, W, D)`` with its axes turned as a bundle's ``orientation`` says: slices along the last."""
+    axes = slice_axes(orientation)
+    turn = NativeOrientationd("image") if axes is None else Orientationd("image", axcodes=axes, labels=None)
+    return turn({"image": image})["image"]
 
 
 def foreground(voxels: Tensor) -> np.ndarray:

@@ -16,7 +16,7 @@ from scripts.federate import COMMANDS
 from shared_components import command_line
 from shared_components.federation.local import LocalEngine
 from shared_components.files import load_tensors
-from tests.federation.tiny import federation, file_values, make_roots, write_file
+from tests.federation.tiny import federation, file_values, make_root, make_roots, write_file
 
 REPO = Path(__file__).parents[2]
 
@@ -135,6 +135,28 @@ def test_check_runs_no_program_of_a_file_that_is_not_trusted(values, tmp_path, c
     assert err.count("\n") == 1 and "aggregator: _target_ 'os.mkdir' would run" in err and "--trust" in err
     federate(capsys, "check", file, "--trust")
     assert made.exists()
+
+
+def test_stats_prints_a_table_and_writes_files_and_names_who_failed(values, tmp_path, capsys):
+    file, out_dir = write_file(tmp_path / "f.yaml", values), tmp_path / "stats"
+    code, out, err = federate(capsys, "stats", file, "--out", out_dir, "--minimum", 4)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0].startswith("client  domain  training") and lines[3].startswith("north   t1      < 4")
+    assert lines[4].startswith("south   t2      4 (4 labelled)")
+    assert "looking at the clients' volumes: 3 clients" in err
+    names = ["statistics.json", "statistics.csv", "statistics.png", "report.html"]
+    assert lines[-4:] == [str(out_dir / name) for name in names] and all(
+        (out_dir / name).is_file() for name in names
+    )
+
+    sick = make_root(tmp_path / "sick", "t1", 3, 9)
+    (sick / "images" / "s1.nii.gz").write_bytes(b"no image")
+    clients = {**values["clients"], "north": {"data_root": str(sick), "domain": "t1"}}
+    code, out, err = federate(capsys, "stats", write_file(tmp_path / "f.yaml", values, clients=clients))
+    assert code == 2 and "\nsouth   t2      4 (4 labelled)" in out and "\nclient north: " in out
+    assert "error: tiny: no statistics of north; the reasons stand above" in err
+    assert (tmp_path / "run" / "statistics" / "report.html").is_file()
 
 
 def test_run_reports_rounds_and_command_line_values_win(values, tmp_path, capsys):

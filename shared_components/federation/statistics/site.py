@@ -1,0 +1,91 @@
+"""The statistics of one site, from its own data roots; what :func:`site_statistics` returns may leave it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from shared_components.data.client_root import ClientRoot
+from shared_components.data.coverage import Frame
+from shared_components.data.description import SPLITS
+from shared_components.data.intensities import ordered
+from shared_components.errors import InputError
+from shared_components.federation.client_coverage import frame_of
+from shared_components.federation.federation import Federation
+from shared_components.federation.run_folder import bundle_config
+from shared_components.federation.statistics.published import MINIMUM, published
+from shared_components.federation.statistics.volume_numbers import Reading, VolumeNumbers, volume_numbers
+from shared_components.steps import steps
+
+BINS = 32
+MOST_BINS = 256
+PERCENTILES = (0.5, 99.5)  # of bundles that state none
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a coordinator asks every site for; no path is in it.
+
+    Attributes:
+        reading: how volumes are read.
+        minimum: patients that a number must stand for.
+    """
+
+    reading: Reading
+    minimum: int = MINIMUM
+
+
+def asked(federation: Federation, minimum: int = MINIMUM, bins: int = BINS) -> Asked:
+    """What a federation's sites are asked for: their volumes as its bundle sees them.
+
+    Raises:
+        InputError: ``minimum`` or ``bins`` makes no sense.
+    """
+    for name, value, most in (("minimum", minimum, 1000), ("bins", bins, MOST_BINS)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise InputError(f"--{name}: expected a whole number from 1 to {most}, found {value!r}")
+    parser = ConfigParser(bundle_config(federation))
+    percentiles = parser.get_parsed_content("percentiles") if "percentiles" in parser else PERCENTILES
+    frame = frame_of(federation) or Frame(1, None)
+    return Asked(Reading(frame, ordered(percentiles), bins), minimum)
+
+
+def site_statistics(
+    data_roots: tuple[str, ...], asked: Asked, own_minimum: int = 1, progress: bool = False
+) -> dict[str, Any]:
+    """Read every volume of a site and give what may leave it.
+
+    Args:
+        data_roots: the site's own.
+        asked: what the coordinator wants.
+        own_minimum: the site's own; the larger of the two minima holds.
+        progress: tell how far it is.
+    Returns:
+        ``minimum`` that was applied, and ``domains``: domain -> what :func:`published` returns.
+    Raises:
+        InputError: a data root is faulty, two of one domain differ in their classes, or a volume cannot be read.
+    """
+    minimum = max(asked.minimum, own_minimum)
+    volumes: dict[str, list[VolumeNumbers]] = defaultdict(list)
+    labels: dict[str, dict[int, str]] = {}
+    for folder in data_roots:
+        root = ClientRoot.load(folder)
+        if labels.setdefault(root.domain, root.labels) != root.labels:
+            raise InputError(
+                f"{root.file}: expected the 'labels' {labels[root.domain]}, as the site's other data of domain "
+                f"{root.domain} has them, found {root.labels}; use the same classes in both"
+            )
+        items = [(split, item) for split in SPLITS for item in root.items(split)]
+        classes = [value for value in root.labels if value]
+        for split, item in steps(items, f"looking at {folder}", "image", progress):
+            volumes[root.domain].append(volume_numbers(item, split, classes, asked.reading))
+    looked_up = asked.reading.looked_up
+    return {
+        "minimum": minimum,
+        "domains": {
+            domain: published(volumes[domain], labels[domain], looked_up, minimum) for domain in labels
+        },
+    }

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from shared_components.federation.statistics.published import class_name, published
+from tests.federation.statistics.volumes import volume
+
+LABELS = {0: "background", 1: "brain", 2: "lesion"}
+PERCENTILES = (0.5, 50.0, 99.5)
+LESION = class_name("lesion")
+
+
+def told(volumes, minimum=3):
+    return published(volumes, LABELS, PERCENTILES, minimum)
+
+
+def patients(number: int, *arguments, first: int = 0, **numbers):
+    return [volume(f"p{first + n}", *arguments, **numbers) for n in range(number)]
+
+
+def test_cells_means_and_shares_by_hand():
+    volumes = [
+        volume("a", slices=2, shares=np.array([1.0, 0.0])),
+        volume("b", slices=4, shares=np.array([0.5, 0.5])),
+        volume("c", slices=9, shares=np.array([0.0, 1.0])),
+    ]
+    found = told(volumes, minimum=2)
+    assert found["cells"]["training"] == {"labelled": 0, "partly labelled": 0, "unlabelled": 3}
+    assert found["measures"]["slices"] == {"n": 3, "mean": 5.0, "sd": 3.606}  # sqrt((9 + 1 + 16) / 2)
+    assert found["intensity"] == {"n": 3, "shares": [0.5, 0.5]}
+    assert LESION not in found["measures"]
+    json.dumps(found)
+
+
+@pytest.mark.parametrize(("number", "shown"), [(0, 0), (1, None), (2, None), (3, 3)])
+def test_cells_of_fewer_patients_are_withheld_and_empty_ones_are_not(number, shown):
+    found = told(patients(5) + patients(number, "labelled", first=5))
+    assert found["cells"]["training"] == {"labelled": shown, "partly labelled": 0, "unlabelled": 5}
+
+
+def test_a_patient_counts_once():
+    assert told([volume("a"), volume("a"), volume("b")])["cells"]["training"]["unlabelled"] is None
+
+
+def test_no_published_number_depends_on_a_withheld_volume():
+    """Else the difference to what was published would give it away."""
+    shown = patients(11, "labelled")
+    odd = {"slices": 99, "shares": np.array([0.9, 0.1]), "spacing": (9.0, 9.0, 9.0), "percentiles": (5, 6, 7)}
+    few = [volume("x", **odd), volume("y", "labelled", "test", **odd, millilitres={1: 99, 2: 99})]
+    found, without = told(shown + few), told(shown)
+    assert found["measures"] == without["measures"] and found["intensity"] == without["intensity"]
+    assert found["measures"]["slices"]["n"] == 11
+    hidden = {
+        (split, state) for split, row in found["cells"].items() for state, n in row.items() if n is None
+    }
+    assert hidden == {("training", "unlabelled"), ("test", "labelled")}
+
+
+def test_nothing_is_told_of_a_site_with_two_patients():
+    found = told(patients(2))
+    assert found["measures"] == {} and "intensity" not in found
+
+
+@pytest.mark.parametrize(("carriers", "mean"), [(0, 0.0), (2, None), (3, 3.0)])
+def test_the_volume_of_a_class_that_few_patients_have_is_withheld(carriers, mean):
+    volumes = patients(5 - carriers, "labelled", millilitres={1: 10.0, 2: 0.0})
+    volumes += patients(carriers, "labelled", first=5, millilitres={1: 10.0, 2: 5.0})
+    found = told(volumes)["measures"]
+    assert found.get(LESION, {"mean": None})["mean"] == mean
+    assert found[class_name("brain")] == {"n": 5, "mean": 10.0, "sd": 0.0}
+
+
+def test_a_withheld_bin_follows_from_no_other():
+    bright = np.array([0.5, 0.3, 0.2])
+    volumes = [volume("a", shares=bright), *patients(4, first=1, shares=np.array([0.5, 0.5, 0.0]))]
+    assert told(volumes)["intensity"]["shares"] == [0.5208, 0.4792, None]  # 0.5 and 0.46 of their sum 0.96
+    shares = told(volumes, minimum=1)["intensity"]["shares"]
+    assert shares == [0.5, 0.46, 0.04]
+
+
+def test_sparse_maps_are_a_cell_of_their_own():
+    sparse = patients(3, "partly labelled", first=5, annotated=2)
+    found = told(patients(5, "labelled") + sparse)
+    assert found["cells"]["training"] == {"labelled": 5, "partly labelled": 3, "unlabelled": 0}
+    assert found["measures"]["annotated slices"]["n"] == 8
+    assert found["measures"][LESION]["n"] == 5
