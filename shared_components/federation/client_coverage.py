@@ -13,7 +13,11 @@ from shared_components.federation.run_folder import bundle_config
 
 def frame_of(federation: Federation) -> Frame | None:
     """What the bundle sees of a slice, with the federation's overrides; None for a bundle that does not say."""
-    parser = ConfigParser(bundle_config(federation))
+    return frame_in(ConfigParser(bundle_config(federation)))
+
+
+def frame_in(parser: ConfigParser) -> Frame | None:
+    """What a bundle with that config sees of a slice; None if it does not say."""
     if any(name not in parser for name in ("image_size", "spacing")):
         return None
     orientation = parser.get_parsed_content("orientation") if "orientation" in parser else "RAS"

@@ -1,61 +1,129 @@
-"""The check of every client's data, before anything trains."""
+"""The check of every client before anything trains: its data, and whether all of them train the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import os
+from collections.abc import Iterator, Mapping, Sequence
 
 from shared_components.data.check import RootReport, inspect_client_root
 from shared_components.data.coverage import Frame, Reach
 from shared_components.data.description import read_description
+from shared_components.data.entries import read_entries
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError
 from shared_components.federation.client_coverage import coverage_lines, frame_of
+from shared_components.federation.disagreements import (
+    BUNDLE,
+    DOMAINS,
+    LABELS,
+    MATTER,
+    Difference,
+    disagreements,
+)
 from shared_components.federation.federation import Federation
+from shared_components.federation.local_tasks import failure, of_each_client
+from shared_components.federation.site_check import SiteCheck, SiteReport, site_check
+
+MUCH = 300_000_000  # bytes of images, from which on it pays to start processes for the check
+CURE = "install the same versions and copy the same bundle to every client, or, for versions alone, set versions: warn"
 
 
 def check_clients(federation: Federation) -> None:
-    """Check each client's data roots against the federation's label set and the client's domains, and those of
-    a study's unseen scanners, which need no training images; tell what is worth knowing of sound ones.
+    """Check each client as its site would, and whether their reports agree; then a study's unseen scanners, which
+    need no training images; tell what is worth knowing of sound ones.
 
     Raises:
-        InputError: every problem of every client, one a line.
+        InputError: every problem of every client, and every difference between them, one a line.
     """
+    checks = _checked(federation)
     frame = frame_of(federation)
-    reports = [
-        (name, _inspect(federation, root, frame, domains=[domain]))
-        for name, client in federation.clients.items()
-        for root, domain in zip(client.data_roots, client.domains, strict=True)
-    ]
-    unseen = [
-        (name, _inspect(federation, root, frame, training=False)) for name, root in federation.unseen.items()
-    ]
-    problems = [f"client {name}: {problem}" for name, report in reports for problem in report.problems]
+    unseen = {name: _inspect(federation, root, frame) for name, root in federation.unseen.items()}
+    problems = [f"client {name}: {problem}" for name, check in checks.items() for problem in check.problems]
     problems += [
         f"unseen {name}: {problem}"
-        for name, report in unseen
+        for name, report in unseen.items()
         for problem in (*report.problems, *seen_domain(report.root, federation.domains))
     ]
-    if problems:
-        number = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise InputError("\n".join([f"{federation.name}: {number} in the clients' data", *problems]))
-    for line in _remarks([*reports, *unseen], frame):
+    found = differences_of(federation, {name: check.report for name, check in checks.items()})
+    if (
+        federation.labels is not None
+    ):  # what the file states is a problem of the client's, told with file and cure
+        found = [difference for difference in found if difference.what != LABELS]
+    _refuse(federation, problems, [difference for difference in found if difference.what != DOMAINS])
+    for line in _remarks([*checks.items(), *unseen.items()], frame):
         print(line, flush=True)
 
 
-def _inspect(federation: Federation, root: str, frame: Frame | None, **expected: Any) -> RootReport:
+def check_reports(federation: Federation, reports: Mapping[str, SiteReport]) -> None:
+    """The same for clients that are elsewhere, of which only their reports are known.
+
+    Raises:
+        InputError: clients have problems, which their sites list in full, or differ.
+    """
+    problems = [
+        f"client {name}: {_counted(report.problems)}; the list with the cures stands in the log of its site"
+        for name, report in reports.items()
+        if report.problems
+    ]
+    _refuse(federation, problems, differences_of(federation, reports))
+
+
+def differences_of(federation: Federation, reports: Mapping[str, SiteReport]) -> list[Difference]:
+    """In what clients differ from the federation file or from most of the others."""
+    domains = {name: client.domains for name, client in federation.clients.items()}
+    return disagreements(reports, federation.labels, domains, warn=federation.versions == "warn")
+
+
+def _refuse(federation: Federation, problems: Sequence[str], found: Sequence[Difference]) -> None:
+    """Raise if anything stops the federation, and print what does not."""
+    stopping = [str(difference) for difference in found if difference.stops]
+    lines = [*problems, *stopping]
+    if lines:
+        number = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+        cure = [CURE] if any(each.stops and each.what in (BUNDLE, *MATTER) for each in found) else []
+        raise InputError("\n".join([f"{federation.name}: {number} in the clients' data", *lines, *cure]))
+    for difference in found:
+        print(f"note: {difference}", flush=True)
+
+
+def _counted(problems: Mapping[str, int]) -> str:
+    """``3 problems: 2 in images, 1 in dataset.json``."""
+    total = sum(problems.values())
+    parts = ", ".join(f"{number} in {kind}" for kind, number in sorted(problems.items()))
+    return f"{total} problem{'' if total == 1 else 's'}: {parts}"
+
+
+def _checked(federation: Federation) -> dict[str, SiteCheck]:
+    """Every client's check; several at a time where they have much to read."""
+    if not federation.workers or len(federation.clients) == 1 or _bytes(federation) < MUCH:
+        return {name: site_check(federation, name, progress=True) for name in federation.clients}
+    arguments = {name: (federation, name) for name in federation.clients}
+    tasks = of_each_client(federation, site_check, arguments, "checking the clients' data")
+    failures = [f"client {name}: {failure(task)}" for name, task in tasks.items() if failure(task)]
+    if failures:
+        raise InputError("\n".join([f"{federation.name}: the check of the clients' data failed", *failures]))
+    return {name: task.result() for name, task in tasks.items()}
+
+
+def _bytes(federation: Federation) -> int:
+    roots = [root for client in federation.clients.values() for root in client.data_roots]
+    entries = [entry for root in roots for entry in read_entries(root, read_description(root)[0])[0]]
+    return sum(os.path.getsize(entry.image) for entry in entries if os.path.isfile(entry.image))
+
+
+def _inspect(federation: Federation, root: str, frame: Frame | None) -> RootReport:
     orientation = "RAS" if frame is None else slice_axes(frame.orientation)
     return inspect_client_root(
-        root, labels=federation.labels, orientation=orientation, progress=True, frame=frame, **expected
+        root, labels=federation.labels, training=False, orientation=orientation, progress=True, frame=frame
     )
 
 
-def _remarks(reports: Sequence[tuple[str, RootReport]], frame: Frame | None) -> Iterator[str]:
+def _remarks(found: Sequence[tuple[str, SiteCheck | RootReport]], frame: Frame | None) -> Iterator[str]:
     """What stops nothing: notes on the data, and which part of the images no network will see."""
     reaches: dict[str, dict[str, Reach]] = {}
-    for name, report in reports:
-        yield from (f"{name}: note: {note}" for note in report.notes)
-        reaches.setdefault(name, {}).update(report.reaches)
+    for name, check in found:
+        yield from (f"{name}: note: {note}" for note in check.notes)
+        reaches.setdefault(name, {}).update(check.reaches)
     if frame is not None:
         yield from coverage_lines(reaches, frame)
 

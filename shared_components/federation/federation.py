@@ -37,6 +37,7 @@ class Federation:
         threads_per_worker: torch's threads in each process.
         output_dir: the run's folder.
         seed: client i of the sorted names trains with seed + i.
+        versions: ``agree``: packages that matter are the same at all clients but for the patch; ``warn``: need not be.
         study: settings of the whole flow, kept as they are.
     """
 
@@ -58,6 +59,7 @@ class Federation:
     threads_per_worker: int
     output_dir: str
     seed: int
+    versions: str
     study: dict[str, Any]
 
     @property

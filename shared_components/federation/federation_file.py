@@ -97,6 +97,7 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
         threads_per_worker=values.get("threads_per_worker", 1),
         output_dir=_output_dir(values, problems),
         seed=values.get("seed", 0),
+        versions=values.get("versions", "agree"),
         study=_study(values, source, problems),
     )
     federation = _fill_defaults(federation)

@@ -17,6 +17,7 @@ from shared_components.spelling import closest
 from shared_components.yaml_files import read_configs
 
 ENGINES = ("local", "nvflare")
+VERSIONS = ("agree", "warn")
 NUMBERS = {  # key: the lowest and the highest value
     "rounds": (1, 10**6),
     "updates_per_round": (1, 10**6),
@@ -165,6 +166,8 @@ def _bundle_problems(federation: Federation) -> list[str]:
         problems.append(
             f"'engine' is '{federation.engine}', but this version runs 'local' only; set engine: local"
         )
+    if federation.versions not in VERSIONS:
+        problems.append(f"'versions' is {shown(federation.versions)}{closest(federation.versions, VERSIONS)}")
     if "_target_" not in federation.aggregator:
         problems.append("'aggregator' has no '_target_', such as shared_components.federation.FedAvg")
     else:

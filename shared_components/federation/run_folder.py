@@ -29,7 +29,7 @@ from shared_components.files import load_tensors, remove_files, remove_tree, sav
 from shared_components.records import found_record, read_record, write_record
 
 CURE = "put a copy of it back, or start over with --force"
-FREE_TO_CHANGE = ("name", "rounds", "workers", "output_dir", "study")
+FREE_TO_CHANGE = ("name", "rounds", "workers", "output_dir", "versions", "study")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,166 @@
+"""The check before the first round, as each site does it: what it finds stays there, numbers and names are reported."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from shared_components.data.check import RootReport, inspect_client_root
+from shared_components.data.coverage import Reach
+from shared_components.data.description import DATASET_FILE, SPLITS, read_description
+from shared_components.data.entries import read_entries
+from shared_components.data.volumes import slice_axes
+from shared_components.errors import InputError
+from shared_components.federation.client_coverage import frame_in
+from shared_components.federation.federation import Federation
+from shared_components.federation.run_folder import bundle_config
+from shared_components.federation.versions import versions
+
+SEEN = ("image_size", "spacing", "orientation", "percentiles")
+"""Ids of a bundle's config that say what its networks see of an image."""
+
+
+@dataclass(frozen=True)
+class SiteReport:
+    """What a site tells before the first round: plain numbers and texts, and of its files nothing but how many.
+
+    Attributes:
+        problems: kind of file to the number of its problems.
+        volumes: split to its sound images, and how many of these are labelled.
+        domains: of its data roots.
+        labels: label value to class name; of all its data roots, empty where these disagree or do not say.
+        seen: those of :data:`SEEN` that its copy of the bundle has, after the overrides.
+        bundle: the version of its copy of the bundle.
+        versions: name to version, of the program, Python and the packages.
+    """
+
+    problems: Mapping[str, int] = field(default_factory=dict)
+    volumes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    domains: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    seen: Mapping[str, Any] = field(default_factory=dict)
+    bundle: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it, and as it travels."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> SiteReport:
+        """What :meth:`as_dict` gave.
+
+        Raises:
+            InputError: something else.
+        """
+        names = {each.name for each in fields(cls)}
+        if set(content) != names:
+            raise InputError(
+                f"expected a report with {', '.join(sorted(names))}, found {', '.join(content) or 'none'}"
+            )
+        return cls(**content)
+
+
+@dataclass(frozen=True)
+class SiteCheck:
+    """All that a site's check has found; it stays at the site.
+
+    Attributes:
+        problems: every fault, with its file and its cure.
+        notes: what stops nothing and is worth knowing.
+        reaches: sound image to how far its foreground reaches.
+        report: what may leave the site.
+    """
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    reaches: Mapping[str, Reach]
+    report: SiteReport
+
+
+def site_check(federation: Federation, client: str, progress: bool = False) -> SiteCheck:
+    """Check the data roots of one client, and say what its numbers depend on.
+
+    Args:
+        federation: as the site has it; of the data, those of ``client`` alone are read.
+        client: its name.
+        progress: tell how far it is.
+    """
+    parser = ConfigParser(bundle_config(federation))
+    frame = frame_in(parser)
+    entry = federation.clients[client]
+    reports = [
+        inspect_client_root(
+            root,
+            labels=federation.labels,
+            domains=[domain],
+            orientation="RAS" if frame is None else slice_axes(frame.orientation),
+            progress=progress,
+            frame=frame,
+        )
+        for root, domain in zip(entry.data_roots, entry.domains, strict=True)
+    ]
+    return SiteCheck(
+        problems=tuple(str(problem) for report in reports for problem in report.problems),
+        notes=tuple(str(note) for report in reports for note in report.notes),
+        reaches={name: reach for report in reports for name, reach in report.reaches.items()},
+        report=_report(reports, federation, parser),
+    )
+
+
+def _report(reports: Sequence[RootReport], federation: Federation, parser: ConfigParser) -> SiteReport:
+    volumes = {
+        split: [sum(report.subjects(split, labelled) for report in reports) for labelled in (None, True)]
+        for split in SPLITS
+    }
+    named = {name: version for name, version in versions().items() if name != "platform"}
+    return SiteReport(
+        problems=dict(Counter(_kinds(reports))),
+        volumes=volumes,
+        domains=[report.domain for report in reports],
+        labels=_labels([report.root for report in reports]),
+        seen={name: parser.get_parsed_content(name) for name in SEEN if name in parser},
+        bundle=bundle_version(federation.bundle),
+        versions=named,
+    )
+
+
+def _kinds(reports: Sequence[RootReport]) -> Iterator[str]:
+    """What kind of file each problem is in; its name would say whose it is."""
+    for report in reports:
+        entries, _ = read_entries(report.root, read_description(report.root)[0])
+        maps = {str(entry.label) for entry in entries}
+        for problem in report.problems:
+            if Path(problem.file).name == DATASET_FILE:
+                yield DATASET_FILE
+            else:
+                yield "label maps" if str(problem.file) in maps else "images"
+
+
+def _labels(roots: Sequence[str]) -> dict[str, str]:
+    found = [read_description(root)[0].get("labels") for root in roots]
+    same = all(labels == found[0] for labels in found) and isinstance(found[0], dict)
+    return {str(value): str(name) for value, name in found[0].items()} if same else {}
+
+
+def bundle_version(bundle_root: str) -> str:
+    """The version in a bundle's ``metadata.json``; ``none`` where it states none.
+
+    Raises:
+        InputError: the file is no JSON.
+    """
+    file = Path(bundle_root) / "configs" / "metadata.json"
+    if not file.is_file():
+        return "none"
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8")).get("version", "none"))
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"{file}: expected the bundle's metadata as JSON ({error}); copy the bundle again"
+        ) from error

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from shared_components.errors import InputError
+from shared_components.federation.site_check import SiteReport, bundle_version, site_check
+from tests.federation.statistics.volumes import save
+from tests.federation.tiny import TINY_BUNDLE, federation
+
+
+@pytest.fixture
+def sick(values, roots, tmp_path):
+    """A federation whose client south has a damaged image, a label map of strange values, and a key that is none."""
+    root = shutil.copytree(roots["south"], tmp_path / "patients")
+    (root / "images" / "s1.nii.gz").write_bytes(b"no image")
+    save(root / "labels" / "s2.nii.gz", np.full((8, 8, 8), 7, np.uint8), (2, 2, 2))
+    content = json.loads((root / "dataset.json").read_text())
+    (root / "dataset.json").write_text(json.dumps(content | {"labls": 1}))
+    clients = {**values["clients"], "south": {"data_root": str(root), "domain": "t2"}}
+    return federation(values, clients=clients)
+
+
+def test_a_sound_site_tells_counts_and_what_its_numbers_depend_on(values):
+    check = site_check(federation(values), "south")
+    report = check.report
+    assert check.problems == () and report.problems == {}
+    assert report.volumes == {"training": [4, 4], "validation": [0, 0], "test": [0, 0]}
+    assert (report.domains, report.labels) == (["t2"], {"0": "background", "1": "brain"})
+    assert report.versions["torch"] == torch.__version__ and "platform" not in report.versions
+    assert report.bundle == bundle_version(str(TINY_BUNDLE))
+
+
+def test_what_the_bundles_networks_see_is_reported(values):
+    from tests.federation.test_client_coverage import factory
+
+    assert site_check(factory(values, image_size=24), "north").report.seen == {
+        "image_size": 24,
+        "spacing": 4.5,
+        "orientation": "RAS",
+        "percentiles": [0.5, 99.5],
+    }
+
+
+def test_problems_stay_at_the_site_which_reports_their_number_and_kind(sick):
+    check = site_check(sick, "south")
+    assert check.report.problems == {"dataset.json": 1, "images": 1, "label maps": 1}
+    assert len(check.problems) == 3 and any("s1.nii.gz" in problem for problem in check.problems)
+    text = json.dumps(check.report.as_dict())
+    assert "patients" not in text and "nii" not in text and "/" not in text
+    assert SiteReport.from_dict(json.loads(text)).as_dict() == check.report.as_dict()
+
+
+def test_a_report_that_is_none_is_refused():
+    with pytest.raises(InputError, match="expected a report with bundle, domains"):
+        SiteReport.from_dict({"problems": {}})
+
+
+def test_bundle_versions(tmp_path):
+    assert bundle_version(str(tmp_path)) == "none"
+    (tmp_path / "configs").mkdir()
+    file = tmp_path / "configs" / "metadata.json"
+    file.write_text('{"version": "1.2.3"}')
+    assert bundle_version(str(tmp_path)) == "1.2.3"
+    file.write_text("[")
+    with pytest.raises(InputError, match=r"metadata\.json: .*copy the bundle again"):
+        bundle_version(str(tmp_path))
