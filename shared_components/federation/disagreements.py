@@ -52,7 +52,7 @@ def disagreements(
     Args:
         reports: client to its report.
         labels: the federation's label values and class names; None: those of most clients.
-        domains: client to the domain of each of its data roots; None: not compared.
+        domains: client to the domain of each of its data roots, or the one of all of them; None: not compared.
         warn: other versions are told of, and stop nothing.
     """
     found = [
@@ -77,10 +77,10 @@ def _labels(reports: Mapping[str, SiteReport], labels: Mapping[int, str] | None)
 
 def _domains(reports: Mapping[str, SiteReport], domains: Mapping[str, Sequence[str]]) -> Iterator[Difference]:
     for name, expected in domains.items():
-        if name in reports and list(reports[name].domains) != list(expected):
-            mine, its = (
-                ", ".join(map(printable, each)) or "none" for each in (reports[name].domains, expected)
-            )
+        found = reports[name].domains if name in reports else expected
+        alike = len(expected) == 1 and set(found) == set(expected)
+        if list(found) != list(expected) and not alike:
+            mine, its = (", ".join(map(printable, each)) or "none" for each in (found, expected))
             yield Difference(name, DOMAINS, mine, f"{FILE} has {its}")
 
 

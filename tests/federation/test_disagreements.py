@@ -67,6 +67,8 @@ def test_labels_are_compared_with_the_file_or_with_most_clients():
 def test_domains_are_those_of_the_file_root_by_root():
     domains = {"north": ("t1",), "south": ("t1", "t2"), "west": ("t1",)}
     assert lines(domains=domains) == ["client south: domains t1, where the federation file has t1, t2"]
+    two = {"north": replace(REPORT, domains=["t1", "t1"])}
+    assert disagreements(two, domains={"north": ("t1",)}) == []  # the one of all its data roots
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,12 @@ def _absent(line: Line, states: Sequence[str]) -> str:
 
 
 def _number(summary: Summary) -> str:
-    return f"{summary.mean:.3g}" + (f" ± {summary.sd:.2g}" if summary.sd else "")
+    return _digits(summary.mean, 3) + (f" ± {_digits(summary.sd, 2)}" if summary.sd else "")
+
+
+def _digits(value: float, digits: int) -> str:
+    """Significant digits, without an exponent where a reader needs none: 1080, not 1.08e+03."""
+    return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def rows(lines: Sequence[Line]) -> Iterator[dict[str, object]]:
