@@ -149,6 +149,18 @@ def faults(output_dir: str = "outputs/benchmark", seed: int = 0) -> None:
         raise SystemExit(1)
 
 
+def malicious(output_dir: str = "outputs/benchmark", smoke: bool = False) -> None:
+    """Train a federation of four, one of them malicious, by every robust aggregator: how much worse the loss ends.
+
+    Args:
+        output_dir: phantoms and states go into <output_dir>/malicious, with the table, malicious.md.
+        smoke: at the smallest size, to try it; in <output_dir>/malicious_smoke.
+    """
+    from shared_components.benchmarks.malicious import malicious_benchmark
+
+    print(malicious_benchmark(output_dir, smoke))
+
+
 COMMANDS = {
     "quality": quality,
     "kernels": kernels,
@@ -157,6 +169,7 @@ COMMANDS = {
     "meta-step": meta_step,
     "inference": inference,
     "faults": faults,
+    "malicious": malicious,
 }
 
 if __name__ == "__main__":

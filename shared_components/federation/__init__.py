@@ -13,6 +13,7 @@ from shared_components.federation.aggregators import (
     FedBN,
     FedMedian,
     FedProx,
+    MultiKrum,
     NormBounded,
     TrimmedMean,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "FedBN",
     "FedMedian",
     "FedProx",
+    "MultiKrum",
     "NormBounded",
     "TrimmedMean",
     "federated_average",

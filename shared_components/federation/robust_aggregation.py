@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -108,6 +109,34 @@ def norm_bounded_mean(
             pieces = [_middle(rows, (len(rows) - 1) // 2) for rows in _pieces(vectors)]
         mean |= unflat(torch.cat(pieces), first, names)
     return {name: mean[name] for name in first}
+
+
+def nearest_clients(updates: Mapping[str, NamedTensors], odd: int) -> list[str]:
+    r"""The clients whose updates lie nearest to others', all but the ``odd`` farthest; sorted by name.
+
+    A client's score is the sum of the squared distances to its :math:`m - f - 2` nearest others, of :math:`m` clients
+    and :math:`f` odd ones, at least one; the highest scores are left out, of equal ones the later name.
+
+    Args:
+        updates: client -> name -> tensor; every client sends the same names, shapes and dtypes.
+        odd: :math:`f`; never so many that no majority is left, :math:`f \le (m - 1) / 2`.
+    Raises:
+        InputError: no client, other names, shapes or dtypes than the first client's, NaN or infinite values.
+    Source: Blanchard et al. 2017, Machine Learning with Adversaries (Krum, multi-Krum).
+    """
+    check_layouts(updates)
+    _check_all_finite(updates)
+    clients = sorted(updates)
+    odd = min(odd, (len(clients) - 1) // 2)
+    squares = {
+        pair: norm_of_change(updates[pair[0]], updates[pair[1]]) ** 2
+        for pair in itertools.combinations(clients, 2)
+    }
+    scores = {}
+    for client in clients:
+        distances = sorted(square for pair, square in squares.items() if client in pair)
+        scores[client] = math.fsum(distances[: max(len(clients) - odd - 2, 1)])
+    return sorted(sorted(clients, key=scores.__getitem__)[: len(clients) - odd])
 
 
 def norm_of_change(tensors: NamedTensors, reference: NamedTensors) -> float:

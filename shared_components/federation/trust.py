@@ -10,7 +10,7 @@ from shared_components.errors import shown
 
 SECTIONS = ("overrides", "aggregator", "study")  # what joins the configs of bundles
 OUR_AGGREGATORS = (
-    r"shared_components\.federation\.(Fed(Avg|AvgM|Adam|BN|Median|Prox)|TrimmedMean|NormBounded)"
+    r"shared_components\.federation\.(Fed(Avg|AvgM|Adam|BN|Median|Prox)|TrimmedMean|NormBounded|MultiKrum)"
 )
 COMPONENT = ("_target_", "_mode_", "_requires_")  # MONAI calls, debugs or imports what stands there
 

@@ -8,6 +8,7 @@ from shared_components.errors import InputError
 from shared_components.federation.aggregation import federated_average
 from shared_components.federation.robust_aggregation import (
     coordinate_median,
+    nearest_clients,
     norm_bounded_mean,
     norm_of_change,
     trimmed_mean,
@@ -76,6 +77,17 @@ def test_norms_are_bounded_by_hand():
     assert given["w"].tolist() == [0.0, 4.5]
     still = norm_bounded_mean({"a": START, "b": START}, {"a": 1, "b": 1}, START)
     assert still["w"].tolist() == [0.0, 0.0]
+
+
+def test_nearest_clients_by_hand():
+    line = {c: {"w": torch.tensor([x])} for c, x in zip("abcde", (0.0, 1.0, 3.0, 10.0, 2.0), strict=True)}
+    # two neighbours each: a 1 + 4, b 1 + 1, c 1 + 4, d 49 + 64, e 1 + 1
+    assert nearest_clients(line, 1) == ["a", "b", "c", "e"]
+    # one neighbour each: a 1, b 1, c 1, d 49, e 1; of equal ones the later name goes
+    assert nearest_clients(line, 2) == nearest_clients(line, 9) == ["a", "b", "c"]
+    assert nearest_clients({c: line[c] for c in "dcba"}, 1) == ["a", "b", "c"]
+    assert nearest_clients({c: line[c] for c in "ad"}, 1) == ["a", "d"]
+    assert nearest_clients({"a": line["a"]}, 1) == ["a"]
 
 
 def test_norm_is_of_all_elements_with_a_mean():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared_components.federation.aggregators.averaging import FedAvg
 from shared_components.federation.aggregators.configured import make_aggregator
 from shared_components.federation.aggregators.proximal import FedBN, FedProx
-from shared_components.federation.aggregators.robust import FedMedian, NormBounded, TrimmedMean
+from shared_components.federation.aggregators.robust import FedMedian, MultiKrum, NormBounded, TrimmedMean
 from shared_components.federation.aggregators.server_optimizers import FedAdam, FedAvgM
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "FedBN",
     "FedMedian",
     "FedProx",
+    "MultiKrum",
     "NormBounded",
     "TrimmedMean",
     "make_aggregator",

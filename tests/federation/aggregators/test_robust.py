@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from shared_components.errors import InputError
-from shared_components.federation import FedAvg, FedMedian, NormBounded, TrimmedMean
+from shared_components.federation import FedAvg, FedMedian, MultiKrum, NormBounded, TrimmedMean
 
 START = {"w": torch.zeros(2)}
 UPDATES = {
@@ -18,6 +18,7 @@ IMAGES = {"a": 1, "b": 3, "c": 1000}
     ("aggregator", "expected"),
     [
         (FedMedian(), [2.0, 2.0]),
+        (MultiKrum(), [1.5, 1.5]),
         (TrimmedMean(), [2.0, 2.0]),
         (TrimmedMean(beta=0), [11.0, 43 / 3]),
         (NormBounded(bound=1e9), [30_007 / 1004, 40_005 / 1004]),
@@ -44,3 +45,20 @@ def test_share_is_from_0_to_a_half(beta):
 def test_bound_is_above_0(bound):
     with pytest.raises(InputError, match=r"aggregator: bound: expected a number above 0, .* found"):
         NormBounded(bound=bound)
+
+
+@pytest.mark.parametrize("odd", [0, -1, 1.5, True, "1"])
+def test_odd_clients_are_a_whole_number(odd):
+    with pytest.raises(InputError, match="aggregator: odd: expected a whole number from 1"):
+        MultiKrum(odd=odd)
+
+
+def test_multi_krum_leaves_out_a_sign_flip_of_ordinary_length():
+    generator = torch.Generator().manual_seed(0)
+    changes = {c: 1 + 0.1 * torch.randn(500, generator=generator) for c in "abcd"}
+    flipped = {c: {"w": -change if c == "b" else change} for c, change in changes.items()}
+    images = {"a": 5, "b": 900, "c": 1, "d": 1}
+    made = MultiKrum()(flipped, images, {"w": torch.zeros(500)})["w"]
+    assert torch.allclose(made, (changes["a"] + changes["c"] + changes["d"]) / 3, atol=1e-6)
+    alone = {"a": {"w": changes["a"]}}
+    assert torch.equal(MultiKrum()(alone, {"a": 3}, {"w": torch.zeros(500)})["w"], changes["a"])
