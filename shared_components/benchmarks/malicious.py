@@ -203,12 +203,14 @@ def _size(smoke: bool) -> Size:
 
 
 def _end(hospitals: Hospitals, maker: str, attack: str) -> float | None:
-    """The final loss, None where the training diverged."""
+    """The final loss, None where the training diverged; says so, since all of them take minutes."""
     try:
-        return hospitals.train(MAKERS[maker](), ATTACKS[attack])
+        loss = hospitals.train(MAKERS[maker](), ATTACKS[attack])
     except InputError as error:
         print(f"{maker}, {attack}: {error}", flush=True)
         return None
+    print(f"{maker}, {attack}: {loss:.4g}", flush=True)
+    return loss
 
 
 def result_table(ends: Mapping[str, Mapping[str, float | None]], untrained: float) -> str:
