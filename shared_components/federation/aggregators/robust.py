@@ -22,9 +22,10 @@ from shared_components.value_rules import number, whole
 class FedMedian(FedAvg):
     r"""The median over the clients of every element, :math:`w_j = \mathrm{med}\{\theta_{c,j}\}`.
 
-    It holds as long as fewer than half of a round's clients are odd, whatever these send. Every client counts the
-    same, whatever its number of images. It learns less than a mean where honest clients differ much, since it
-    follows the one in the middle; of two clients it is the mean, which protects from nothing.
+    As long as fewer than half of a round's clients are odd, it lies among the honest ones' values, whatever the others
+    send; who always sends the opposite still pulls it a little that way. Every client counts the same, whatever its
+    number of images. It learns less than a mean where honest clients differ much, since it follows the one in the
+    middle; of two clients it is the mean, which protects from nothing.
 
     Source: Yin et al. 2018, Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates, Algorithm 1.
     Deviation: the median of weights after many local updates, not of gradients; of a round's weights and of their
