@@ -57,9 +57,15 @@ class WorkerProcesses:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        self.end(kill=error is not None)
+
+    def end(self, kill: bool = False) -> None:
+        """End the processes, after what they are doing or at once."""
+        if not kill:
             self._pool.shutdown()
         self._leash.close()
+        for process in list((self._pool._processes or {}).values()) if kill else ():
+            process.kill()  # one that is stopped, or deep in a library, does not notice the leash
         self._pool.shutdown(cancel_futures=True)
         self._end.close()
 

@@ -28,6 +28,9 @@ class Federation:
         rounds: rounds of the whole run.
         updates_per_round: the trainer's iterations of each client in one round.
         clients_per_round: how many clients are drawn each round.
+        min_clients: how many of them must answer, or the run ends at its last whole round.
+        round_timeout: seconds after which a client's round has failed; None: never.
+        largest_update: an update so many times as large as the round's median is left out; None: none is.
         aggregator: its config, with ``_target_``.
         exchange: what travels, in which type.
         privacy: how clients protect what they send; None: not at all.
@@ -50,6 +53,9 @@ class Federation:
     rounds: int
     updates_per_round: int
     clients_per_round: int
+    min_clients: int
+    round_timeout: float | None
+    largest_update: float | None
     aggregator: dict[str, Any]
     exchange: Exchange
     privacy: Privacy | None

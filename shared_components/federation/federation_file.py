@@ -28,6 +28,7 @@ from shared_components.federation.trust import programs
 from shared_components.spelling import unknown
 from shared_components.yaml_files import read_values
 
+LARGEST_UPDATE = 100.0  # times the median; honest updates of one round differ by a small factor
 REQUIRED = ("bundle", "domains", "clients", "rounds", "updates_per_round", "output_dir")
 
 
@@ -87,6 +88,9 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
         rounds=values.get("rounds", 1),
         updates_per_round=values.get("updates_per_round", 1),
         clients_per_round=values.get("clients_per_round", "all"),
+        min_clients=values.get("min_clients", "most"),
+        round_timeout=values.get("round_timeout"),
+        largest_update=values.get("largest_update", LARGEST_UPDATE),
         aggregator=_dict(values, "aggregator", problems)
         or {"_target_": "shared_components.federation.FedAvg"},
         exchange=read_exchange(_dict(values, "exchange", problems), privacy, problems),
@@ -109,15 +113,19 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
 
 
 def _fill_defaults(federation: Federation) -> Federation:
-    """``clients_per_round: all`` and the number of workers, which follow from the clients and the cores.
+    """``clients_per_round: all``, ``min_clients: most`` or ``all`` and the number of workers, which follow from the
+    clients and the cores.
 
     A worker for each drawn client lets the operating system share the cores fairly: three clients of equal
     length end after 1.5 times one client's time on two cores, but after 2 times with two workers.
     """
     if federation.clients_per_round == "all":
         federation = replace(federation, clients_per_round=len(federation.clients))
+    drawn = federation.clients_per_round if isinstance(federation.clients_per_round, int) else 1
+    if federation.min_clients in ("most", "all"):
+        least = drawn if federation.min_clients == "all" else drawn // 2 + 1
+        federation = replace(federation, min_clients=least)
     if federation.workers is None:
-        drawn = federation.clients_per_round if isinstance(federation.clients_per_round, int) else 1
         federation = replace(federation, workers=min(drawn, max(4, os.cpu_count() or 1)))
     return federation
 

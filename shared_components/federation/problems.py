@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ NUMBERS = {  # key: the lowest and the highest value
     "rounds": (1, 10**6),
     "updates_per_round": (1, 10**6),
     "clients_per_round": (1, 10**4),
+    "min_clients": (1, 10**4),
     "workers": (0, 256),
     "threads_per_worker": (1, 256),
     "seed": (0, 2**31 - 1),
@@ -57,12 +59,28 @@ def _number_problems(federation: Federation) -> list[str]:
         if not _is_whole(value) or not least <= value <= most:
             bounds = f"{least} to {most}" if _is_whole(value) and value > most else f"{least} up"
             problems.append(f"'{key}' must be a whole number from {bounds}, found {shown(value)}")
+    problems += [
+        f"'{key}' must be a number above {least:g}, or null, found {shown(value)}"
+        for key, least, value in (
+            ("round_timeout", 0, federation.round_timeout),
+            ("largest_update", 1, federation.largest_update),
+        )
+        if value is not None and not (_is_number(value) and value > least)
+    ]
     drawn = federation.clients_per_round
+    if _is_whole(drawn) and _is_whole(federation.min_clients) and federation.min_clients > drawn >= 1:
+        problems.append(
+            f"'min_clients' is {shown(federation.min_clients)}, but {shown(drawn)} clients train in a round"
+        )
     if federation.clients and _is_whole(drawn) and drawn > len(federation.clients):
         problems.append(
             f"'clients_per_round' is {shown(drawn)}, but there are {len(federation.clients)} clients"
         )
     return problems
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_whole(value: Any) -> bool:

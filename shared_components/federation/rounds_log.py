@@ -14,11 +14,13 @@ from shared_components.errors import InputError
 from shared_components.records import read_table, write_table
 
 CURE = "remove it to go on without its rows"
-FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down")
+FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down", "left_out")
 
 
 class RoundsCsv:
-    """``rounds.csv``: columns ``round, client, images, seconds, bytes_up, bytes_down`` and a column a metric.
+    """``rounds.csv``: columns ``round, client, images, seconds, bytes_up, bytes_down, left_out`` and one a metric.
+
+    ``left_out`` says why a client's update does not count in a round; it has no images and no bytes up then.
 
     Rows of a round are written before the round is whole, so rows may exist of a round that never became so;
     ``last_round`` drops those when a run is resumed. The table is written anew each round, whole or not at all.
@@ -110,9 +112,11 @@ def round_line(round: int, rounds: int, rows: list[dict]) -> str:
         total = sum(row["images"] for row in having)
         means.append(f"{name} {sum(row[name] * row['images'] for row in having) / max(total, 1):.3f}")
     up, down = (sum(row[key] for row in rows) / 1e6 for key in ("bytes_up", "bytes_down"))
-    clients = "1 client" if len(rows) == 1 else f"{len(rows)} clients"
+    left_out = [f"left out: {row['client']} ({row['left_out']})" for row in rows if row.get("left_out")]
+    counted = len(rows) - len(left_out)
+    clients = "1 client" if counted == 1 else f"{counted} clients"
     parts = [f"round {round}/{rounds}", "  ".join(means) or "no losses", clients]
-    return " | ".join([*parts, f"{up:.1f} MB up, {down:.1f} MB down"])
+    return " | ".join([*parts, f"{up:.1f} MB up, {down:.1f} MB down", *left_out])
 
 
 def _clock(seconds: float) -> str:

@@ -1,44 +1,38 @@
 """The folder of one federated run: what a round leaves behind, and when it counts.
 
-A round r is whole once ``global.pt`` of r has replaced that of r − 1, in one step. Before that each client
-writes its state under a name of its own round, and ``global.pt`` names the states that belong to it; so a run
-killed at any moment has one global model with the states that go with it, and resumes from there.
+A round r is whole once there is a ``global.pt`` of r. Before that each client writes its state under a name of its
+own round, and ``global.pt`` names the states that belong to it; so a run killed at any moment has one global model
+with the states that go with it, and resumes from there. ``global.previous.pt`` is that of the round before, for the
+day when ``global.pt``, or a state that goes with it, turns out damaged: clients keep the states of both.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from monai.bundle import ConfigParser
-from torch import Tensor
 
 from shared_components.errors import InputError
+from shared_components.federation.committed import Committed
 from shared_components.federation.data_record import data_changes, data_record, told
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.versions import version_changes, versions
-from shared_components.files import load_tensors, remove_files, remove_tree, save_tensors, sweep
+from shared_components.files import load_tensors, remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
 
 CURE = "put a copy of it back, or start over with --force"
-FREE_TO_CHANGE = ("name", "rounds", "workers", "output_dir", "versions", "study")
-
-
-@dataclass(frozen=True)
-class Committed:
-    """The last whole round, its global weights, and client -> round of the state that goes with them."""
-
-    round: int
-    weights: dict[str, Tensor]
-    states: dict[str, int]
+FREE_TO_CHANGE = (
+    *("name", "rounds", "workers", "output_dir", "versions", "study"),
+    *("min_clients", "round_timeout", "largest_update"),
+)
 
 
 class RunFolder:
@@ -53,6 +47,8 @@ class RunFolder:
         self.federation_file = self.root / "federation.yaml"
         self.bundle_file = self.root / "bundle.yaml"
         self.global_file = self.root / "global.pt"
+        self.previous_file = self.root / "global.previous.pt"
+        self.next_file = self.root / "global.next.pt"
         self.rounds_file = self.root / "rounds.csv"
         self.data_file = self.root / "data.json"
         self.versions_file = self.root / "versions.json"
@@ -63,10 +59,6 @@ class RunFolder:
     def client(self, name: str) -> Path:
         """The folder of a client's own files."""
         return self.root / "clients" / name
-
-    def state_file(self, name: str, round: int) -> Path:
-        """A client's state after ``round``."""
-        return self.client(name) / f"state.{round}.pt"
 
     def update_file(self, name: str) -> Path:
         """The weights that a client last sent."""
@@ -118,18 +110,14 @@ class RunFolder:
         for file, content in (*settings.items(), (self.data_file, data), (self.versions_file, versions())):
             write_record(file, content)
         digests.keep()
-        self._remove_leftovers(committed)
         return committed
 
     def _whole_rounds(self, resume: bool) -> Committed | None:
         """The last whole round from the first on; None where nothing would be lost by starting over."""
-        committed = self.committed()
-        if (
-            committed is None
-            and self.rounds_file.is_file()
-            and self.rounds_file.read_bytes().count(b"\n") > 1
-        ):
+        files = [file for file in (self.global_file, self.previous_file) if file.is_file()]
+        if not files and self.rounds_file.is_file() and self.rounds_file.read_bytes().count(b"\n") > 1:
             raise InputError(f"{self.global_file}: expected the last whole round, found no file; {CURE}")
+        committed = self._last_whole(files)
         if committed is None or committed.round == 0:
             return None
         if not resume:
@@ -138,42 +126,76 @@ class RunFolder:
             )
         return committed
 
+    def _last_whole(self, files: Sequence[Path]) -> Committed | None:
+        """The first of ``files`` that is sound, and all is well, or a warning if it is not the first.
+
+        Raises:
+            InputError: all are damaged.
+        """
+        fault = None
+        for file in files:
+            try:
+                committed = _read_committed(file)
+            except InputError as error:
+                fault = fault or error
+                continue
+            if fault is not None:
+                print(f"warning: {fault}; goes on from round {committed.round}", file=sys.stderr)
+            return committed
+        if fault is not None:
+            raise fault
+        return None
+
     def committed(self) -> Committed | None:
         """The last whole round, or None before the first global model.
 
         Raises:
             InputError: its file is damaged.
         """
-        if not self.global_file.is_file():
-            return None
-        content = load_tensors(self.global_file, cure=CURE)
-        if not {"round", "model", "states"} <= set(content):
-            raise InputError(
-                f"{self.global_file}: expected the last whole round, found other tensors; {CURE}"
-            )
-        return Committed(content["round"], content["model"], content["states"])
+        return _read_committed(self.global_file) if self.global_file.is_file() else None
 
-    def commit(self, committed: Committed, previous: Committed | None) -> None:
-        """Make a round whole; the states of ``previous`` that it replaces are removed afterwards.
+    def earlier(self, committed: Committed) -> Committed | None:
+        """The whole round before ``committed``, if it is there and sound; never the beginning."""
+        if not self.previous_file.is_file():
+            return None
+        try:
+            found = _read_committed(self.previous_file)
+        except InputError:
+            return None
+        return found if 0 < found.round < committed.round else None
+
+    def go_back(self, committed: Committed) -> None:
+        """Make the round that :meth:`earlier` has found the last whole one."""
+        self.lock.check()
+        os.replace(self.previous_file, self.global_file)
+
+    def commit(self, committed: Committed) -> None:
+        """Make a round whole.
 
         Raises:
             InputError: the folder was removed or replaced, or cannot be written to.
         """
         self.lock.check()
-        content = {"model": committed.weights, "round": committed.round, "states": committed.states}
-        save_tensors(self.global_file, content)
-        for client, round in (previous.states if previous else {}).items():
-            if committed.states[client] != round:
-                remove_files(self.state_file(client, round))
+        content = {
+            "model": committed.weights,
+            "round": committed.round,
+            "states": committed.states,
+            "aggregator": dict(committed.aggregator),
+        }
+        save_tensors(self.next_file, content)
+        if self.global_file.is_file():
+            os.replace(self.global_file, self.previous_file)
+        os.replace(self.next_file, self.global_file)
 
     def _clear(self, federation: Federation) -> None:
         """Remove what a run writes, and nothing else that may lie in the folder; its settings last."""
-        runs = (self.federation_file, self.bundle_file, self.global_file, self.rounds_file)
+        globals_ = (self.global_file, self.previous_file, self.next_file)
+        runs = (self.federation_file, self.bundle_file, *globals_, self.rounds_file)
         if not any(file.exists() for file in runs):
             return
         names = {federation.bundle, str((found_record(self.federation_file) or {}).get("bundle", "bundle"))}
         exported = [self.root / f"{Path(name).name}.pt" for name in names]
-        made = (self.rounds_file, self.global_file, self.seconds_file, *exported, self.tensorboard)
+        made = (self.rounds_file, *globals_, self.seconds_file, *exported, self.tensorboard)
         settings = (self.data_file, self.versions_file, self.bundle_file, self.federation_file)
         for place in (*made, self.root / "clients", *settings):
             remove_tree(place)
@@ -215,15 +237,13 @@ class RunFolder:
                 "raise it, or start over with --force"
             )
 
-    def _remove_leftovers(self, committed: Committed | None) -> None:
-        states = committed.states if committed else {}
-        kept = {self.state_file(client, round) for client, round in states.items() if round}
-        missing = [file for file in kept if not file.is_file()]
-        if missing:
-            raise InputError(
-                f"{missing[0]}: expected the client's state after its last round, found no file; {CURE}"
-            )
-        remove_files(*(f for f in self.root.glob("clients/*/state.*.pt") if f not in kept))
+
+def _read_committed(file: Path) -> Committed:
+    """What :meth:`RunFolder.commit` wrote."""
+    content = load_tensors(file, cure=CURE)
+    if not {"round", "model", "states"} <= set(content):
+        raise InputError(f"{file}: expected the last whole round, found other tensors; {CURE}")
+    return Committed(content["round"], content["model"], content["states"], content.get("aggregator", {}))
 
 
 def bundle_config(federation: Federation) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import torch
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import to_blocks
 from shared_components.federation.folder_lock import FolderLock
-from shared_components.federation.local import LocalEngine, drawn_clients, read_update
+from shared_components.federation.coordinator import drawn_clients
+from shared_components.federation.local import LocalEngine, read_update
 from shared_components.federation.rounds_log import RoundsCsv, read_rows
 from shared_components.federation.run_folder import RunFolder
 from shared_components.files import load_tensors, save_tensors
@@ -115,7 +116,7 @@ def test_resumed_run_equals_unbroken(values, whole, tmp_path):
 def test_what_an_unfinished_round_left_is_ignored(values, whole, tmp_path):
     folder = run(values, rounds=2)
     paths = RunFolder(folder)
-    shutil.copy(paths.state_file("north", 2), paths.state_file("north", 3))
+    shutil.copy(paths.client("north") / "state.2.pt", paths.client("north") / "state.3.pt")
     save_tensors(paths.update_file("north"), {**to_blocks({}), "round": 3})
     cells = {"seconds": 0.1, "bytes_up": 1, "bytes_down": 1, "loss": 9.0}
     RoundsCsv(paths.rounds_file, 2).append([{"round": 3, "client": "island", "images": 2, **cells}])
@@ -182,8 +183,9 @@ def test_clients_per_round(values, tmp_path):
     drawn = [row["client"] for row in rows]
     assert drawn == [drawn_clients(["island", "north", "south"], 1, 5, r)[0] for r in range(1, 6)]
     assert len(set(drawn)) > 1
-    states = {path.parent.name: int(path.name.split(".")[1]) for path in folder.glob("clients/*/state.*.pt")}
-    assert states == {name: max(r for r, d in enumerate(drawn, 1) if d == name) for name in drawn}
+    states = sorted((file.parent.name, file.name) for file in folder.glob("clients/*/state.*.pt"))
+    last = [(name, [r for r, d in enumerate(drawn, 1) if d == name][-3:]) for name in set(drawn)]
+    assert states == sorted((name, f"state.{r}.pt") for name, rounds in last for r in rounds)
     broken = str(tmp_path / "broken")
     for rounds in (2, 3, 5):
         run(values, clients_per_round=1, rounds=rounds, output_dir=broken, resume=True)

@@ -1,0 +1,203 @@
+"""The rounds of a federation, the same on every engine: draw, train, screen, aggregate, commit."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shared_components.errors import InputError
+from shared_components.federation.committed import Committed
+from shared_components.federation.federation import Federation
+from shared_components.federation.rounds_log import Progress, RoundsCsv
+from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.screening import screen
+from shared_components.federation.site import NO_STATE
+from shared_components.federation.sites import MEND, Answer, Sites, refuse_failures
+
+
+class Coordinator:
+    """Trains all rounds that are still to do, with clients that may be anywhere and may fail.
+
+    A client that fails in a round, or whose update does not pass :func:`screen`, is left out of that round, and said
+    so; if fewer than ``min_clients`` are left, the run ends at its last whole round.
+
+    Args:
+        federation: what to run.
+        folder: the run's folder, opened and locked by the caller.
+        sites: the clients.
+        quiet: print nothing.
+        check: called often, to raise if the run is to end, such as after Ctrl-C.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        folder: RunFolder,
+        sites: Sites,
+        quiet: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._federation, self._folder, self._sites = federation, folder, sites
+        self._quiet, self._check = quiet, check
+        self._names = list(federation.clients)
+        self._aggregator = federation.make_aggregator()
+
+    def go_on(self, committed: Committed | None) -> None:
+        """Train from a whole round on (None: from the start), then let the bundle export its deliverable.
+
+        Raises:
+            InputError: a client cannot be built, too few clients answered, or the folder cannot be written to.
+        """
+        with _one_thread():
+            committed = self._built(committed) or self._begin()
+            self._aggregator.load_state_dict(committed.aggregator)
+            committed = self._all_rounds(committed)
+            self._finish(committed)
+
+    def _built(self, committed: Committed | None) -> Committed | None:
+        """Build every client, so that whatever is wrong with one is told before anybody trains.
+
+        Returns:
+            The round to go on from: the one before the last where a client's state after the last is lost.
+        """
+        if not self._quiet:
+            print(f"{len(self._names)} clients read their images and build their networks", flush=True)
+        answers = self._build(committed)
+        lost = [name for name, a in answers.items() if committed and committed.states[name] and a.failure]
+        earlier = self._folder.earlier(committed) if lost else None
+        if lost and earlier is not None and not all(NO_STATE in answers[name].failure for name in lost):
+            again = self._build(earlier)
+            if not any(answer.failure for answer in again.values()):
+                self._folder.go_back(earlier)
+                _warn(f"client {lost[0]}: {answers[lost[0]].failure}; goes on from round {earlier.round}")
+                return earlier
+        for name in [name for name in lost if NO_STATE in answers[name].failure]:
+            answers |= self._sites.build({name: 0})
+            committed = _as_new(committed, name)
+            _warn(
+                f"client {name}: {NO_STATE}, but took part before; it goes on as a new client, without its own "
+                "tensors, optimiser and random state; put its folder back and use --resume to keep them"
+            )
+        refuse_failures(answers, "being built")
+        return committed
+
+    def _build(self, committed: Committed | None) -> dict[str, Answer]:
+        states = committed.states if committed else {}
+        answers = self._sites.build({name: states.get(name, 0) for name in self._names})
+        self._check()
+        return answers
+
+    def _begin(self) -> Committed:
+        """Round 0: the global weights are those with which the first client was built."""
+        answer = self._sites.initial_weights(self._names[0])
+        refuse_failures({self._names[0]: answer}, "being built")
+        committed = Committed(0, dict(answer.tensors), dict.fromkeys(self._names, 0))
+        self._folder.commit(committed)
+        return committed
+
+    def _all_rounds(self, committed: Committed) -> Committed:
+        table = RoundsCsv(self._folder.rounds_file, committed.round)
+        rounds, board = self._federation.rounds, self._folder.tensorboard
+        with contextlib.closing(Progress(rounds, committed.round, board, self._quiet)) as progress:
+            while committed.round < rounds:
+                self._check()
+                committed, rows = self._one_round(committed, table)
+                progress.report(committed.round, rows)
+        return committed
+
+    def _one_round(self, before: Committed, table: RoundsCsv) -> tuple[Committed, list[dict[str, Any]]]:
+        number, start = before.round + 1, time.perf_counter()
+        federation = self._federation
+        drawn = drawn_clients(self._names, federation.clients_per_round, federation.seed, number)
+        answers = self._sites.train(number, before, drawn)
+        self._check()
+        left_out = {name: answer.failure for name, answer in answers.items() if answer.failure is not None}
+        updates = {name: answers[name].tensors for name in drawn if name not in left_out}
+        left_out |= screen(updates, before.weights, federation.largest_update)
+        counted = [name for name in drawn if name not in left_out]
+        self._refuse_too_few(number, counted, left_out)
+        images = {name: answers[name].values["images"] for name in counted}
+        weights = self._aggregator({name: updates[name] for name in counted}, images, before.weights)
+        states = {**before.states, **dict.fromkeys(counted, number)}
+        after = Committed(number, weights, states, self._aggregator.state_dict())
+        seconds = time.perf_counter() - start
+        rows = [client_row(number, name, answers[name], before.weights) for name in counted]
+        rows += [
+            left_out_row(number, name, reason, seconds, before.weights) for name, reason in left_out.items()
+        ]
+        table.append(rows)
+        self._sites.remembered(number, counted)
+        self._folder.commit(after)
+        return after, rows
+
+    def _refuse_too_few(self, number: int, counted: Sequence[str], left_out: Mapping[str, str]) -> None:
+        least = min(self._federation.min_clients, len(counted) + len(left_out))
+        if len(counted) >= least:
+            return
+        name, reason = next(iter(left_out.items()))
+        more = f" (and {', '.join(list(left_out)[1:])} failed)" if len(left_out) > 1 else ""
+        of = len(counted) + len(left_out)
+        raise InputError(
+            f"client {name}, round {number}: {reason}{more}; {len(counted)} of {of} clients answered, fewer than "
+            f"min_clients ({least}); {MEND}"
+        )
+
+    def _finish(self, committed: Committed) -> None:
+        """Let the first client write the bundle's deliverable; every client where each has a model of its own."""
+        exporting = self._names if self._aggregator.personal else self._names[:1]
+        refuse_failures(self._sites.export(committed, exporting), "the export")
+        self._check()
+
+
+def drawn_clients(names: Sequence[str], number: int, seed: int, round: int) -> list[str]:
+    """The clients of a round, sorted: ``number`` of ``names``, the same for the same seed and round."""
+    return sorted(random.Random(f"{seed} {round}").sample(sorted(names), number))
+
+
+def client_row(number: int, name: str, answer: Answer, received: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A client's row of ``rounds.csv``; bytes are those of the tensors exchanged."""
+    metrics = {k: v for k, v in answer.values.items() if k not in ("images", "seconds")}
+    return {
+        "round": number,
+        "client": name,
+        "images": answer.values["images"],
+        "seconds": round(answer.values["seconds"], 3),
+        "bytes_up": sum(t.nbytes for t in answer.tensors.values()),
+        "bytes_down": sum(t.nbytes for t in received.values()),
+        **metrics,
+    }
+
+
+def left_out_row(
+    number: int, name: str, reason: str, seconds: float, received: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """The row of a client whose update does not count in a round."""
+    bytes_down = sum(t.nbytes for t in received.values())
+    row = {"round": number, "client": name, "images": 0, "seconds": round(seconds, 3)}
+    return {**row, "bytes_up": 0, "bytes_down": bytes_down, "left_out": " ".join(reason.split())}
+
+
+def _as_new(committed: Committed, name: str) -> Committed:
+    return Committed(committed.round, committed.weights, {**committed.states, name: 0}, committed.aggregator)
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Aggregation sums many small tensors: on busy cores, waiting for a second thread costs far more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

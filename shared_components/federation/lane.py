@@ -1,0 +1,90 @@
+"""A worker process with a queue of its own, replaced when it dies or hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from shared_components.errors import InputError
+from shared_components.worker_processes import WorkerProcesses
+
+DIED = (
+    "the worker process died; it was killed or ran out of memory, in which case fewer workers may help; "
+    "it is started anew for what comes next"
+)
+
+
+class Lane:
+    """Runs tasks one after the other, in a process of its own; for a ``with`` block.
+
+    What dies with the process is the task at work alone: the next one gets a fresh process.
+
+    Args:
+        threads: torch's threads in the process.
+        here: run in a thread of this process, where nothing can be ended from outside.
+    """
+
+    def __init__(self, threads: int, here: bool = False) -> None:
+        self._threads, self._here = threads, here
+        self._queue = ThreadPoolExecutor(1, initializer=self._begin)
+        self._worker: WorkerProcesses | None = None
+        self._closed = False
+
+    def submit(self, task: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Future:
+        """Let ``task(*arguments)`` run when what was submitted before has ended.
+
+        Args:
+            task: a module-level function.
+            arguments: of it.
+            timeout: seconds that it may take once it has begun; then its process is killed.
+        Returns:
+            Its future, which raises what the task raises, or an InputError if its process died or was too slow.
+        """
+        return self._queue.submit(self._run, task, arguments, timeout)
+
+    def __enter__(self) -> Lane:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed = error is not None
+        if error is not None:
+            self._end(kill=True)
+        self._queue.shutdown(cancel_futures=True)
+        self._end(kill=False)
+
+    def _begin(self) -> None:
+        if self._here:
+            torch.set_num_threads(self._threads)
+
+    def _run(self, task: Callable[..., Any], arguments: tuple[Any, ...], timeout: float | None) -> Any:
+        if self._here:
+            return task(*arguments)
+        if self._closed:
+            raise CancelledError
+        if self._worker is None:
+            self._worker = WorkerProcesses(1, self._threads)
+        future = self._worker.submit(task, *arguments)
+        try:
+            return future.result(timeout)
+        except BrokenProcessPool as error:
+            self._end(kill=True)
+            raise InputError(DIED) from error
+        except TimeoutError as error:
+            if future.done():  # it is the task's own
+                raise
+            self._end(kill=True)
+            raise InputError(
+                f"no answer within {timeout:g} s (round_timeout); its process was ended and is started anew"
+            ) from error
+
+    def _end(self, kill: bool) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end(kill)

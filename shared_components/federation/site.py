@@ -1,0 +1,128 @@
+"""A client at its own place: the bundle, its folder, and what a coordinator may ask of it, on whichever engine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from shared_components.errors import InputError, input_error_in
+from shared_components.federation.aggregators import make_aggregator
+from shared_components.federation.client import FederatedClient, Update
+from shared_components.federation.client_plan import ClientPlan
+from shared_components.files import remove_files
+
+NO_STATE = "it has no state of any round"
+
+
+class Site:
+    """Keeps a client alive between rounds and its state on disk, so that it goes on wherever it was left.
+
+    A round begins from the state that the coordinator names, which is that of the last whole round in which the
+    client took part. The site has it alive in nearly every case; where it has not, since its process died, a round
+    failed or was never made whole, it builds the client anew and loads it. The state before is kept too, for a
+    coordinator whose last round was lost.
+
+    Args:
+        plan: what the client is built from.
+    """
+
+    def __init__(self, plan: ClientPlan) -> None:
+        self._plan = plan
+        self._client: FederatedClient | None = None
+        self._round: int | None = None  # of the state that the live client is in
+
+    def build(self, round: int) -> int:
+        """Build the client in its state after ``round``; 0: as it begins.
+
+        Returns:
+            Its number of training images.
+        Raises:
+            InputError: it cannot be built, or the state is missing or damaged.
+        """
+        self._drop()
+        plan = self._plan
+        file = plan.state_file(round)
+        if round and not file.is_file():
+            others = any(Path(plan.folder).glob("state.*.pt"))
+            missing = (
+                "expected the client's state after its last round, found no file" if others else NO_STATE
+            )
+            raise InputError(f"{file}: {missing}; put a copy of it back, or start over with --force")
+        with _mendable_faults():
+            client = FederatedClient(
+                plan.bundle_root,
+                plan.config_files,
+                plan.overrides,
+                plan.updates,
+                make_aggregator(plan.aggregator),
+            )
+        if round:
+            client.load_state(file)
+        self._client, self._round = client, round
+        return client.images
+
+    def shared_weights(self) -> dict[str, Tensor]:
+        """The exchanged tensors of the live client."""
+        return self._alive(self._round or 0).shared_weights()
+
+    def train(self, round: int, before: int, weights: Mapping[str, Tensor]) -> Update:
+        """Train a round from the global ``weights`` and from the state after ``before``.
+
+        Raises:
+            InputError: the training diverged, or the state is missing or damaged.
+        """
+        client = self._alive(before)
+        self._forget_others(before)
+        self._round = (
+            None  # whatever happens now, the client is no longer in a state that a round begins from
+        )
+        update = client.run_round(weights)
+        self._round = round
+        return update
+
+    def remember(self, round: int) -> None:
+        """Write the state after ``round``, which the client has just trained.
+
+        Raises:
+            InputError: it is not in that state, or the file cannot be written.
+        """
+        if self._client is None or self._round != round:
+            raise InputError(
+                f"{self._plan.state_file(round)}: the client is not in its state after round {round}"
+            )
+        self._client.save_state(self._plan.state_file(round))
+
+    def export(self, weights: Mapping[str, Tensor], round: int) -> bool:
+        """Let the bundle write its deliverable from the global weights; whether it has one."""
+        return self._alive(round).export(weights)
+
+    def _alive(self, round: int) -> FederatedClient:
+        if self._client is None or self._round != round:
+            self.build(round)
+        return self._client
+
+    def _drop(self) -> None:
+        """Give the memory of the live client back before another is built."""
+        self._client = self._round = None
+
+    def _forget_others(self, round: int) -> None:
+        """Remove all states but that after ``round`` and the one before it."""
+        files = {int(file.name.split(".")[1]): file for file in Path(self._plan.folder).glob("state.*.pt")}
+        earlier = [number for number in files if number < round]
+        kept = {round, max(earlier, default=0)}
+        remove_files(*(file for number, file in files.items() if number not in kept))
+
+
+@contextlib.contextmanager
+def _mendable_faults() -> Iterator[None]:
+    """MONAI wraps what a config's component raises, and the chain of causes ends at the process's border."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = input_error_in(error)
+        if found is None:
+            raise
+        raise InputError(str(found)) from error

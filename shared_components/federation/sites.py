@@ -1,0 +1,76 @@
+"""How a coordinator reaches the clients: the interface that every engine implements."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from shared_components.errors import InputError
+from shared_components.federation.committed import Committed
+
+MEND = "the run is whole up to its last round: mend it and go on with --resume"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client gave back.
+
+    Attributes:
+        values: numbers by name; of a round ``images``, ``seconds`` and the metrics.
+        tensors: of a round the update, as it travelled.
+        failure: why there is nothing else, in one line; None if all went well.
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    failure: str | None = None
+
+
+class Sites(ABC):
+    """The clients of a federation, wherever they are.
+
+    Every method asks several clients at once and waits for all of them. Whatever happens to one client (it raises,
+    dies, is too slow) is that client's ``failure``; what is raised ends the run.
+    """
+
+    @abstractmethod
+    def build(self, states: Mapping[str, int]) -> dict[str, Answer]:
+        """Let clients build what they train, each in its state after a round; ``images`` in ``values``.
+
+        Args:
+            states: client to the round of its state; 0: as it begins.
+        """
+
+    @abstractmethod
+    def initial_weights(self, client: str) -> Answer:
+        """The exchanged tensors of a client that has just been built."""
+
+    @abstractmethod
+    def train(self, round: int, before: Committed, drawn: Sequence[str]) -> dict[str, Answer]:
+        """Let clients train a round from the global weights and states of ``before``, which is committed."""
+
+    @abstractmethod
+    def remembered(self, round: int, clients: Sequence[str]) -> None:
+        """Wait until the clients' states after ``round`` are written, where they have not been when they answered.
+
+        Raises:
+            InputError: one cannot be.
+        """
+
+    @abstractmethod
+    def export(self, committed: Committed, clients: Sequence[str]) -> dict[str, Answer]:
+        """Let clients write the bundle's deliverable from the global weights."""
+
+
+def refuse_failures(answers: Mapping[str, Answer], doing: str) -> None:
+    """Raise if a client failed where none may.
+
+    Raises:
+        InputError: naming the first such client and the cause.
+    """
+    for client, answer in answers.items():
+        if answer.failure is not None:
+            raise InputError(f"client {client}, {doing}: {answer.failure}; {MEND}")
