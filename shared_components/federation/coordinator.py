@@ -75,7 +75,7 @@ class Coordinator:
         if lost and earlier is not None and not all(NO_STATE in answers[name].failure for name in lost):
             again = self._build(earlier)
             if not any(answer.failure for answer in again.values()):
-                self._folder.go_back(earlier)
+                self._folder.go_back()
                 _warn(f"client {lost[0]}: {answers[lost[0]].failure}; goes on from round {earlier.round}")
                 return earlier
         for name in [name for name in lost if NO_STATE in answers[name].failure]:

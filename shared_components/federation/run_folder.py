@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,37 +114,33 @@ class RunFolder:
 
     def _whole_rounds(self, resume: bool) -> Committed | None:
         """The last whole round from the first on; None where nothing would be lost by starting over."""
-        files = [file for file in (self.global_file, self.previous_file) if file.is_file()]
-        if not files and self.rounds_file.is_file() and self.rounds_file.read_bytes().count(b"\n") > 1:
-            raise InputError(f"{self.global_file}: expected the last whole round, found no file; {CURE}")
-        committed = self._last_whole(files)
-        if committed is None or committed.round == 0:
+        if not any(file.is_file() for file in (self.global_file, self.previous_file)):
+            if self.rounds_file.is_file() and self.rounds_file.read_bytes().count(b"\n") > 1:
+                raise InputError(f"{self.global_file}: expected the last whole round, found no file; {CURE}")
             return None
-        if not resume:
+        committed, fault = self._last_sound()
+        if committed.round and not resume:
             raise InputError(
                 f"{self.root}: already holds a run; go on with --resume, start over with --force"
             )
-        return committed
+        if fault is not None:
+            print(f"warning: {fault}; goes on from round {committed.round}", file=sys.stderr)
+            self.go_back()
+        return committed if committed.round else None
 
-    def _last_whole(self, files: Sequence[Path]) -> Committed | None:
-        """The first of ``files`` that is sound, and all is well, or a warning if it is not the first.
+    def _last_sound(self) -> tuple[Committed, InputError | None]:
+        """The last whole round that can be read, and why it is not that of ``global.pt``, if so.
 
         Raises:
-            InputError: all are damaged.
+            InputError: neither can be.
         """
-        fault = None
-        for file in files:
+        try:
+            return _read_committed(self.global_file), None
+        except InputError as error:
             try:
-                committed = _read_committed(file)
-            except InputError as error:
-                fault = fault or error
-                continue
-            if fault is not None:
-                print(f"warning: {fault}; goes on from round {committed.round}", file=sys.stderr)
-            return committed
-        if fault is not None:
-            raise fault
-        return None
+                return _read_committed(self.previous_file), error
+            except InputError:
+                raise error from None
 
     def committed(self) -> Committed | None:
         """The last whole round, or None before the first global model.
@@ -164,8 +160,8 @@ class RunFolder:
             return None
         return found if 0 < found.round < committed.round else None
 
-    def go_back(self, committed: Committed) -> None:
-        """Make the round that :meth:`earlier` has found the last whole one."""
+    def go_back(self) -> None:
+        """Make the whole round before the last one the last."""
         self.lock.check()
         os.replace(self.previous_file, self.global_file)
 
@@ -240,6 +236,8 @@ class RunFolder:
 
 def _read_committed(file: Path) -> Committed:
     """What :meth:`RunFolder.commit` wrote."""
+    if not file.is_file():
+        raise InputError(f"{file}: expected the last whole round, found no file; {CURE}")
     content = load_tensors(file, cure=CURE)
     if not {"round", "model", "states"} <= set(content):
         raise InputError(f"{file}: expected the last whole round, found other tensors; {CURE}")

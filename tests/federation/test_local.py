@@ -13,8 +13,8 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import to_blocks
-from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.coordinator import drawn_clients
+from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.local import LocalEngine, read_update
 from shared_components.federation.rounds_log import RoundsCsv, read_rows
 from shared_components.federation.run_folder import RunFolder
@@ -280,10 +280,11 @@ def test_settings_may_change_before_the_first_round_is_whole(values, whole):
     assert (folder / "mine.txt").read_text() == "kept"
 
 
-FILES = ["federation.yaml", "bundle.yaml", "rounds.csv", "global.pt", "data.json", "clients/north/state.2.pt"]
+SETTINGS = ["federation.yaml", "bundle.yaml", "rounds.csv", "data.json"]
+STATE = ["global.pt", "clients/north/state.2.pt"]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_damaged_files_are_one_line_with_the_cure_and_force_works(
     values, shared_two_rounds, whole, tmp_path, name
 ):
@@ -298,7 +299,45 @@ def test_damaged_files_are_one_line_with_the_cure_and_force_works(
     assert_same_run(whole(values), run(values, force=True))
 
 
-@pytest.mark.parametrize("name", ["federation.yaml", "bundle.yaml", "global.pt", "clients/north/state.2.pt"])
+@pytest.mark.parametrize("name", STATE)
+def test_damaged_last_round_gives_way_to_the_one_before(
+    values, shared_two_rounds, whole, tmp_path, name, capsys
+):
+    """With the same result as an unbroken run; the message names the file and the round."""
+    content = (Path(shared_two_rounds(values)) / name).read_bytes()
+    for number, damaged in enumerate((next(flipped(content, 1)), content[: len(content) // 2], b"", None)):
+        folder = Path(shutil.copytree(shared_two_rounds(values), tmp_path / str(number)))
+        (folder / name).unlink()
+        if damaged is not None:
+            (folder / name).write_bytes(damaged)
+        assert_same_run(whole(values), run({**values, "output_dir": str(folder)}, resume=True))
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("warning: ") and name in line and line.endswith("goes on from round 1")
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_two_damaged_rounds_are_one_line_with_the_cure(values, shared_two_rounds, tmp_path, name):
+    folder = Path(shutil.copytree(shared_two_rounds(values), tmp_path / "run"))
+    earlier = {"global.pt": "global.previous.pt", STATE[1]: "clients/north/state.1.pt"}[name]
+    for file in (folder / name, folder / earlier):
+        file.write_bytes(b"damaged")
+    with pytest.raises(InputError, match=rf"{name}: .*damaged file.*; .*--force") as caught:
+        run({**values, "output_dir": str(folder)}, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_client_without_any_state_goes_on_as_a_new_one(values, shared_two_rounds, tmp_path, capsys):
+    folder = Path(shutil.copytree(shared_two_rounds(values), tmp_path / "run"))
+    shutil.rmtree(folder / "clients" / "north")
+    run({**values, "output_dir": str(folder)}, resume=True)
+    assert (
+        "warning: client north: it has no state of any round, but took part before; it goes on as a new client"
+        in (capsys.readouterr().err)
+    )
+    assert load_tensors(folder / "global.pt")["round"] == 3
+
+
+@pytest.mark.parametrize("name", ["federation.yaml", "bundle.yaml"])
 def test_missing_files_are_one_line_with_the_cure(values, shared_two_rounds, tmp_path, name):
     folder = Path(shutil.copytree(shared_two_rounds(values), tmp_path / "run"))
     (folder / name).unlink()
