@@ -6,8 +6,8 @@ from torch import nn
 
 from shared_components.errors import InputError
 from shared_components.federation import FedAvg, FedBN
+from shared_components.federation.coordinator import drawn_clients
 from shared_components.federation.exchange_table import exchange_problems, exchange_table, rounds_of_clients
-from shared_components.federation.local import drawn_clients
 from shared_components.federation.privacy import spent
 from shared_components.federation.shared_tensors import layout_of, shared_names
 from tests.federation.tiny import federation
