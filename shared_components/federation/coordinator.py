@@ -122,7 +122,7 @@ class Coordinator:
         updates = {name: answers[name].tensors for name in drawn if name not in left_out}
         left_out |= screen(updates, before.weights, federation.largest_update)
         counted = [name for name in drawn if name not in left_out]
-        self._refuse_too_few(number, counted, left_out)
+        self._refuse_too_few(number, counted, left_out, answers)
         images = {name: answers[name].values["images"] for name in counted}
         weights = self._aggregator({name: updates[name] for name in counted}, images, before.weights)
         states = {**before.states, **dict.fromkeys(counted, number)}
@@ -137,11 +137,18 @@ class Coordinator:
         self._folder.commit(after)
         return after, rows
 
-    def _refuse_too_few(self, number: int, counted: Sequence[str], left_out: Mapping[str, str]) -> None:
+    def _refuse_too_few(
+        self,
+        number: int,
+        counted: Sequence[str],
+        left_out: Mapping[str, str],
+        answers: Mapping[str, Answer],
+    ) -> None:
         least = min(self._federation.min_clients, len(counted) + len(left_out))
         if len(counted) >= least:
             return
         name, reason = next(iter(left_out.items()))
+        reason = answers[name].told if answers[name].failure is not None else reason
         more = f" (and {', '.join(list(left_out)[1:])} failed)" if len(left_out) > 1 else ""
         of = len(counted) + len(left_out)
         raise InputError(

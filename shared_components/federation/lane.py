@@ -68,10 +68,11 @@ class Lane:
             return task(*arguments)
         if self._closed:
             raise CancelledError
-        if self._worker is None:
-            self._worker = WorkerProcesses(1, self._threads)
-        future = self._worker.submit(task, *arguments)
         try:
+            if self._worker is None:
+                self._worker = WorkerProcesses(1, self._threads)
+                self._worker.submit(started, task).result()  # its start is not the task's time
+            future = self._worker.submit(task, *arguments)
             return future.result(timeout)
         except BrokenProcessPool as error:
             self._end(kill=True)
@@ -88,3 +89,7 @@ class Lane:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.end(kill)
+
+
+def started(task: Callable[..., Any]) -> None:
+    """Nothing: a worker that has got it has imported all that ``task`` needs."""

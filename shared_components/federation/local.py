@@ -156,15 +156,15 @@ class LocalSites(Sites):
             return Answer(values=future.result() or {})
         cause = " ".join(str(error).split())
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        return Answer(failure=f"{kind}{cause}{self._noted(name, error)}")
+        return Answer(failure=f"{kind}{cause}", more=self._noted(name, error))
 
     def _noted(self, name: str, error: BaseException) -> str:
-        """Where the stack trace is, in words; none where it cannot be written, as on a full disk."""
+        """The file with the stack trace; none where it cannot be written, as on a full disk."""
         try:
             report = write_text(self._folder.error_file(name), "".join(traceback.format_exception(error)))
         except InputError:
             return ""
-        return f" (more in {report})"
+        return str(report)
 
     def _with_update(self, name: str, answer: Answer, round: int) -> Answer:
         """The answer with the tensors that the client has written."""

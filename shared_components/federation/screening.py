@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import NamedTensors, check_finite, check_same_layout
+from shared_components.federation.robust_aggregation import norm_of_change
 
 
 def screen(
@@ -32,7 +31,7 @@ def screen(
         except InputError as error:
             refused[client] = str(error).removeprefix(f"client {client}: ")
         else:
-            norms[client] = update_norm(updates[client], global_weights)
+            norms[client] = norm_of_change(updates[client], global_weights)
     if largest is None or not norms:
         return refused
     median = sorted(norms.values())[(len(norms) - 1) // 2]
@@ -43,13 +42,3 @@ def screen(
                 f"more than largest_update ({largest:g}); its training diverged or it was tampered with"
             )
     return refused
-
-
-def update_norm(update: NamedTensors, global_weights: NamedTensors) -> float:
-    """L2 norm of the difference of all floating-point tensors, in float64."""
-    total = 0.0
-    for name, tensor in update.items():
-        if tensor.is_floating_point():
-            norm = torch.linalg.vector_norm(tensor - global_weights[name], dtype=torch.float64)
-            total += float(norm) ** 2
-    return total**0.5

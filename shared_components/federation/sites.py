@@ -22,11 +22,18 @@ class Answer:
         values: numbers by name; of a round ``images``, ``seconds`` and the metrics.
         tensors: of a round the update, as it travelled.
         failure: why there is nothing else, in one line; None if all went well.
+        more: the file with the stack trace, if there is one.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     failure: str | None = None
+    more: str = ""
+
+    @property
+    def told(self) -> str:
+        """The failure, and where there is more about it."""
+        return f"{self.failure} (more in {self.more})" if self.more else str(self.failure)
 
 
 class Sites(ABC):
@@ -73,4 +80,4 @@ def refuse_failures(answers: Mapping[str, Answer], doing: str) -> None:
     """
     for client, answer in answers.items():
         if answer.failure is not None:
-            raise InputError(f"client {client}, {doing}: {answer.failure}; {MEND}")
+            raise InputError(f"client {client}, {doing}: {answer.told}; {MEND}")

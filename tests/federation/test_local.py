@@ -113,6 +113,15 @@ def test_resumed_run_equals_unbroken(values, whole, tmp_path):
     assert_same_run(whole(values), run(values, resume=True))
 
 
+@pytest.mark.parametrize("name", ["FedAvgM", "FedAdam"])
+def test_state_of_the_aggregator_resumes(values, tmp_path, name):
+    aggregator = {"_target_": f"shared_components.federation.{name}"}
+    unbroken = run(values, aggregator=aggregator)
+    broken = {**values, "aggregator": aggregator, "output_dir": str(tmp_path / "broken")}
+    run(broken, rounds=2)
+    assert_same_run(unbroken, run(broken, resume=True))
+
+
 def test_what_an_unfinished_round_left_is_ignored(values, whole, tmp_path):
     folder = run(values, rounds=2)
     paths = RunFolder(folder)

@@ -1,0 +1,107 @@
+"""What becomes of a run when a client fails in a round: the local engine, with real processes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.federation.local import LocalEngine
+from shared_components.federation.rounds_log import read_rows
+from shared_components.files import load_tensors
+from tests.federation.test_local import assert_same, assert_same_run, global_weights
+from tests.federation.tiny import federation
+
+
+def run(values, kind, round=2, resume=False, quiet=True, overrides=None, **changes) -> Path:
+    """A run in which one client misbehaves in a round, once."""
+    settings = {"client": "south", "kind": kind, "round": round}
+    misbehave = {f"misbehave::{key}": value for key, value in settings.items()}
+    made = federation(values, overrides={**misbehave, **(overrides or {})}, **changes)
+    return LocalEngine(made, quiet=quiet).run(resume=resume)
+
+
+def left_out(folder: Path) -> dict[tuple[int, str], str]:
+    rows = read_rows(folder / "rounds.csv")
+    return {(int(row["round"]), row["client"]): row["left_out"] for row in rows if "left_out" in row}
+
+
+KINDS = {
+    "killed": r"the worker process died; it was killed or ran out of memory, .*",
+    "stopped": r"no answer within 4 s \(round_timeout\); its process was ended and is started anew",
+    "nan": r"update \d: 'model\.\S+' holds NaN or infinite values; .*",
+    "huge": r"its update is \S+ times as large as the round's median update, more than largest_update \(100\); .*",
+    "shape": r"'model\.\S+' is \(1, .*\) torch.float32, expected \(4, .*\) torch.float32 as in the global model; .*",
+    "dtype": r"\S+ .*torch.float64.*",
+    "name": r".*'model\.\S+weight'.*",
+    "error": r"OSError: \[Errno 5\] Input/output error",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_failed_client_is_left_out_of_its_round_alone(values, kind, capsys):
+    stopped = {"round_timeout": 4.0, "workers": 3} if kind == "stopped" else {}
+    workers = {"workers": 2} if kind == "killed" else {}
+    folder = run(values, kind, 2, quiet=False, **stopped, **workers)
+    ((where, reason),) = left_out(folder).items()
+    assert where == (2, "south") and re.fullmatch(KINDS[kind], reason)
+    rows = {(int(row["round"]), row["client"]): row for row in read_rows(folder / "rounds.csv")}
+    assert len(rows) == 9 and rows[2, "south"]["images"] == rows[2, "south"]["bytes_up"] == "0"
+    assert load_tensors(folder / "global.pt")["states"] == {"island": 3, "north": 3, "south": 3}
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("round 2/3")]
+    assert "| 2 clients |" in line and f"| left out: south ({reason})" in line
+
+
+def test_what_the_others_do_does_not_depend_on_how_one_fails(values, tmp_path):
+    """Nor on the worker that it shares with them: the client at work is left out, the others are not."""
+    alone = run(values, "error")
+    shared = run(values, "killed", 2, workers=1, output_dir=str(tmp_path / "shared"))
+    assert_same(global_weights(alone), global_weights(shared))
+
+
+def test_failed_client_goes_on_from_its_own_state(values, tmp_path):
+    """It trains round 3 from its state after round 1, as one does that was not drawn in round 2."""
+    folder = run(values, "error")
+    resumed = run(values, "error", 2, rounds=2, output_dir=str(tmp_path / "two"))
+    assert load_tensors(resumed / "global.pt")["states"] == {"island": 2, "north": 2, "south": 1}
+    assert_same_run(folder, run(values, "error", 2, resume=True, output_dir=str(tmp_path / "two")))
+
+
+@pytest.mark.parametrize(("least", "answered"), [("all", "3"), (3, "3")])
+def test_too_few_clients_end_the_run_at_its_last_whole_round(values, least, answered, tmp_path):
+    with pytest.raises(
+        InputError, match=r"client south, round 2: OSError.*2 of 3 clients answered"
+    ) as caught:
+        run(values, "error", 2, min_clients=least)
+    assert f"fewer than min_clients ({answered})" in str(caught.value) and "--resume" in str(caught.value)
+    assert load_tensors(Path(values["output_dir"]) / "global.pt")["round"] == 1
+    resumed = run(values, "error", 2, min_clients=2, resume=True)
+    assert_same_run(run(values, "error", 2, output_dir=str(tmp_path / "unbroken")), resumed)
+
+
+def test_threshold_is_the_files(values):
+    assert left_out(run(values, "huge", 1, largest_update=None)) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"min_clients": 4}, r"'min_clients' is 4, but 3 clients train in a round"),
+        ({"min_clients": 0}, r"'min_clients' must be a whole number from 1 up, found 0"),
+        ({"min_clients": "few"}, r"'min_clients' must be a whole number from 1 up, found 'few'"),
+        ({"round_timeout": 0}, r"'round_timeout' must be a number above 0, or null, found 0"),
+        ({"largest_update": 1}, r"'largest_update' must be a number above 1, or null, found 1"),
+        ({"largest_update": float("nan")}, r"'largest_update' must be a number above 1, or null, found nan"),
+    ],
+)
+def test_wrong_settings_are_named(values, changes, message):
+    with pytest.raises(InputError, match=message):
+        federation(values, **changes)
+
+
+def test_most_of_the_drawn_clients_must_answer_by_default(values):
+    assert federation(values).min_clients == 2
+    assert federation(values, clients_per_round=1).min_clients == 1
+    assert federation(values, min_clients="all").min_clients == 3
