@@ -57,7 +57,8 @@ class Coordinator:
         """
         with _one_thread():
             committed = self._built(committed) or self._begin()
-            self._aggregator.load_state_dict(committed.aggregator)
+            if committed.round:
+                self._aggregator.load_state_dict(committed.aggregator)
             committed = self._all_rounds(committed)
             self._finish(committed)
 
