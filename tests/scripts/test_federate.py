@@ -96,7 +96,8 @@ def test_interrupt_stops_cleanly_and_leaves_no_worker(values, tmp_path):
     for line in process.stdout:
         if line.startswith("round 2/"):
             break
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+    children = [child for thread in threads for child in thread.read_text().split()]
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=600)
     assert process.returncode == 130
