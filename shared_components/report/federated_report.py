@@ -13,6 +13,7 @@ from shared_components.errors import InputError
 from shared_components.files import write_text
 from shared_components.report.curves import curves_uri, number, read_csv
 from shared_components.report.html import Html, element, missing, page, picture, section, table
+from shared_components.report.left_out import left_out_section
 from shared_components.report.run_sections import files_section, read_settings, settings_section
 from shared_components.report.study_report import duration
 from shared_components.report.training_pictures import newest_pictures, training_pictures
@@ -47,6 +48,7 @@ def write_federated_report(run_dir: str | Path, output: str | Path | None = None
     settings = read_settings(folder, SETTINGS)
     sections = [
         _clients(rows, settings),
+        left_out_section(rows),
         section("Losses", _curves(folder), note="Of each client, at its local training in a round."),
         _pictures(folder),
         settings_section(folder, SETTINGS, without=("name", "clients")),
@@ -82,7 +84,14 @@ def _clients(rows: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> 
         names = ", ".join(domain) if isinstance(domain, list) else domain
         traffic = [size(int(_sum(own, name))) for name in ("bytes_up", "bytes_down")]
         lines.append(
-            [client, names, len(own), own[-1].get("images", ""), duration(_sum(own, "seconds")), *traffic]
+            [
+                client,
+                names,
+                len(own),
+                max((row.get("images", "") for row in own), key=lambda images: number(images) or 0.0),
+                duration(_sum(own, "seconds")),
+                *traffic,
+            ]
         )
     head = ["Client", "Domain", "Rounds", "Images", "Training", "Sent", "Received"]
     return section("Clients", table(head, lines, numeric_from=2))

@@ -24,13 +24,15 @@ its section then says what is missing. ::
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from shared_components.errors import InputError
 from shared_components.files import write_text
-from shared_components.report.curves import curves_uri
+from shared_components.report.curves import curves_uri, read_csv
 from shared_components.report.html import Html, element, join, missing, page, picture, section, table
+from shared_components.report.left_out import left_out_section
 from shared_components.report.study import Study
 from shared_components.report.study_pictures import (
     disentanglement_section,
@@ -58,6 +60,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         [
             scores_section(study),
             _clients_section(study),
+            _left_out_section(study),
             pictures_section(study),
             translations_section(study),
             disentanglement_section(study),
@@ -148,6 +151,14 @@ def _volumes(client: Mapping, split: str) -> Html:
     return join(
         [counts.get("total", 0), element("small", f" ({counts.get('labelled', 0)} labelled{partly})")]
     )
+
+
+def _left_out_section(study: Study) -> Html:
+    sections = []
+    for file in sorted(study.root.glob("*/rounds.csv")):
+        with contextlib.suppress(InputError):  # the curves say what is wrong with it
+            sections.append(left_out_section(read_csv(file)))
+    return join(sections)
 
 
 def _curves_section(study: Study) -> Html:

@@ -36,6 +36,17 @@ def test_clients_losses_pictures_and_settings_are_shown(run):
     assert "<td>seed</td>" in page and "<td>clients</td>" not in page and 'href="clients"' in page
 
 
+def test_clients_that_were_left_out_are_named_with_rounds_and_reason(run):
+    assert "Left out of rounds" not in write_federated_report(run).read_text(encoding="utf-8")
+    rows = [f"{r},north,0,2.5,0,500000,,no answer within 9 s & more" for r in (4, 5)]
+    lines = (run / "rounds.csv").read_text().splitlines()
+    lines = [lines[0] + ",left_out", *(line + "," for line in lines[1:]), *rows]
+    (run / "rounds.csv").write_text("\n".join(lines) + "\n")
+    page = write_federated_report(run).read_text(encoding="utf-8")
+    assert "<td>north</td><td>4, 5</td><td>no answer within 9 s &amp; more</td>" in page
+    assert '<td>north</td><td>t1</td><td class="number">5</td><td class="number">9</td>' in page
+
+
 def test_without_settings_the_folder_names_the_run(run):
     (run / "federation.yaml").unlink()
     page = write_federated_report(run, run / "r.html").read_text(encoding="utf-8")
