@@ -1,4 +1,4 @@
-"""Train one bundle at several clients together: ``python scripts/federate.py check|stats|run|study|status …``.
+"""Train one bundle at several clients together: ``python scripts/federate.py COMMAND …``; ``--help`` lists them all.
 
 A federation file (YAML) names the bundle, the domains, the clients with their data roots, and the rounds; see
 ``shared_components/federation/federation_file.py`` for every key.
@@ -6,7 +6,12 @@ A federation file (YAML) names the bundle, the domains, the clients with their d
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from shared_components.command_line import run as run_command_line
+
+if TYPE_CHECKING:
+    from shared_components.federation.federation import Federation
 
 
 def check(file: str, trust: bool = False) -> None:
@@ -73,6 +78,7 @@ def run(
     force: bool = False,
     rounds: int | None = None,
     output_dir: str | None = None,
+    engine: str | None = None,
     check: bool = True,
 ) -> None:
     """Train the bundle of a federation file at all clients together.
@@ -83,19 +89,21 @@ def run(
         force: throw away the run in the output folder and start over.
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
+        engine: local or nvflare (on this machine, through its simulator); replaces the file's.
         check: check the settings and every client's data first (--nocheck to skip it).
     """
     from shared_components.federation.data_check import check_clients
+    from shared_components.federation.engines import make_engine
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.local import LocalEngine
     from shared_components.study.plan import check_settings, plan
 
-    federation = read_federation(str(file), rounds=rounds, output_dir=output_dir)
+    federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, engine=engine)
+    runner = make_engine(federation)
     if check:
         check_settings(federation)
         check_clients(federation)
         plan(federation, study=False)
-    print(f"{federation.name}: written to {LocalEngine(federation).run(resume=resume, force=force)}")
+    print(f"{federation.name}: written to {runner.run(resume=resume, force=force)}")
 
 
 def study(
@@ -146,7 +154,149 @@ def status(run_dir: str) -> None:
     print(study_status(str(run_dir)) or run_status(str(run_dir)))
 
 
-COMMANDS = {"check": check, "stats": stats, "run": run, "study": study, "status": status}
+def poc(
+    file: str,
+    resume: bool = False,
+    force: bool = False,
+    rounds: int | None = None,
+    output_dir: str | None = None,
+    check: bool = True,
+) -> None:
+    """Rehearse a federation of real sites: NVFlare's server and clients on this machine, with certificates.
+
+    Each is a process of its own with a startup kit of its own, the job is exported and submitted, and no data root is
+    in it; all of them end with this command.
+
+    Args:
+        file: the federation file.
+        resume: go on from the last whole round, with the kits in the output folder.
+        force: throw away the run in the output folder, kits included.
+        rounds: replaces the file's rounds.
+        output_dir: replaces the file's output folder.
+        check: check the settings first (--nocheck to skip it); each site checks its own data in any case.
+    """
+    from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.nvflare.requirement import require_nvflare
+
+    federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, engine="nvflare")
+    require_nvflare()
+    from shared_components.federation.nvflare.poc import ProofOfConcept
+
+    if check:
+        _check_settings(federation)
+    print(f"{federation.name}: written to {ProofOfConcept(federation).run(resume=resume, force=force)}")
+
+
+def export(file: str, out: str, server: str = "localhost", port: int = 8002, check: bool = True) -> None:
+    """Write a federation as a job of NVFlare, which an administrator submits, and the project for its startup kits.
+
+    The job holds the bundle, the code and the federation, and no data path of any site; OUT/project.yml is for
+    `nvflare provision`.
+
+    Args:
+        file: the federation file; its clients need no data_root.
+        out: folder to write into.
+        server: host name under which the clients reach the server.
+        port: at which they do.
+        check: check the settings first (--nocheck to skip it).
+    """
+    from pathlib import Path
+
+    from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.nvflare.requirement import require_nvflare
+
+    federation = read_federation(str(file), engine="nvflare", elsewhere=True)
+    require_nvflare()
+    from shared_components.federation.nvflare.controller import FederationController
+    from shared_components.federation.nvflare.job import write_job
+    from shared_components.federation.nvflare.kits import write_project
+
+    if check:
+        _check_settings(federation)
+    print(write_job(federation, Path(out), FederationController(resume=True)))
+    print(write_project(federation, Path(out), server, port))
+
+
+def submit(
+    file: str,
+    startup_kit: str,
+    resume: bool = False,
+    force: bool = False,
+    rounds: int | None = None,
+    output_dir: str | None = None,
+    job: str | None = None,
+    check: bool = True,
+) -> None:
+    """Submit a federation to sites that run NVFlare, follow it, and fetch its result into the output folder.
+
+    Ctrl-C asks whether to leave the job running.
+
+    Args:
+        file: the federation file; its clients need no data_root.
+        startup_kit: the administrator's, as provisioned.
+        resume: go on with the run that the server has of this federation, from its last whole round.
+        force: throw away the run that the server has, and the one in the output folder.
+        rounds: replaces the file's rounds.
+        output_dir: replaces the file's output folder.
+        job: follow this job, which was submitted before, and fetch its result.
+        check: check the settings first (--nocheck to skip it); each site checks its own data in any case.
+    """
+    from pathlib import Path
+
+    from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.nvflare.requirement import require_nvflare
+
+    federation = read_federation(
+        str(file), rounds=rounds, output_dir=output_dir, engine="nvflare", elsewhere=True
+    )
+    require_nvflare()
+    from shared_components.federation.nvflare.submission import Submission, ask_whether_to_leave
+
+    if check and job is None:
+        _check_settings(federation)
+    submission = Submission(federation, Path(startup_kit))
+    leave = ask_whether_to_leave(file, startup_kit)
+    print(f"{federation.name}: written to {submission.run(resume, force, job, leave)}")
+
+
+def join(startup_kit: str, file: str | None = None) -> None:
+    """Let this machine be a site: write its site file to be filled in, or check it and the data that it names.
+
+    Args:
+        startup_kit: this site's, as provisioned.
+        file: the federation file, to check the data against its domains and labels.
+    """
+    from pathlib import Path
+
+    from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.nvflare.joining import check_site, write_template
+
+    kit = Path(startup_kit)
+    written = write_template(kit)
+    if written is not None:
+        print(f"{written}: fill it in, then run this command again")
+        return
+    federation = None if file is None else read_federation(str(file), engine="nvflare", elsewhere=True)
+    print(check_site(kit, federation))
+
+
+def _check_settings(federation: Federation) -> None:
+    from shared_components.study.plan import check_settings
+
+    check_settings(federation)
+
+
+COMMANDS = {
+    "check": check,
+    "stats": stats,
+    "run": run,
+    "study": study,
+    "status": status,
+    "poc": poc,
+    "export": export,
+    "submit": submit,
+    "join": join,
+}
 
 if __name__ == "__main__":
     run_command_line(COMMANDS)

@@ -5,7 +5,7 @@
 #   PYTHON=python3.12 bash scripts/test.sh     the interpreter that .venv is made with
 set -euo pipefail
 
-EXTRA=test,privacy
+EXTRA=test,privacy,nvflare
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 .venv/bin/ruff check .

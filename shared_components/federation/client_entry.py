@@ -33,8 +33,14 @@ class Client:
         return self.domains[0] if len(self.domains) == 1 else list(self.domains)
 
 
-def read_clients(clients: Any, source: Path, problems: list[str]) -> dict[str, Client]:
-    """The section ``clients``, sorted by name; what is wrong with it joins ``problems``."""
+def read_clients(
+    clients: Any, source: Path, problems: list[str], elsewhere: bool = False
+) -> dict[str, Client]:
+    """The section ``clients``, sorted by name; what is wrong with it joins ``problems``.
+
+    ``elsewhere``: a client's data may lie at a site of its own, and need not be named.
+    """
+    needed = ("domain",) if elsewhere else ("data_root", "domain")
     if not isinstance(clients or {}, dict):
         problems.append("'clients' must map each client's name to {data_root: …, domain: …}")
         return {}
@@ -50,11 +56,11 @@ def read_clients(clients: Any, source: Path, problems: list[str]) -> dict[str, C
         if name in made:
             problems.append(f"{what} stands twice; give each client a name of its own")
         problems += unknown(f"{what}: key", entry, ["data_root", "domain"])
-        problems += [f"{what}: '{key}' is missing" for key in ("data_root", "domain") if not entry.get(key)]
+        problems += [f"{what}: '{key}' is missing" for key in needed if not entry.get(key)]
         named = texts(entry.get("data_root") or (), f"{what}: data_root", problems)
         roots = tuple(existing_place(root, source, f"{what}: data_root", problems) for root in named)
         domains = texts(entry.get("domain") or (), f"{what}: domain", problems)
-        made[name] = Client(roots, domains * len(roots) if len(domains) == 1 else domains)
+        made[name] = Client(roots, domains * len(roots) if roots and len(domains) == 1 else domains)
     return made
 
 

@@ -38,7 +38,9 @@ def read_federation(
     rounds: int | None = None,
     output_dir: str | os.PathLike | None = None,
     seed: int | None = None,
+    engine: str | None = None,
     trusted: bool = True,
+    elsewhere: bool = False,
 ) -> Federation:
     """Read and validate a federation file.
 
@@ -47,8 +49,10 @@ def read_federation(
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
         seed: replaces the file's seed.
+        engine: replaces the file's engine.
         trusted: whether programs in the file may run; the aggregator is made here, and what is in ``overrides`` and
             ``study`` runs wherever the bundles' configs are built.
+        elsewhere: the clients' data may lie at sites of their own, and need not be named.
     Returns:
         The federation, with every default filled in.
     Raises:
@@ -62,13 +66,18 @@ def read_federation(
         raise InputError(
             f"{path}: {found[0]}{more} would run a program that the file names; read it, and say --trust if you do"
         )
-    given = {"rounds": rounds, "output_dir": output_dir, "seed": seed}
+    given = {"rounds": rounds, "output_dir": output_dir, "seed": seed, "engine": engine}
     values.update({key: value for key, value in given.items() if value is not None})
-    return federation_from(values, source=path)
+    return federation_from(values, source=path, elsewhere=elsewhere)
 
 
-def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
+def federation_from(values: Mapping[str, Any], source: Path, elsewhere: bool = False) -> Federation:
     """The federation that ``values``, the content of the file ``source``, describe.
+
+    Args:
+        values: the content.
+        source: the file, for paths beside it and for messages.
+        elsewhere: the clients' data may lie at sites of their own, and need not be named.
 
     Raises:
         InputError: every problem, one a line.
@@ -84,7 +93,7 @@ def federation_from(values: Mapping[str, Any], source: Path) -> Federation:
         configs=texts(values.get("configs") or ("common.yaml", "train.yaml"), "'configs'", problems),
         domains=texts(values.get("domains") or (), "'domains'", problems),
         labels=_labels(values.get("labels"), problems),
-        clients=read_clients(values.get("clients"), source, problems),
+        clients=read_clients(values.get("clients"), source, problems, elsewhere),
         rounds=values.get("rounds", 1),
         updates_per_round=values.get("updates_per_round", 1),
         clients_per_round=values.get("clients_per_round", "all"),

@@ -180,10 +180,6 @@ def _bundle_problems(federation: Federation) -> list[str]:
             problems += _override_problems(federation)
     if federation.engine not in ENGINES:
         problems.append(f"'engine' is {shown(federation.engine)}{closest(federation.engine, ENGINES)}")
-    elif federation.engine != "local":
-        problems.append(
-            f"'engine' is '{federation.engine}', but this version runs 'local' only; set engine: local"
-        )
     if federation.versions not in VERSIONS:
         problems.append(f"'versions' is {shown(federation.versions)}{closest(federation.versions, VERSIONS)}")
     if "_target_" not in federation.aggregator:

@@ -30,7 +30,8 @@ from shared_components.records import found_record, read_record, write_record
 
 CURE = "put a copy of it back, or start over with --force"
 FREE_TO_CHANGE = (
-    *("name", "rounds", "workers", "output_dir", "versions", "study"),
+    *("name", "rounds", "engine", "workers", "output_dir", "versions", "study"),
+    "bundle",  # its place; what it says is compared in bundle.yaml
     *("min_clients", "round_timeout", "largest_update"),
 )
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.annotations import known_text
+from shared_components.federation.engines import make_engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, digest
 from shared_components.federation.folder_lock import FolderLock
-from shared_components.federation.local import LocalEngine
 from shared_components.federation.resumable import resumable
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import Committed, RunFolder
@@ -89,7 +89,7 @@ def _train_factory(study: Study, folder: RunFolder, committed: Committed | None,
         return float(noted["seconds"])
     before = _seconds_of_rounds(folder.rounds_file, number)
     start = time.perf_counter()
-    LocalEngine(federation, quiet=quiet, folder=folder).go_on(committed)
+    make_engine(federation, quiet=quiet, folder=folder).go_on(committed)
     seconds = round(before + time.perf_counter() - start, 1)
     write_record(folder.seconds_file, {"seconds": seconds, "factory": digest(study.factory)})
     return seconds

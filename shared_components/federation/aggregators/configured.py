@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monai.bundle import ConfigParser
-
 from shared_components.errors import InputError
 from shared_components.federation.aggregators.averaging import FedAvg
 
@@ -17,6 +15,10 @@ def make_aggregator(config: Mapping[str, Any]) -> FedAvg:
     Raises:
         InputError: it is none, that is, no subclass of :class:`FedAvg`.
     """
+    from monai.bundle import (
+        ConfigParser,
+    )  # seconds, which processes that only pass messages on need not spend
+
     aggregator = ConfigParser({"aggregator": dict(config)}).get_parsed_content("aggregator")
     if not isinstance(aggregator, FedAvg):
         raise InputError(

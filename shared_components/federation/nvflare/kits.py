@@ -1,0 +1,130 @@
+"""Startup kits: what NVFlare provisions for server, clients and administrator, certificates included."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shared_components.errors import InputError
+from shared_components.federation.federation import Federation
+from shared_components.federation.nvflare.leash import leashed
+from shared_components.federation.nvflare.places import VARIABLE, plain_name
+from shared_components.files import write_text
+
+ADMIN = "admin@fedfoundry.org"
+PORT = 8002
+PROCESS = "shared_components.federation.nvflare.kits_process"
+HEAD = """\
+# Who takes part, for NVFlare: nvflare provision -p {name} -w kits
+# writes a startup kit for each, with certificates, into kits/{project}/prod_00.
+# "name" of the server is its host name, under which every client must reach it at the port.
+"""
+
+
+def project(federation: Federation, server: str, port: int = PORT) -> dict[str, Any]:
+    """NVFlare's description of a project: the server, the federation's clients and one administrator."""
+    return {
+        "api_version": 3,
+        "name": plain_name(federation.name),
+        "description": f"federation {federation.name}",
+        "participants": [
+            {"name": server, "type": "server", "org": "fedfoundry", "fed_learn_port": port},
+            *({"name": name, "type": "client", "org": plain_name(name)} for name in federation.clients),
+            {"name": ADMIN, "type": "admin", "org": "fedfoundry", "role": "project_admin"},
+        ],
+        "builders": [
+            {
+                "path": "nvflare.lighter.impl.workspace.WorkspaceBuilder",
+                "args": {"template_file": ["master_template.yml"]},
+            },
+            {
+                "path": "nvflare.lighter.impl.static_file.StaticFileBuilder",
+                "args": {"config_folder": "config"},
+            },
+            {"path": "nvflare.lighter.impl.cert.CertBuilder"},
+            {"path": "nvflare.lighter.impl.signature.SignatureBuilder"},
+        ],
+    }
+
+
+def write_project(federation: Federation, folder: Path, server: str, port: int = PORT) -> Path:
+    """Write ``project.yml`` for ``nvflare provision``."""
+    content = project(federation, server, port)
+    head = HEAD.format(name="project.yml", project=content["name"])
+    return write_text(folder / "project.yml", head + yaml.safe_dump(content, sort_keys=False))
+
+
+def provision(project_file: Path, folder: Path) -> Path:
+    """Let NVFlare make the kits; the folder with one for each participant.
+
+    Raises:
+        InputError: NVFlare does not take the project.
+    """
+    command = (sys.executable, "-m", "nvflare.lighter.provision", "-p", str(project_file), "-w", str(folder))
+    result = subprocess.run(command, capture_output=True, text=True)
+    made = sorted(folder.glob("*/prod_*"))
+    if result.returncode or not made:
+        words = " ".join((result.stdout + result.stderr).split())[-300:]
+        raise InputError(f"{project_file}: NVFlare made no startup kits of it ({words})")
+    return made[-1]
+
+
+def user_of(kit: Path) -> str:
+    """The administrator whose startup kit it is.
+
+    Raises:
+        InputError: it is no administrator's kit.
+    """
+    file = kit / "startup" / "fed_admin.json"
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["admin"]["username"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{kit}: expected an administrator's startup kit, with {file.relative_to(kit)}, found none; "
+            "name the folder that was provisioned for the administrator"
+        ) from error
+
+
+def site_of(kit: Path) -> str:
+    """The client whose startup kit it is.
+
+    Raises:
+        InputError: it is no client's kit.
+    """
+    file = kit / "startup" / "fed_client.json"
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["client"]["fqsn"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{kit}: expected a client's startup kit, with {file.relative_to(kit)}, found none; "
+            "name the folder that was provisioned for this site"
+        ) from error
+
+
+@contextmanager
+def started(kits: list[Path], log: Path) -> Iterator[None]:
+    """Server and clients, each in a process of its own that runs its startup kit; ended with the block."""
+    environment = {key: value for key, value in os.environ.items() if key not in (VARIABLE, "PYTHONPATH")}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
+    environment.setdefault("OMP_NUM_THREADS", "1")
+    environment["PYTHONPATH"] = str(
+        Path(__file__).parents[3]
+    )  # for the process that starts them, not for the kits
+    with leashed(PROCESS, [str(log), *map(str, kits)], environment):
+        yield
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]

@@ -1,0 +1,116 @@
+"""What each machine knows by itself and no job ever holds: where its data lie and where runs are kept."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared_components.errors import InputError
+from shared_components.federation.client_entry import existing_place, path_faults, texts
+from shared_components.spelling import unknown
+from shared_components.yaml_files import read_values
+
+VARIABLE = "FEDFOUNDRY_SITE"
+"""Environment variable: the site file, or a folder with a file ``<site>.yaml`` for each of several sites."""
+
+SITE_FILE = "fedfoundry.yaml"  # in the folder ``local`` of a startup kit
+RUNS = "fedfoundry"  # in a startup kit, unless the site file says otherwise
+
+
+@dataclass(frozen=True)
+class Place:
+    """A machine that takes part: a site, or the server.
+
+    Attributes:
+        name: the site's name in the federation.
+        folder: where runs are kept, one folder for each federation's name; or, for a rehearsal on one machine, the
+            run's own folder.
+        data_roots: the site's data; none at the server.
+        rehearsal: whether ``folder`` is the run's own, opened and locked by who started the rehearsal.
+    """
+
+    name: str
+    folder: str
+    data_roots: tuple[str, ...] = ()
+    rehearsal: bool = False
+
+    def run_folder(self, federation: str) -> str:
+        """Where this machine keeps what it must remember of the federation of that name."""
+        return self.folder if self.rehearsal else os.path.join(self.folder, plain_name(federation))
+
+
+def plain_name(name: str) -> str:
+    """The name of a federation as that of a folder and of a job: letters, digits, ``_`` and ``-`` alone."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "federation"
+
+
+def site_file(kit: Path, name: str) -> Path:
+    """The site file of ``name``, whose startup kit is ``kit``: by the environment, or in the kit's folder ``local``."""
+    given = os.environ.get(VARIABLE)
+    if not given:
+        return kit / "local" / SITE_FILE
+    return Path(given) / f"{name}.yaml" if os.path.isdir(given) else Path(given)
+
+
+def read_site(kit: Path, name: str) -> Place:
+    """A site's own file.
+
+    Raises:
+        InputError: every problem of it, one a line.
+    """
+    file = site_file(kit, name)
+    if not file.is_file():
+        raise InputError(
+            f"{file}: expected the site file of {name}, which says where its data lie, found none; "
+            "python scripts/federate.py join writes one to fill in"
+        )
+    place, problems = _read(file, kit, name)
+    if not place.data_roots:
+        problems.append("'data_root' is missing; name the folder with the site's dataset.json")
+    _refuse(file, problems)
+    return place
+
+
+def read_server(kit: Path) -> Place:
+    """Where the server keeps runs; a server without a file of its own keeps them in its startup kit.
+
+    Raises:
+        InputError: every problem of the file, one a line.
+    """
+    file = site_file(kit, "server")
+    if not file.is_file():
+        return Place("server", str(kit / RUNS))
+    place, problems = _read(file, kit, "server")
+    _refuse(file, problems)
+    return place
+
+
+def _read(file: Path, kit: Path, name: str) -> tuple[Place, list[str]]:
+    values, problems = read_values(file, "site"), []
+    problems += unknown("key", values, ["data_root", "folder", "rehearsal"])
+    named = texts(values.get("data_root") or (), "'data_root'", problems)
+    roots = tuple(existing_place(root, file, "'data_root'", problems) for root in named)
+    problems += [
+        f"'data_root' {root} is not a folder; check the path" for root in roots if not os.path.isdir(root)
+    ]
+    folder = _folder(values.get("folder"), file, problems) or str(kit / RUNS)
+    return Place(name, folder, roots, values.get("rehearsal") is True), problems
+
+
+def _folder(value: Any, file: Path, problems: list[str]) -> str:
+    """An absolute folder, relative ones beside the file."""
+    if value in (None, ""):
+        return ""
+    text = "".join(texts(value, "'folder'", problems))
+    place = os.path.normpath((file.parent / text).absolute())
+    problems += path_faults(place, "'folder'")
+    return place
+
+
+def _refuse(file: Path, problems: list[str]) -> None:
+    if problems:
+        head = f"{file}: {problems[0]}" if len(problems) == 1 else f"{file}: {len(problems)} problems:"
+        raise InputError("\n".join([head, *(f"  - {p}" for p in problems if len(problems) > 1)]))

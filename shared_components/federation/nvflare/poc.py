@@ -1,0 +1,78 @@
+"""A federation with certificates on this machine: server and clients as separate processes, the job exported."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from shared_components.errors import InputError
+from shared_components.federation.federation import Federation
+from shared_components.federation.nvflare.kits import ADMIN, free_port, provision, started, write_project
+from shared_components.federation.nvflare.places import SITE_FILE
+from shared_components.federation.nvflare.session import connected
+from shared_components.federation.nvflare.submission import Submission
+from shared_components.federation.resumable import resumable
+from shared_components.files import make_folder, remove_tree
+from shared_components.interrupts import Interrupts
+from shared_components.records import write_record
+
+SERVER = "localhost"
+START_WITHIN = 90.0  # seconds for server and clients to be connected
+
+
+class ProofOfConcept:
+    """Rehearses a federation of real sites: everything as with sites elsewhere, but for the one machine.
+
+    Kits, certificates and what each site keeps lie in ``kits`` in the output folder, and stay for ``resume``.
+
+    Args:
+        federation: what to run.
+        quiet: print nothing.
+    """
+
+    def __init__(self, federation: Federation, quiet: bool = False) -> None:
+        self._federation, self._quiet = federation, quiet
+        self._folder = Path(federation.output_dir) / "kits"
+
+    def run(self, resume: bool = False, force: bool = False) -> Path:
+        """Start server and clients, submit, follow and fetch, and end them all.
+
+        Raises:
+            InputError: see :meth:`Submission.run`, or they do not start.
+        """
+        output = Path(self._federation.output_dir)
+        if (output / "global.pt").is_file() and not (resume or force):
+            raise InputError(f"{output}: already holds a run; go on with --resume, start over with --force")
+        interrupts = Interrupts()
+        with resumable(self._federation.output_dir), interrupts.noticed():
+            kits = self._kits(fresh=not resume)
+            logs = make_folder(self._folder / "logs")
+            with started([kits / SERVER, *(kits / name for name in self._federation.clients)], logs):
+                self._wait_until_connected(kits / ADMIN, logs)
+                return Submission(self._federation, kits / ADMIN, self._quiet).run(resume, force)
+
+    def _kits(self, fresh: bool) -> Path:
+        """The provisioned kits, each client's with a site file of its own."""
+        made = sorted(self._folder.glob("*/prod_*"))
+        if fresh or not made:
+            remove_tree(self._folder)
+            made = [
+                provision(write_project(self._federation, self._folder, SERVER, free_port()), self._folder)
+            ]
+        for name, client in self._federation.clients.items():
+            values = {"data_root": list(client.data_roots)}
+            write_record(made[-1] / name / "local" / SITE_FILE, values)
+        return made[-1]
+
+    def _wait_until_connected(self, kit: Path, logs: Path) -> None:
+        deadline, absent = time.monotonic() + START_WITHIN, set(self._federation.clients)
+        while absent and time.monotonic() < deadline:
+            with contextlib.suppress(InputError), connected(kit) as administrator:
+                absent = set(self._federation.clients) - administrator.connected()
+            time.sleep(0.2)
+        if absent:
+            raise InputError(
+                f"{self._federation.name}: {', '.join(sorted(absent))} did not connect within {START_WITHIN:g} s; "
+                f"the logs are in {logs}"
+            )

@@ -1,0 +1,69 @@
+"""The lines that a coordinator prints far away, for whoever follows the job."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+TOPIC = "fedfoundry.progress"
+MOST = 1000  # lines in one answer
+
+
+class ProgressLines:
+    """Keeps what is printed inside a ``with`` block of :meth:`kept`, and passes it on."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep what is printed to both streams."""
+        with (
+            contextlib.redirect_stdout(_Split(sys.stdout, self._add)),
+            contextlib.redirect_stderr(_Split(sys.stderr, self._add)),
+        ):
+            yield
+
+    def since(self, topic: str, data: Any, context: object) -> dict[str, Any]:
+        """Answer to a follower: the lines from a number on, and the number of the next."""
+        first = data.get("first", 0) if isinstance(data, dict) else 0
+        first = max(first, 0) if isinstance(first, int) else 0
+        with self._lock:
+            lines = self._lines[first : first + MOST]
+        return {"lines": lines, "next": first + len(lines)}
+
+    def _add(self, line: str) -> None:
+        with self._lock:
+            self._lines.append(line)
+
+
+class _Split(io.TextIOBase):
+    """Writes on to a stream and hands every whole line over; what a bar writes over is none."""
+
+    def __init__(self, stream: Any, add: Any) -> None:
+        self._stream, self._add, self._rest = stream, add, ""
+
+    def write(self, text: str) -> int:
+        self._stream.write(text)
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._add(line.rsplit("\r", 1)[-1])
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def fileno(self) -> int:
+        return self._stream.fileno()

@@ -1,0 +1,127 @@
+"""The NVFlare engine on this machine: its simulator, with every client in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from shared_components.errors import InputError
+from shared_components.federation.committed import Committed
+from shared_components.federation.federation import Federation
+from shared_components.federation.nvflare.leash import leashed
+from shared_components.federation.nvflare.outcome import check_outcome, simulated_outcome
+from shared_components.federation.nvflare.places import VARIABLE
+from shared_components.federation.nvflare.requirement import require_nvflare
+from shared_components.federation.resumable import resumable
+from shared_components.federation.run_folder import RunFolder
+from shared_components.files import make_folder, remove_tree, write_text
+from shared_components.interrupts import Interrupts
+from shared_components.records import write_record
+
+LOST_AFTER = 3.0  # seconds; on one machine a process that cannot be reached is dead
+PROCESS = "shared_components.federation.nvflare.simulator_process"
+
+
+class NvflareSimulator:
+    """Runs a federation through NVFlare on this machine, into the same folder as the local engine.
+
+    Args:
+        federation: what to run.
+        quiet: print nothing.
+        folder: the run's folder, for who holds its lock already.
+    """
+
+    def __init__(self, federation: Federation, quiet: bool = False, folder: RunFolder | None = None) -> None:
+        require_nvflare()
+        self._federation, self._quiet = federation, quiet
+        self._folder = folder or RunFolder(federation.output_dir)
+        self._workspace = (
+            self._folder.root / "nvflare"
+        )  # logs, and the job as each place has it; kept if the run failed
+
+    def run(self, resume: bool = False, force: bool = False) -> Path:
+        """Train all rounds that are still to do, then let the bundle export its deliverable.
+
+        Args:
+            resume: go on from the last whole round in the output folder: same result as unbroken.
+            force: throw away the run in the output folder.
+        Returns:
+            The run's folder.
+        Raises:
+            InputError: as :meth:`LocalEngine.run`, or NVFlare did not run the job to its end.
+        """
+        with self._folder.lock.held(), resumable(self._folder.root):
+            self.go_on(self._folder.open(self._federation, resume, force))
+        return self._folder.root
+
+    def go_on(self, committed: Committed | None) -> None:
+        """:meth:`run` from a whole round on (None: from the start), for who has locked and opened the folder.
+
+        Raises:
+            InputError: as :meth:`run`.
+        """
+        from shared_components.federation.nvflare.controller import FederationController
+        from shared_components.federation.nvflare.job import write_job
+
+        self._put_in_place(committed)
+        remove_tree(self._workspace)
+        controller = FederationController(quiet=self._quiet, lost_after=LOST_AFTER)
+        with tempfile.TemporaryDirectory() as folder:
+            job = write_job(self._federation, Path(folder) / "job", controller)
+            sites = _write_sites(self._federation, self._folder.root, Path(folder) / "sites")
+            logging = write_text(Path(folder) / "log_config.json", json.dumps(file_logging()))
+            self._simulate(job, sites, logging)
+        self._check_outcome()
+        remove_tree(self._workspace)
+
+    def _put_in_place(self, committed: Committed | None) -> None:
+        """Let the last whole round be the one that the controller reads: where its file was damaged, the one before."""
+        if committed is not None and self._folder.previous_file.is_file():
+            try:
+                newest = self._folder.committed()
+            except InputError:
+                newest = None
+            if newest is None or newest.round != committed.round:
+                self._folder.go_back(committed)
+
+    def _simulate(self, job: Path, sites: Path, logging: Path) -> None:
+        arguments = (str(job), str(self._workspace), ",".join(self._federation.clients), str(logging))
+        threads = os.environ.get("OMP_NUM_THREADS", "1")
+        environment = {**os.environ, VARIABLE: str(sites), "OMP_NUM_THREADS": threads}
+        interrupts = Interrupts()
+        with interrupts.noticed(), leashed(PROCESS, arguments, environment) as process:
+            process.wait()
+        interrupts.check()
+
+    def _check_outcome(self) -> None:
+        folder = simulated_outcome(self._workspace).parent
+        log = folder.parent / "log.txt"
+        check_outcome(
+            folder,
+            f"{self._folder.root}: NVFlare's simulator ended before the run did; its log is {log}; the run is "
+            "whole up to its last round: go on with --resume",
+        )
+
+
+def file_logging() -> dict:
+    """NVFlare's log, in files alone: the terminal is for the run's own lines."""
+    handler = {"class": "logging.FileHandler", "filename": "log.txt", "mode": "a", "formatter": "line"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s - %(name)s - %(levelname)s - %(message)s"}},
+        "handlers": {"file": handler},
+        "loggers": {"root": {"level": "INFO", "handlers": ["file"]}},
+    }
+
+
+def _write_sites(federation: Federation, run: Path, folder: Path) -> Path:
+    """A site file for each client and one for the server, as each would have it on a machine of its own."""
+    make_folder(folder)
+    for name, client in federation.clients.items():
+        values = {"data_root": list(client.data_roots), "folder": str(run), "rehearsal": True}
+        write_record(folder / f"{name}.yaml", values)
+    write_record(folder / "server.yaml", {"folder": str(run), "rehearsal": True})
+    return folder

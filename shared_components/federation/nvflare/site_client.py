@@ -1,0 +1,75 @@
+"""The site's end of a job: takes a task to the worker process in which the client lives, and the answer back.
+
+This runs in NVFlare's own process of the job, beside which the client has one of its own: what kills that, such as a
+lack of memory, is an answer to the coordinator and not the end of the job. MONAI is imported there alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from pathlib import Path
+
+from shared_components.errors import InputError
+from shared_components.federation.aggregation import from_blocks
+from shared_components.federation.lane import Lane
+from shared_components.federation.nvflare.message import Message
+from shared_components.files import (
+    load_tensors,
+    make_folder,
+    remove_tree,
+    save_tensors,
+    write_atomically,
+    write_text,
+)
+
+
+class SiteClient:
+    """Answers the tasks of a job at a site; for a ``with`` block, after which no process is left.
+
+    Args:
+        custom: the job's folder ``custom``.
+        kit: the site's startup kit.
+        name: the site's name.
+    """
+
+    def __init__(self, custom: Path, kit: Path, name: str) -> None:
+        self._custom, self._kit, self._name = custom, kit, name
+        self._folder = custom.parents[1] / "exchange"  # of this job, at this site
+        self._lane = Lane(threads=1)
+
+    def answer(self, task: str, request: Message) -> Message:
+        """Do a task; whatever goes wrong is the answer's ``failure``, with the stack trace at the site."""
+        try:
+            return self._done(task, request)
+        except Exception as error:  # of any kind, or the job would end for everybody
+            with contextlib.suppress(InputError):
+                write_text(self._folder / "error.txt", "".join(traceback.format_exception(error)))
+            cause = " ".join(str(error).split())
+            return Message(
+                failure=cause if isinstance(error, InputError) else f"{type(error).__name__}: {cause}"
+            )
+
+    def __enter__(self) -> SiteClient:
+        self._lane.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lane.__exit__(*error)
+        with contextlib.suppress(InputError):
+            remove_tree(self._folder)
+
+    def _done(self, task: str, request: Message) -> Message:
+        from shared_components.federation.nvflare.site_work import Work, run_task
+
+        work = Work(request.values, self._folder / "received.pt", {}, make_folder(self._folder))
+        if request.tensors:
+            save_tensors(work.tensors_file, {"model": dict(request.tensors)})
+        for name, content in request.files.items():
+            file = self._folder / "files" / name
+            write_atomically(file, lambda place, content=content: place.write_bytes(content))
+            work.files[name] = file
+        arguments = (self._custom, self._kit, self._name, task, work)
+        done = self._lane.submit(run_task, *arguments, timeout=request.timeout).result()
+        tensors = {} if done.tensors_file is None else from_blocks(load_tensors(done.tensors_file))
+        return Message(done.values, tensors, {file.name: file.read_bytes() for file in done.files})

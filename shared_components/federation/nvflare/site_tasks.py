@@ -1,0 +1,123 @@
+"""What a site does when the coordinator asks for it, in the worker process in which its client lives.
+
+To let sites do something else, write a function as those below and name it in ``TASKS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from shared_components.errors import InputError
+from shared_components.federation import worker
+from shared_components.federation.client_plan import ClientPlan, client_plan
+from shared_components.federation.data_record import data_changes, data_record, told
+from shared_components.federation.federation import Federation
+from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.nvflare.job_file import read_job
+from shared_components.federation.nvflare.places import Place, read_site
+from shared_components.federation.nvflare.site_work import Done, Work
+from shared_components.federation.site_check import site_check
+from shared_components.files import write_text
+from shared_components.records import found_record, write_record
+
+
+@dataclass(frozen=True)
+class SiteJob:
+    """A job at a site.
+
+    Attributes:
+        federation: with the data of this site alone.
+        plan: what its client is built from.
+        place: the site.
+    """
+
+    federation: Federation
+    plan: ClientPlan
+    place: Place
+
+
+def check(job: SiteJob, work: Work) -> Done:
+    """Check the site's data; what is wrong with which file stays at the site, numbers alone are sent."""
+    found = site_check(job.federation, job.plan.name)
+    lines = [*found.problems, *(f"note: {note}" for note in found.notes)] or ["nothing to mend"]
+    write_text(Path(job.plan.folder) / "check.txt", "".join(f"{line}\n" for line in lines))
+    return Done(found.report.as_dict())
+
+
+def build(job: SiteJob, work: Work) -> Done:
+    """Build the client in its state after a round, if its data are still those of that round."""
+    if not job.place.rehearsal:
+        _compare_data(job, resumed=work.values["round"] > 0)
+    return Done(worker.build(job.plan, work.values["round"]))
+
+
+def initial_weights(job: SiteJob, work: Work) -> Done:
+    """The weights with which the client was built."""
+    file = work.folder / "update.pt"
+    worker.initial_weights(job.plan, file)
+    return Done(tensors_file=file)
+
+
+def train(job: SiteJob, work: Work) -> Done:
+    """Train a round, and write the state after it before anything is sent."""
+    round, file = work.values["round"], work.folder / "update.pt"
+    values = worker.train(job.plan, round, work.values["before"], work.tensors_file, file)
+    worker.remember(job.plan, round)
+    return Done(values, file)
+
+
+def export(job: SiteJob, work: Work) -> Done:
+    """Let the bundle write its deliverable, and send it unless it is the client's own."""
+    values = worker.export(job.plan, work.tensors_file, work.values["round"])
+    shared = values["exported"] and not job.federation.make_aggregator().personal
+    return Done(values, files=[job.federation.export_path] if shared else [])
+
+
+TASKS: dict[str, Callable[[SiteJob, Work], Done]] = {
+    "check": check,
+    "build": build,
+    "initial_weights": initial_weights,
+    "train": train,
+    "export": export,
+}
+"""Task name to what a site does for it."""
+
+_jobs: dict[tuple[Path, str], SiteJob] = {}  # of this process
+
+
+def site_job(custom: Path, kit: Path, name: str) -> SiteJob:
+    """The job whose folder ``custom`` is given, as the site called ``name`` with that startup kit sees it.
+
+    Raises:
+        InputError: the site file or the job is not fit.
+    """
+    if (custom, name) not in _jobs:
+        place = read_site(kit, name)
+        federation = read_job(custom, place)
+        torch.set_num_threads(federation.threads_per_worker)
+        _jobs[custom, name] = SiteJob(federation, client_plan(federation, name), place)
+    return _jobs[custom, name]
+
+
+def _compare_data(job: SiteJob, resumed: bool) -> None:
+    """Note what the client trains on, and refuse to go on with other data than it began with.
+
+    Raises:
+        InputError: they have changed.
+    """
+    folder, name = Path(job.plan.folder), job.plan.name
+    digests = FileDigests(folder / "digests.json")
+    data = data_record({name: job.federation.clients[name]}, digests)
+    before = found_record(folder / "data.json") if resumed else None
+    changes = data_changes(before, data) if before else []
+    if changes:
+        raise InputError(
+            f"its data are not those that the rounds so far were trained on: {told(changes)}; put them back, or "
+            "start over with --force"
+        )
+    write_record(folder / "data.json", data)
+    digests.keep()

@@ -1,0 +1,60 @@
+"""What goes between a job's process at a site and the worker process in which the client lives; imports nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked of a site.
+
+    Attributes:
+        values: plain values.
+        tensors_file: named tensors, as ``{"model": …}``; it is there if any came.
+        files: plain name to where the file lies.
+        folder: for what goes back.
+    """
+
+    values: Mapping[str, Any]
+    tensors_file: Path
+    files: dict[str, Path]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a site gives back.
+
+    Attributes:
+        values: plain values.
+        tensors_file: named tensors, as :func:`to_blocks` of ``aggregation`` writes them; or None.
+        files: to be sent as they are, under their names.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    tensors_file: Path | None = None
+    files: Sequence[Path] = ()
+
+
+def run_task(custom: Path, kit: Path, name: str, task: str, work: Work) -> Done:
+    """Do a task of a job in this process.
+
+    Args:
+        custom: the job's folder ``custom``.
+        kit: the site's startup kit.
+        name: the site's name.
+        task: a name of ``site_tasks.TASKS``.
+        work: what is asked.
+    Raises:
+        InputError: the site, the job or the client is not fit.
+    """
+    from shared_components.errors import InputError
+    from shared_components.federation.nvflare.site_tasks import TASKS, site_job
+
+    if task not in TASKS:
+        raise InputError(f"task {task}: unknown here; the tasks are {', '.join(TASKS)}")
+    return TASKS[task](site_job(custom, kit, name), work)

@@ -1,0 +1,146 @@
+"""A federation as a job that is submitted, followed and fetched, into the same folder as the local engine's."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from shared_components.errors import InputError
+from shared_components.federation.federation import Federation
+from shared_components.federation.nvflare.controller import FederationController
+from shared_components.federation.nvflare.job import write_job
+from shared_components.federation.nvflare.outcome import RESULT, check_outcome
+from shared_components.federation.nvflare.session import LOOK, Administrator, connected
+from shared_components.federation.run_folder import RunFolder
+from shared_components.files import make_folder, remove_tree
+from shared_components.interrupts import Interrupts
+
+ABORT_WITHIN = 60.0  # seconds that an aborted job may take to end
+
+
+class Submission:
+    """A federation over sites that run NVFlare.
+
+    Args:
+        federation: what to run; its clients are the names of the sites.
+        kit: the administrator's startup kit.
+        quiet: print nothing.
+    """
+
+    def __init__(self, federation: Federation, kit: Path, quiet: bool = False) -> None:
+        self._federation, self._kit, self._quiet = federation, kit, quiet
+        self._folder = RunFolder(federation.output_dir)
+
+    def run(
+        self,
+        resume: bool = False,
+        force: bool = False,
+        job: str | None = None,
+        when_interrupted: Callable[[str], bool] | None = None,
+    ) -> Path:
+        """Submit the federation, follow it, and fetch what it has made.
+
+        Args:
+            resume: let the server go on with the run that it has of this federation.
+            force: let it throw that run away.
+            job: follow this job, which has been submitted before, instead.
+            when_interrupted: asked on Ctrl-C, with the job's number, whether to leave it running; by default it is
+                ended.
+        Returns:
+            The run's folder.
+        Raises:
+            InputError: a client is not connected, the run failed (what it has made is fetched all the same), or the
+                output folder holds a run.
+        """
+        with self._folder.lock.held(), connected(self._kit) as administrator:
+            if job is None:
+                self._refuse_run(resume or force)
+                self._refuse_absent(administrator)
+                job = self._submit(administrator, FederationController(resume, force, self._quiet))
+            self._tell(f"job {job}")
+            status = self._follow(administrator, job, when_interrupted)
+            self._fetch(administrator, job, status)
+        return self._folder.root
+
+    def _submit(self, administrator: Administrator, controller: FederationController) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            return administrator.submit(write_job(self._federation, Path(folder), controller))
+
+    def _follow(
+        self, administrator: Administrator, job: str, when_interrupted: Callable[[str], bool] | None
+    ) -> str:
+        try:
+            with Interrupts().noticed():
+                return administrator.follow(job, self._tell)
+        except KeyboardInterrupt:
+            if when_interrupted is None or not when_interrupted(job):
+                administrator.abort(job)
+                _ended(administrator, job)
+            raise
+
+    def _fetch(self, administrator: Administrator, job: str, status: str) -> None:
+        """Put what the server has of the run into the output folder, and raise if the job did not end well."""
+        place = make_folder(self._folder.root / "nvflare")
+        try:
+            fetched = administrator.fetch(job, place)
+            if (fetched / RESULT).is_dir():
+                remove_tree(self._folder.tensorboard)
+                shutil.copytree(fetched / RESULT, self._folder.root, dirs_exist_ok=True)
+            log = fetched / "log.txt"
+            if log.is_file():
+                shutil.copyfile(log, self._folder.root / "server.log.txt")
+            check_outcome(
+                fetched,
+                f"{self._federation.name}: job {job} ended as {status} before its run did; the server's log of it is "
+                f"{self._folder.root / 'server.log.txt'}; whole rounds are kept there, go on with --resume",
+            )
+        finally:
+            remove_tree(place)
+
+    def _refuse_run(self, allowed: bool) -> None:
+        if self._folder.global_file.is_file() and not allowed:
+            raise InputError(
+                f"{self._folder.root}: already holds a run; go on with --resume, start over with --force"
+            )
+
+    def _refuse_absent(self, administrator: Administrator) -> None:
+        absent = sorted(set(self._federation.clients) - administrator.connected())
+        if absent:
+            raise InputError(
+                f"{self._federation.name}: {', '.join(absent)} not connected to the server; start NVFlare there, and "
+                "see that the federation file has the names of the sites' startup kits"
+            )
+
+    def _tell(self, line: str) -> None:
+        if not self._quiet:
+            print(line, flush=True)
+
+
+def ask_whether_to_leave(file: str, kit: str) -> Callable[[str], bool]:
+    """What a follower is asked on Ctrl-C; without a terminal the job is left running.
+
+    Args:
+        file: the federation file.
+        kit: the administrator's startup kit, both as the command line has them.
+    """
+
+    def leave(job: str) -> bool:
+        again = f"python scripts/federate.py submit {file} --startup_kit {kit} --job {job}"
+        if sys.stdin.isatty():
+            print(f"\njob {job}: leave it running? [Y/n] ", end="", file=sys.stderr, flush=True)
+            if sys.stdin.readline().strip().lower() in ("n", "no"):
+                return False
+        print(f"job {job}: goes on at the sites; follow it again with\n  {again}", file=sys.stderr)
+        return True
+
+    return leave
+
+
+def _ended(administrator: Administrator, job: str) -> None:
+    deadline = time.monotonic() + ABORT_WITHIN
+    while not administrator.status(job).startswith("FINISHED") and time.monotonic() < deadline:
+        time.sleep(LOOK)

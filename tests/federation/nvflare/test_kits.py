@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from shared_components.errors import InputError
+from tests.federation.tiny import federation, file_values
+
+pytest.importorskip("nvflare")
+from shared_components.federation.nvflare.joining import check_site, write_template
+from shared_components.federation.nvflare.kits import ADMIN, provision, site_of, user_of, write_project
+from shared_components.federation.nvflare.places import VARIABLE
+
+
+@pytest.fixture(scope="module")
+def whole(roots, tmp_path_factory):
+    return federation(file_values(roots, tmp_path_factory.mktemp("run")))
+
+
+@pytest.fixture(scope="module")
+def kits(whole, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kits")
+    return provision(write_project(whole, folder, "localhost", 18999), folder)
+
+
+def test_everybody_gets_a_kit_with_certificates(kits):
+    assert {kit.name for kit in kits.iterdir()} == {"localhost", "island", "north", "south", ADMIN}
+    assert user_of(kits / ADMIN) == ADMIN and site_of(kits / "north") == "north"
+    for kit in kits.iterdir():
+        assert (kit / "startup" / "rootCA.pem").is_file() and list((kit / "startup").glob("*.key"))
+    server = json.loads((kits / "north" / "startup" / "fed_client.json").read_text())["servers"][0]
+    assert server["service"]["target"] == "localhost:18999"
+
+
+@pytest.mark.parametrize(("who", "read"), [("north", user_of), (ADMIN, site_of)])
+def test_another_kit_is_one_line(kits, who, read):
+    with pytest.raises(InputError, match=r"expected a.*startup kit, with startup/fed_"):
+        read(kits / who)
+
+
+def test_a_project_that_nvflare_refuses_is_one_line(tmp_path):
+    file = tmp_path / "project.yml"
+    file.write_text("api_version: 3\nname: x\n")
+    with pytest.raises(InputError, match=r"project.yml: NVFlare made no startup kits of it"):
+        provision(file, tmp_path / "kits")
+
+
+def test_an_engineer_fills_in_a_template_and_has_it_checked(whole, roots, kits, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    kit = kits / "north"
+    file = write_template(kit)
+    assert file == kit / "local" / "fedfoundry.yaml" and yaml.safe_load(file.read_text()) == {
+        "data_root": None
+    }
+    assert write_template(kit) is None
+    with pytest.raises(InputError, match="'data_root' is missing"):
+        check_site(kit)
+    file.write_text(file.read_text().replace("data_root:", f"data_root: {roots['north']}"))
+    assert check_site(kit, whole).startswith("north: ready, with 3 training images; start NVFlare with ")
+    file.write_text(f"data_root: {roots['south']}\n")
+    with pytest.raises(InputError, match=r"1 problem in this site's data\n.*dataset.json.*t2.*t1"):
+        check_site(kit, whole)
+    file.write_text(f"data_root: [{roots['south']}, {roots['north']}]\n")
+    assert "7 training images" in check_site(kit)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from shared_components.errors import InputError
+from shared_components.federation.nvflare.places import VARIABLE, plain_name, read_server, read_site
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    (tmp_path / "kit" / "local").mkdir(parents=True)
+    return tmp_path / "kit"
+
+
+def written(kit, **values):
+    (kit / "local" / "fedfoundry.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_a_site_knows_its_data_and_keeps_runs_in_its_kit(kit, tmp_path):
+    (tmp_path / "spine").mkdir()
+    written(kit, data_root=str(tmp_path / "spine"))
+    place = read_site(kit, "north")
+    assert place.data_roots == (str(tmp_path / "spine"),) and not place.rehearsal
+    assert place.run_folder("two hospitals") == str(kit / "fedfoundry" / "two-hospitals")
+
+
+def test_paths_are_beside_the_site_file_and_runs_may_lie_elsewhere(kit, tmp_path):
+    (kit / "local" / "data").mkdir()
+    written(kit, data_root=["data"], folder=str(tmp_path / "runs"))
+    place = read_site(kit, "north")
+    assert place.data_roots == (str(kit / "local" / "data"),)
+    assert place.run_folder("a") == str(tmp_path / "runs" / "a")
+
+
+def test_the_environment_names_a_file_or_a_folder_of_them(kit, tmp_path, monkeypatch):
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    (folder / "north.yaml").write_text(yaml.safe_dump({"data_root": str(tmp_path)}))
+    monkeypatch.setenv(VARIABLE, str(folder))
+    assert read_site(kit, "north").data_roots == (str(tmp_path),)
+    monkeypatch.setenv(VARIABLE, str(folder / "north.yaml"))
+    assert read_site(kit, "anything").data_roots == (str(tmp_path),)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (None, "expected the site file of north.*found none.*federate.py join"),
+        ({}, "'data_root' is missing"),
+        ({"data_root": "/no/such/folder"}, "'data_root' /no/such/folder is not a folder"),
+        ({"data_root": "$__import__('os')"}, "expected a text, found the expression"),
+        ({"data_rot": "/"}, "did you mean 'data_root'"),
+    ],
+)
+def test_a_faulty_site_file_is_one_line_with_the_cure(kit, values, message):
+    if values is not None:
+        written(kit, **values)
+    with pytest.raises(InputError, match=message):
+        read_site(kit, "north")
+
+
+def test_a_server_needs_no_file_and_has_no_data(kit, tmp_path):
+    assert read_server(kit).run_folder("x") == str(kit / "fedfoundry" / "x")
+    written(kit, folder=str(tmp_path / "runs"))
+    assert read_server(kit).run_folder("x") == str(tmp_path / "runs" / "x")
+
+
+@pytest.mark.parametrize(
+    "name, plain",
+    [("two-hospitals", "two-hospitals"), ("../../etc", "etc"), ("a b/c", "a-b-c"), ("…", "federation")],
+)
+def test_a_name_of_a_federation_names_one_folder(name, plain):
+    assert plain_name(name) == plain

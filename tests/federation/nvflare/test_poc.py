@@ -1,0 +1,67 @@
+"""Server and clients as separate processes with certificates, through the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared_components.federation.local import LocalEngine
+from shared_components.files import load_tensors
+from tests.federation.nvflare.processes import federate, killed_at, left_running
+from tests.federation.nvflare.test_simulator import assert_same_run
+from tests.federation.tiny import federation, file_values, write_file
+
+pytest.importorskip("nvflare")
+
+
+def test_a_rehearsal_that_was_killed_and_resumed_equals_the_unbroken_local_run(roots, tmp_path):
+    values = file_values(roots, tmp_path / "poc") | {"rounds": 5, "clients_per_round": 2}
+    file = write_file(tmp_path / "f.yaml", values)
+    lines = killed_at(federate("poc", file), "round 2/5")
+    assert [line.split(" | ")[0] for line in lines if line.startswith("round")][:2] == [
+        "round 1/5",
+        "round 2/5",
+    ]
+    assert left_running(tmp_path / "poc") == []
+    (kits,) = (tmp_path / "poc" / "kits" / "tiny").glob("prod_*")
+    before = load_tensors(kits / "localhost" / "fedfoundry" / "tiny" / "global.pt")["round"]
+    assert 2 <= before < 5
+    resumed = federate("poc", file, "--resume")
+    output = resumed.communicate()[0]
+    assert resumed.returncode == 0 and f"round {before}/5" not in output and "round 5/5" in output
+    local = LocalEngine(federation(values, output_dir=str(tmp_path / "local")), quiet=True).run()
+    assert_same_run(local, tmp_path / "poc", ("global.pt", "tiny_bundle.pt"))
+    assert left_running(tmp_path / "poc") == []
+    for name in roots:
+        settings = json.loads((kits / name / "startup" / "fed_client.json").read_text())
+        assert (
+            settings["client"]["connection_security"] == "mtls"
+            and (kits / name / "startup/client.crt").is_file()
+        )
+        assert (
+            kits / name / "fedfoundry/tiny/clients" / name / "check.txt"
+        ).read_text() == "nothing to mend\n"
+    at_server = [path for path in (kits / "localhost").rglob("*") if path.is_file()]
+    named = [
+        path for path in at_server if any(str(root).encode() in path.read_bytes() for root in roots.values())
+    ]
+    assert named == []
+
+
+def test_export_needs_no_data_and_a_job_no_clients_to_be_there(roots, tmp_path):
+    values = file_values(roots, tmp_path / "out")
+    values["clients"] = {name: {"domain": client["domain"]} for name, client in values["clients"].items()}
+    file = write_file(tmp_path / "f.yaml", values)
+    exported = federate("export", file, tmp_path / "job", "--server", "fed.example.org", "--port", "8443")
+    output = exported.communicate()[0]
+    assert exported.returncode == 0, output
+    assert output.split() == [str(tmp_path / "job" / "tiny"), str(tmp_path / "job" / "project.yml")]
+    assert (tmp_path / "job" / "tiny" / "meta.json").is_file()
+    assert "fed.example.org" in (tmp_path / "job" / "project.yml").read_text()
+    submitted = federate("submit", file, "--startup_kit", tmp_path, "--nocheck")
+    assert (
+        "expected an administrator's startup kit" in submitted.communicate()[0] and submitted.returncode == 2
+    )
+    run = federate("run", file)
+    assert "client 'island': 'data_root' is missing" in run.communicate()[0] and run.returncode == 2

@@ -1,0 +1,137 @@
+"""The NVFlare engine against the local one, on NVFlare's simulator: every tensor equal."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared_components.federation.engines import make_engine
+from shared_components.federation.federation_file import federation_from
+from shared_components.federation.rounds_log import read_rows
+from shared_components.files import load_tensors
+from tests.federation.nvflare.processes import REPO, federate, killed_at, left_running
+from tests.federation.tiny import file_values, write_file
+from tests.study.test_study import make_client
+
+pytest.importorskip("nvflare")
+SMOKE = ["common.yaml", "train.yaml", "smoke.yaml"]
+
+
+def run(values: dict, engine: str, resume: bool = False) -> Path:
+    output_dir = str(Path(values["output_dir"]) / engine)
+    federation = federation_from(
+        {**values, "engine": engine, "output_dir": output_dir}, source=Path("f.yaml")
+    )
+    return make_engine(federation, quiet=True).run(resume=resume)
+
+
+def tensors(file: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a file, by the path of keys that leads to it."""
+    found = {}
+
+    def gather(value, path):
+        if isinstance(value, torch.Tensor):
+            found[path] = value
+        elif isinstance(value, dict | list | tuple):
+            for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+                gather(part, f"{path}/{key}")
+
+    gather(load_tensors(file), "")
+    return found
+
+
+def assert_same_run(first: Path, second: Path, files: tuple[str, ...]) -> None:
+    for name in files:
+        expected, found = tensors(first / name), tensors(second / name)
+        assert expected and expected.keys() == found.keys()
+        assert [key for key in expected if not torch.equal(expected[key], found[key])] == [], name
+    rows, others = read_rows(first / "rounds.csv"), read_rows(second / "rounds.csv")
+    for row, other in zip(rows, others, strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_factory_that_was_killed_and_resumed_equals_the_unbroken_local_run(roots, tmp_path):
+    values = file_values(roots, tmp_path) | {
+        "bundle": str(REPO / "bundles" / "factory"),
+        "configs": SMOKE,
+        "rounds": 4,
+        "updates_per_round": 2,
+        "clients_per_round": 2,
+        "overrides": {"spacing": 2.0},
+    }
+    file = write_file(tmp_path / "f.yaml", values, output_dir=str(tmp_path / "nvflare"), engine="nvflare")
+    lines = killed_at(federate("run", file, "--nocheck"), "round 2/4")
+    assert [line.split(" | ")[0] for line in lines if line.startswith("round")] == ["round 1/4", "round 2/4"]
+    assert left_running(tmp_path) == []
+    run(values, "nvflare", resume=True)
+    states = load_tensors(tmp_path / "nvflare" / "global.pt")["states"]
+    files = ("global.pt", "factory.pt", *(f"clients/{name}/state.{r}.pt" for name, r in states.items() if r))
+    assert len(files) > 3
+    assert_same_run(run(values, "local"), tmp_path / "nvflare", files)
+    assert left_running(tmp_path) == []
+
+
+def test_segmentation_with_fedprox_over_sites_of_one_and_two_domains(tmp_path):
+    every = ("training", "validation", "test")
+    for seed, domain in enumerate("abcd"):
+        make_client(tmp_path / domain, domain, every, seed)
+    values = {
+        "bundle": str(REPO / "bundles" / "segmentation"),
+        "configs": SMOKE,
+        "domains": ["a", "b", "c", "d"],
+        "labels": {0: "background", 1: "brain"},
+        "clients": {
+            "both": {"data_root": [str(tmp_path / "a"), str(tmp_path / "b")], "domain": ["a", "b"]},
+            "one": {"data_root": str(tmp_path / "c"), "domain": "c"},
+            "other": {"data_root": str(tmp_path / "d"), "domain": "d"},
+        },
+        "rounds": 2,
+        "updates_per_round": 1,
+        "workers": 0,
+        "aggregator": {"_target_": "shared_components.federation.FedProx", "mu": 0.1},
+        "overrides": {"spacing": 2.0, "picture_every": 0, "val_interval": 0},
+        "output_dir": str(tmp_path),
+    }
+    assert_same_run(run(values, "local"), run(values, "nvflare"), ("global.pt", "segmentation.pt"))
+
+
+def test_fedbn_leaves_every_client_a_model_of_its_own(roots, tmp_path):
+    aggregator = {"_target_": "shared_components.federation.FedBN", "mu": 0.01}
+    values = file_values(roots, tmp_path) | {"aggregator": aggregator, "rounds": 2}
+    files = ("global.pt", *(f"clients/{name}/tiny_bundle.pt" for name in roots))
+    local = run(values, "local")
+    assert not any("norm" in name.lower() for name in tensors(local / "global.pt"))
+    assert_same_run(local, run(values, "nvflare"), files)
+
+
+def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots, tmp_path):
+    kill = {"marker": str(tmp_path / "killed"), "client": "south", "epoch": 2, "update": 2}
+    hang = {"client": "north", "kind": "stopped", "round": 3}
+    values = file_values(roots, tmp_path) | {
+        "overrides": {"kill": kill, "misbehave": hang},
+        "rounds": 4,
+        "round_timeout": 5.0,
+        "min_clients": 1,
+    }
+    folder = run(values, "nvflare")
+    rows = {(row["round"], row["client"]): row for row in read_rows(folder / "rounds.csv")}
+    left_out = {where: row["left_out"] for where, row in rows.items() if row.get("left_out")}
+    assert left_out.keys() == {("2", "south"), ("3", "south"), ("4", "south"), ("3", "north")}
+    assert all(left_out[number, "south"].startswith("its process died") for number in "234")
+    assert left_out["3", "north"].startswith("no answer within 5 s (round_timeout)")
+    content = load_tensors(folder / "global.pt")
+    assert content["round"] == 4 and content["states"] == {"island": 4, "north": 4, "south": 1}
+    assert left_running(tmp_path) == []
+
+
+def test_ctrl_c_ends_everything(roots, tmp_path):
+    values = file_values(roots, tmp_path) | {"rounds": 100}
+    file = write_file(tmp_path / "f.yaml", values, output_dir=str(tmp_path / "nvflare"), engine="nvflare")
+    process = federate("run", file, "--nocheck")
+    lines = killed_at(process, "round 1/100", signal.SIGINT)
+    assert process.returncode == 130
+    assert lines[-2].endswith("interrupted; whole rounds and finished stages are kept, go on with --resume")
+    assert left_running(tmp_path, within=1.0) == []

@@ -1,0 +1,91 @@
+"""A site by itself: a job's tasks, done in a worker process, without NVFlare in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from shared_components.federation.local import LocalEngine
+from shared_components.files import load_tensors
+from tests.federation.tiny import federation, file_values, make_root
+
+pytest.importorskip("nvflare")
+from shared_components.federation.nvflare.controller import FederationController
+from shared_components.federation.nvflare.job import write_job
+from shared_components.federation.nvflare.message import Message
+from shared_components.federation.nvflare.places import VARIABLE
+from shared_components.federation.nvflare.site_client import SiteClient
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A kit with a job that has been deployed to it, for the one client of a federation."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    root = make_root(tmp_path / "data", "t1", 3, seed=1)
+    values = file_values(dict.fromkeys(("north", "south", "island"), root), tmp_path / "local")
+    values["clients"] = {"north": values["clients"]["north"]}
+    kit = tmp_path / "kit"
+    job = write_job(federation(values), kit, FederationController())
+    (kit / "local").mkdir()
+    (kit / "local" / "fedfoundry.yaml").write_text(yaml.safe_dump({"data_root": str(root)}))
+    return values, kit, job / "app" / "custom"
+
+
+def test_a_site_alone_gives_what_the_local_engine_gives(site):
+    values, kit, custom = site
+    with SiteClient(custom, kit, "north") as client:
+        assert client.answer("build", Message({"round": 0})).values == {"images": 3}
+        weights = client.answer("initial_weights", Message()).tensors
+        for number in (1, 2, 3):
+            if number == 2:  # as if memory had run out in between
+                os.kill(client._lane._worker._pool.submit(os.getpid).result(), signal.SIGKILL)
+                lost = client.answer("train", Message({"round": 2, "before": 1}, weights))
+                assert "the worker process died" in lost.failure and not lost.tensors
+            answer = client.answer("train", Message({"round": number, "before": number - 1}, weights))
+            assert answer.failure is None and answer.values["images"] == 3 and answer.values["seconds"] > 0
+            weights = answer.tensors
+        deliverable = client.answer("export", Message({"round": 3}, weights))
+    expected = LocalEngine(federation(values, output_dir=values["output_dir"]), quiet=True).run()
+    model = load_tensors(expected / "global.pt")["model"]
+    assert model.keys() == weights.keys() and all(torch.equal(model[name], weights[name]) for name in model)
+    assert deliverable.files == {"tiny_bundle.pt": (kit / "fedfoundry/tiny/tiny_bundle.pt").read_bytes()}
+    found = load_tensors(kit / "fedfoundry/tiny/tiny_bundle.pt")["model"]
+    local = load_tensors(expected / "tiny_bundle.pt")["model"]
+    assert all(torch.equal(local[name], found[name]) for name in local)
+    assert not list(kit.rglob("received.pt")) and not list(kit.rglob("update.pt"))
+
+
+def test_whatever_goes_wrong_is_an_answer(site):
+    _, kit, custom = site
+    with SiteClient(custom, kit, "north") as client:
+        assert client.answer("dance", Message()).failure.startswith(
+            "task dance: unknown here; the tasks are check, build, "
+        )
+        assert "it has no state of any round" in client.answer("build", Message({"round": 4})).failure
+        slow = client.answer("build", Message({"round": 0}, timeout=0.001))
+        assert slow.failure.startswith("no answer within 0.001 s (round_timeout)")
+        (kit / "local" / "fedfoundry.yaml").unlink()
+        assert "expected the site file of north" in client.answer("build", Message({"round": 0})).failure
+        assert "Traceback" in (custom.parents[1] / "exchange" / "error.txt").read_text()
+
+
+def test_other_data_than_the_run_began_with_are_refused_by_the_site(site):
+    values, kit, custom = site
+    with SiteClient(custom, kit, "north") as client:
+        report = client.answer("check", Message())
+        assert report.values["volumes"]["training"] == [3, 3] and report.values["problems"] == {}
+        client.answer("build", Message({"round": 0}))
+        weights = client.answer("initial_weights", Message()).tensors
+        assert client.answer("train", Message({"round": 1, "before": 0}, weights)).failure is None
+        images = Path(values["clients"]["north"]["data_root"]) / "images"
+        (images / "s0.nii.gz").write_bytes((images / "s1.nii.gz").read_bytes())
+        failure = client.answer("build", Message({"round": 1})).failure
+        assert failure.startswith(
+            "its data are not those that the rounds so far were trained on: client north: "
+        )
+        assert "images/s0.nii.gz" in failure
