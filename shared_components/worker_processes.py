@@ -80,6 +80,7 @@ def begin(leash: Connection, threads: int) -> None:
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
     for number in TERMINAL:
         signal.signal(number, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of NumPy's algebra too, which is loaded after this line
     import torch
 
     torch.set_num_threads(threads)

@@ -27,10 +27,12 @@ class Lane:
     Args:
         threads: torch's threads in the process.
         here: run in a thread of this process, where nothing can be ended from outside.
+        fresh: give every task a process of its own.
+        died: told of a task whose process died.
     """
 
-    def __init__(self, threads: int, here: bool = False) -> None:
-        self._threads, self._here = threads, here
+    def __init__(self, threads: int, here: bool = False, fresh: bool = False, died: str = DIED) -> None:
+        self._threads, self._here, self._fresh, self._died = threads, here, fresh, died
         self._queue = ThreadPoolExecutor(1, initializer=self._begin)
         self._worker: WorkerProcesses | None = None
         self._closed = False
@@ -76,7 +78,7 @@ class Lane:
             return future.result(timeout)
         except BrokenProcessPool as error:
             self._end(kill=True)
-            raise InputError(DIED) from error
+            raise InputError(self._died) from error
         except TimeoutError as error:
             if future.done():  # it is the task's own
                 raise
@@ -84,6 +86,9 @@ class Lane:
             raise InputError(
                 f"no answer within {timeout:g} s (round_timeout); its process was ended and is started anew"
             ) from error
+        finally:
+            if self._fresh:
+                self._end(kill=False)
 
     def _end(self, kill: bool) -> None:
         worker, self._worker = self._worker, None

@@ -9,8 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import monai.bundle
+
+from shared_components.errors import InputError
+from shared_components.federation.bundle_workflow import without_remarks
 from shared_components.federation.file_digests import FileDigests, digest
+from shared_components.files import make_folder, remove_tree
 from shared_components.records import found_record, write_record
+from shared_components.study.stage_progress import stage_progress
 
 DONE = "done.json"
 LOG = "log.txt"
@@ -75,6 +81,37 @@ class Stage:
         files = [digest(file) for file in self.config_files] + [digests.of(file) for file in self.reads]
         return _short([self.bundle, self.configs, dict(self.overrides), files, list(before)])
 
+    def prepare(self, fingerprint: str) -> None:
+        """Make its folder ready: what an interrupted or outdated run has left is thrown away."""
+        remove_tree(self.folder)
+        make_folder(self.folder)
+
+    def work(self) -> None:
+        """Do it in this process, as ``python -m monai.bundle run`` does.
+
+        Raises:
+            InputError: its folder went away meanwhile.
+        """
+        overrides = {"bundle_root": self.bundle, "output_dir": str(self.folder), **self.overrides}
+        last = write_record(self.folder / "overrides.yaml", overrides)
+        files = [*self.config_files, str(last)]
+        with without_remarks():
+            print(
+                f'python -m monai.bundle run --config_file "{files}" --bundle_root {self.bundle}', flush=True
+            )
+            monai.bundle.run(config_file=files, bundle_root=self.bundle, logging_file=False)
+        if not last.is_file():
+            raise InputError(f"{self.folder}: was removed or replaced while the stage wrote to it")
+
+    def progress(self) -> str:
+        """A few words on how far it is."""
+        return stage_progress(self.folder)
+
+    def outputs(self) -> list[Path]:
+        """Files that it has written for others."""
+        files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        return [path for path in files if path.relative_to(self.folder).parts[0] not in NO_OUTPUTS]
+
     def done(self, fingerprint: str) -> Done | None:
         """What was noted when it ended; None when it is still to do, was something else, or has lost an output."""
         noted = found_record(self.folder / DONE)
@@ -94,11 +131,7 @@ class Stage:
 
     def note(self, fingerprint: str, seconds: float) -> Done:
         """Write ``done.json``: the stage has ended."""
-        outputs = {
-            path.relative_to(self.folder).as_posix(): _described(path)
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file() and path.relative_to(self.folder).parts[0] not in NO_OUTPUTS
-        }
+        outputs = {path.relative_to(self.folder).as_posix(): _described(path) for path in self.outputs()}
         noted = {"fingerprint": fingerprint, "seconds": seconds, "config_file": self.config_files}
         write_record(self.folder / DONE, {**noted, "outputs": outputs})
         return Done(seconds, _short(outputs))

@@ -10,33 +10,21 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-import monai.bundle
-
 from shared_components.errors import InputError, os_error_line
-from shared_components.federation.bundle_workflow import without_remarks
-from shared_components.files import make_folder, remove_tree
 from shared_components.one_line_errors import line_of
-from shared_components.records import write_record
 from shared_components.study.stage import LOG, Done, Stage
 
 
 def run_stage(stage: Stage, fingerprint: str) -> Done:
-    """The workflow as ``python -m monai.bundle run`` runs it, its output in ``log.txt``.
+    """Do a stage's work, its output in ``log.txt``, and note that it is done.
 
     Raises:
         InputError: it failed; one line with the cause at the bottom of the chain of errors.
     """
-    remove_tree(stage.folder)  # what an interrupted or outdated run has left
-    make_folder(stage.folder)
-    overrides = {"bundle_root": stage.bundle, "output_dir": str(stage.folder), **stage.overrides}
-    last = write_record(stage.folder / "overrides.yaml", overrides)
-    files = [*stage.config_files, str(last)]
+    stage.prepare(fingerprint)
     start = time.perf_counter()
-    with _output_to(stage.folder / LOG), without_remarks():
-        print(f'python -m monai.bundle run --config_file "{files}" --bundle_root {stage.bundle}', flush=True)
-        monai.bundle.run(config_file=files, bundle_root=stage.bundle, logging_file=False)
-    if not last.is_file():
-        raise InputError(f"{stage.folder}: was removed or replaced while the stage wrote to it")
+    with _output_to(stage.folder / LOG):
+        stage.work()
     return stage.note(fingerprint, round(time.perf_counter() - start, 2))
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 
 from tqdm import tqdm
 
@@ -14,9 +13,19 @@ from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.signs_of_life import BEAT
 from shared_components.interrupts import Interrupts
 from shared_components.study.stage import LOG, Done, Stage
-from shared_components.study.stage_progress import stage_progress
-from shared_components.study.stage_run import run_stage
-from shared_components.worker_processes import WorkerProcesses
+from shared_components.study.stage_workers import StageWorkers
+
+Ended = Callable[[Stage, InputError | None], None]
+
+
+def stop_at_failure(stage: Stage, failure: InputError | None) -> None:
+    """Let the first stage that fails end all.
+
+    Raises:
+        InputError: the failure, with how to go on.
+    """
+    if failure is not None:
+        raise InputError(f"{failure}; mend it and go on with --resume") from failure
 
 
 def run_stages(
@@ -26,6 +35,8 @@ def run_stages(
     quiet: bool = False,
     digests: FileDigests | None = None,
     check: Callable[[], None] = lambda: None,
+    ended: Ended = stop_at_failure,
+    fresh: bool = False,
 ) -> dict[str, float]:
     """Run what is not done yet, ``jobs`` at a time, each as soon as what it needs is done.
 
@@ -39,10 +50,13 @@ def run_stages(
         quiet: print nothing.
         digests: of the files that stages read; by default kept nowhere.
         check: called whenever a stage has ended, to raise if nothing more can be kept.
+        ended: called then as well, with the stage's failure, which names it and its log, or None. Where it returns, a
+            failure stops the stages that need the failed one, and no others; by default it raises.
+        fresh: give every stage a process of its own.
     Returns:
-        Stage key to seconds it took, also of those done before.
+        Stage key to seconds it took, of all that are done, also before.
     Raises:
-        InputError: a stage failed; the message names it and its log. Stages that ended stay done.
+        InputError: what ``check`` or ``ended`` raises, by default the first failure. Stages that ended stay done.
         ValueError: a stage needs one that is not among ``stages``, or itself.
     """
     _check_needs(stages)
@@ -50,25 +64,39 @@ def run_stages(
     running: dict[Future, Stage] = {}
     interrupts = Interrupts()
     bar = tqdm(total=len(stages), desc="stages", disable=True if quiet else None, ncols=100)
-    with bar, interrupts.noticed(), WorkerProcesses(jobs, threads) as pool:
+    with bar, interrupts.noticed(), StageWorkers(jobs, threads, fresh) as workers:
         while True:
             interrupts.check()
             for stage, fingerprint in queue.next(jobs - len(running)):
-                running[pool.submit(run_stage, stage, fingerprint)] = stage
+                running[workers.submit(stage, fingerprint)] = stage
                 _tell(f"{stage.key}: begins", quiet)
             bar.update(len(queue.done) - bar.n)
             if not running:
-                return {stage.key: queue.done[stage.key].seconds for stage in stages}
-            ended = wait(running, timeout=BEAT, return_when=FIRST_COMPLETED).done
-            for stage in () if ended else running.values():
-                _tell(f"{stage.key}: {stage_progress(stage.folder)}", quiet)
-            for future in ended:
+                return queue.seconds()
+            finished = wait(running, timeout=BEAT, return_when=FIRST_COMPLETED).done
+            for stage in () if finished else running.values():
+                _tell(f"{stage.key}: {stage.progress()}", quiet)
+            for future in finished:
                 interrupts.check()  # a signal to all processes may have ended the worker first
-                done, stage = _result(future, running), running.pop(future)
+                stage = running.pop(future)
+                failure = _failure(stage, future)
                 check()
-                queue.done[stage.key] = done
-                count = f"({len(queue.done)} of {len(stages)})"
-                _tell(f"{stage.key}: done in {done.seconds:.0f} s {count}", quiet)
+                if failure is None:
+                    queue.done[stage.key] = future.result()
+                ended(stage, failure)
+                _tell(str(failure or queue.told(stage)), quiet)
+
+
+def done_stages(stages: Sequence[Stage], digests: FileDigests | None = None) -> dict[str, float]:
+    """Stage key to seconds of those that are done, as :func:`run_stages` finds them; nothing runs.
+
+    Args:
+        stages: all that these need among them.
+        digests: of the files that stages read; by default kept nowhere.
+    """
+    queue = _Queue(stages, digests or FileDigests(), quiet=True)
+    queue.next(0)
+    return queue.seconds()
 
 
 class _Queue:
@@ -93,6 +121,15 @@ class _Queue:
         self._to_do.sort(key=lambda entry: self._order[entry[0].key])
         begun, self._to_do = self._to_do[:most], self._to_do[most:]
         return begun
+
+    def seconds(self) -> dict[str, float]:
+        """What each stage took that is done, in the order of all."""
+        return {key: self.done[key].seconds for key in self._order if key in self.done}
+
+    def told(self, stage: Stage) -> str:
+        """A line on a stage that is done."""
+        count = f"({len(self.done)} of {len(self._order)})"
+        return f"{stage.key}: done in {self.done[stage.key].seconds:.0f} s {count}"
 
     def _sort_ready(self) -> bool:
         """Tell of the stages whose needs are done which are done themselves; whether there was one."""
@@ -139,18 +176,10 @@ def _check_needs(stages: Sequence[Stage]) -> None:
         left = [stage for stage in left if stage.key not in found]
 
 
-def _result(future: Future, running: Mapping[Future, Stage]) -> Done:
+def _failure(stage: Stage, future: Future) -> InputError | None:
     error = future.exception()
     if error is None:
-        return future.result()
-    if isinstance(error, BrokenProcessPool):  # every running stage ends so; which one died is not told
-        names = " or ".join(stage.key for stage in running.values())
-        logs = ", ".join(str(stage.folder / LOG) for stage in running.values())
-        raise InputError(
-            f"{names}: the worker process died; it was killed or ran out of memory, in which case fewer "
-            f"study: jobs may help (more in {logs}); go on with --resume"
-        ) from error
-    stage = running[future]
-    raise InputError(
-        f"{stage.key}: {error} (more in {stage.folder / LOG}); mend it and go on with --resume"
-    ) from error
+        return None
+    failure = InputError(f"{stage.key}: {error} (more in {stage.folder / LOG})")
+    failure.__cause__ = error
+    return failure

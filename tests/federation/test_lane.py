@@ -41,6 +41,14 @@ def test_what_is_too_slow_is_ended_even_if_it_is_stopped():
             os.kill(before, 0)
 
 
+def test_every_task_can_have_a_process_of_its_own():
+    with Lane(1, fresh=True, died="gone") as lane:
+        first, dead, second = lane.submit(os.getpid), lane.submit(die), lane.submit(os.getpid)
+        assert first.result() != second.result() != os.getpid()
+        with pytest.raises(InputError, match=r"^gone$"):
+            dead.result()
+
+
 def test_errors_of_tasks_are_theirs_and_their_process_stays():
     with Lane(1) as lane:
         before = lane.submit(os.getpid).result()

@@ -13,7 +13,7 @@ from shared_components.federation.file_digests import FileDigests
 from shared_components.interrupts import Interrupted
 from shared_components.study.stage import DONE, LOG, Stage
 from shared_components.study.stage_run import run_stage
-from shared_components.study.stages import run_stages
+from shared_components.study.stages import done_stages, run_stages
 
 BUNDLE = Path(__file__).parent / "stage_bundle"
 
@@ -103,6 +103,35 @@ def test_cause_of_an_unforeseen_error_is_told_first(tmp_path):
 def test_killed_worker_is_told(tmp_path):
     with pytest.raises(InputError, match=r"^north/s: the worker process died; .*s/log\.txt"):
         run_stages([stage(tmp_path, "s", text="killed")], jobs=1, quiet=True)
+
+
+def test_failures_that_are_noted_stop_only_what_needs_them(tmp_path):
+    """One is killed while another, which waits for that, is at work beside it."""
+    pipe, ended = str(tmp_path / "pipe"), {}
+    os.mkfifo(pipe)
+    stages = [
+        stage(tmp_path, "dies", text="killed", before=pipe),
+        stage(tmp_path, "after", ("north/dies",)),
+        stage(tmp_path, "beside", text="good", before=pipe),
+        stage(tmp_path, "fails", text="wrong"),
+    ]
+    seconds = run_stages(
+        stages,
+        jobs=2,
+        quiet=True,
+        fresh=True,
+        ended=lambda stage, failure: ended.update({stage.name: failure}),
+    )
+    assert list(seconds) == ["north/beside"] and seconds == done_stages(stages)
+    assert ended.keys() == {"dies", "beside", "fails"} and ended["beside"] is None
+    assert str(ended["dies"]).startswith("north/dies: the worker process died; it was killed")
+    log = tmp_path / "fails" / LOG
+    cause = "text: expected another word, found wrong; change it"
+    assert str(ended["fails"]) == f"north/fails: {cause} (more in {log})"
+    pids = {
+        (tmp_path / name / LOG).read_text().split("in process ")[1].split()[0] for name in ("beside", "fails")
+    }
+    assert len(pids) == 2 and not (tmp_path / "after").exists()
 
 
 def test_stage_that_nobody_provides_is_refused(tmp_path):
