@@ -34,13 +34,13 @@ def quality(
         held_out: cardiac: the scanners to leave out in turn, such as C,D; all by default.
         rows: cardiac: methods, by their keys in shared_components/benchmarks/cardiac_rows.py; all by default.
         jobs: cardiac: trainings at a time, of one thread each.
-        smoke: cardiac: at the smallest sizes, to try it; in <output_dir>/cardiac_smoke.
+        smoke: at the smallest sizes, to try it; in <output_dir>/<scenario>_smoke.
     """
     from shared_components.benchmarks.cardiac_quality import cardiac_quality
     from shared_components.benchmarks.head_quality import head_quality
 
     if scenario == "head":
-        print(head_quality(seeds, output_dir, report_only))
+        print(head_quality(seeds, output_dir, report_only, smoke))
     elif scenario == "cardiac":
         print(cardiac_quality(seeds, output_dir, report_only, held_out, rows, jobs, smoke))
     else:

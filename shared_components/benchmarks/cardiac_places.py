@@ -8,7 +8,6 @@ from pathlib import Path
 
 from shared_components.benchmarks.cardiac_rows import ROWS
 from shared_components.data.phantoms.cardiac import SCANNERS
-from shared_components.data.phantoms.writer import RECORD
 
 DOMAINS = tuple(SCANNERS)
 
@@ -48,14 +47,6 @@ class Place:
     def predictions(self) -> Path:
         """Segmentations of the held-out domain's test subjects, and their scores."""
         return self.training.parent / "predictions"
-
-    def has_data(self) -> bool:
-        """Whether the seed's phantoms are there."""
-        return (self.data / RECORD).is_file()
-
-    def record(self) -> str:
-        """What the seed's phantoms were made with."""
-        return (self.data / RECORD).read_text(encoding="utf-8")
 
     def __str__(self) -> str:
         return f"seed {self.seed}, {self.held_out} held out, {ROWS[self.row].name}"

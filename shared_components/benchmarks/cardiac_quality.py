@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from shared_components.benchmarks.cardiac_jobs import cardiac_job
-from shared_components.benchmarks.cardiac_places import DOMAINS, job_places
+from shared_components.benchmarks.cardiac_places import DOMAINS, Place, job_places
 from shared_components.benchmarks.cardiac_rows import ROWS
+from shared_components.benchmarks.cardiac_stages import cardiac_stages
 from shared_components.benchmarks.cardiac_table import Result, cardiac_tables, read_result
-from shared_components.benchmarks.processes import Job, locked, run_jobs
+from shared_components.benchmarks.runs import Runs, check_failures
 from shared_components.data.phantoms import make_cardiac
 from shared_components.errors import InputError
 from shared_components.files import write_text
+from shared_components.study.stage import Stage
 
 SMOKE = {"subjects": (4, 1, 1), "coarseness": 3.0}  # of the phantoms
 
@@ -47,20 +47,17 @@ def cardiac_quality(
     folder = Path(output_dir) / ("cardiac_smoke" if smoke else "cardiac")
     domains = chosen(held_out, DOMAINS, "held_out")
     keys = chosen(rows, tuple(ROWS), "rows")
-    failures: dict[str, str] = {}
+    runs, failures = Runs(folder), []
     if not report_only:
-        with locked(folder):
+        with runs.alone():
             for seed in range(seeds):
                 _make_phantoms(folder, seed, smoke)
             places = job_places(folder, range(seeds), domains, keys)
-            failures = _run([cardiac_job(place, smoke) for place in places], folder, jobs, smoke)
-    table = _report(folder, smoke)
+            failures = _run(runs, folder, places, jobs, smoke)
+    table = _report(folder, _results(runs, _places(folder), smoke))
     if failures:
         print(table or "")
-        listed = "\n".join(f"  {name}: {reason}" for name, reason in failures.items())
-        raise InputError(
-            f"{len(failures)} runs failed; mend and run again, finished ones are kept:\n{listed}"
-        )
+    check_failures(failures)
     if table is None:
         raise InputError(
             f"{folder}: holds no finished run of the configs as they are; run without --report-only"
@@ -87,38 +84,43 @@ def _make_phantoms(folder: Path, seed: int, smoke: bool) -> None:
     make_cardiac(folder / f"data{seed}", seed=seed, generalisation=True, **(SMOKE if smoke else {}))
 
 
-def _run(jobs: Sequence[Job], folder: Path, workers: int, smoke: bool) -> dict[str, str]:
-    """Run the jobs with a line for each as it ends; the table is written after each."""
-    start, left = time.perf_counter(), sum(not job.is_done() for job in jobs)
-    print(f"{len(jobs)} runs, {len(jobs) - left} of them finished already; logs in {folder}", flush=True)
-    ended = 0
+def _run(runs: Runs, folder: Path, places: Sequence[Place], jobs: int, smoke: bool) -> list[InputError]:
+    """Run what is not finished; the table is written after each."""
+    results = _results(runs, _places(folder), smoke)
+    evaluated = {cardiac_stages(place, smoke)[1].key: place for place in places}
+    finished = sum(place in results for place in places)
+    print(f"{len(places)} runs, {finished} of them finished already; logs in {folder}", flush=True)
 
-    def report(job: Job, failure: str | None) -> None:
-        nonlocal ended
-        ended += 1
-        minutes = (time.perf_counter() - start) / ended * (left - ended) / 60
-        what = f"FAILED: {failure}" if failure else f"{job.steps[0].seconds():.0f} s of training"
-        print(f"{ended}/{left} {job.name}: {what}; about {minutes:.0f} min left", flush=True)
-        _report(folder, smoke)
+    def report(stage: Stage) -> None:
+        if stage.key in evaluated:
+            results.update(_results(runs, [evaluated[stage.key]], smoke))
+            _report(folder, results)
 
-    return run_jobs(jobs, workers, report)
+    return runs.run([stage for place in places for stage in cardiac_stages(place, smoke)], jobs, report)
 
 
-def _report(folder: Path, smoke: bool) -> str | None:
-    """Write the table of all finished runs in the folder; None when there is none."""
-    results = list(_results(folder, smoke))
+def _places(folder: Path) -> list[Place]:
+    """Runs of which something lies in the folder."""
+    seeds = sorted(int(path.name.removeprefix("seed")) for path in folder.glob("seed[0-9]*"))
+    places = job_places(folder, seeds, DOMAINS, tuple(ROWS))
+    return [place for place in places if place.predictions.is_dir()]
+
+
+def _results(runs: Runs, places: Sequence[Place], smoke: bool) -> dict[Place, Result]:
+    """Results of those that are finished, with today's configs."""
+    stages = {place: cardiac_stages(place, smoke) for place in places}
+    seconds = runs.done([stage for pair in stages.values() for stage in pair])
+    return {
+        place: read_result(place, seconds[training.key])
+        for place, (training, evaluation) in stages.items()
+        if evaluation.key in seconds
+    }
+
+
+def _report(folder: Path, results: Mapping[Place, Result]) -> str | None:
+    """Write the table; None when there is no result."""
     if not results:
         return None
-    table = cardiac_tables(results)
+    table = cardiac_tables(list(results.values()))
     write_text(folder / "quality.md", table)
     return table
-
-
-def _results(folder: Path, smoke: bool) -> Iterable[Result]:
-    """Finished runs of today's configs."""
-    seeds = sorted(int(path.name.removeprefix("seed")) for path in folder.glob("seed[0-9]*"))
-    for place in job_places(folder, seeds, DOMAINS, tuple(ROWS)):
-        if place.predictions.is_dir() and place.has_data():
-            result = read_result(place, cardiac_job(place, smoke))
-            if result is not None:
-                yield result

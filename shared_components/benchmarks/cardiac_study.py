@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import yaml
 
-from shared_components.benchmarks.bundle_steps import fingerprint, merged_config
 from shared_components.benchmarks.cardiac_places import DOMAINS, Place
-from shared_components.benchmarks.processes import REPOSITORY, Step
+from shared_components.benchmarks.repository import BUNDLES, SCRIPTS
+from shared_components.study.stage_parts import merged_config
 
-FACTORY = "bundles/factory"
-PATTERN = REPOSITORY / "scripts" / "unseen_scanner.yaml"  # what the README runs
-FILE = "federation.yaml"
+PATTERN = SCRIPTS / "unseen_scanner.yaml"  # what the README runs
 SMOKE = {  # sections of a study at the smallest sizes
     "overrides": {"segmenter_channels": [4, 8, 8], "batch_size": 4, "epoch_length": 2},
     "pretrain": {"max_epochs": 2},
@@ -28,38 +25,18 @@ SMOKE = {  # sections of a study at the smallest sizes
         "teacher_epochs": [2],
     },
 }
-BUNDLES = (  # what decides the outcome
-    (FACTORY, "common.yaml", "train.yaml"),
-    ("bundles/adaptation", "common.yaml", "pretrain.yaml"),
-    ("bundles/adaptation", "common.yaml", "synthesize.yaml"),
-    ("bundles/segmentation", "common.yaml", "train.yaml"),
-)
-
-
-def study_step(place: Place, smoke: bool = False) -> Step:
-    """``federate.py study`` with a client for every domain but the held-out one, one process at a time."""
-    values = study_values(place, smoke)
-    clients = {name: {"data_root": str(place.data / name), "domain": name} for name in values["domains"]}
-    paths = {"bundle": str(REPOSITORY / FACTORY), "clients": clients, "output_dir": str(place.training)}
-    script = str(REPOSITORY / "scripts" / "federate.py")
-    configs = [merged_config(*names) for names in BUNDLES]
-    return Step(
-        command=(sys.executable, script, "study", str(place.training / FILE), "--resume"),
-        folder=place.training,
-        fingerprint=fingerprint(configs, values, place.record()),
-        files=((FILE, yaml.safe_dump({**values, **paths}, sort_keys=False)),),
-        resumes=True,
-    )
 
 
 def study_values(place: Place, smoke: bool = False) -> dict[str, Any]:
-    """The README's federation file with other sites, but for its paths. The first site labels the synthetic volumes.
+    """The README's federation file with a client for every domain but the held-out one, one process at a time.
 
-    All sites of the phantoms have labels, and the study trains a model at each that has; those of the others are
-    not used.
+    The first site labels the synthetic volumes. All sites of the phantoms have labels, and the study trains a model at
+    each that has; those of the others are not used.
     """
     small = ("smoke.yaml",) if smoke else ()
-    agreed = merged_config("bundles/segmentation", "common.yaml", *small)
+    agreed = merged_config(
+        tuple(str(BUNDLES / "segmentation" / "configs" / name) for name in ("common.yaml", *small))
+    )
     shared = {name: agreed[name] for name in ("image_size", "spacing", "orientation", "percentiles")}
     values = yaml.safe_load(PATTERN.read_text(encoding="utf-8"))
     study = {key: value for key, value in values["study"].items() if key != "unseen"}
@@ -71,6 +48,7 @@ def study_values(place: Place, smoke: bool = False) -> dict[str, Any]:
         "name": f"{place.held_out} held out",
         "configs": ["common.yaml", "train.yaml", *small],
         "domains": domains,
+        "clients": {name: {"data_root": str(place.data / name), "domain": name} for name in domains},
         **({"rounds": 2, "updates_per_round": 2} if smoke else {}),
         "overrides": {**values["overrides"], **shared},
         "workers": 1,

@@ -7,10 +7,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from shared_components.benchmarks.cardiac_jobs import LABEL_FRACTION
 from shared_components.benchmarks.cardiac_places import Place
 from shared_components.benchmarks.cardiac_rows import FULL, ROWS
-from shared_components.benchmarks.processes import Job
+from shared_components.benchmarks.cardiac_stages import LABEL_FRACTION
 from shared_components.benchmarks.tables import machine, markdown, mean, mean_and_deviation, read_table
 
 
@@ -36,11 +35,8 @@ class Result:
     iterations: int
 
 
-def read_result(place: Place, job: Job) -> Result | None:
-    """The run's result, or None while it is not finished."""
-    seconds = job.steps[0].seconds()
-    if seconds is None or not job.is_done():
-        return None
+def read_result(place: Place, seconds: float) -> Result:
+    """The result of a finished run, whose training took ``seconds``."""
     cases = read_table(place.predictions / "scores.csv")
     return Result(
         place.seed,

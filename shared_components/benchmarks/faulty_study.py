@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shared_components.benchmarks.processes import REPOSITORY
+from shared_components.benchmarks.repository import REPOSITORY, SCRIPTS
 from shared_components.federation.file_digests import digest
 from shared_components.files import load_tensors, write_text
 from shared_components.records import read_table
 
-SCRIPTS = REPOSITORY / "scripts"
 RESULTS = (
     "factory/global.pt",
     "factory/factory.pt",

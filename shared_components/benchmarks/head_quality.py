@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from shared_components.benchmarks.processes import REPOSITORY
+import yaml
+
+from shared_components.benchmarks.repository import SCRIPTS
+from shared_components.benchmarks.runs import Runs, check_failures
+from shared_components.benchmarks.study_stage import StudyStage, study_stage
 from shared_components.benchmarks.tables import machine, markdown, mean, mean_and_deviation, read_table
+from shared_components.data.phantoms import make_heads
 from shared_components.errors import InputError
 from shared_components.files import write_text
 
+SMOKE = {"subjects": (2, 1, 1), "coarseness": 3.0}  # of the phantoms
 
-def head_quality(seeds: int, output_dir: str | Path, report_only: bool = False) -> str:
+
+def head_quality(seeds: int, output_dir: str | Path, report_only: bool = False, smoke: bool = False) -> str:
     """Run the whole study on freshly made phantoms for several seeds.
 
     Finished studies are kept, so an interrupted benchmark goes on where it was.
@@ -24,16 +28,16 @@ def head_quality(seeds: int, output_dir: str | Path, report_only: bool = False) 
         seeds: how many seeds, from 0 on; each makes its own subjects and trains everything anew.
         output_dir: folder of the studies is ``<output_dir>/head``; the table is written to ``quality.md`` there.
         report_only: read the studies that are there.
+        smoke: the smallest sizes, in ``<output_dir>/head_smoke``.
     Returns:
         The table of Dice and HD95.
     Raises:
-        InputError: there is no finished study.
+        InputError: there is no finished study, or one failed.
     """
-    folder = Path(output_dir) / "head"
+    folder = (Path(output_dir) / ("head_smoke" if smoke else "head")).resolve()
     studies = [folder / f"seed{seed}" for seed in range(seeds)]
-    for seed, study in enumerate(studies):
-        if not report_only and not (study / "report.html").is_file():
-            _run_study(seed, study)
+    if not report_only:
+        _run(Runs(folder), folder, studies, smoke)
     rows = list(study_rows([study for study in studies if (study / "study.json").is_file()]))
     if not rows:
         raise InputError(f"{folder}: holds no finished study; run without --report-only")
@@ -42,21 +46,26 @@ def head_quality(seeds: int, output_dir: str | Path, report_only: bool = False) 
     return table
 
 
-def _run_study(seed: int, study: Path) -> None:
-    """Phantoms and study of one seed, in processes of their own."""
-    data = study.parent / f"data{seed}"
-    scripts = REPOSITORY / "scripts"
-    subprocess.run(
-        [sys.executable, str(scripts / "phantoms.py"), "heads", str(data), "--seed", str(seed)], check=True
-    )
-    text = (scripts / "quickstart.yaml").read_text(encoding="utf-8")
-    study.mkdir(parents=True, exist_ok=True)
-    file = study.parent / f"seed{seed}.yaml"
-    file.write_text(text.replace("outputs/quickstart/data", str(data.resolve())), encoding="utf-8")
-    command = [sys.executable, str(scripts / "federate.py"), "study", str(file), "--resume"]
-    start = time.perf_counter()
-    subprocess.run([*command, "--output-dir", str(study), "--seed", str(seed)], check=True, cwd=REPOSITORY)
-    print(f"seed {seed}: {time.perf_counter() - start:.0f} s")
+def _run(runs: Runs, folder: Path, studies: Sequence[Path], smoke: bool) -> None:
+    """Phantoms and study of every seed, one study at a time."""
+    stages = []
+    with runs.alone():
+        for seed, study in enumerate(studies):
+            data = folder / f"data{seed}"
+            make_heads(data, seed=seed, **(SMOKE if smoke else {}))
+            stages.append(_stage(seed, data, study, smoke))
+        check_failures(runs.run(stages))
+
+
+def _stage(seed: int, data: Path, study: Path, smoke: bool) -> StudyStage:
+    """The quickstart's study of one seed's phantoms."""
+    file = SCRIPTS / ("quickstart_smoke.yaml" if smoke else "quickstart.yaml")
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    clients = {
+        name: {**client, "data_root": str(data / client["domain"])}
+        for name, client in values["clients"].items()
+    }
+    return study_stage(study.name, {**values, "clients": clients, "seed": seed}, study)
 
 
 def study_rows(studies: Iterable[Path]) -> Iterable[dict[str, object]]:

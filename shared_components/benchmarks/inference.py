@@ -15,12 +15,12 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 
-from shared_components.benchmarks.processes import REPOSITORY
+from shared_components.benchmarks.repository import BUNDLES, REPOSITORY
 from shared_components.benchmarks.tables import machine, markdown
 from shared_components.errors import InputError
 from shared_components.files import write_text
 
-CONFIGS = REPOSITORY / "bundles" / "adaptation" / "configs"
+CONFIGS = BUNDLES / "adaptation" / "configs"
 WAYS = ("bundle", "stock")
 STOCK: dict[str, Any] = {
     "preprocessing": {

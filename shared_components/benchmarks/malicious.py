@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared_components.benchmarks.processes import REPOSITORY
+from shared_components.benchmarks.repository import BUNDLES
 from shared_components.benchmarks.tables import machine, markdown
 from shared_components.data.phantoms import make_cardiac
 from shared_components.errors import InputError
@@ -21,7 +21,7 @@ from shared_components.federation.client import FederatedClient
 from shared_components.federation.robust_aggregation import norm_of_change
 from shared_components.files import write_text
 
-BUNDLE = REPOSITORY / "bundles" / "adaptation"
+BUNDLE = BUNDLES / "adaptation"
 CONFIGS = ("common.yaml", "pretrain.yaml")
 LABELS = {0: "background", 1: "left ventricle", 2: "myocardium", 3: "right ventricle"}
 HOSPITALS = ("east", "north", "south", "west")

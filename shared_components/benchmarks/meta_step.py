@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from shared_components.benchmarks.repository import BUNDLES
 from shared_components.engines.meta_step import Losses, MetaGradients, adapted_parameters, meta_gradients
 from shared_components.errors import InputError
 
-CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "segmentation" / "configs"
+CONFIGS = BUNDLES / "segmentation" / "configs"
 SUBSET = ("style_encoder", "domain_classifier", "decoder", "anatomy_encoder.final_conv")
 """What the published code's inner step moves."""
 

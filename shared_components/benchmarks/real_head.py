@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from shared_components.benchmarks.processes import REPOSITORY
+from shared_components.benchmarks.repository import BUNDLES, REPOSITORY
+from shared_components.benchmarks.runs import Runs, check_failures
 from shared_components.benchmarks.tables import read_table
+from shared_components.study.stage import Stage
 
 SHIPPED = REPOSITORY / "shared_components" / "data" / "phantoms" / "colin27"
 KINDS = ("2mm", "1mm_lps_oblique")
@@ -32,19 +32,31 @@ def segment_real_head(
     Returns:
         A line of the brain's Dice and HD95 per volume.
     """
-    folder, configs = Path(output_dir).resolve(), ["common", "inference", "evaluate"]
+    folder = Path(output_dir).resolve()
     write_copies(folder / "data")
-    weights = ["--ckpt_path", str(Path(ckpt_path).resolve())] if ckpt_path else []
-    files = [
-        f"bundles/{bundle}/configs/{name}.yaml" for name in (*configs, *(() if ckpt_path else ("demo",)))
-    ]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), *weights]
-    command += ["--bundle_root", f"bundles/{bundle}", "--dataset_dir", str(folder / "data")]
-    subprocess.run([*command, "--output_dir", str(folder / bundle)], check=True, cwd=REPOSITORY)
+    runs = Runs(folder)
+    with runs.alone():
+        check_failures(runs.run([_stage(ckpt_path, folder, bundle)]))
     return [
         f"{bundle}, {row['case']}: Dice {float(row['dice']):.3f}, HD95 {float(row['hd95_mm']):.1f} mm"
         for row in read_table(folder / bundle / "scores.csv")
     ]
+
+
+def _stage(ckpt_path: str | Path | None, folder: Path, bundle: str) -> Stage:
+    """Inference and evaluation."""
+    data, configs = str(folder / "data"), ("common.yaml", "inference.yaml", "evaluate.yaml")
+    model = str(Path(ckpt_path).resolve()) if ckpt_path else None
+    own = {"dataset_dir": data, "ckpt_path": model} if model else {"dataset_dir": data}
+    return Stage(
+        "real head",
+        bundle,
+        str(BUNDLES / bundle),
+        configs if model else (*configs, "demo.yaml"),
+        own,
+        folder / bundle,
+        reads=(data, model) if model else (data,),
+    )
 
 
 def write_copies(folder: Path) -> None:

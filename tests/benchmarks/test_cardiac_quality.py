@@ -4,25 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from shared_components.benchmarks.cardiac_jobs import cardiac_job
 from shared_components.benchmarks.cardiac_places import Place
 from shared_components.benchmarks.cardiac_quality import cardiac_quality, chosen
-from shared_components.benchmarks.processes import DONE
-from shared_components.data.phantoms.writer import RECORD
+from shared_components.benchmarks.cardiac_stages import cardiac_stages
 from shared_components.errors import InputError
-from shared_components.records import write_record
+from shared_components.federation.file_digests import FileDigests
 
 
 def finish(place: Place, dice: float, smoke: bool = False) -> None:
     """Leave what a finished run leaves."""
     place.data.mkdir(parents=True, exist_ok=True)
-    (place.data / RECORD).write_text("{}")
-    for step in cardiac_job(place, smoke).steps:
-        step.folder.mkdir(parents=True)
-        write_record(step.folder / DONE, {"fingerprint": step.fingerprint, "seconds": 60})
-    place.trained.mkdir(exist_ok=True)
-    (place.trained / "metrics.csv").write_text("epoch,update\n1,50\n")
-    (place.predictions / "scores.csv").write_text(f"case,label,name,dice,hd95_mm\na,1,x,{dice},2\n")
+    before = []
+    for stage in cardiac_stages(place, smoke):
+        stage.folder.mkdir(parents=True)
+        if stage.needs:
+            (stage.folder / "scores.csv").write_text(f"case,label,name,dice,hd95_mm\na,1,x,{dice},2\n")
+        else:
+            place.trained.mkdir(exist_ok=True)
+            (place.trained / "metrics.csv").write_text("epoch,update\n1,50\n")
+        before = [stage.note(stage.fingerprint(FileDigests(), before), 60).outputs]
 
 
 def test_table_holds_all_that_is_finished_in_the_folder(tmp_path):
@@ -40,6 +40,14 @@ def test_run_of_other_settings_is_not_counted(tmp_path):
     finish(Place(tmp_path / "cardiac", 0, "C", "unet"), 0.5, smoke=True)
     with pytest.raises(InputError, match="holds no finished run of the configs as they are"):
         cardiac_quality(1, tmp_path, report_only=True)
+
+
+def test_run_that_has_lost_or_changed_an_output_is_not_counted(tmp_path):
+    place = Place(tmp_path / "cardiac", 0, "C", "unet")
+    finish(place, 0.5)
+    finish(Place(tmp_path / "cardiac", 0, "D", "unet"), 0.9)
+    (place.training / "metrics.csv").write_text("epoch,update\n1,5000\n")
+    assert "| U-Net | 0.900 | 0.900 |" in cardiac_quality(1, tmp_path, report_only=True)
 
 
 def test_names_of_a_command_line():

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import pytest
 
 from shared_components.benchmarks.cardiac_places import Place
 from shared_components.benchmarks.cardiac_rows import FULL
 from shared_components.benchmarks.cardiac_table import Result, cardiac_tables, read_result
-from shared_components.benchmarks.processes import Job, Step, run_jobs
 
 
 def result(row: str, held_out: str, seed: int, dice: float, hd95: float = 5.0, missed: float = 0.0) -> Result:
@@ -77,24 +75,14 @@ def test_ablation_alone_needs_no_full_method():
     assert "over 1 seed;" in table and "| Dice" not in table
 
 
-def finished(folder, name: str, files: dict[str, str]) -> Step:
-    """A step whose process has written some files."""
-    code = "".join(f"open({str(folder / file)!r}, 'w').write({text!r});" for file, text in files.items())
-    return Step((sys.executable, "-S", "-c", code), folder, name)
-
-
-def test_result_is_read_once_the_run_is_finished(tmp_path):
+def test_result_is_read_from_what_a_run_leaves(tmp_path):
     place = Place(tmp_path, 2, "D", "unet")
-    scores = "case,label,name,dice,hd95_mm\na,1,x,0.5,3.0\na,2,y,0.0,nan\n"
-    training = finished(place.training, "t", {"metrics.csv": "epoch,update,loss\n1,50,3\n2,100,2\n"})
-    evaluation = finished(place.predictions, "e", {"scores.csv": scores})
-    job = Job("job", (training, evaluation))
-    assert read_result(place, job) is None
-    assert run_jobs([Job("job", (training,))], 1, lambda *_: None) == {}
-    assert read_result(place, job) is None
-    assert run_jobs([job], 1, lambda *_: None) == {}
-    found = read_result(place, job)
+    place.training.mkdir(parents=True)
+    place.predictions.mkdir()
+    (place.training / "metrics.csv").write_text("epoch,update,loss\n1,50,3\n2,100,2\n")
+    (place.predictions / "scores.csv").write_text(
+        "case,label,name,dice,hd95_mm\na,1,x,0.5,3.0\na,2,y,0.0,nan\n"
+    )
+    found = read_result(place, 61.5)
     assert (found.seed, found.held_out, found.row, found.iterations) == (2, "D", "unet", 100)
-    assert (found.dice, found.hd95, found.missed) == pytest.approx((0.25, 3.0, 0.5))
-    changed = Job("job", (training, Step(evaluation.command, evaluation.folder, "other")))
-    assert read_result(place, changed) is None
+    assert (found.dice, found.hd95, found.missed, found.seconds) == pytest.approx((0.25, 3.0, 0.5, 61.5))
