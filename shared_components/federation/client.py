@@ -36,12 +36,21 @@ class Update:
         images: the client's number of training images, its weight in the average.
         metrics: name -> mean over the round's updates.
         seconds: wall time of the round's training.
+        released: how many protected updates have left the client, this one included; 0: none, since what it
+            sends is not protected by noise.
     """
 
     weights: dict[str, Tensor]
     images: int
     metrics: dict[str, float]
     seconds: float
+    released: int = 0
+
+    @property
+    def values(self) -> dict[str, float]:
+        """All but the weights, by name."""
+        released = {"released": self.released} if self.released else {}
+        return {"images": self.images, "seconds": self.seconds, **self.metrics, **released}
 
 
 class FederatedClient:
@@ -91,10 +100,15 @@ class FederatedClient:
         self._check_epoch_length(updates)
         self._shared_names = shared_names(self.trainer.network, shared, self._aggregator, bundle_root)
 
+    @property
+    def shared_tensors(self) -> dict[str, Tensor]:
+        """The exchanged tensors as they live in ``trainer.network``: name -> tensor."""
+        tensors = self.trainer.network.state_dict()
+        return {name: tensors[name] for name in self._shared_names}
+
     def shared_weights(self) -> dict[str, Tensor]:
         """Copies of the exchanged tensors, on the CPU: name in ``trainer.network`` -> tensor."""
-        tensors = self.trainer.network.state_dict()
-        return {name: tensors[name].detach().cpu().clone() for name in self._shared_names}
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.shared_tensors.items()}
 
     def load_shared(self, weights: Mapping[str, Tensor]) -> None:
         """Put the global weights into the network; they must have the layout of :meth:`shared_weights`.
@@ -102,8 +116,7 @@ class FederatedClient:
         Raises:
             InputError: a name is missing or unknown, a shape or dtype differs, or a value is not finite.
         """
-        tensors = self.trainer.network.state_dict()
-        own = {name: tensors[name] for name in self._shared_names}
+        own = self.shared_tensors
         check_same_layout(own, weights, reference="its bundle", found="the global model")
         check_finite(weights, "the global model")
         with torch.no_grad():

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared_components.federation.exchange import Exchange
 from shared_components.federation.federation import Federation
+from shared_components.federation.privacy import Privacy
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class ClientPlan:
         overrides: ids and values that replace the config's.
         updates: the trainer's iterations in a round.
         aggregator: the federation's aggregator, as its config.
+        exchange: what travels, in which type.
+        privacy: how the client protects what it sends; None: not at all.
     """
 
     name: str
@@ -30,6 +34,8 @@ class ClientPlan:
     overrides: dict[str, Any]
     updates: int
     aggregator: dict[str, Any]
+    exchange: Exchange
+    privacy: Privacy | None
 
     def state_file(self, round: int) -> Path:
         """The client's state after ``round``."""
@@ -47,4 +53,6 @@ def client_plan(federation: Federation, name: str) -> ClientPlan:
         overrides=overrides,
         updates=federation.updates_per_round,
         aggregator=federation.aggregator,
+        exchange=federation.exchange,
+        privacy=federation.privacy,
     )

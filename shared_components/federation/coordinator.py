@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from shared_components.errors import InputError
+from shared_components.federation.arrivals import arrived, client_row, left_out_row
 from shared_components.federation.committed import Committed
 from shared_components.federation.federation import Federation
 from shared_components.federation.rounds_log import Progress, RoundsCsv
@@ -55,6 +55,9 @@ class Coordinator:
         Raises:
             InputError: a client cannot be built, too few clients answered, or the folder cannot be written to.
         """
+        privacy = self._federation.privacy
+        if privacy is not None:
+            privacy.spent(1)  # a missing accountant is told before anybody trains
         with _one_thread():
             committed = self._built(committed) or self._begin()
             if committed.round:
@@ -106,7 +109,8 @@ class Coordinator:
     def _all_rounds(self, committed: Committed) -> Committed:
         table = RoundsCsv(self._folder.rounds_file, committed.round)
         rounds, board = self._federation.rounds, self._folder.tensorboard
-        with contextlib.closing(Progress(rounds, committed.round, board, self._quiet)) as progress:
+        delta = self._federation.privacy.delta if self._federation.privacy else None
+        with contextlib.closing(Progress(rounds, committed.round, board, self._quiet, delta)) as progress:
             while committed.round < rounds:
                 self._check()
                 committed, rows = self._one_round(committed, table)
@@ -119,8 +123,7 @@ class Coordinator:
         drawn = drawn_clients(self._names, federation.clients_per_round, federation.seed, number)
         answers = self._sites.train(number, before, drawn)
         self._check()
-        left_out = {name: answer.failure for name, answer in answers.items() if answer.failure is not None}
-        updates = {name: answers[name].tensors for name in drawn if name not in left_out}
+        updates, left_out = arrived(answers, federation, before.weights)
         left_out |= screen(updates, before.weights, federation.largest_update)
         counted = [name for name in drawn if name not in left_out]
         self._refuse_too_few(number, counted, left_out, answers)
@@ -129,10 +132,11 @@ class Coordinator:
         states = {**before.states, **dict.fromkeys(counted, number)}
         after = Committed(number, weights, states, self._aggregator.state_dict())
         seconds = time.perf_counter() - start
-        rows = [client_row(number, name, answers[name], before.weights) for name in counted]
-        rows += [
-            left_out_row(number, name, reason, seconds, before.weights) for name, reason in left_out.items()
-        ]
+        rows = [client_row(federation, number, name, answers[name], before.weights) for name in counted]
+        for name, reason in left_out.items():
+            rows.append(
+                left_out_row(federation, number, name, answers[name], reason, seconds, before.weights)
+            )
         table.append(rows)
         self._sites.remembered(number, counted)
         self._folder.commit(after)
@@ -167,29 +171,6 @@ class Coordinator:
 def drawn_clients(names: Sequence[str], number: int, seed: int, round: int) -> list[str]:
     """The clients of a round, sorted: ``number`` of ``names``, the same for the same seed and round."""
     return sorted(random.Random(f"{seed} {round}").sample(sorted(names), number))
-
-
-def client_row(number: int, name: str, answer: Answer, received: Mapping[str, Tensor]) -> dict[str, Any]:
-    """A client's row of ``rounds.csv``; bytes are those of the tensors exchanged."""
-    metrics = {k: v for k, v in answer.values.items() if k not in ("images", "seconds")}
-    return {
-        "round": number,
-        "client": name,
-        "images": answer.values["images"],
-        "seconds": round(answer.values["seconds"], 3),
-        "bytes_up": sum(t.nbytes for t in answer.tensors.values()),
-        "bytes_down": sum(t.nbytes for t in received.values()),
-        **metrics,
-    }
-
-
-def left_out_row(
-    number: int, name: str, reason: str, seconds: float, received: Mapping[str, Tensor]
-) -> dict[str, Any]:
-    """The row of a client whose update does not count in a round."""
-    bytes_down = sum(t.nbytes for t in received.values())
-    row = {"round": number, "client": name, "images": 0, "seconds": round(seconds, 3)}
-    return {**row, "bytes_up": 0, "bytes_down": bytes_down, "left_out": " ".join(reason.split())}
 
 
 def _as_new(committed: Committed, name: str) -> Committed:

@@ -110,9 +110,10 @@ class Exchange:
         Raises:
             InputError: a difference has no finite value in the type of the wire.
         """
-        floats = {name: tensor for name, tensor in weights.items() if _is_float(tensor)}
         if self.what == DIFFERENCES:
-            floats = {name: tensor - begun[name] for name, tensor in floats.items()}
+            floats = differences(weights, begun)
+        else:
+            floats = {name: tensor for name, tensor in weights.items() if _is_float(tensor)}
         if privacy is not None:
             floats = privacy.protect(floats, entropy)
         whole = weights if privacy is None else begun
@@ -148,6 +149,11 @@ class Exchange:
     def bytes_down(self, weights: NamedTensors) -> int:
         """Bytes that a client receives in a round, of tensors laid out as ``weights``."""
         return sum(tensor.numel() * self.down_type(tensor.dtype).itemsize for tensor in weights.values())
+
+
+def differences(weights: NamedTensors, begun: NamedTensors) -> dict[str, Tensor]:
+    """How far the floating tensors of ``weights`` are from ``begun``: name -> tensor."""
+    return {name: tensor - begun[name] for name, tensor in weights.items() if _is_float(tensor)}
 
 
 def read_exchange(values: Mapping[str, Any], privacy: Privacy | None, problems: list[str]) -> Exchange:

@@ -14,13 +14,15 @@ from shared_components.errors import InputError
 from shared_components.records import read_table, write_table
 
 CURE = "remove it to go on without its rows"
-FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down", "left_out")
+FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down", "left_out", "epsilon")
 
 
 class RoundsCsv:
-    """``rounds.csv``: columns ``round, client, images, seconds, bytes_up, bytes_down, left_out`` and one a metric.
+    """``rounds.csv``: columns ``round, client, images, seconds, bytes_up, bytes_down, left_out, epsilon``, and more.
 
+    A column a metric follows.
     ``left_out`` says why a client's update does not count in a round; it has no images and no bytes up then.
+    ``epsilon`` is what a client has spent so far, if its updates get noise (see ``privacy.py``).
 
     Rows of a round are written before the round is whole, so rows may exist of a round that never became so;
     ``last_round`` drops those when a run is resumed. The table is written anew each round, whole or not at all.
@@ -61,6 +63,15 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if v != ""} for row in rows]
 
 
+def epsilons(path: str | os.PathLike) -> dict[str, float]:
+    """Client to its last epsilon in a ``rounds.csv``, for those whose updates have noise.
+
+    Raises:
+        InputError: the table is damaged.
+    """
+    return {row["client"]: float(row["epsilon"]) for row in read_rows(path) if "epsilon" in row}
+
+
 class Progress:
     """One line a round, a bar over the rounds (on a terminal), and TensorBoard curves.
 
@@ -69,9 +80,13 @@ class Progress:
         first: rounds that are done already.
         folder: TensorBoard's folder.
         quiet: print nothing.
+        delta: of the clients' epsilons.
     """
 
-    def __init__(self, rounds: int, first: int, folder: Path, quiet: bool = False) -> None:
+    def __init__(
+        self, rounds: int, first: int, folder: Path, quiet: bool = False, delta: float | None = None
+    ) -> None:
+        self._delta = delta
         self._rounds, self._first, self._quiet = rounds, first, quiet
         self._start = self._last = time.perf_counter()
         self._bar = tqdm(total=rounds, initial=first, unit="round", disable=True if quiet else None)
@@ -85,7 +100,7 @@ class Progress:
                 self._board.add_scalar(f"{name}/{row['client']}", row[name], round)
         if not self._quiet:
             left = (now - self._start) / (round - self._first) * (self._rounds - round)
-            line = round_line(round, self._rounds, rows)
+            line = round_line(round, self._rounds, rows, self._delta)
             tqdm.write(f"{line} | {now - self._last:.2f} s, {_clock(left)} left")
             sys.stdout.flush()  # a log file shows the round as soon as it is whole
         self._last = now
@@ -97,8 +112,8 @@ class Progress:
         self._board.close()
 
 
-def round_line(round: int, rounds: int, rows: list[dict]) -> str:
-    """The line of a round: mean of each metric weighted by images, clients, bytes exchanged.
+def round_line(round: int, rounds: int, rows: list[dict], delta: float | None = None) -> str:
+    """The line of a round: mean of each metric weighted by images, clients, bytes exchanged, largest epsilon.
 
     >>> row = {"round": 2, "client": "north", "images": 4, "seconds": 1.0,
     ...        "bytes_up": 2_000_000, "bytes_down": 1_000_000, "loss": 0.5}
@@ -116,7 +131,9 @@ def round_line(round: int, rounds: int, rows: list[dict]) -> str:
     counted = len(rows) - len(left_out)
     clients = "1 client" if counted == 1 else f"{counted} clients"
     parts = [f"round {round}/{rounds}", "  ".join(means) or "no losses", clients]
-    return " | ".join([*parts, f"{up:.1f} MB up, {down:.1f} MB down", *left_out])
+    epsilons = [row["epsilon"] for row in rows if "epsilon" in row]
+    spent = [f"epsilon up to {max(epsilons):.3g} at delta {delta:g}"] if epsilons else []
+    return " | ".join([*parts, f"{up:.1f} MB up, {down:.1f} MB down", *spent, *left_out])
 
 
 def _clock(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -12,6 +13,9 @@ from shared_components.errors import InputError, input_error_in
 from shared_components.federation.aggregators import make_aggregator
 from shared_components.federation.client import FederatedClient, Update
 from shared_components.federation.client_plan import ClientPlan
+from shared_components.federation.exchange import differences
+from shared_components.federation.ledger import Ledger
+from shared_components.federation.privacy import l2_norm
 from shared_components.files import remove_files
 
 NO_STATE = "it has no state of any round"
@@ -71,6 +75,12 @@ class Site:
     def train(self, round: int, before: int, weights: Mapping[str, Tensor]) -> Update:
         """Train a round from the global ``weights`` and from the state after ``before``.
 
+        Args:
+            round: its number.
+            before: the round of the client's last state.
+            weights: name -> tensor, as they went down.
+        Returns:
+            The update as it goes up: what leaves the client, and nothing else does.
         Raises:
             InputError: the training diverged, or the state is missing or damaged.
         """
@@ -79,9 +89,10 @@ class Site:
         self._round = (
             None  # whatever happens now, the client is no longer in a state that a round begins from
         )
-        update = client.run_round(weights)
+        begun = self._plan.exchange.received(weights, client.shared_tensors)
+        update = client.run_round(begun)
         self._round = round
-        return update
+        return outgoing(self._plan, update, begun)
 
     def remember(self, round: int) -> None:
         """Write the state after ``round``, which the client has just trained.
@@ -114,6 +125,21 @@ class Site:
         earlier = [number for number in files if number < round]
         kept = {round, max(earlier, default=0)}
         remove_files(*(file for number, file in files.items() if number not in kept))
+
+
+def outgoing(plan: ClientPlan, update: Update, begun: Mapping[str, Tensor]) -> Update:
+    """What leaves the client of an ``update`` to a round that began with the weights ``begun``.
+
+    Raises:
+        InputError: a difference does not fit the type of the wire, or the ledger is damaged.
+    """
+    privacy = plan.privacy
+    sent = plan.exchange.outgoing(update.weights, begun, privacy)
+    if privacy is None:
+        return replace(update, weights=sent)
+    released = Ledger(plan.folder).enter(l2_norm(differences(update.weights, begun)))
+    metrics = update.metrics if privacy.losses else {}
+    return replace(update, weights=sent, metrics=metrics, released=released if privacy.noise else 0)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ class Status:
         lines = [f"{self.name}: {done}, {state}, {self.megabytes:.1f} MB exchanged"]
         for client, row in self.clients.items():
             metrics = "  ".join(f"{k} {float(v):.3f}" for k, v in row.items() if k not in FIXED)
+            metrics += f"  epsilon {float(row['epsilon']):.3g}" if "epsilon" in row else ""
             last = f"round {row['round']}, {row['images']} images  {metrics}" if row else "not drawn yet"
             lines.append(f"  {client}: {last}")
         lines += [f"  written: {file}" for file in self.exported]

@@ -39,9 +39,10 @@ def train(
     Returns:
         ``images``, ``seconds`` and the metrics by name.
     """
-    update = site(plan).train(round, before, load_tensors(global_file)["model"])
+    weights = plan.exchange.broadcast(load_tensors(global_file)["model"])
+    update = site(plan).train(round, before, weights)
     save_tensors(update_file, {**to_blocks(update.weights), "round": round})
-    return {"images": update.images, "seconds": update.seconds, **update.metrics}
+    return update.values
 
 
 def remember(plan: ClientPlan, round: int) -> None:

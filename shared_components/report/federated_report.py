@@ -14,6 +14,7 @@ from shared_components.files import write_text
 from shared_components.report.curves import curves_uri, number, read_csv
 from shared_components.report.html import Html, element, missing, page, picture, section, table
 from shared_components.report.left_out import left_out_section
+from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
 from shared_components.report.run_sections import files_section, read_settings, settings_section
 from shared_components.report.study_report import duration
 from shared_components.report.training_pictures import newest_pictures, training_pictures
@@ -49,7 +50,9 @@ def write_federated_report(run_dir: str | Path, output: str | Path | None = None
     sections = [
         _clients(rows, settings),
         left_out_section(rows),
-        section("Losses", _curves(folder), note="Of each client, at its local training in a round."),
+        section(
+            "Losses", _curves(folder, settings), note="Of each client, at its local training in a round."
+        ),
         _pictures(folder),
         settings_section(folder, SETTINGS, without=("name", "clients")),
         files_section(folder, FILES, output),
@@ -78,26 +81,24 @@ def _sum(rows: Sequence[Mapping[str, str]], name: str) -> float:
 
 def _clients(rows: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Html:
     lines = []
+    spent = {row["client"]: float(row["epsilon"]) for row in rows if number(row.get("epsilon")) is not None}
     for client in dict.fromkeys(row["client"] for row in rows):
         own = [row for row in rows if row["client"] == client]
         domain = settings.get("clients", {}).get(client, {}).get("domain", "")
         names = ", ".join(domain) if isinstance(domain, list) else domain
         traffic = [size(int(_sum(own, name))) for name in ("bytes_up", "bytes_down")]
-        lines.append(
-            [
-                client,
-                names,
-                len(own),
-                max((row.get("images", "") for row in own), key=lambda images: number(images) or 0.0),
-                duration(_sum(own, "seconds")),
-                *traffic,
-            ]
-        )
+        images = max((row.get("images", "") for row in own), key=lambda images: number(images) or 0.0)
+        line = [client, names, len(own), images, duration(_sum(own, "seconds")), *traffic]
+        lines.append([*line, *([epsilon_text(spent.get(client))] if spent else [])])
     head = ["Client", "Domain", "Rounds", "Images", "Training", "Sent", "Received"]
-    return section("Clients", table(head, lines, numeric_from=2))
+    head += ["Epsilon"] if spent else []
+    note = privacy_note(settings.get("privacy"))
+    return section("Clients", table(head, lines, numeric_from=2), note=note)
 
 
-def _curves(folder: Path) -> Html:
+def _curves(folder: Path, settings: Mapping[str, Any]) -> Html:
+    if losses_stayed(settings.get("privacy")):
+        return element("p", NO_LOSSES)
     try:
         return picture(curves_uri(folder / "rounds.csv"), alternative="losses")
     except InputError as error:

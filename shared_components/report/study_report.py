@@ -7,7 +7,9 @@ its section then says what is missing. ::
     domains                      names, in order
     labels                       {"1": "brain", …}
     clients                      {client: {"data_root", "domain", "role",
-                                  "subjects": {split: {"total", "labelled"}}}}
+                                  "subjects": {split: {"total", "labelled"}}, "epsilon"}}; the last one if its
+                                 updates got noise
+    privacy                      {"clip", "noise", "delta"} of these updates, null without
     unseen                       {name: the same}: scanners whose test volumes alone were used
     coverage                     [text…], what the networks see of each client's images
     stages                       [{"client", "stage", "seconds", "status"}]
@@ -33,6 +35,7 @@ from shared_components.files import write_text
 from shared_components.report.curves import curves_uri, read_csv
 from shared_components.report.html import Html, element, join, missing, page, picture, section, table
 from shared_components.report.left_out import left_out_section
+from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
 from shared_components.report.study import Study
 from shared_components.report.study_pictures import (
     disentanglement_section,
@@ -41,6 +44,8 @@ from shared_components.report.study_pictures import (
     translations_section,
 )
 from shared_components.report.study_scores import scores_section
+
+ROUNDS = "rounds.csv"
 
 
 def write_study_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
@@ -119,15 +124,20 @@ def _clients_section(study: Study) -> Html:
     if not clients:
         return section("Clients and their data", missing("no clients: the study lists none (“clients”)"))
     splits = list(dict.fromkeys(split for client in clients.values() for split in client.get("subjects", {})))
+    noisy = any("epsilon" in client for client in clients.values())
     rows = [
         [
             name,
             client.get("domain", ""),
             client.get("role", ""),
             *(_volumes(client, split) for split in splits),
+            *([epsilon_text(client.get("epsilon"))] if noisy else []),
         ]
         for name, client in clients.items()
     ]
+    head = ["Client", "Domain", "Role", *(split.capitalize() for split in splits)]
+    head += ["Epsilon"] if noisy else []
+    promise = f" {privacy_note(study.part('privacy', {}))}" if "privacy" in study.content else ""
     seen = [element("li", line) for line in study.part("coverage", [])]
     partly = (
         " Of label maps that are known in part (“annotated” and “ignore” in dataset.json) the rest is neither trained "
@@ -137,11 +147,12 @@ def _clients_section(study: Study) -> Html:
     )
     return section(
         "Clients and their data",
-        table(["Client", "Domain", "Role", *(split.capitalize() for split in splits)], rows, numeric_from=3),
+        table(head, rows, numeric_from=3),
         *([element("ul", *seen, class_="note")] if seen else []),
         note="Volumes in each split, with how many of them carry labels. Labels of an unlabelled client's test "
         "volumes serve for scoring alone; of an unseen scanner nothing but the test volumes is read."
-        + partly,
+        + partly
+        + promise,
     )
 
 
@@ -166,6 +177,9 @@ def _curves_section(study: Study) -> Html:
     parts: list[Html] = []
     for curve in curves:
         parts.append(element("h3", curve.get("title", "")))
+        if Path(curve.get("csv", "")).name == ROUNDS and losses_stayed(study.part("privacy", {})):
+            parts.append(element("p", NO_LOSSES))
+            continue
         try:
             parts.append(picture(curves_uri(study.path(curve.get("csv", ""))), curve.get("csv", "")))
         except InputError as error:
@@ -175,7 +189,7 @@ def _curves_section(study: Study) -> Html:
 
 def _found_curves(root: Path) -> list[dict[str, str]]:
     paths = [
-        *sorted(root.glob("factory/rounds.csv")),
+        *sorted(root.glob(f"factory/{ROUNDS}")),
         *sorted(root.glob("*/metrics.csv")),
         *sorted(root.glob("clients/*/**/metrics.csv")),
     ]

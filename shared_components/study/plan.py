@@ -22,6 +22,9 @@ from shared_components.study.study import Study, plan_study
 from shared_components.yaml_files import read_configs
 
 UNKNOWN = "what is exchanged: not known before the bundle has read its data; rounds.csv tells the bytes"
+UNPROTECTED = (
+    "what a study passes on beside it (source model, synthetic volumes, scores) gets no clipping and no noise"
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def plan(federation: Federation, study: bool | None = None) -> str:
         steps = [] if planned is None else _stages(planned)
     jobs = 1 if planned is None else planned.jobs
     table = UNKNOWN if layout is None else exchange_table(federation, layout)
-    return "\n".join([table, *_lines([training], steps, jobs)])
+    also = [] if planned is None else [f"  {UNPROTECTED}"]
+    return "\n".join([table, *also, *_lines([training], steps, jobs)])
 
 
 def _training(federation: Federation) -> tuple[Step, Layout | None]:

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, digest
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.resumable import resumable
-from shared_components.federation.rounds_log import read_rows
+from shared_components.federation.rounds_log import epsilons, read_rows
 from shared_components.federation.run_folder import Committed, RunFolder
 from shared_components.files import remove_tree, sweep
 from shared_components.records import found_record, write_record
@@ -110,6 +111,7 @@ def describe(
 ) -> dict[str, Any]:
     """The content of ``study.json``, from which the report is written; paths are relative to its folder."""
     federation = study.federation
+    spent = epsilons(RunFolder(study.factory_federation.output_dir).rounds_file)
     return {
         "name": federation.name,
         "date": date.today().isoformat(),
@@ -119,7 +121,8 @@ def describe(
         "domains": list(federation.domains),
         "labels": {str(value): name for value, name in study.roots[study.source].labels.items()},
         "source": study.source,
-        "clients": {name: _client(study, name) for name in study.roots},
+        "clients": {name: _client(study, name, spent.get(name)) for name in study.roots},
+        "privacy": None if federation.privacy is None else asdict(federation.privacy),
         "unseen": {name: _described(data, "unseen") for name, data in study.unseen.items()},
         "stages": [_time(key, value) for key, value in seconds.items()],
         "factory": str(study.factory.relative_to(study.folder)),
@@ -132,8 +135,9 @@ def describe(
     }
 
 
-def _client(study: Study, name: str) -> dict[str, Any]:
-    return _described(study.roots[name], "labelled" if name in study.sources else "unlabelled")
+def _client(study: Study, name: str, epsilon: float | None) -> dict[str, Any]:
+    described = _described(study.roots[name], "labelled" if name in study.sources else "unlabelled")
+    return described if epsilon is None else {**described, "epsilon": epsilon}
 
 
 def _described(data: ClientData, role: str) -> dict[str, Any]:

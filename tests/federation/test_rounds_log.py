@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from shared_components.federation.rounds_log import RoundsCsv, read_rows, round_line
+from shared_components.federation.rounds_log import RoundsCsv, epsilons, read_rows, round_line
 
 
 def row(round, client="a", **metrics):
@@ -20,7 +20,7 @@ def test_new_metrics_get_columns(tmp_path):
     table.append([row(1, loss=1.0)])
     table.append([row(2, loss=0.5, r1=0.25)])
     table.append([row(3, loss=0.1)])
-    assert (tmp_path / "rounds.csv").read_text().splitlines()[0].endswith("bytes_down,loss,r1,check")
+    assert (tmp_path / "rounds.csv").read_text().splitlines()[0].endswith("left_out,epsilon,loss,r1,check")
     assert [(r["loss"], r.get("r1")) for r in read_rows(tmp_path / "rounds.csv")] == [
         ("1.0", None),
         ("0.5", "0.25"),
@@ -43,3 +43,13 @@ def test_line_weights_losses_by_images():
     rows = [{**row(2, "a", loss=1.0), "images": 1}, {**row(2, "b", loss=5.0, r1=0.5), "images": 3}]
     line = round_line(2, 9, rows)
     assert line == "round 2/9 | loss 4.000  r1 0.500 | 2 clients | 0.0 MB up, 0.0 MB down"
+
+
+def test_line_and_table_tell_the_largest_epsilon_and_the_last_of_each_client(tmp_path):
+    rows = [row(2, "a", epsilon=3.09, loss=1.0), row(2, "b", epsilon=2.5, loss=1.0)]
+    assert round_line(2, 9, rows, delta=1e-5).endswith("0.0 MB down | epsilon up to 3.09 at delta 1e-05")
+    assert "loss 1.000 |" in round_line(2, 9, rows, delta=1e-5)
+    table = RoundsCsv(tmp_path / "rounds.csv", 0)
+    table.append([row(1, "a", epsilon=1.5), row(1, "c")])
+    table.append(rows)
+    assert epsilons(table.path) == {"a": 3.09, "b": 2.5}

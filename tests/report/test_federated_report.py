@@ -47,6 +47,18 @@ def test_clients_that_were_left_out_are_named_with_rounds_and_reason(run):
     assert '<td>north</td><td>t1</td><td class="number">5</td><td class="number">9</td>' in page
 
 
+def test_epsilon_stands_beside_each_client(run):
+    assert ">Epsilon</th>" not in write_federated_report(run).read_text(encoding="utf-8")
+    lines = (run / "rounds.csv").read_text().splitlines()
+    spent = ["epsilon", *(f"{n}.25" for n in range(len(lines) - 1))]
+    (run / "rounds.csv").write_text("".join(f"{a},{b}\n" for a, b in zip(lines, spent, strict=True)))
+    with (run / "federation.yaml").open("a") as file:
+        file.write("privacy: {clip: 1.0, noise: 0.8, delta: 1.0e-05, losses: false}\n")
+    page = write_federated_report(run).read_text(encoding="utf-8")
+    assert ">Epsilon</th>" in page and '<td class="number">5.25</td></tr>' in page
+    assert "clipped to a norm of 1 and given noise of 0.8 times that" in page and "at delta 1e-05" in page
+
+
 def test_without_settings_the_folder_names_the_run(run):
     (run / "federation.yaml").unlink()
     page = write_federated_report(run, run / "r.html").read_text(encoding="utf-8")

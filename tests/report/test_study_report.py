@@ -64,6 +64,17 @@ def test_a_whole_study_is_one_file_with_every_section(study):
     assert "no slices that the factory drew" in text
 
 
+def test_epsilon_stands_beside_each_client(study):
+    assert "Epsilon" not in text_of(write_study_report(study).read_text(encoding="utf-8"))
+    content = json.loads((study / "study.json").read_text())
+    content["clients"]["south"]["epsilon"] = 3.14159
+    content["privacy"] = {"clip": 1.0, "noise": 8.0, "delta": 1e-5, "losses": False}
+    (study / "study.json").write_text(json.dumps(content))
+    text = text_of(write_study_report(study).read_text(encoding="utf-8"))
+    assert re.search(r"Role Training Test Epsilon south t2 unlabelled .*\(3 labelled\) 3\.14 island", text)
+    assert "Each update was clipped to a norm of 1 and given noise of 8 times that" in text
+
+
 def test_the_best_of_each_client_is_marked(study):
     page = write_study_report(study).read_text(encoding="utf-8")
     rows = [row for row in re.findall(r"<tr>.*?</tr>", page) if "share" in row and "n = 3" in row]

@@ -17,6 +17,7 @@ import yaml
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.folder_lock import FolderLock
+from shared_components.federation.privacy import spent as epsilon
 from shared_components.records import found_record
 from shared_components.study.client_stages import study_stages
 from shared_components.study.runner import run_study
@@ -68,6 +69,7 @@ def values(tmp_path_factory):
         "updates_per_round": 1,
         "workers": 0,
         "overrides": {"spacing": 2.0},
+        "privacy": {"clip": 0.1, "noise": 2.0},
         "output_dir": str(folder / "out"),
         "study": {
             "jobs": 1,
@@ -115,6 +117,16 @@ def test_leaves_report_factory_models_and_segmentations(finished):
     assert "expected" not in page and str(finished) not in page and 'class="missing"' not in page
     unscored = [entry for entry in study["scores"] if entry["client"] == "island"]
     assert [("csv" in entry, entry["method"]) for entry in unscored] == [(False, "adaptation")]
+
+
+def test_what_the_updates_of_the_factory_have_spent_stands_beside_each_client(finished):
+    study = json.loads((finished / "study.json").read_text())
+    assert study["privacy"] == {"clip": 0.1, "noise": 2.0, "delta": 1e-5, "losses": False}
+    spent = {name: client["epsilon"] for name, client in study["clients"].items()}
+    assert spent == pytest.approx(dict.fromkeys(spent, epsilon(2.0, 1, 1e-5)), rel=1e-5)
+    page = (finished / "report.html").read_text()
+    assert f'<td class="number">{spent["south"]:.3g}</td></tr>' in page
+    assert "Losses stayed at the clients" in page and "at delta 1e-05" in page
 
 
 def test_last_lines_segment_a_new_volume_with_each_model(finished, values, tmp_path):

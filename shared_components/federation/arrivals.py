@@ -1,0 +1,122 @@
+"""What clients answered after a round, as far as it can be used: from the wire to weights and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from shared_components.errors import InputError, shown
+from shared_components.federation.aggregation import NamedTensors
+from shared_components.federation.federation import Federation
+from shared_components.federation.privacy import Privacy
+from shared_components.federation.sites import Answer
+
+RELEASED = "released"  # how many protected updates have left a client
+EXPECTED = ("images", "seconds")  # values that every answer has
+
+
+def arrived(
+    answers: Mapping[str, Answer], federation: Federation, global_weights: NamedTensors
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, str]]:
+    """The clients' updates as weights, and why some cannot be used.
+
+    Args:
+        answers: client -> what it gave back, tensors as they travelled.
+        federation: says what travels.
+        global_weights: name -> tensor, what the round began with.
+    Returns:
+        Client -> name -> tensor, its weights after the round; and client -> reason, in one line, for the others.
+    """
+    updates: dict[str, dict[str, Tensor]] = {}
+    refused: dict[str, str] = {}
+    for client, answer in answers.items():
+        fault = answer.failure or _values_fault(answer.values, federation.privacy)
+        if fault is None:
+            try:
+                updates[client] = federation.exchange.incoming(answer.tensors, global_weights, client)
+            except InputError as error:
+                fault = str(error).removeprefix(f"client {client}: ")
+        if fault is not None:
+            refused[client] = fault
+    return updates, refused
+
+
+def client_row(
+    federation: Federation, number: int, name: str, answer: Answer, global_weights: NamedTensors
+) -> dict[str, Any]:
+    """A client's row of ``rounds.csv``; bytes are those of the tensors as they travelled.
+
+    Args:
+        federation: says what travels.
+        number: of the round.
+        name: of the client.
+        answer: what it gave back.
+        global_weights: name -> tensor, what the round began with.
+    """
+    metrics = {k: v for k, v in answer.values.items() if k not in (*EXPECTED, RELEASED)}
+    return {
+        "round": number,
+        "client": name,
+        "images": answer.values["images"],
+        "seconds": round(answer.values["seconds"], 3),
+        "bytes_up": sum(tensor.nbytes for tensor in answer.tensors.values()),
+        "bytes_down": federation.exchange.bytes_down(global_weights),
+        **_spent(answer, federation.privacy),
+        **metrics,
+    }
+
+
+def left_out_row(
+    federation: Federation,
+    number: int,
+    name: str,
+    answer: Answer,
+    reason: str,
+    seconds: float,
+    global_weights: NamedTensors,
+) -> dict[str, Any]:
+    """The row of a client whose update does not count in a round, though it may have left the client.
+
+    Args:
+        federation: says what travels.
+        number: of the round.
+        name: of the client.
+        answer: what it gave back.
+        reason: why it does not count.
+        seconds: of the round.
+        global_weights: name -> tensor, what the round began with.
+    """
+    bytes_down = federation.exchange.bytes_down(global_weights)
+    row = {"round": number, "client": name, "images": 0, "seconds": round(seconds, 3)}
+    row |= {"bytes_up": 0, "bytes_down": bytes_down, "left_out": " ".join(reason.split())}
+    return {**row, **_spent(answer, federation.privacy)}
+
+
+def _values_fault(values: Mapping[str, Any], privacy: Privacy | None) -> str | None:
+    """What is wrong with the numbers of an answer; whoever sends one may send anything."""
+    for name in EXPECTED:
+        if name not in values:
+            return f"expected its '{name}', found none"
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"expected a number as its '{name}', found {shown(value)}"
+        if name in EXPECTED and not (math.isfinite(value) and value >= 0):
+            return f"expected a number from 0 up as its '{name}', found {value}"
+    if privacy is not None and privacy.noise and not _counts(values.get(RELEASED)):
+        return "expected the number of updates that have left it, by which its epsilon is counted, found none"
+    return None
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _spent(answer: Answer, privacy: Privacy | None) -> dict[str, float]:
+    """The client's epsilon so far, as a column, where its updates have noise."""
+    released = answer.values.get(RELEASED)
+    if privacy is None or not privacy.noise or not _counts(released):
+        return {}
+    return {"epsilon": float(f"{privacy.spent(released):.6g}")}

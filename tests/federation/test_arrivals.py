@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+import torch
+
+from shared_components.federation.arrivals import arrived, client_row, left_out_row
+from shared_components.federation.privacy import spent
+from shared_components.federation.sites import Answer
+from tests.federation.tiny import federation
+
+GLOBAL = {"w": torch.ones(4), "n": torch.tensor(3)}
+WELL = {"images": 2, "seconds": 0.5}
+
+
+def answer(value=0.5, **values):
+    tensors = {"w": torch.full((4,), value, dtype=torch.float16), "n": torch.tensor(5)}
+    return Answer({**WELL, **values}, tensors)
+
+
+@pytest.fixture
+def halved(values):
+    return federation(values, exchange={"dtype": "float16"})
+
+
+@pytest.fixture
+def noisy(values):
+    return federation(values, exchange={"dtype": "float16"}, privacy={"clip": 1, "noise": 4})
+
+
+def test_what_arrives_is_put_back_onto_the_global_weights(halved):
+    updates, refused = arrived({"north": answer(), "south": answer(-1.0)}, halved, GLOBAL)
+    assert refused == {} and updates["north"]["w"].dtype == torch.float32
+    assert torch.equal(updates["north"]["w"], torch.full((4,), 1.5)) and updates["north"]["n"] == 5
+    assert torch.equal(updates["south"]["w"], torch.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (Answer(failure="it died"), "it died"),
+        (
+            Answer(WELL, {"w": torch.zeros(4), "n": torch.tensor(3)}),
+            "'w' is (4,) torch.float32, expected (4,) torch.float16",
+        ),
+        (
+            Answer(WELL, {"w": torch.zeros(4, dtype=torch.float16)}),
+            "'n' is missing, which the global model has",
+        ),
+        (Answer(WELL, {}), "'w' is missing"),
+        (Answer({"seconds": 1.0}, answer().tensors), "expected its 'images', found none"),
+        (answer(images=-1), "expected a number from 0 up as its 'images', found -1"),
+        (answer(images=math.nan), "expected a number from 0 up as its 'images', found nan"),
+        (answer(images="many"), "expected a number as its 'images', found 'many'"),
+        (answer(loss="low"), "expected a number as its 'loss', found 'low'"),
+        (answer(seconds=math.inf), "expected a number from 0 up as its 'seconds', found inf"),
+    ],
+)
+def test_a_client_whose_answer_is_of_no_use_is_left_out_alone(halved, bad, message):
+    updates, refused = arrived({"north": bad, "south": answer()}, halved, GLOBAL)
+    assert list(updates) == ["south"] and list(refused) == ["north"]
+    assert refused["north"].startswith(message) and "\n" not in refused["north"]
+
+
+@pytest.mark.parametrize("released", [None, 0, 2.5, True])
+def test_noise_without_a_count_is_refused(noisy, released):
+    given = answer() if released is None else answer(released=released)
+    updates, refused = arrived({"a": given}, noisy, GLOBAL)
+    assert updates == {} and re.search(
+        "number of updates that have left it|a number as its 'rel", refused["a"]
+    )
+    assert list(arrived({"a": answer(released=7)}, noisy, GLOBAL)[0]) == ["a"]
+
+
+def test_rows_tell_bytes_on_the_wire_and_epsilon(halved, noisy):
+    row = client_row(halved, 3, "north", answer(loss=0.25), GLOBAL)
+    assert row == {
+        "round": 3,
+        "client": "north",
+        "images": 2,
+        "seconds": 0.5,
+        "bytes_up": 4 * 2 + 8,
+        "bytes_down": 4 * 4 + 8,
+        "loss": 0.25,
+    }
+    row = client_row(noisy, 3, "north", answer(released=7), GLOBAL)
+    assert row["epsilon"] == pytest.approx(spent(4.0, 7, 1e-5), rel=1e-5) and "released" not in row
+
+
+def test_an_update_that_does_not_count_has_still_left_its_client(noisy):
+    row = left_out_row(noisy, 3, "north", answer(released=7), "too\nlarge", 2.0, GLOBAL)
+    assert row["left_out"] == "too large" and row["bytes_up"] == 0 and row["bytes_down"] == 24
+    assert row["epsilon"] == pytest.approx(spent(4.0, 7, 1e-5), rel=1e-5)
+    assert "epsilon" not in left_out_row(noisy, 3, "north", Answer(failure="died"), "died", 2.0, GLOBAL)
