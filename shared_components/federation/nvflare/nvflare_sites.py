@@ -33,9 +33,8 @@ class NvflareSites(Sites):
         return self._answers("initial_weights", {client: Message()}, "being built")[client]
 
     def train(self, round: int, before: Committed, drawn: Sequence[str]) -> dict[str, Answer]:
-        requests = {
-            name: Message({"round": round, "before": before.states[name]}, before.weights) for name in drawn
-        }
+        weights = self._federation.exchange.broadcast(before.weights)
+        requests = {name: Message({"round": round, "before": before.states[name]}, weights) for name in drawn}
         return self._answers("train", requests, f"round {round}", self._federation.round_timeout)
 
     def remembered(self, round: int, clients: Sequence[str]) -> None:

@@ -98,13 +98,17 @@ def test_segmentation_with_fedprox_over_sites_of_one_and_two_domains(tmp_path):
     assert_same_run(run(values, "local"), run(values, "nvflare"), ("global.pt", "segmentation.pt"))
 
 
-def test_fedbn_leaves_every_client_a_model_of_its_own(roots, tmp_path):
+def test_fedbn_leaves_every_client_a_model_of_its_own_and_clipped_halves_travel(roots, tmp_path):
     aggregator = {"_target_": "shared_components.federation.FedBN", "mu": 0.01}
-    values = file_values(roots, tmp_path) | {"aggregator": aggregator, "rounds": 2}
+    travels = {"exchange": {"dtype": "float16", "down": "float16"}, "privacy": {"clip": 0.05}}
+    values = file_values(roots, tmp_path) | {"aggregator": aggregator, "rounds": 2, **travels}
     files = ("global.pt", *(f"clients/{name}/tiny_bundle.pt" for name in roots))
     local = run(values, "local")
     assert not any("norm" in name.lower() for name in tensors(local / "global.pt"))
     assert_same_run(local, run(values, "nvflare"), files)
+    size = sum(tensor.nbytes for tensor in tensors(local / "global.pt").values())
+    rows = read_rows(tmp_path / "nvflare" / "rounds.csv")
+    assert {(row["bytes_up"], row["bytes_down"]) for row in rows} == {(str(size // 2), str(size // 2))}
 
 
 def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots, tmp_path):
