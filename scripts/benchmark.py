@@ -132,21 +132,34 @@ def inference(
     print(inference_benchmark(volumes, tuple(shape), output_dir, threads, ckpt_path, turns))
 
 
-def faults(output_dir: str = "outputs/benchmark", seed: int = 0) -> None:
-    """Break the smallest study in every way that takes minutes: kill -9, two at once, damaged files, full disks.
+def faults(
+    output_dir: str = "outputs/benchmark",
+    seed: int = 0,
+    part: str = "all",
+    engines: str | Sequence[str] = ("local", "nvflare"),
+) -> None:
+    """Break the smallest study and federation in every way that takes minutes: kill -9, damaged files, full disks.
 
     Prints what survived and what was lost, and ends with code 1 if anything was. A full disk is tried as root alone.
 
     Args:
-        output_dir: the studies go into <output_dir>/faults, with the table, faults.md.
-        seed: of the moments and places.
+        output_dir: the runs go into <output_dir>/faults, with the table, faults.md.
+        seed: of the moments and places in the study.
+        part: study, federation or all.
+        engines: of the federation: local, nvflare.
     """
-    from shared_components.benchmarks.faults import inject_faults
+    from shared_components.benchmarks.faults import PARTS, inject_faults
 
-    table, whole = inject_faults(output_dir, seed)
+    if part not in (*PARTS, "all"):
+        raise InputError(f"part: expected one of {', '.join(PARTS)}, all, found {part!r}")
+    table, whole = inject_faults(output_dir, seed, PARTS if part == "all" else (part,), _names(engines))
     print(table)
     if not whole:
         raise SystemExit(1)
+
+
+def _names(words: str | Sequence[str]) -> list[str]:
+    return words.split(",") if isinstance(words, str) else list(words)
 
 
 def malicious(output_dir: str = "outputs/benchmark", smoke: bool = False) -> None:
@@ -161,6 +174,26 @@ def malicious(output_dir: str = "outputs/benchmark", smoke: bool = False) -> Non
     print(malicious_benchmark(output_dir, smoke))
 
 
+def federation(
+    output_dir: str = "outputs/benchmark",
+    clients: int | Sequence[int] = (3, 8),
+    engines: str | Sequence[str] = ("local", "nvflare"),
+    smoke: bool = False,
+) -> None:
+    """Run the factory at 64 px on each engine: overhead of a round, bytes of a client, memory of all processes.
+
+    Args:
+        output_dir: phantoms and runs go into <output_dir>/federation, with the table, federation.md.
+        clients: numbers of clients.
+        engines: of local and nvflare.
+        smoke: at the smallest size, to try it; in <output_dir>/federation_smoke.
+    """
+    from shared_components.benchmarks.federation_cost import federation_benchmark
+
+    numbers = [clients] if isinstance(clients, int) else list(clients)
+    print(federation_benchmark(output_dir, numbers, _names(engines), smoke))
+
+
 COMMANDS = {
     "quality": quality,
     "kernels": kernels,
@@ -170,6 +203,7 @@ COMMANDS = {
     "inference": inference,
     "faults": faults,
     "malicious": malicious,
+    "federation": federation,
 }
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from shared_components.benchmarks.faulty_study import FaultyStudy
@@ -20,10 +22,10 @@ def fill_disks(whole: FaultyStudy, data: Path) -> tuple[int, str, list[str]]:
     """
     place = make_folder(whole.folder.parent / "full")
     needed = sum(file.stat().st_size for file in whole.folder.rglob("*") if file.is_file())
-    if not _mounted(place, "size=1m"):
-        return 0, "not tried: mounting a file system in memory is refused here", []
     lost: list[str] = []
-    try:
+    with small_disk(place, "1m") as mounted:
+        if not mounted:
+            return 0, "not tried: mounting a file system in memory is refused here", []
         study = FaultyStudy(place / "study", data)
         for share in SHARES:
             _mounted(place, f"remount,size={int(needed * share) >> 10}k")
@@ -33,8 +35,6 @@ def fill_disks(whole: FaultyStudy, data: Path) -> tuple[int, str, list[str]]:
             lost.append(f"after the disk has grown: {study.said()}")
         expected, found = whole.results(), study.results()
         lost += [f"{name} differs" for name in expected if expected[name] != found.get(name)]
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)  # a worker may take a moment to end
     return len(SHARES), "what was whole; exit code 2 and one line; the rest was made on a larger disk", lost
 
 
@@ -50,6 +50,17 @@ def _full(study: FaultyStudy, share: float) -> list[str]:
     if study.whole_rounds() < rounds or not stages <= set(study.stages()):
         lost.append(f"at {share:.0%} of the space: a whole round or a finished stage is gone")
     return lost
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: str) -> Iterator[bool]:
+    """A file system in memory at the folder ``place``; whether it could be mounted."""
+    mounted = _mounted(place, f"size={size}")
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(place)], check=True)  # a worker may take a moment to end
 
 
 def _mounted(place: Path, options: str) -> bool:

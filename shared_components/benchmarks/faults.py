@@ -6,13 +6,12 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shared_components.benchmarks.fault_damage import damage_files
 from shared_components.benchmarks.fault_disk import fill_disks
+from shared_components.benchmarks.fault_outcome import Outcome, outcome_table
 from shared_components.benchmarks.faulty_study import (
     FaultyStudy,
     kill,
@@ -20,46 +19,57 @@ from shared_components.benchmarks.faulty_study import (
     seconds_until_alone,
     wait_until,
 )
-from shared_components.benchmarks.tables import machine, markdown
+from shared_components.benchmarks.federation_faults import federation_faults
+from shared_components.benchmarks.tables import machine
 from shared_components.errors import InputError
 from shared_components.files import make_folder, remove_tree, write_text
 
+PARTS = ("study", "federation")
 LONGEST = 900.0  # s that the smallest study may take
 LATEST = {"start": 12.0, "rounds": 6.0}  # s after which the parent is killed; in a stage 3
 ORPHANS = 10.0  # s after which a worker that outlives its parent counts as lost
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a kind of fault has done.
-
-    Attributes:
-        fault: what was done.
-        times: how often.
-        survived: how it went on.
-        lost: what was lost, a line each.
-    """
-
-    fault: str
-    times: int
-    survived: str
-    lost: tuple[str, ...] = ()
-
-
-def inject_faults(output_dir: str | Path, seed: int = 0) -> tuple[str, bool]:
-    """Break the smallest study in every way that takes minutes, and compare what it gives in the end.
+def inject_faults(
+    output_dir: str | Path,
+    seed: int = 0,
+    parts: Sequence[str] = PARTS,
+    engines: Sequence[str] = ("local", "nvflare"),
+) -> tuple[str, bool]:
+    """Break the smallest study and federation in every way that takes minutes, and compare what they give in the end.
 
     Args:
         output_dir: everything is written to ``<output_dir>/faults``, the table to ``faults.md`` there.
-        seed: of the moments and places.
+        seed: of the moments and places in the study.
+        parts: of ``study`` and ``federation``.
+        engines: of the federation.
     Returns:
         The table, and whether nothing was lost.
     Raises:
-        InputError: the unbroken study fails already.
+        InputError: an unbroken study or federation fails already.
     """
-    folder = make_folder(Path(output_dir) / "faults")
+    folder = make_folder(Path(output_dir).resolve() / "faults")
     data = folder / "data"
     make_phantoms(data)
+    outcomes = []
+    for outcome in _injected(folder, data, seed, parts, engines):
+        outcomes.append(outcome)
+        print(outcome, flush=True)
+    table = f"{outcome_table(outcomes)}\n{machine()}\n"
+    write_text(folder / "faults.md", table)
+    return table, not any(outcome.lost for outcome in outcomes)
+
+
+def _injected(
+    folder: Path, data: Path, seed: int, parts: Sequence[str], engines: Sequence[str]
+) -> Iterator[Outcome]:
+    if "federation" in parts:
+        yield from federation_faults(folder / "federation", data, engines)
+    if "study" in parts:
+        yield from _study_faults(folder, data, random.Random(seed))
+
+
+def _study_faults(folder: Path, data: Path, chance: random.Random) -> Iterator[Outcome]:
     whole, broken = (FaultyStudy(folder / name, data) for name in ("whole", "broken"))
     for study in (whole, broken):
         remove_tree(study.folder)
@@ -67,23 +77,8 @@ def inject_faults(output_dir: str | Path, seed: int = 0) -> tuple[str, bool]:
     if whole.run():
         raise InputError(f"{whole.log}: the unbroken study failed: {whole.said()}")
     print(f"unbroken study: {time.perf_counter() - start:.0f} s", flush=True)
-    outcomes = []
-    chance = random.Random(seed)
-    for outcome in chain(_kills(whole, broken, chance), _later(whole, broken, data, chance)):
-        outcomes.append(outcome)
-        print(
-            f"{outcome.fault}: {outcome.times} times; {outcome.survived}",
-            *outcome.lost,
-            sep="\n  ",
-            flush=True,
-        )
-    table = markdown(
-        ["Fault", "Times", "What survived", "What was lost"],
-        [[o.fault, str(o.times), o.survived, "; ".join(o.lost) or "nothing"] for o in outcomes],
-    )
-    table = f"{table}\n{machine()}\n"
-    write_text(folder / "faults.md", table)
-    return table, not any(outcome.lost for outcome in outcomes)
+    yield from _kills(whole, broken, chance)
+    yield from _later(whole, broken, data, chance)
 
 
 def _later(whole: FaultyStudy, broken: FaultyStudy, data: Path, chance: random.Random) -> Iterator[Outcome]:
