@@ -44,7 +44,7 @@ class ClientFault:
 
 ROUNDS = 4
 ORPHANS = 30.0  # s after which a process that outlives the run counts as lost
-SERVER = "nvflare.simulator_process"  # in whose tree NVFlare's server lives
+SERVER = "nvflare.simulator_process"  # runs NVFlare's server in the last of its forks
 CLIENT_FAULTS = (
     ClientFault(
         1, "north", 1, "killed", "kill -9 of a client's process in mid-round", "the worker process died"
@@ -131,7 +131,7 @@ def _coordinator_killed(folder: Path, data: Path, engine: str, whole: FaultyFede
         wait_until(partial(_has_told, federation, round, process), LONGEST)
         members = tree(process.pid)
         server = [member for member in members if SERVER in command(member)]
-        os.kill(server[0] if server and round == 2 else process.pid, signal.SIGKILL)
+        os.kill(server[-1] if server and round == 2 else process.pid, signal.SIGKILL)
         code = ended(process)
         if code == 2 and "--resume" not in federation.said():
             lost.append(f"no cure in: {federation.said()}")

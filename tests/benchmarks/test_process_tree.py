@@ -7,8 +7,9 @@ from shared_components.benchmarks.process_tree import command, resident, tree, w
 
 PARENT = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "held = bytearray(b'x' * 50_000_000); print('ready', flush=True); input()"],
-                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+program = "held = bytearray(b'x' * 50_000_000); print('ready', flush=True); input()"
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+child = subprocess.Popen([sys.executable, "-c", program], **pipes, start_new_session=True)
 child.stdout.readline()
 print(child.pid, flush=True)
 input()
