@@ -36,7 +36,14 @@ def check(file: str, trust: bool = False) -> None:
     print(f"{federation.name}: {len(federation.clients)} clients ready: {', '.join(federation.clients)}")
 
 
-def stats(file: str, out: str | None = None, minimum: int = 3, bins: int = 32, trust: bool = False) -> None:
+def stats(
+    file: str,
+    out: str | None = None,
+    minimum: int = 3,
+    bins: int = 32,
+    engine: str | None = None,
+    trust: bool = False,
+) -> None:
     """What the clients have: counts, voxel sizes, intensities and label volumes, as a table, files and a page.
 
     Every client looks at its own images; what stands for too few patients is withheld there.
@@ -46,6 +53,7 @@ def stats(file: str, out: str | None = None, minimum: int = 3, bins: int = 32, t
         out: folder to write into; by default statistics in the federation's output folder.
         minimum: patients that a number must stand for.
         bins: of the histogram of intensities, scaled as the bundle scales them.
+        engine: local or nvflare (its workflow for statistics, on this machine); replaces the file's.
         trust: you have read the file, and its expressions and components may run; without it a file that has any
             is refused.
     """
@@ -53,6 +61,7 @@ def stats(file: str, out: str | None = None, minimum: int = 3, bins: int = 32, t
 
     from shared_components.errors import InputError
     from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.nvflare.statistics import simulated_statistics
     from shared_components.federation.statistics.local import local_statistics
     from shared_components.federation.statistics.merged import merged
     from shared_components.federation.statistics.page import write_statistics_report
@@ -60,9 +69,10 @@ def stats(file: str, out: str | None = None, minimum: int = 3, bins: int = 32, t
     from shared_components.federation.statistics.site import asked
     from shared_components.federation.statistics.table import table
 
-    federation = read_federation(str(file), trusted=trust)
+    federation = read_federation(str(file), engine=engine, trusted=trust)
     wanted = asked(federation, minimum, bins)
-    sites = local_statistics(federation, wanted)
+    gathered = simulated_statistics if federation.engine == "nvflare" else local_statistics
+    sites = gathered(federation, wanted)
     print(table(merged(sites), wanted.reading.looked_up), flush=True)
     folder = Path(out or Path(federation.output_dir) / "statistics")
     for path in (*write_statistics(folder, federation.name, wanted, sites), write_statistics_report(folder)):

@@ -22,7 +22,7 @@ from shared_components.federation.disagreements import (
 )
 from shared_components.federation.federation import Federation
 from shared_components.federation.local_tasks import failure, of_each_client
-from shared_components.federation.site_check import SiteCheck, SiteReport, site_check
+from shared_components.federation.site_check import PROBLEMS, SiteCheck, SiteReport, site_check
 
 MUCH = 300_000_000  # bytes of images, from which on it pays to start processes for the check
 CURE = "install the same versions and copy the same bundle to every client, or, for versions alone, set versions: warn"
@@ -61,7 +61,7 @@ def check_reports(federation: Federation, reports: Mapping[str, SiteReport]) -> 
         InputError: clients have problems, which their sites list in full, or differ.
     """
     problems = [
-        f"client {name}: {_counted(report.problems)}; the list with the cures stands in the log of its site"
+        f"client {name}: {_counted(report.problems)}; they stand, with their cures, in {PROBLEMS} of its own folder"
         for name, report in reports.items()
         if report.problems
     ]

@@ -22,6 +22,9 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.run_folder import bundle_config
 from shared_components.federation.versions import versions
 
+PROBLEMS = "check.txt"
+"""In a client's own folder at its site: the problems of its data, with their cures."""
+
 SEEN = ("image_size", "spacing", "orientation", "percentiles")
 """Ids of a bundle's config that say what its networks see of an image."""
 

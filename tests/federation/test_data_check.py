@@ -84,7 +84,7 @@ def test_reports_from_elsewhere_stop_a_federation_with_every_difference_and_one_
         check_reports(tiny, other)
     head, problems, domains, version, cure = str(caught.value).splitlines()
     assert head == "tiny: 3 problems in the clients' data"
-    assert problems.startswith("client south: 3 problems: 1 in dataset.json, 2 in images; the list")
+    assert problems.startswith("client south: 3 problems: 1 in dataset.json, 2 in images; they stand")
     assert domains == "client south: domains pet, where the federation file has t2"
     assert version.startswith("client south: torch 1.0.0, where island, north have ")
     assert cure.startswith("install the same versions")

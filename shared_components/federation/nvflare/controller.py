@@ -14,17 +14,15 @@ from nvflare.fuel.utils import fobs
 from shared_components.errors import InputError
 from shared_components.federation.committed import Committed
 from shared_components.federation.coordinator import Coordinator
-from shared_components.federation.data_check import check_reports
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.asking import Asking
 from shared_components.federation.nvflare.job_file import read_job
-from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.nvflare_sites import NvflareSites
 from shared_components.federation.nvflare.outcome import RESULT, write_outcome
 from shared_components.federation.nvflare.places import Place, read_server
+from shared_components.federation.nvflare.preflight import check_sites
 from shared_components.federation.nvflare.progress_lines import TOPIC, ProgressLines
 from shared_components.federation.run_folder import RunFolder
-from shared_components.federation.site_check import SiteReport
 
 
 class FederationController(ModelController):
@@ -72,8 +70,8 @@ class FederationController(ModelController):
         folder = RunFolder(federation.output_dir)
         asking = Asking(self, self.lost_after, self.quiet)
         with self._opened(folder, federation, place) as committed:
-            if not place.rehearsal:
-                _check_sites(federation, asking)
+            if committed is None or not place.rehearsal:
+                check_sites(federation, asking)
             sites = NvflareSites(federation, asking)
             try:
                 Coordinator(federation, folder, sites, self.quiet, asking.check).go_on(committed)
@@ -90,21 +88,6 @@ class FederationController(ModelController):
             return
         with folder.lock.held():
             yield folder.open(federation, self.resume, self.force)
-
-
-def _check_sites(federation: Federation, asking: Asking) -> None:
-    """Let every client check its own data, and compare what they report, before anything trains.
-
-    Raises:
-        InputError: a client is not fit, or differs from the others.
-    """
-    answers = asking.ask("check", dict.fromkeys(federation.clients, Message()), "the check of the data")
-    reports = {}
-    for name, answer in answers.items():
-        if answer.failure is not None:
-            raise InputError(f"client {name}, the check of its data: {answer.failure}")
-        reports[name] = SiteReport.from_dict(answer.values)
-    check_reports(federation, reports)
 
 
 def _copy(folder: Path, target: Path) -> None:

@@ -38,16 +38,30 @@ def write_job(federation: Federation, folder: Path, controller: FederationContro
     Raises:
         InputError: a data root would be in it, or there is something else of that name.
     """
-    name = plain_name(federation.name)
-    place = folder / name
+    job = FedJob(
+        name=plain_name(federation.name), min_clients=1
+    )  # how many must answer, the coordinator decides
+    job.set_app_packages(["shared_components"])  # staged whole, with files that no import names
+    job.to_server(controller)
+    job.to_clients(_executor(), tasks=list(TASKS))
+    return finished_job(job, federation, folder)
+
+
+def finished_job(job: FedJob, federation: Federation, folder: Path) -> Path:
+    """Put the code, the bundle and the federation into a job, and write its folder.
+
+    Args:
+        job: with what its server and its sites do.
+        federation: its clients are the names of NVFlare's sites.
+        folder: in which a folder of the job's name is made.
+    Raises:
+        InputError: as :func:`write_job`.
+    """
+    place = folder / job.name
     if place.exists() and not (place / "meta.json").is_file():
         raise InputError(f"{place}: is in the way and no job; name another folder, or move it away")
     remove_tree(place)
-    job = FedJob(name=name, min_clients=1)  # how many must answer, the coordinator decides
-    job.set_app_packages(["shared_components"])  # staged whole, with files that no import names
-    job.to_server(controller)
     job.to_server({"task_request_interval": POLL, "server": {"task_request_interval": POLL}})
-    job.to_clients(_executor(), tasks=list(TASKS))
     job.to_clients({"task_request_interval": POLL})
     with tempfile.TemporaryDirectory() as staged:
         _stage(federation, Path(staged))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
 from shared_components.federation.client_entry import existing_place, path_faults, texts
+from shared_components.federation.statistics.published import MINIMUM
 from shared_components.spelling import unknown
 from shared_components.yaml_files import read_values
 
@@ -29,12 +30,14 @@ class Place:
         folder: where runs are kept, one folder for each federation's name; or, for a rehearsal on one machine, the
             run's own folder.
         data_roots: the site's data; none at the server.
+        minimum: patients that a number of its statistics must stand for, whatever the coordinator asks for.
         rehearsal: whether ``folder`` is the run's own, opened and locked by who started the rehearsal.
     """
 
     name: str
     folder: str
     data_roots: tuple[str, ...] = ()
+    minimum: int = 1
     rehearsal: bool = False
 
     def run_folder(self, federation: str) -> str:
@@ -90,14 +93,19 @@ def read_server(kit: Path) -> Place:
 
 def _read(file: Path, kit: Path, name: str) -> tuple[Place, list[str]]:
     values, problems = read_values(file, "site"), []
-    problems += unknown("key", values, ["data_root", "folder", "rehearsal"])
+    problems += unknown("key", values, ["data_root", "folder", "minimum", "rehearsal"])
     named = texts(values.get("data_root") or (), "'data_root'", problems)
     roots = tuple(existing_place(root, file, "'data_root'", problems) for root in named)
     problems += [
         f"'data_root' {root} is not a folder; check the path" for root in roots if not os.path.isdir(root)
     ]
     folder = _folder(values.get("folder"), file, problems) or str(kit / RUNS)
-    return Place(name, folder, roots, values.get("rehearsal") is True), problems
+    minimum = values.get("minimum", MINIMUM)
+    if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
+        problems.append(
+            f"'minimum': expected the least number of patients in a statistic, found {shown(minimum)}"
+        )
+    return Place(name, folder, roots, minimum, values.get("rehearsal") is True), problems
 
 
 def _folder(value: Any, file: Path, problems: list[str]) -> str:

@@ -7,7 +7,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from shared_components.errors import InputError
 from shared_components.federation.committed import Committed
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.leash import leashed
@@ -65,35 +64,15 @@ class NvflareSimulator:
         from shared_components.federation.nvflare.controller import FederationController
         from shared_components.federation.nvflare.job import write_job
 
-        self._put_in_place(committed)
         remove_tree(self._workspace)
         controller = FederationController(quiet=self._quiet, lost_after=LOST_AFTER)
+        del committed  # the controller reads it from the folder
         with tempfile.TemporaryDirectory() as folder:
             job = write_job(self._federation, Path(folder) / "job", controller)
-            sites = _write_sites(self._federation, self._folder.root, Path(folder) / "sites")
-            logging = write_text(Path(folder) / "log_config.json", json.dumps(file_logging()))
-            self._simulate(job, sites, logging)
+            sites = write_sites(self._federation, self._folder.root, Path(folder) / "sites")
+            simulate(self._federation, job, sites, self._workspace)
         self._check_outcome()
         remove_tree(self._workspace)
-
-    def _put_in_place(self, committed: Committed | None) -> None:
-        """Let the last whole round be the one that the controller reads: where its file was damaged, the one before."""
-        if committed is not None and self._folder.previous_file.is_file():
-            try:
-                newest = self._folder.committed()
-            except InputError:
-                newest = None
-            if newest is None or newest.round != committed.round:
-                self._folder.go_back(committed)
-
-    def _simulate(self, job: Path, sites: Path, logging: Path) -> None:
-        arguments = (str(job), str(self._workspace), ",".join(self._federation.clients), str(logging))
-        threads = os.environ.get("OMP_NUM_THREADS", "1")
-        environment = {**os.environ, VARIABLE: str(sites), "OMP_NUM_THREADS": threads}
-        interrupts = Interrupts()
-        with interrupts.noticed(), leashed(PROCESS, arguments, environment) as process:
-            process.wait()
-        interrupts.check()
 
     def _check_outcome(self) -> None:
         folder = simulated_outcome(self._workspace).parent
@@ -103,6 +82,26 @@ class NvflareSimulator:
             f"{self._folder.root}: NVFlare's simulator ended before the run did; its log is {log}; the run is "
             "whole up to its last round: go on with --resume",
         )
+
+
+def simulate(federation: Federation, job: Path, sites: Path, workspace: Path) -> None:
+    """Run a job to its end, in processes that all end with this one.
+
+    Args:
+        federation: whose clients take part.
+        job: its folder.
+        sites: folder of the site files.
+        workspace: of the simulator, for logs and what the job leaves.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        logging = write_text(Path(folder) / "log_config.json", json.dumps(file_logging()))
+        arguments = (str(job), str(workspace), ",".join(federation.clients), str(logging))
+        threads = os.environ.get("OMP_NUM_THREADS", "1")
+        environment = {**os.environ, VARIABLE: str(sites), "OMP_NUM_THREADS": threads}
+        interrupts = Interrupts()
+        with interrupts.noticed(), leashed(PROCESS, arguments, environment) as process:
+            process.wait()
+        interrupts.check()
 
 
 def file_logging() -> dict:
@@ -117,11 +116,11 @@ def file_logging() -> dict:
     }
 
 
-def _write_sites(federation: Federation, run: Path, folder: Path) -> Path:
+def write_sites(federation: Federation, run: Path, folder: Path) -> Path:
     """A site file for each client and one for the server, as each would have it on a machine of its own."""
     make_folder(folder)
     for name, client in federation.clients.items():
-        values = {"data_root": list(client.data_roots), "folder": str(run), "rehearsal": True}
+        values = {"data_root": list(client.data_roots), "folder": str(run), "minimum": 1, "rehearsal": True}
         write_record(folder / f"{name}.yaml", values)
     write_record(folder / "server.yaml", {"folder": str(run), "rehearsal": True})
     return folder

@@ -20,7 +20,7 @@ from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.nvflare.job_file import read_job
 from shared_components.federation.nvflare.places import Place, read_site
 from shared_components.federation.nvflare.site_work import Done, Work
-from shared_components.federation.site_check import site_check
+from shared_components.federation.site_check import PROBLEMS, site_check
 from shared_components.files import write_text
 from shared_components.records import found_record, write_record
 
@@ -44,7 +44,7 @@ def check(job: SiteJob, work: Work) -> Done:
     """Check the site's data; what is wrong with which file stays at the site, numbers alone are sent."""
     found = site_check(job.federation, job.plan.name)
     lines = [*found.problems, *(f"note: {note}" for note in found.notes)] or ["nothing to mend"]
-    write_text(Path(job.plan.folder) / "check.txt", "".join(f"{line}\n" for line in lines))
+    write_text(Path(job.plan.folder) / PROBLEMS, "".join(f"{line}\n" for line in lines))
     return Done(found.report.as_dict())
 
 

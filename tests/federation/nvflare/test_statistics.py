@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("nvflare")
+
+from shared_components.federation.nvflare.statistics import simulated_statistics
+from shared_components.federation.statistics.local import local_statistics
+from shared_components.federation.statistics.merged import merged
+from shared_components.federation.statistics.site import asked
+from shared_components.federation.statistics.table import table
+from tests.federation.tiny import federation, make_root
+
+
+def test_both_engines_print_the_same_table_and_a_failing_client_stops_no_other(values, tmp_path):
+    sick = make_root(tmp_path / "sick", "t1", 3, 9)
+    (sick / "images" / "s1.nii.gz").write_bytes(b"no image")
+    clients = {**values["clients"], "weak": {"data_root": str(sick), "domain": "t1"}}
+    tiny = federation(values, clients=clients)
+    wanted = asked(tiny, bins=8)
+    here, there = local_statistics(tiny, wanted), simulated_statistics(tiny, wanted)
+    assert "s1.nii.gz" in here["weak"].pop("failure") and "log of its site" in there["weak"].pop("failure")
+    assert list(there) == list(here)
+    here["weak"]["failure"] = there["weak"]["failure"] = "failed"
+    assert there == here
+    texts = [table(merged(found), wanted.reading.looked_up) for found in (here, there)]
+    assert texts[0] == texts[1] and "< 3 (< 3 labelled)" in texts[0]
+    assert not (tmp_path / "run" / "nvflare").exists()
