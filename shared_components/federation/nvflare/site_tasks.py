@@ -78,11 +78,11 @@ def export(job: SiteJob, work: Work) -> Done:
 
 
 TASKS: dict[str, Callable[[SiteJob, Work], Done]] = {
-    "check": check,
     "build": build,
     "initial_weights": initial_weights,
     "train": train,
     "export": export,
+    "check": check,
 }
 """Task name to what a site does for it."""
 

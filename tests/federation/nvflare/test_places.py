@@ -23,6 +23,7 @@ def test_a_site_knows_its_data_and_keeps_runs_in_its_kit(kit, tmp_path):
     written(kit, data_root=str(tmp_path / "spine"))
     place = read_site(kit, "north")
     assert place.data_roots == (str(tmp_path / "spine"),) and not place.rehearsal
+    assert place.minimum == 3
     assert place.run_folder("two hospitals") == str(kit / "fedfoundry" / "two-hospitals")
 
 
@@ -52,6 +53,7 @@ def test_the_environment_names_a_file_or_a_folder_of_them(kit, tmp_path, monkeyp
         ({"data_root": "/no/such/folder"}, "'data_root' /no/such/folder is not a folder"),
         ({"data_root": "$__import__('os')"}, "expected a text, found the expression"),
         ({"data_rot": "/"}, "did you mean 'data_root'"),
+        ({"minimum": 0}, "'minimum': expected the least number of patients in a statistic, found 0"),
     ],
 )
 def test_a_faulty_site_file_is_one_line_with_the_cure(kit, values, message):
