@@ -9,6 +9,7 @@ from typing import Any
 
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
+from shared_components.federation.nvflare.outcome import simulated_outcome
 from shared_components.federation.nvflare.requirement import require_nvflare
 from shared_components.federation.statistics.site import Asked
 from shared_components.files import remove_tree
@@ -25,7 +26,7 @@ def simulated_statistics(federation: Federation, asked: Asked) -> dict[str, dict
         InputError: NVFlare is not installed or did not run the job to its end.
     """
     require_nvflare()
-    from shared_components.federation.nvflare.simulator import JOB, SERVER, simulate, write_sites
+    from shared_components.federation.nvflare.simulator import simulate, write_sites
     from shared_components.federation.nvflare.site_statistics import sites_from
     from shared_components.federation.nvflare.statistics_job import write_statistics_job
 
@@ -35,9 +36,10 @@ def simulated_statistics(federation: Federation, asked: Asked) -> dict[str, dict
         job = write_statistics_job(federation, asked, Path(folder) / "job")
         sites = write_sites(federation, Path(federation.output_dir), Path(folder) / "sites")
         simulate(federation, job, sites, workspace)
-    file = workspace / SERVER / JOB / RESULT
+    job_folder = simulated_outcome(workspace).parent
+    file = job_folder / RESULT
     if not file.is_file():
-        log = workspace / SERVER / "log.txt"
+        log = job_folder.parent / "log.txt"
         raise InputError(
             f"{federation.name}: NVFlare's simulator ended without the statistics; its log is {log}"
         )

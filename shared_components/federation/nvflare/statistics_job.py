@@ -16,12 +16,11 @@ from nvflare.app_common.workflows.statistics_controller import StatisticsControl
 from nvflare.job_config.api import FedJob
 
 from shared_components.federation.federation import Federation
-from shared_components.federation.nvflare.controller import OUTCOME
 from shared_components.federation.nvflare.job import finished_job
+from shared_components.federation.nvflare.outcome import write_outcome
 from shared_components.federation.nvflare.site_statistics import SiteStatistics
 from shared_components.federation.nvflare.statistics import RESULT
 from shared_components.federation.statistics.site import Asked
-from shared_components.records import write_record
 
 DIGITS = 12  # behind the point; those that are told are chosen at the site
 WRITER, NUMBERS, CLEANSER = "writer", "numbers", "min_count"
@@ -46,7 +45,7 @@ class FederationStatistics(StatisticsController):
         workspace = fl_ctx.get_engine().get_workspace()
         run = Path(workspace.get_run_dir(fl_ctx.get_job_id()))
         failure = None if (run / RESULT).is_file() else "no statistics were written"
-        write_record(run / OUTCOME, {"failure": failure})
+        write_outcome(run, failure)
 
 
 def write_statistics_job(federation: Federation, asked: Asked, folder: Path) -> Path:
