@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import random
 from collections import Counter
 from pathlib import Path
@@ -16,7 +18,8 @@ OWN = (
         f"factory/{name}"
         for name in ("federation.yaml", "bundle.yaml", "data.json", "versions.json", "seconds.json")
     ),
-    *("factory/rounds.csv", "factory/global.pt", "factory/factory.pt", "factory/clients/*/state.*.pt"),
+    *("factory/rounds.csv", "factory/global.pt", "factory/global.previous.pt", "factory/factory.pt"),
+    *("factory/clients/*/state.*.pt",),
     *("study.json", "digests.json", "report.html", "clients/*/source_model/model.pt"),
     *(
         f"clients/*/source_model/{name}"
@@ -28,6 +31,8 @@ OWN = (
         for name in ("cases.json", "scores.csv", "*.nii.gz", "done.json")
     ),
 )
+
+BACK = "goes on from round"  # of the warning that a damaged round gives way to the one before
 
 
 def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, str, list[str]]:
@@ -45,16 +50,17 @@ def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, str, l
         content = file.read_bytes()
         for damaged in (_flipped(content, chance), chance.choice((content[: len(content) // 2], b"", None))):
             _put(file, damaged)
-            told = _resumed(federation)
+            told, warned = _resumed(federation)
             if told is None:
                 still = (file.read_bytes() if file.is_file() else None) == damaged
-                fates["not needed any more" if still else "made again"] += 1
+                again = "made again from the round before" if BACK in warned else "made again"
+                fates["not needed any more" if still else again] += 1
                 _put(file, content if still else file.read_bytes())
             else:
                 fates["refused in one line with the cure"] += 1
                 lost += [] if _is_mendable(told) else [f"{file.name}: {told}"]
                 _put(file, content)  # the cure: a copy
-                told = _resumed(federation)
+                told, _ = _resumed(federation)
                 lost += [] if told is None else [f"{file.name} put back: {told}"]
             lost += [
                 f"after damage to {pattern}: {name} differs"
@@ -82,13 +88,15 @@ def _put(file: Path, content: bytes | None) -> None:
         file.write_bytes(content)
 
 
-def _resumed(federation: object) -> str | None:
-    """The message with which a resumed study was refused; None when it has ended."""
-    try:
-        run_study(federation, resume=True, quiet=True)
-    except InputError as error:
-        return str(error)
-    return None
+def _resumed(federation: object) -> tuple[str | None, str]:
+    """The message with which a resumed study was refused, None when it has ended; and its warnings."""
+    warnings = io.StringIO()
+    with contextlib.redirect_stderr(warnings):
+        try:
+            run_study(federation, resume=True, quiet=True)
+        except InputError as error:
+            return str(error), warnings.getvalue()
+    return None, warnings.getvalue()
 
 
 def _is_mendable(told: str) -> bool:

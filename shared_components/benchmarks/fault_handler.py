@@ -60,12 +60,12 @@ class Misbehave:
             case "shape":
                 generator.constant = torch.nn.Parameter(generator.constant[:, :1].clone())
             case "fill_disk":
-                _fill(self._folder.parents[1] / FILLER)
+                fill(self._folder.parents[1] / FILLER)
             case "error":
                 raise OSError(5, "Input/output error")
 
 
-def _fill(file: Path) -> None:
+def fill(file: Path) -> None:
     """Write until the disk is full."""
     with contextlib.suppress(OSError), file.open("wb", buffering=0) as filler:
         for size in (1 << 20, 1 << 12, 1):

@@ -18,12 +18,12 @@ import yaml
 from shared_components.benchmarks import fault_handler
 from shared_components.benchmarks.faulty_study import wait_until
 from shared_components.benchmarks.process_tree import tree
-from shared_components.benchmarks.processes import REPOSITORY
+from shared_components.benchmarks.repository import REPOSITORY
 from shared_components.federation.rounds_log import read_rows
 from shared_components.files import load_tensors, write_text
 
 CLIENTS = {"island": "pet", "north": "t1", "south": "t2"}
-LONGEST = 300.0  # s that the smallest run may take; after that it hangs
+LONGEST = 600.0  # s that the smallest run may take; after that it hangs
 TIMEOUT = 30.0  # s of ``round_timeout``
 CONFIG = """# The plan of faults, and the handler that carries it out.
 misbehave: []

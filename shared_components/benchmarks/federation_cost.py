@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from shared_components.benchmarks.process_tree import Peak, watched
-from shared_components.benchmarks.processes import REPOSITORY
+from shared_components.benchmarks.repository import REPOSITORY
 from shared_components.benchmarks.tables import machine, markdown, read_table
 from shared_components.data.phantoms import make_heads
 from shared_components.errors import InputError
