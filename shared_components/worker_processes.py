@@ -35,7 +35,7 @@ class WorkerProcesses:
 
     def __init__(self, number: int, threads: int) -> None:
         spawn = multiprocessing.get_context("spawn")
-        _start_quiet_tracker()
+        start_quiet_tracker()
         self._end, self._leash = spawn.Pipe(duplex=False)
         self._pool = ProcessPoolExecutor(number, spawn, initializer=begin, initargs=(self._end, threads))
 
@@ -91,7 +91,7 @@ def _end_with(leash: Connection) -> None:
     os._exit(1)
 
 
-def _start_quiet_tracker() -> None:
+def start_quiet_tracker() -> None:
     """Python's tracker of semaphores removes what killed processes leave; it need not tell of it."""
     options = list(sys.warnoptions)
     sys.warnoptions.append("ignore:resource_tracker")

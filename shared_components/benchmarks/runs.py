@@ -11,6 +11,7 @@ from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.study.stage import Stage
 from shared_components.study.stages import done_stages, run_stages
+from shared_components.worker_processes import start_quiet_tracker
 
 
 class Runs:
@@ -30,6 +31,7 @@ class Runs:
         Raises:
             InputError: another one runs there.
         """
+        start_quiet_tracker()  # before whoever makes the phantoms starts one that is not
         with self._lock.held():
             yield
             self._digests.keep()
