@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -40,7 +41,7 @@ class Submission:
         resume: bool = False,
         force: bool = False,
         job: str | None = None,
-        when_interrupted: Callable[[str], bool] | None = None,
+        when_interrupted: Callable[[str, bool], bool] | None = None,
     ) -> Path:
         """Submit the federation, follow it, and fetch what it has made.
 
@@ -48,8 +49,8 @@ class Submission:
             resume: let the server go on with the run that it has of this federation.
             force: let it throw that run away.
             job: follow this job, which has been submitted before, instead.
-            when_interrupted: asked on Ctrl-C, with the job's number, whether to leave it running; by default it is
-                ended.
+            when_interrupted: told the job's number and whether it was Ctrl-C, says whether to leave the job running;
+                by default it is ended.
         Returns:
             The run's folder.
         Raises:
@@ -71,13 +72,14 @@ class Submission:
             return administrator.submit(write_job(self._federation, Path(folder), controller))
 
     def _follow(
-        self, administrator: Administrator, job: str, when_interrupted: Callable[[str], bool] | None
+        self, administrator: Administrator, job: str, when_interrupted: Callable[[str, bool], bool] | None
     ) -> str:
         try:
             with Interrupts().noticed():
                 return administrator.follow(job, self._tell)
-        except KeyboardInterrupt:
-            if when_interrupted is None or not when_interrupted(job):
+        except KeyboardInterrupt as error:
+            at_terminal = getattr(error, "number", signal.SIGINT) == signal.SIGINT
+            if when_interrupted is None or not when_interrupted(job, at_terminal):
                 administrator.abort(job)
                 _ended(administrator, job)
             raise
@@ -120,17 +122,17 @@ class Submission:
             print(line, flush=True)
 
 
-def ask_whether_to_leave(file: str, kit: str) -> Callable[[str], bool]:
-    """What a follower is asked on Ctrl-C; without a terminal the job is left running.
+def ask_whether_to_leave(file: str, kit: str) -> Callable[[str, bool], bool]:
+    """What a follower is asked on Ctrl-C; without a terminal, and at any other signal, the job is left running.
 
     Args:
         file: the federation file.
         kit: the administrator's startup kit, both as the command line has them.
     """
 
-    def leave(job: str) -> bool:
+    def leave(job: str, at_terminal: bool) -> bool:
         again = f"python scripts/federate.py submit {file} --startup_kit {kit} --job {job}"
-        if sys.stdin.isatty():
+        if at_terminal and sys.stdin.isatty():
             print(f"\njob {job}: leave it running? [Y/n] ", end="", file=sys.stderr, flush=True)
             if sys.stdin.readline().strip().lower() in ("n", "no"):
                 return False
