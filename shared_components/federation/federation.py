@@ -89,12 +89,13 @@ class Federation:
     def client_overrides(self, client: str) -> dict[str, Any]:
         """The ids and values with which ``client`` builds the bundle (beside its config files)."""
         labels = {} if self.labels is None else {"labels": dict(self.labels)}
+        roots = self.clients[client].data_root  # none where the data lie elsewhere
         return {
             "quiet": True,  # the engine reports rounds; several clients' own bars would write over each other
             **self.overrides,
             **labels,
             "bundle_root": self.bundle,
-            "dataset_dir": self.clients[client].data_root,
+            **({"dataset_dir": roots} if roots else {}),
             "domains": list(self.domains),
             "seed": self.seed + list(self.clients).index(client),
             "epoch_length": self.updates_per_round,

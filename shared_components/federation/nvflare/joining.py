@@ -8,7 +8,7 @@ from shared_components.data.check import inspect_client_root
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.kits import site_of
-from shared_components.federation.nvflare.places import read_site, site_file
+from shared_components.federation.nvflare.places import RUNS, read_site, site_file
 from shared_components.files import write_text
 
 TEMPLATE = """\
@@ -36,7 +36,7 @@ def write_template(kit: Path) -> Path | None:
     file = site_file(kit, name)
     if file.exists():
         return None
-    return write_text(file, TEMPLATE.format(name=name, runs=kit / "fedfoundry"))
+    return write_text(file, TEMPLATE.format(name=name, runs=kit.absolute() / RUNS))
 
 
 def check_site(kit: Path, federation: Federation | None = None) -> str:

@@ -10,6 +10,7 @@ import yaml
 
 from shared_components.errors import InputError
 from shared_components.federation.client_plan import client_plan
+from shared_components.federation.federation_file import federation_from
 from tests.federation.tiny import federation, file_values
 
 pytest.importorskip("nvflare")
@@ -86,6 +87,15 @@ def test_a_job_says_all_that_the_file_says(values, roots):
     )
     different = {key for key, value in whole.as_dict().items() if again.as_dict()[key] != value}
     assert different <= {"output_dir", "workers"}
+
+
+def test_clients_need_no_data_in_the_administrators_file(values):
+    named = {name: {"domain": client["domain"]} for name, client in values["clients"].items()}
+    whole = federation_from({**values, "clients": named}, source=Path("f.yaml"), elsewhere=True)
+    assert job_values(whole) == job_values(federation(values)) | {"min_clients": whole.min_clients}
+    assert "dataset_dir" not in whole.client_overrides("north")
+    with pytest.raises(InputError, match="client 'north': 'data_root' is missing"):
+        federation_from({**values, "clients": named}, source=Path("f.yaml"))
 
 
 def test_a_site_that_is_no_client_is_told(job, tmp_path):
