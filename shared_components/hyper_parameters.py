@@ -153,6 +153,7 @@ RULES: Mapping[str, Rule] = {
     "unlabelled_updates": flag(),
     # slices
     "own_share": SHARE,
+    "own_labels": flag(),
     "labelled_per_batch": optional(whole(0, 4096)),
     "source_slices": BATCH,
     "target_slices": BATCH,

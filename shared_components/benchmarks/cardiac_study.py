@@ -41,7 +41,7 @@ def study_values(place: Place, smoke: bool = False) -> dict[str, Any]:
     values = yaml.safe_load(PATTERN.read_text(encoding="utf-8"))
     study = {key: value for key, value in values["study"].items() if key != "unseen"}
     domains = [name for name in DOMAINS if name != place.held_out]
-    alone = {"source": domains[0], "jobs": 1, "baselines": False}
+    alone = {"source": domains[0], "jobs": 1, "baselines": False, "matrix": False}
     generalisation = {**study["generalisation"], "picture_every": 0}
     return {
         **values,

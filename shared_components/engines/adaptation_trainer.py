@@ -39,7 +39,7 @@ class AdaptationTrainer(UpdateTrainer):
        for real, in which the frozen source model still finds the source's label, and that resemble the twins
        which the factory draws of the same latents in the target's domain.
     2. *Segmentation*: the segmenter, starting from the source model, trains on translations, twins and synthetic
-       source slices with the source's labels, strongly augmented.
+       source slices with the source's labels, strongly augmented; with ``own_labels`` also on the client's own.
     3. *Self-training*: the segmenter is frozen as teacher; its labels of the client's own images (the client's own
        labels where it has some) train the segmenter on, strongly augmented, beside some of phase 2's slices.
 
@@ -60,6 +60,7 @@ class AdaptationTrainer(UpdateTrainer):
         r1_gamma: R1 weight γ of the discriminator.
         r1_every: discriminator steps between two R1 terms.
         own_share: share of the client's own slices in a batch of self-training.
+        own_labels: the client's own labelled slices join phase 2; without, their labels are used in phase 3 alone.
         supervised: the rest of ``SupervisedTrainer``.
     Raises:
         InputError: a phase is negative, or all are 0.
@@ -81,6 +82,7 @@ class AdaptationTrainer(UpdateTrainer):
         r1_gamma: float = 0.5,
         r1_every: int = 8,
         own_share: float = 0.5,
+        own_labels: bool = False,
         **supervised: Any,
     ) -> None:
         super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
@@ -92,7 +94,7 @@ class AdaptationTrainer(UpdateTrainer):
         self.augmentation = augmentation
         self.consistency_weight, self.twin_weight = consistency_weight, twin_weight
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
-        self.own_share = own_share
+        self.own_share, self.own_labels = own_share, own_labels
         self._base_rates = {
             id(o): [group["lr"] for group in o.param_groups]
             for o in (optimizer, translator_optimizer, discriminator_optimizer)
@@ -180,8 +182,12 @@ class AdaptationTrainer(UpdateTrainer):
 
     def _segmentation_update(self, batch: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
         self._decay(self.optimizer, step, steps)
-        loss = self._segmenter_step(*self.augmentation(*self._synthetic_slices(batch)))
-        return {"segmentation": loss}
+        images, labels = self._synthetic_slices(batch)
+        if self.own_labels:  # pixels that nobody annotated are -1, which the loss leaves out
+            labelled = batch["labelled"]
+            images = torch.cat([images, batch["image"][labelled]])
+            labels = torch.cat([labels, batch["label"][labelled]])
+        return {"segmentation": self._segmenter_step(*self.augmentation(images, labels))}
 
     def _self_training_update(self, batch: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
         self._decay(self.optimizer, step, steps)

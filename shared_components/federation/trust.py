@@ -9,6 +9,7 @@ from typing import Any
 from shared_components.errors import shown
 
 SECTIONS = ("overrides", "aggregator", "study")  # what joins the configs of bundles
+AGGREGATORS = ("aggregator", "study: federated_source: aggregator")  # where one stands
 OUR_AGGREGATORS = (
     r"shared_components\.federation\.(Fed(Avg|AvgM|Adam|BN|Median|Prox)|TrimmedMean|NormBounded|MultiKrum)"
 )
@@ -26,7 +27,7 @@ def _within(value: Any, place: str) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             name = re.split("::|#", str(key))[-1]
-            ours = place == "aggregator" and isinstance(inner, str) and re.fullmatch(OUR_AGGREGATORS, inner)
+            ours = place in AGGREGATORS and isinstance(inner, str) and re.fullmatch(OUR_AGGREGATORS, inner)
             if name in COMPONENT and not ours:
                 yield f"{place}: {key} {shown(inner)}"
             else:

@@ -44,7 +44,9 @@ def translations_section(study: Study) -> Html:
         "which the factory drew of the same latents under the client's condition."
     )
     adapting = [
-        name for name, client in study.part("clients", {}).items() if client.get("role") == "unlabelled"
+        name
+        for name, client in study.part("clients", {}).items()
+        if client.get("role") in ("unlabelled", "few labels")
     ]
     if not parts and not adapting:  # every client has labels: nothing was adapted
         return Html("")

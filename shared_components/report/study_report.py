@@ -17,6 +17,8 @@ its section then says what is missing. ::
                                  folder of the inference run (with cases.json), by default the CSV's; the methods'
                                  order is the table's, ours last; no "csv": there are no labels to score against
     methods                      {method: a sentence about it}
+    matrix                       {"sites": [client…], "models": [{"model", "scores": {client: CSV}}]}
+    origins                      [text…], whose images and labels are in what, and what left whom
     pictures                     {client: {"real": [path…], "generated": [path…], "translations": [path…]}}:
                                  .npz of slices (N, H, W), a line for each array under its name, or pictures
     curves                       [{"title", "csv"}]; by default factory/rounds.csv and every <stage>/metrics.csv
@@ -37,6 +39,7 @@ from shared_components.report.html import Html, element, join, missing, page, pi
 from shared_components.report.left_out import left_out_section
 from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
 from shared_components.report.study import Study
+from shared_components.report.study_matrix import matrix_section
 from shared_components.report.study_pictures import (
     disentanglement_section,
     overlays_section,
@@ -64,6 +67,8 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         _facts(study),
         [
             scores_section(study),
+            matrix_section(study),
+            _origins_section(study),
             _clients_section(study),
             _left_out_section(study),
             pictures_section(study),
@@ -117,6 +122,11 @@ def duration(seconds: float) -> str:
 
 def _count(client: Mapping, key: str) -> int:
     return sum(int(split.get(key, 0)) for split in client.get("subjects", {}).values())
+
+
+def _origins_section(study: Study) -> Html:
+    lines = [element("li", line) for line in study.part("origins", [])]
+    return section("What came from where", element("ul", *lines)) if lines else Html("")
 
 
 def _clients_section(study: Study) -> Html:
@@ -190,6 +200,7 @@ def _curves_section(study: Study) -> Html:
 def _found_curves(root: Path) -> list[dict[str, str]]:
     paths = [
         *sorted(root.glob(f"factory/{ROUNDS}")),
+        *sorted(root.glob(f"source_model/{ROUNDS}")),
         *sorted(root.glob("*/metrics.csv")),
         *sorted(root.glob("clients/*/**/metrics.csv")),
     ]

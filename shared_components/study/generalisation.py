@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shared_components.study.segmenting import segmenting, segmenting_together
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import (
     inference_configs,
     known,
     make_stage,
     model_path,
-    segmenting,
     synthetic_root,
 )
 from shared_components.study.study import EVERYBODY, Study
@@ -34,7 +34,8 @@ def generalisation_stages(study: Study) -> list[Stage]:
         stages += _testing(study, name)
     for name in study.unseen:
         stages += segmenting(study, name, "source_model", study.source)
-        if study.baselines and study.is_scored(name):
+        stages += segmenting_together(study, name)
+        if study.flag("baselines") and study.is_scored(name):
             stages += segmenting(study, name, "source_only", study.source)
     return stages
 

@@ -16,7 +16,9 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.shared_tensors import Layout
 from shared_components.hyper_parameters import has_our_values, value_faults
 from shared_components.study.client_stages import study_stages
+from shared_components.study.origins import joined
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
+from shared_components.study.source_model import check_source_federation, source_federation
 from shared_components.study.stage import Stage
 from shared_components.study.study import Study, plan_study
 from shared_components.yaml_files import read_configs
@@ -69,16 +71,22 @@ def plan(federation: Federation, study: bool | None = None) -> str:
         InputError: every value that is not what it may be, and everything that cannot be built, one a line.
     """
     with _threads(federation.threads_per_worker):
-        training, layout = _training(federation)
+        trainings = [(federation, *_training(federation, Path(federation.bundle).name))]
         planned = _planned(federation, study)
+        if planned is not None and planned.federates_source:
+            check_source_federation(planned)
+            together = source_federation(planned)
+            trainings.append((together, *_training(together, "source_model")))
         steps = [] if planned is None else _stages(planned)
     jobs = 1 if planned is None else planned.jobs
-    table = UNKNOWN if layout is None else exchange_table(federation, layout)
+    tables = [UNKNOWN if layout is None else exchange_table(of, layout) for of, _, layout in trainings]
     also = [] if planned is None else [f"  {UNPROTECTED}"]
-    return "\n".join([table, *also, *_lines([training], steps, jobs)])
+    if len(tables) > 1:
+        tables.insert(1, f"then the source model, among {joined(list(trainings[1][0].clients))}:")
+    return "\n".join([*tables, *also, *_lines([step for _, step, _ in trainings], steps, jobs)])
 
 
-def _training(federation: Federation) -> tuple[Step, Layout | None]:
+def _training(federation: Federation, name: str) -> tuple[Step, Layout | None]:
     """The federated training, built for each client and timed for the first, and what it exchanges."""
     config = read_configs(federation.config_files)
     aggregator = federation.make_aggregator()
@@ -95,7 +103,7 @@ def _training(federation: Federation) -> tuple[Step, Layout | None]:
     one = next(iter(results.values())).seconds
     seconds = None if one is None else one * updates * -(-federation.clients_per_round // at_once)
     what = f"{federation.rounds} rounds of {federation.updates_per_round} updates at each client"
-    return Step(Path(federation.bundle).name, what, updates, seconds), layout
+    return Step(name, what, updates, seconds), layout
 
 
 def _planned(federation: Federation, study: bool | None) -> Study | None:

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import os
 import platform
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from shared_components.data.annotations import known_text
-from shared_components.federation.engines import make_engine
 from shared_components.federation.federation import Federation
-from shared_components.federation.file_digests import FileDigests, digest
+from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.resumable import resumable
-from shared_components.federation.rounds_log import epsilons, read_rows
-from shared_components.federation.run_folder import Committed, RunFolder
+from shared_components.federation.rounds_log import epsilons
+from shared_components.federation.run_folder import RunFolder
 from shared_components.files import remove_tree, sweep
-from shared_components.records import found_record, write_record
+from shared_components.records import write_record
 from shared_components.report import write_study_report
 from shared_components.study.client_data import ClientData
-from shared_components.study.client_stages import METHODS, study_stages
+from shared_components.study.client_stages import study_stages
 from shared_components.study.coverage import study_coverage
+from shared_components.study.federated_run import FederatedRun
 from shared_components.study.generalisation import MODEL
+from shared_components.study.matrix import matrix
+from shared_components.study.methods import METHODS, method_texts
+from shared_components.study.origins import origins
 from shared_components.study.pictures import write_pictures
+from shared_components.study.source_model import source_federation, source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import model_path
 from shared_components.study.stages import run_stages
@@ -52,12 +56,16 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
     """
     study = plan_study(federation)
     stages = study_stages(study)
-    factory, lock = RunFolder(study.factory_federation.output_dir), FolderLock(study.folder)
-    with lock.held(), factory.lock.held(), resumable(study.folder):
+    runs, lock = _federated_runs(study), FolderLock(study.folder)
+    with ExitStack() as stack:
+        for one in (lock, *(run.folder.lock for run in runs.values())):
+            stack.enter_context(one.held())
+        stack.enter_context(resumable(study.folder))
         digests = FileDigests(study.folder / "digests.json")
-        committed = factory.open(study.factory_federation, resume, force, digests)
+        for run in runs.values():
+            run.open(resume, force, digests)
         _clean(study, stages if force else ())
-        seconds = {"all/factory": _train_factory(study, factory, committed, quiet)}
+        seconds = {f"{EVERYBODY}/{name}": run.train(quiet) for name, run in runs.items()}
         seconds |= run_stages(
             stages, study.jobs, federation.threads_per_worker, quiet, digests=digests, check=lock.check
         )
@@ -69,41 +77,20 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
         return write_study_report(study.folder)
 
 
+def _federated_runs(study: Study) -> dict[str, FederatedRun]:
+    """By the names of their stages: the factory, and the source model where several clients train it."""
+    runs = {"factory": FederatedRun(study.factory_federation)}
+    if study.federates_source:
+        runs["source_model"] = FederatedRun(source_federation(study), renewed=True)
+    return runs
+
+
 def _clean(study: Study, stages: Sequence[Stage]) -> None:
     """Remove what a kill has left, some stages, and what an earlier end of the study has told."""
     sweep(study.folder)
     for stage in stages:
         remove_tree(stage.folder)
     remove_tree(study.folder / DESCRIPTION)
-
-
-def _train_factory(study: Study, folder: RunFolder, committed: Committed | None, quiet: bool) -> float:
-    """Train what is not trained yet.
-
-    Returns:
-        Seconds that the training has taken, rounds before an interruption included.
-    """
-    federation = study.factory_federation
-    number = committed.round if committed else 0
-    noted = found_record(folder.seconds_file)
-    if number == federation.rounds and noted and noted["factory"] == digest(study.factory):
-        return float(noted["seconds"])
-    before = _seconds_of_rounds(folder.rounds_file, number)
-    start = time.perf_counter()
-    make_engine(federation, quiet=quiet, folder=folder).go_on(committed)
-    seconds = round(before + time.perf_counter() - start, 1)
-    write_record(folder.seconds_file, {"seconds": seconds, "factory": digest(study.factory)})
-    return seconds
-
-
-def _seconds_of_rounds(table: Path, last: int) -> float:
-    """Of rounds 1 to ``last`` together; a round takes as long as its slowest client."""
-    slowest: dict[int, float] = {}
-    for row in read_rows(table) if last else ():
-        number = int(row["round"])
-        if number <= last:
-            slowest[number] = max(slowest.get(number, 0.0), float(row["seconds"]))
-    return sum(slowest.values())
 
 
 def describe(
@@ -121,22 +108,26 @@ def describe(
         "domains": list(federation.domains),
         "labels": {str(value): name for value, name in study.roots[study.source].labels.items()},
         "source": study.source,
+        "origins": origins(study),
         "clients": {name: _client(study, name, spent.get(name)) for name in study.roots},
         "privacy": None if federation.privacy is None else asdict(federation.privacy),
         "unseen": {name: _described(data, "unseen") for name, data in study.unseen.items()},
         "stages": [_time(key, value) for key, value in seconds.items()],
         "factory": str(study.factory.relative_to(study.folder)),
         "models": _models(study, stages),
+        **_together(study),
         **({"generalisation": _relative(study, EVERYBODY, MODEL)} if study.generalises else {}),
         "scores": _scores(study, stages),
         "coverage": study_coverage(study),
-        "methods": {method.name: method.what for method in METHODS.values()},
+        **({"matrix": matrix(study)} if study.flag("matrix") else {}),
+        "methods": method_texts(study),
         "pictures": dict(pictures),
     }
 
 
 def _client(study: Study, name: str, epsilon: float | None) -> dict[str, Any]:
-    described = _described(study.roots[name], "labelled" if name in study.sources else "unlabelled")
+    few = "few labels" if study.has_few_labels(name) else "unlabelled"
+    described = _described(study.roots[name], "labelled" if name in study.sources else few)
     return described if epsilon is None else {**described, "epsilon": epsilon}
 
 
@@ -160,6 +151,14 @@ def _counts(data: ClientData, split: str) -> dict[str, int]:
 def _relative(study: Study, client: str, stage: str) -> str:
     """The model of a stage, from the study's folder."""
     return str(Path(model_path(study, client, stage)).relative_to(study.folder))
+
+
+def _together(study: Study) -> dict[str, Any]:
+    """The source model that several clients have trained, and which they are."""
+    if not study.federates_source:
+        return {}
+    model = str(Path(source_weights(study).path).relative_to(study.folder))
+    return {"federated_source": {"model": model, "clients": list(study.sources)}}
 
 
 def _time(key: str, seconds: float) -> dict[str, Any]:

@@ -9,7 +9,14 @@ from shared_components.errors import shown
 from shared_components.spelling import closest, unknown
 
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
-KEYS = ("adaptation", "segmentation", "source", "jobs", "baselines", "unseen", *SECTIONS)
+FLAGS = {"baselines": True, "matrix": True, "joint": False}  # and what they are by default
+FEDERATED_SOURCE = ("rounds", "updates_per_round", "aggregator")
+PUBLISHED = ("volumes", "model")
+KEYS = (
+    *("adaptation", "segmentation", "source", "jobs", "unseen", "federated_source", "publish"),
+    *FLAGS,
+    *SECTIONS,
+)
 MOST_JOBS = 256
 FOLLOWING = ("bundle_root", "dataset_dir", "output_dir", "domains", "labels", "ckpt_path", "factory_path")
 
@@ -36,12 +43,30 @@ def setting_faults(settings: Mapping[str, Any]) -> list[str]:
         for key in settings[section]
         if key in FOLLOWING
     ]
-    jobs, baselines = settings.get("jobs", 2), settings.get("baselines", True)
+    faults += _federated_source_faults(settings)
+    jobs, publish = settings.get("jobs", 2), settings.get("publish", PUBLISHED[0])
     if not isinstance(jobs, int) or isinstance(jobs, bool) or not 1 <= jobs <= MOST_JOBS:
         faults.append(f"study: 'jobs' must be a whole number from 1 to {MOST_JOBS}, found {shown(jobs)}")
-    if not isinstance(baselines, bool):
-        faults.append(f"study: 'baselines' must be true or false, found {shown(baselines)}")
+    faults += [
+        f"study: '{key}' must be true or false, found {shown(settings[key])}"
+        for key in FLAGS
+        if not isinstance(settings.get(key, True), bool)
+    ]
+    if publish not in PUBLISHED:
+        faults.append(f"study: 'publish' must be {' or '.join(PUBLISHED)}, found {shown(publish)}")
     return faults
+
+
+def _federated_source_faults(settings: Mapping[str, Any]) -> list[str]:
+    """What its values may be, the federation that is made of them checks."""
+    section = settings.get("federated_source") or {}
+    if not isinstance(section, dict):
+        return [f"study: 'federated_source' must hold 'key: value' lines, found {shown(section)}"]
+    if section and "source" in settings:
+        return [
+            "study: 'source' is one client's model, 'federated_source' that of all labelled; leave one out"
+        ]
+    return unknown("study: federated_source: key", section, list(FEDERATED_SOURCE))
 
 
 def synthesis_faults(settings: Mapping[str, Any], domains: Sequence[str]) -> list[str]:

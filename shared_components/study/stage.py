@@ -79,7 +79,7 @@ class Stage:
             before: digests of what the stages that it needs have written.
         """
         files = [digest(file) for file in self.config_files] + [digests.of(file) for file in self.reads]
-        return _short([self.bundle, self.configs, dict(self.overrides), files, list(before)])
+        return short_digest([self.bundle, self.configs, dict(self.overrides), files, list(before)])
 
     def prepare(self, fingerprint: str) -> None:
         """Make its folder ready: what an interrupted or outdated run has left is thrown away."""
@@ -117,7 +117,7 @@ class Stage:
         noted = found_record(self.folder / DONE)
         if noted is None or noted["fingerprint"] != fingerprint or self.lost(noted["outputs"]):
             return None
-        return Done(noted["seconds"], _short(noted["outputs"]))
+        return Done(noted["seconds"], short_digest(noted["outputs"]))
 
     def lost(self, outputs: Mapping[str, Sequence] | None = None) -> list[str]:
         """Files that the stage has written and that are missing or hold something else now.
@@ -134,7 +134,7 @@ class Stage:
         outputs = {path.relative_to(self.folder).as_posix(): _described(path) for path in self.outputs()}
         noted = {"fingerprint": fingerprint, "seconds": seconds, "config_file": self.config_files}
         write_record(self.folder / DONE, {**noted, "outputs": outputs})
-        return Done(seconds, _short(outputs))
+        return Done(seconds, short_digest(outputs))
 
 
 def _described(file: Path) -> list | None:
@@ -142,5 +142,6 @@ def _described(file: Path) -> list | None:
     return [file.stat().st_size, digest(file)] if file.is_file() else None
 
 
-def _short(content: Any) -> str:
+def short_digest(content: Any) -> str:
+    """Changes when any of ``content``, of JSON's kinds, does."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from shared_components.yaml_files import read_configs
 SECTION_OF = {  # the section of the federation file that overrides a stage; any other stage segments
     "source_model": "pretrain",
     "source_only": "pretrain",
+    "joint_source": "pretrain",
     "synthetic": "synthesize",
     "adaptation": "train",
     "self_trained": "self_training",
@@ -65,22 +66,6 @@ def make_stage(
     return Stage(client, name, bundle, configs, overrides, study.place(client, name), tuple(needs), files)
 
 
-def segmenting(study: Study, client: str, model: str, owner: str) -> Iterator[Stage]:
-    """Segment the test volumes of a client or an unseen scanner with a model of the adaptation bundle, and score
-    them where they have labels.
-
-    Args:
-        study: whose stages they are.
-        client: whose volumes.
-        model: the stage that trains the model.
-        owner: the client at which it is trained.
-    """
-    if study.data(client).items("test"):
-        own = {"ckpt_path": model_path(study, owner, model), **study.section("inference")}
-        configs = inference_configs(study, client)
-        yield make_stage(study, client, f"{model}_predictions", configs, own, needs=(f"{owner}/{model}",))
-
-
 def inference_configs(study: Study, client: str) -> tuple[str, ...]:
     """Config files that segment, and score where the test volumes have labels."""
     return ("inference.yaml", "evaluate.yaml") if study.is_scored(client) else ("inference.yaml",)
@@ -91,9 +76,9 @@ def model_path(study: Study, client: str, stage: str) -> str:
     return str(study.place(client, stage) / "model.pt")
 
 
-def synthetic_root(study: Study, domain: str) -> str:
-    """The data root of the synthetic volumes in a domain's look."""
-    return str(study.place(study.source, "synthetic") / domain)
+def synthetic_root(study: Study, domain: str, drawn_at: str | None = None) -> str:
+    """The data root of the synthetic volumes in a domain's look; by default of those that the source draws."""
+    return str(study.place(drawn_at or study.source, "synthetic") / domain)
 
 
 def known(values: Mapping[str, Any], bundle: str, configs: Sequence[str]) -> dict[str, Any]:

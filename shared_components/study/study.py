@@ -5,16 +5,29 @@ every domain alone: weights and synthetic volumes are all that leaves a site.
 
 What a client does follows from the labels it has. A client of whose training images at least half carry labels is
 a *source*: it trains a source model and, with the factory, synthetic labelled volumes of every domain. The others
-adapt: each gets a model for its own images out of the synthetic volumes and the source model alone.
+adapt: each gets a model for its own images out of the synthetic volumes and the source model alone; one with a few
+labels uses these too.
+
+With two or more sources the source model is trained by federation among them (``source_federation.py``), unless
+``source`` names one of them. Each one's own stays for comparison. The source with the most labels draws the
+synthetic volumes.
 
 The federation file's ``study`` section, all optional::
 
     study:
       adaptation: bundles/adaptation   # the bundle; by default beside the factory's
       segmentation: bundles/segmentation   # the bundle of generalisation; by default beside the factory's
-      source: north                    # the client whose model and synthetic volumes the others use
+      source: north                    # the client whose model and synthetic volumes the others use, alone
+      federated_source:                # where several have labels; by default one round for each epoch of pretrain
+        rounds: 16
+        updates_per_round: 50
+        aggregator: {_target_: shared_components.federation.FedAvg}   # FedBN: norms stay private
+      publish: volumes                 # what the others get beside the source model; model: nothing, they draw
+                                       # synthetic volumes themselves, with the factory
       jobs: 2                          # stages at a time
       baselines: true                  # other uses of the source model beside the adaptation, to compare it with
+      matrix: true                     # every model segments every client's labelled test volumes
+      joint: false                     # one more source model, of the labelled clients' images in one place
       overrides: {segmenter_channels: [16, 32, 64, 128]}   # of every stage whose config has them
       pretrain: {max_epochs: 16}       # overrides of one kind of stage
       synthesize: {volumes: 60}
@@ -42,7 +55,7 @@ from shared_components.errors import InputError, shown
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_folder import bundle_config
 from shared_components.study.client_data import ClientData
-from shared_components.study.settings import setting_faults, synthesis_faults
+from shared_components.study.settings import FLAGS, setting_faults, synthesis_faults
 
 EVERYBODY = "all"  # whose stage it is when it is no client's
 SHARED_IDS = {  # id of the factory's config -> id of the other bundles'
@@ -66,7 +79,7 @@ class Study:
         agreed: ids and values that every stage's config has in common with the factory's.
         roots: client name to its data.
         unseen: name of an unseen scanner to its data.
-        source: the client whose model the unlabelled ones use.
+        source: the client whose model the unlabelled ones use; of several, the one with the most labels.
         sources: clients that train a model on their own labels.
         targets: clients that adapt.
     """
@@ -115,14 +128,23 @@ class Study:
         return isinstance(self.settings.get("generalisation"), dict)
 
     @property
+    def federates_source(self) -> bool:
+        """Whether the source model is trained by several clients together."""
+        return len(self.sources) > 1 and "source" not in self.settings
+
+    @property
+    def publishes_model(self) -> bool:
+        """Whether clients draw synthetic volumes themselves, instead of getting those of the source."""
+        return self.settings.get("publish") == "model"
+
+    def flag(self, name: str) -> bool:
+        """``baselines``, ``matrix`` or ``joint``."""
+        return self.settings.get(name, FLAGS[name])
+
+    @property
     def jobs(self) -> int:
         """Stages at a time."""
         return self.settings.get("jobs", 2)
-
-    @property
-    def baselines(self) -> bool:
-        """Whether plain methods are trained beside the adaptation."""
-        return self.settings.get("baselines", True)
 
     def section(self, name: str) -> dict[str, Any]:
         """Overrides of one kind of stage."""
@@ -137,6 +159,10 @@ class Study:
     def data(self, name: str) -> ClientData:
         """The data of a client or of an unseen scanner."""
         return self.unseen[name] if name in self.unseen else self.roots[name]
+
+    def has_few_labels(self, client: str) -> bool:
+        """Whether a client that adapts has labels of its own to use."""
+        return client in self.targets and bool(self.roots[client].items("training", labelled=True))
 
     def is_scored(self, name: str) -> bool:
         """Whether the client or unseen scanner has test volumes with labels."""

@@ -49,6 +49,9 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
     yield f"  factory  {_short(folder / study['factory'])}"
     for client, model in study["models"].items():
         yield f"  model    {_short(folder / model)}  ({client}, {study['clients'][client]['domain']})"
+    if "federated_source" in study:
+        clients = " and ".join(study["federated_source"]["clients"])
+        yield f"  model    {_short(folder / study['federated_source']['model'])}  (trained together by {clients})"
     if "generalisation" in study:
         yield f"  model    {_short(folder / study['generalisation'])}  (any scanner; synthetic volumes alone)"
     yield "segmentations, each of its input's shape and affine:"
@@ -59,6 +62,7 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
         number = f"{len(cases)} volume{'' if len(cases) == 1 else 's'}"
         unseen = " (unseen)" if entry["client"] in study.get("unseen", ()) else ""
         yield f"  {entry['client']}{unseen}, {entry['method']}: {number}{score}  {_short(place)}"
+    yield from _matrix(folder, study.get("matrix", {"sites": [], "models": []}))
     yield "seconds per stage:"
     for stage in study["stages"]:
         yield f"  {stage['seconds']:7.1f}  {stage['client']}/{stage['stage']}"
@@ -72,6 +76,23 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
         stage = folder / Path(study["generalisation"]).parent
         yield "  with the model for any scanner:"
         yield f"    {segmenting_command(stage, sorted(folder.glob(f'*/*/{stage.name}_predictions')), 'outputs/new')}"
+
+
+def _matrix(folder: Path, matrix: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each model, a column for each client with labelled test volumes."""
+    if not matrix["sites"]:
+        return
+    width = max(len(row["model"]) for row in matrix["models"])
+    cells = [max(len(site), 5) for site in matrix["sites"]]
+    yield "Dice of every model (lines) on everybody's test volumes (columns):"
+    yield f"  {'':{width}}  " + "  ".join(f"{s:>{w}}" for s, w in zip(matrix["sites"], cells, strict=True))
+    for row in matrix["models"]:
+        dice = [
+            summarize(read_scores(folder / row["scores"][s]))["mean"]["dice_mean"] for s in matrix["sites"]
+        ]
+        yield f"  {row['model']:{width}}  " + "  ".join(
+            f"{d:{w}.3f}" for d, w in zip(dice, cells, strict=True)
+        )
 
 
 def segmenting_command(stage: Path, predictions: Sequence[Path], output: str) -> str:
@@ -132,10 +153,11 @@ def study_status(folder: str | os.PathLike) -> str | None:
     folder = Path(folder)
     if (folder / "study.json").is_file() and not FolderLock(folder).is_held():
         return study_summary(folder)
-    if not (folder / "factory" / "federation.yaml").is_file():
+    runs = [name for name in ("factory", "source_model") if (folder / name / "federation.yaml").is_file()]
+    if "factory" not in runs:
         return None
     patterns = (f"*/{DONE}", f"clients/*/*/{DONE}", f"unseen/*/*/{DONE}")
     files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
     done = [file.parent for file in files if found_record(file) is not None]
     stages = [f"  {place.relative_to(folder).as_posix().removeprefix('clients/')}: done" for place in done]
-    return "\n".join([f"factory: {run_status(folder / 'factory')}", *stages])
+    return "\n".join([*(f"{name}: {run_status(folder / name)}" for name in runs), *stages])

@@ -116,6 +116,23 @@ def test_the_teacher_labels_what_the_client_has_not_annotated():
     assert bool((label[:, :, 10:] == 1).all()) and torch.equal(label[:, :, :10], teacher[:, :, :10])
 
 
+def segmentation_losses(own_labels: bool, **changes) -> float:
+    """The loss of one update of phase 2, whose batch has one labelled own slice, changed by ``changes``."""
+    engine = trainer((0, 1, 0), own_labels=own_labels)
+    batch = {**batches(1)[0], "labelled": torch.tensor([True, False, False, False])} | changes
+    engine.state.iteration = 1
+    engine._iteration(engine, batch)
+    return float(engine.state.output["loss"]["segmentation"])
+
+
+def test_own_labels_train_the_segmentation_only_where_they_are_wanted():
+    ones = torch.ones(4, 1, 24, 24, dtype=torch.long)
+    nobody = {"labelled": torch.zeros(4, dtype=torch.bool)}
+    assert segmentation_losses(True) != segmentation_losses(True, label=ones)
+    assert segmentation_losses(False) == segmentation_losses(False, label=ones)
+    assert segmentation_losses(True, **nobody) == segmentation_losses(False)
+
+
 def test_slices_take_turns_in_their_looks():
     engine = trainer((0, 1, 0))
     batch = batches(1)[0]

@@ -125,7 +125,7 @@ def test_training_reads_synthetic_volumes_alone(finished, values):
 def test_the_unseen_root_is_only_ever_segmented(finished, values):
     root = values["study"]["unseen"]["D"]
     reading = {f.parent for f in finished.rglob("overrides.yaml") if root in f.read_text()}
-    assert reading == set((finished / "unseen" / "D").glob("*_predictions")) and len(reading) == 2
+    assert reading == set((finished / "unseen" / "D").glob("*_predictions")) and len(reading) == 3
     assert all(settings(place)["dataset_dir"] == root for place in reading)
     assert root not in (finished / "factory" / "bundle.yaml").read_text()
 

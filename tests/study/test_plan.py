@@ -73,7 +73,7 @@ def test_the_model_for_anyone_is_rehearsed_on_volumes_that_are_still_to_be_drawn
     study = {"generalisation": {}, "unseen": {"D": unseen}, "inference": {"slice_batch": 2}}
     lines = plan(read(factory, study=study)).splitlines()
     assert any(line.split()[:4] == ["all/generalisation", "trains,", "1000", "updates,"] for line in lines)
-    assert "  and 3 stages that segment test volumes" in lines
+    assert "  and 4 stages that segment test volumes" in lines
     study["generalisation"] = {"teacher_epochs": [0]}
     with pytest.raises(InputError, match=r"study: generalisation: teacher_epochs: .* found \[0\]"):
         plan(read(factory, study=study))

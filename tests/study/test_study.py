@@ -174,7 +174,7 @@ def test_stages_take_over_what_the_factory_was_trained_with(finished):
 
 def test_second_run_keeps_what_is_finished(finished, values):
     times = {file: file.stat().st_mtime_ns for file in finished.glob("clients/*/*/done.json")}
-    assert len(times) == 12
+    assert len(times) == 15
     before = (finished / "factory" / "global.pt").stat().st_mtime_ns
     with pytest.raises(InputError, match="already holds a run"):
         run_study(made(values), quiet=True)
@@ -254,7 +254,7 @@ def test_segmentation_on_another_grid_is_found(finished, tmp_path):
 def test_roles_follow_from_labels(values):
     study = plan_study(made(values))
     assert (study.source, study.sources, study.targets) == ("north", ("north",), ("island", "south"))
-    without = {stage.key for stage in study_stages(plan_study(made(values, baselines=False)))}
+    without = {stage.key for stage in study_stages(plan_study(made(values, baselines=False, matrix=False)))}
     assert without == {
         *(f"north/{name}" for name in ("source_model", "source_model_predictions", "synthetic")),
         *(
@@ -263,6 +263,20 @@ def test_roles_follow_from_labels(values):
             for stage in ("adaptation", "adaptation_predictions")
         ),
     }
+
+
+def test_every_model_is_tried_at_every_client_with_test_labels(finished, values):
+    cells = {s.key for s in study_stages(plan_study(made(values, baselines=False)))}
+    cells -= {s.key for s in study_stages(plan_study(made(values, baselines=False, matrix=False)))}
+    ours = {f"north/adaptation_of_{name}_predictions" for name in ("island", "south")}
+    assert cells == {*ours, "south/adaptation_of_island_predictions", "south/source_model_predictions"}
+    matrix = json.loads((finished / "study.json").read_text())["matrix"]
+    assert matrix["sites"] == ["north", "south"]
+    assert [row["model"] for row in matrix["models"]] == [
+        "source model of north",
+        "adaptation of island",
+        "adaptation of south",
+    ]
 
 
 def test_nothing_is_compared_where_nothing_can_be_scored(values):

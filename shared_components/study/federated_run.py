@@ -1,0 +1,86 @@
+"""The federated trainings of a study: the factory, and the source model of several labelled clients."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from shared_components.federation.data_record import data_record
+from shared_components.federation.engines import make_engine
+from shared_components.federation.federation import Federation
+from shared_components.federation.file_digests import FileDigests, digest
+from shared_components.federation.rounds_log import read_rows
+from shared_components.federation.run_folder import Committed, RunFolder, bundle_config
+from shared_components.records import found_record, write_record
+from shared_components.study.stage import short_digest
+
+NO_MATTER = ("name", "workers", "output_dir", "versions", "min_clients", "round_timeout")
+PURPOSE = "purpose.json"
+
+
+class FederatedRun:
+    """One of them: locked, opened and trained by the study, in this order.
+
+    Args:
+        federation: what to train.
+        renewed: a run of other settings or data gives way to a new one, as a stage does; otherwise it is refused.
+    """
+
+    def __init__(self, federation: Federation, renewed: bool = False) -> None:
+        self.federation, self._renewed = federation, renewed
+        self.folder = RunFolder(federation.output_dir)
+        self._committed: Committed | None = None
+
+    def open(self, resume: bool, force: bool, digests: FileDigests) -> None:
+        """Make the folder ready, see :meth:`RunFolder.open`; the caller holds its lock."""
+        if not self._renewed:
+            self._committed = self.folder.open(self.federation, resume, force, digests)
+            return
+        purpose = _purpose(self.federation, digests)
+        noted = found_record(self.folder.root / PURPOSE)
+        other = resume and noted is not None and noted["purpose"] != purpose
+        self._committed = self.folder.open(self.federation, resume, force or other, digests)
+        write_record(self.folder.root / PURPOSE, {"purpose": purpose})
+
+    def train(self, quiet: bool) -> float:
+        """Train what is not trained yet.
+
+        Returns:
+            Seconds that the training has taken, rounds before an interruption included.
+        """
+        folder, federation = self.folder, self.federation
+        number = self._committed.round if self._committed else 0
+        noted = found_record(folder.seconds_file)
+        if number == federation.rounds and noted and noted.get("exported") == _exported(federation):
+            return float(noted["seconds"])
+        before = _seconds_of_rounds(folder.rounds_file, number)
+        start = time.perf_counter()
+        make_engine(federation, quiet=quiet, folder=folder).go_on(self._committed)
+        seconds = round(before + time.perf_counter() - start, 1)
+        write_record(folder.seconds_file, {"seconds": seconds, "exported": _exported(federation)})
+        return seconds
+
+
+def _exported(federation: Federation) -> dict[str, str | None]:
+    """Digest of what the training exports, for each client that has a model of its own."""
+    files = {federation.client_export_path(name) for name in federation.clients}
+    names = {file.relative_to(federation.output_dir).as_posix(): file for file in sorted(files)}
+    return {name: digest(file) if file.is_file() else None for name, file in names.items()}
+
+
+def _purpose(federation: Federation, digests: FileDigests) -> str:
+    """Changes when the training would give something else; the learning rate follows from the number of rounds, so
+    another number is another training.
+    """
+    settings = {key: value for key, value in federation.as_dict().items() if key not in NO_MATTER}
+    return short_digest([settings, bundle_config(federation), data_record(federation.clients, digests)])
+
+
+def _seconds_of_rounds(table: Path, last: int) -> float:
+    """Of rounds 1 to ``last`` together; a round takes as long as its slowest client."""
+    slowest: dict[int, float] = {}
+    for row in read_rows(table) if last else ():
+        number = int(row["round"])
+        if number <= last:
+            slowest[number] = max(slowest.get(number, 0.0), float(row["seconds"]))
+    return sum(slowest.values())

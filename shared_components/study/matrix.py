@@ -1,0 +1,84 @@
+"""Cross-site evaluation: every model of a study on every client's labelled test volumes, and on unseen scanners'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from shared_components.study.generalisation import MODEL
+from shared_components.study.methods import METHODS
+from shared_components.study.segmenting import segmenting
+from shared_components.study.source_model import FEDERATED, JOINT
+from shared_components.study.stage import Stage
+from shared_components.study.study import EVERYBODY, Study
+
+
+class Published(NamedTuple):
+    """A model of a study.
+
+    Attributes:
+        owner: the client that trains it, or EVERYBODY.
+        model: the stage that trains it.
+    """
+
+    owner: str
+    model: str
+
+    @property
+    def name(self) -> str:
+        """As the matrix calls it: the method, and whose model it is."""
+        method = METHODS[f"{self.model}_predictions"].name
+        return method if self.owner == EVERYBODY else f"{method} of {self.owner}"
+
+
+def published(study: Study) -> Iterator[Published]:
+    """All models but the baselines, in the order of the table."""
+    yield from (Published(name, "source_model") for name in study.sources)
+    if study.federates_source:
+        yield Published(EVERYBODY, FEDERATED)
+    if study.flag("joint"):
+        yield Published(EVERYBODY, JOINT)
+    if study.generalises:
+        yield Published(EVERYBODY, MODEL)
+    yield from (Published(name, "adaptation") for name in study.targets)
+
+
+def sites(study: Study) -> list[str]:
+    """Clients and unseen scanners that have labels of test volumes."""
+    return [name for name in (*study.roots, *study.unseen) if study.is_scored(name)]
+
+
+def cell(study: Study, site: str, model: Published) -> str:
+    """The stage that segments a site's test volumes with a model; the methods' own names where there is no other."""
+    standard = f"{model.model}_predictions"
+    at_home = model.owner in (site, EVERYBODY)
+    lent = model == (study.source, "source_model") and site not in study.sources
+    return standard if at_home or lent else f"{model.model}_of_{model.owner}_predictions"
+
+
+def matrix_stages(study: Study, stages: list[Stage]) -> Iterator[Stage]:
+    """The cells that none of ``stages`` is."""
+    have = {stage.key for stage in stages}
+    for site in sites(study):
+        for model in published(study):
+            name = cell(study, site, model)
+            if f"{site}/{name}" not in have:
+                yield from segmenting(study, site, model.model, model.owner, name)
+
+
+def matrix(study: Study) -> dict[str, Any]:
+    """What ``study.json`` says about it: sites in order, and for each model the site's tables of scores."""
+    columns = sites(study)
+    rows = [
+        {
+            "model": model.name,
+            "scores": {
+                site: str(
+                    (study.place(site, cell(study, site, model)) / "scores.csv").relative_to(study.folder)
+                )
+                for site in columns
+            },
+        }
+        for model in published(study)
+    ]
+    return {"sites": columns, "models": rows}

@@ -1,0 +1,72 @@
+"""The ways to a model that a study compares, as all tables and documents call them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from shared_components.study.study import Study
+
+
+class Method(NamedTuple):
+    """A way to a model.
+
+    Attributes:
+        name: in tables.
+        what: a sentence about it.
+    """
+
+    name: str
+    what: str
+
+
+METHODS = {  # stages whose segmentations are compared, in the order of the report's table: ours are the last
+    "source_only_predictions": Method(
+        "source model without augmentation",
+        "a U-Net trained on the labelled client's images as they are, and applied to those of other scanners: "
+        "how far a model gets when nothing is done about that",
+    ),
+    "source_model_predictions": Method(
+        "source model",
+        "a U-Net trained on a labelled client's images with strong augmentation, and applied as it is; that client's "
+        "own model, the start of the adaptation, and what labels the synthetic volumes",
+    ),
+    "joint_source_predictions": Method(
+        "joint source model",
+        "the source model trained on the images of all labelled clients in one place, which a federation does "
+        "without: what it could reach at best",
+    ),
+    "federated_source_predictions": Method(
+        "federated source model",
+        "the source model trained by federation among the labelled clients, whose images stay where they are; the "
+        "start of the adaptation, and what labels the synthetic volumes",
+    ),
+    "self_trained_predictions": Method(
+        "source model, self-trained",
+        "the source model, trained on with its own labels of the client's images; nothing synthetic is used",
+    ),
+    "generalisation_predictions": Method(
+        "generalisation",
+        "one model for every scanner, also for those that nobody has seen; trained on labelled synthetic volumes "
+        "of every domain, and on no real image",
+    ),
+    "adaptation_predictions": Method(
+        "adaptation",
+        "the own model of a client without labels: the source model, trained on with labelled synthetic volumes in "
+        "the look of that client's scanner and with its own images; labels of its test volumes serve for scoring alone",
+    ),
+}
+ONE_OF_SEVERAL = (
+    "a U-Net trained on one labelled client's images alone with strong augmentation, and applied as it is; what the "
+    "federated source model is compared with"
+)
+FEW = "; a client with a few labels of training images uses these too"
+
+
+def method_texts(study: Study) -> dict[str, str]:
+    """Name of each method to a sentence about it, as it is in this study."""
+    texts = {method.name: method.what for method in METHODS.values()}
+    if study.federates_source:
+        texts[METHODS["source_model_predictions"].name] = ONE_OF_SEVERAL
+    if any(study.has_few_labels(name) for name in study.targets):
+        texts[METHODS["adaptation_predictions"].name] += FEW
+    return texts

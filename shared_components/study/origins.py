@@ -1,0 +1,85 @@
+"""What came from where: whose images and labels are in which model, and what has left whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from shared_components.study.source_model import source_federation
+from shared_components.study.study import Study
+
+
+def origins(study: Study) -> list[str]:
+    """A sentence for each thing that a study makes, in the order in which it makes them."""
+    return list(_sentences(study))
+
+
+def _sentences(study: Study) -> Iterator[str]:
+    yield f"Factory: weights of {joined(list(study.roots))}; it reads no label."
+    yield _source_model(study)
+    if study.federates_source and study.federation.privacy is not None:
+        yield (
+            "Its updates were clipped and given noise as the factory's were; what they spend comes on top of the "
+            "epsilon of the factory's, and stands in source_model/rounds.csv."
+        )
+    if study.flag("joint"):
+        yield (
+            f"Joint source model: images and labels of {_with_labels(study)}, read in one place; for comparison "
+            "alone."
+        )
+    if study.targets:
+        yield _synthetic(study)
+        yield f"Adaptation: each on its own images, which stay where they are: {joined(study.targets)}."
+    few = [name for name in study.targets if study.has_few_labels(name)]
+    if few:
+        yield f"Beside synthetic labels, the adaptation uses those of its own client: {_counted(study, few)}."
+    if study.generalises:
+        yield f"Generalisation: synthetic volumes alone, drawn at {study.source} by the factory."
+
+
+def _source_model(study: Study) -> str:
+    if not study.federates_source:
+        others = [name for name in study.sources if name != study.source]
+        unused = f" Labels of {joined(others)} are in none of the others' models." if others else ""
+        return f"Source model: images and labels of {_counted(study, [study.source])}.{unused}"
+    federation = source_federation(study)
+    aggregator = str(federation.aggregator["_target_"]).rpartition(".")[2]
+    norms = ", each labelled client with norms of its own" if federation.make_aggregator().personal else ""
+    return (
+        f"Federated source model: images and labels of {_with_labels(study)}, which trained it together in "
+        f"{federation.rounds} rounds of {federation.updates_per_round} updates ({aggregator}{norms}); weights alone "
+        "were exchanged. It is the model of the last round: none was chosen by validation."
+    )
+
+
+def _synthetic(study: Study) -> str:
+    model = f"the source model of {study.source}"
+    if study.federates_source:
+        model = "the federated source model"
+    if study.publishes_model:
+        return (
+            f"Synthetic volumes: drawn by the factory and labelled by {model} at each of {joined(study.targets)}, "
+            "for its own use; the labelled clients handed out the model, and no volume."
+        )
+    return (
+        f"Synthetic volumes: drawn by the factory and labelled by {model} at {study.source}, which handed them and "
+        f"the model to {joined(study.targets)}."
+    )
+
+
+def _with_labels(study: Study) -> str:
+    return _counted(study, study.sources)
+
+
+def _counted(study: Study, names: Sequence[str]) -> str:
+    """``north (16 labelled volumes) and west (9)``: training volumes."""
+    numbers = [study.roots[name].labelled[0] for name in names]
+    words = [f" labelled volume{'' if number == 1 else 's'}" for number in numbers[:1]]
+    words += [""] * (len(numbers) - 1)
+    return joined(
+        [f"{name} ({number}{word})" for name, number, word in zip(names, numbers, words, strict=True)]
+    )
+
+
+def joined(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

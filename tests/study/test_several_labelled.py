@@ -1,0 +1,261 @@
+"""A study with two labelled clients and one with a few labels, at the smallest sizes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shared_components.errors import InputError
+from shared_components.federation.federation_file import federation_from
+from shared_components.federation.file_digests import FileDigests
+from shared_components.files import load_tensors
+from shared_components.study.client_stages import study_stages
+from shared_components.study.federated_run import FederatedRun
+from shared_components.study.matrix import published
+from shared_components.study.plan import plan
+from shared_components.study.runner import run_study
+from shared_components.study.source_model import FEDERATED, source_federation, trained
+from shared_components.study.study import EVERYBODY, plan_study
+from shared_components.study.summary import study_summary
+from tests.federation.tiny import make_root
+from tests.study.test_study import REPO, make_client
+
+FEDBN = {"_target_": "shared_components.federation.FedBN"}
+
+
+def make_few(root: Path, domain: str, seed: int) -> Path:
+    """A data root of three training volumes, of which one has a label, and a labelled test volume."""
+    make_root(root, domain, 4, seed)
+    file = root / "dataset.json"
+    description = json.loads(file.read_text())
+    items = description["training"]
+    training = [items[0], *({"image": item["image"]} for item in items[1:3])]
+    file.write_text(json.dumps({**description, "training": training, "validation": [], "test": items[3:]}))
+    return root
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("several")
+    every = ("training", "validation", "test")
+    roots = {
+        "north": (make_client(folder / "data" / "north", "t1", every, 0), "t1"),
+        "south": (make_few(folder / "data" / "south", "pet", 1), "pet"),
+        "west": (make_client(folder / "data" / "west", "t2", ("training", "test"), 2), "t2"),
+    }
+    return {
+        "name": "tiny study",
+        "bundle": str(REPO / "bundles" / "factory"),
+        "configs": ["common.yaml", "train.yaml", "smoke.yaml"],
+        "domains": ["t1", "t2", "pet"],
+        "labels": {0: "background", 1: "brain"},
+        "clients": {
+            name: {"data_root": str(root), "domain": domain} for name, (root, domain) in roots.items()
+        },
+        "rounds": 1,
+        "updates_per_round": 1,
+        "workers": 0,
+        "overrides": {"spacing": 2.0},
+        "output_dir": str(folder / "out"),
+        "study": {
+            "jobs": 1,
+            "baselines": False,
+            "joint": True,
+            "publish": "model",
+            "federated_source": {"rounds": 2},
+            "overrides": {"segmenter_channels": [4, 8, 8], "batch_size": 4, "epoch_length": 2},
+            "pretrain": {"max_epochs": 1},
+            "synthesize": {"volumes": 2, "slices": 4},
+            "train": {"phases": [0, 1, 1]},
+        },
+    }
+
+
+def made(values: dict, without: tuple[str, ...] = (), **study):
+    section = {key: value for key, value in {**values["study"], **study}.items() if key not in without}
+    return federation_from({**values, "study": section}, source=Path("study.yaml"))
+
+
+@pytest.fixture(scope="module")
+def finished(values) -> Path:
+    """The folder of a study that has run."""
+    return run_study(made(values), quiet=True).parent
+
+
+def settings(folder: Path, *place: str) -> dict:
+    return yaml.safe_load(folder.joinpath("clients", *place, "overrides.yaml").read_text())
+
+
+def read_json(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_roles_follow_from_labels_and_settings(values):
+    study = plan_study(made(values))
+    assert (study.sources, study.source, study.targets) == (("north", "west"), "north", ("south",))
+    assert study.federates_source and study.has_few_labels("south") and not study.has_few_labels("north")
+    alone = plan_study(made(values, without=("federated_source",), source="west"))
+    assert (alone.source, alone.federates_source) == ("west", False)
+    one = plan_study(made({**values, "clients": {n: values["clients"][n] for n in ("north", "south")}}))
+    assert not one.federates_source
+
+
+def test_labelled_clients_train_the_source_model_together(finished, values):
+    federation = source_federation(plan_study(made(values)))
+    assert list(federation.clients) == ["north", "west"]
+    assert (federation.rounds, federation.updates_per_round) == (2, 2)
+    assert load_tensors(finished / "source_model" / "global.pt")["round"] == 2
+    for client in federation.clients:
+        state = load_tensors(finished / "source_model" / "clients" / client / "state.2.pt")
+        schedule = state["objects"]["lr_scheduler"]
+        assert (schedule["T_max"], schedule["last_epoch"]) == (2, 2)
+        assert state["objects"]["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0, abs=1e-12)
+    model = load_tensors(finished / "source_model" / "adaptation.pt")
+    assert model["description"]["domains"] == ["t1", "t2", "pet"]
+    own = load_tensors(finished / "clients" / "north" / "source_model" / "model.pt")
+    assert model["model"].keys() == own["model"].keys()
+
+
+def test_synthetic_volumes_are_drawn_where_they_are_used_and_labelled_by_the_joint_model(finished):
+    model = str(finished / "source_model" / "adaptation.pt")
+    drawn, adapted = (settings(finished, "south", stage) for stage in ("synthetic", "adaptation"))
+    assert drawn["source_model_path"] == adapted["source_model_path"] == model
+    assert drawn["source_domain"] == "t1" and drawn["twin_domains"] == ["pet"]
+    place = finished / "clients" / "south" / "synthetic"
+    assert {root.name for root in place.iterdir() if root.is_dir()} == {"t1", "pet"}
+    assert (adapted["source_dir"], adapted["twin_dir"]) == (str(place / "t1"), str(place / "pet"))
+    assert not (finished / "clients" / "north" / "synthetic").exists()
+
+
+def test_volumes_are_published_unless_the_file_says_otherwise(values):
+    stages = {s.key: s for s in study_stages(plan_study(made(values, without=("publish",))))}
+    assert "north/synthetic" in stages and "south/synthetic" not in stages
+    adaptation = stages["south/adaptation"]
+    assert adaptation.needs == ("north/synthetic",)
+    assert adaptation.overrides["twin_dir"].endswith("/clients/north/synthetic/pet")
+    assert stages["north/synthetic"].overrides["source_model_path"].endswith("/source_model/adaptation.pt")
+
+
+def test_a_few_labels_are_used_by_their_own_client(finished, values):
+    assert settings(finished, "south", "adaptation")["own_labels"] is True
+    off = study_stages(plan_study(made(values, train={"phases": [0, 1, 1], "own_labels": False})))
+    assert next(s for s in off if s.key == "south/adaptation").overrides["own_labels"] is False
+
+
+def test_every_model_meets_every_labelled_client(finished):
+    matrix = read_json(finished / "study.json")["matrix"]
+    together, joint = "federated source model", "joint source model"
+    models = {
+        "source model of north": "clients/north/source_model/model.pt",
+        "source model of west": "clients/west/source_model/model.pt",
+        together: "source_model/adaptation.pt",
+        joint: "joint_source/model.pt",
+        "adaptation of south": "clients/south/adaptation/model.pt",
+    }
+    assert matrix["sites"] == ["north", "south", "west"]
+    assert [row["model"] for row in matrix["models"]] == list(models)
+    files = [file for row in matrix["models"] for file in row["scores"].values()]
+    assert len(set(files)) == 15 and all((finished / file).is_file() for file in files)
+    for row in matrix["models"]:
+        for site, file in row["scores"].items():
+            place = (finished / file).parent
+            used = yaml.safe_load((place / "overrides.yaml").read_text())
+            assert used["ckpt_path"] == str(finished / models[row["model"]])
+            assert place.parent.name == site and f"/{site}" in used["dataset_dir"]
+
+
+def test_page_and_summary_tell_whose_labels_made_what(finished):
+    page, text = (finished / "report.html").read_text(), study_summary(finished)
+    assert "Every model at every client" in page and 'class="missing"' not in page
+    assert (
+        "Federated source model: images and labels of north (2 labelled volumes) and west (2), which trained it "
+        "together in 2 rounds of 2 updates (FedAvg)" in page
+    )
+    assert "labelled by the federated source model at each of south" in page
+    assert "uses those of its own client: south (1 labelled volume)" in page
+    assert "source_model/adaptation.pt  (trained together by north and west)" in text
+    line = next(line for line in text.splitlines() if line.startswith("  adaptation of south"))
+    assert len([cell for cell in line.split() if cell.startswith(("0.", "1."))]) == 3
+    assert "all/source_model" in text
+
+
+def run_again(finished: Path, tmp_path: Path, values: dict, **study) -> FederatedRun:
+    """The federation of the labelled clients, opened again in a copy of its folder."""
+    federation = source_federation(plan_study(made(values, **study)))
+    shutil.copytree(finished / "source_model", tmp_path / "source_model")
+    run = FederatedRun(replace(federation, output_dir=str(tmp_path / "source_model")), renewed=True)
+    with run.folder.lock.held():
+        run.open(True, False, FileDigests())
+        run.train(quiet=True)
+    return run
+
+
+def test_what_is_trained_is_kept(finished, values, tmp_path):
+    before = load_tensors(finished / "source_model" / "global.pt")["model"]
+    run = run_again(finished, tmp_path, values, train={"phases": [0, 2, 1]})
+    file = run.folder.global_file
+    assert file.stat().st_mtime_ns == (finished / "source_model" / "global.pt").stat().st_mtime_ns
+    assert load_tensors(file)["model"].keys() == before.keys()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"pretrain": {"learning_rate": 0.01}}, {"federated_source": {"rounds": 1}}]
+)
+def test_other_settings_train_it_anew(finished, values, tmp_path, changes):
+    before = load_tensors(finished / "source_model" / "global.pt")["model"]
+    run = run_again(finished, tmp_path, values, **changes)
+    after = load_tensors(run.folder.global_file)
+    assert after["round"] == run.federation.rounds
+    assert any(not after["model"][name].equal(before[name]) for name in before)
+
+
+def test_where_norms_are_private_each_labelled_client_uses_its_own_model(values):
+    study = plan_study(made(values, federated_source={"aggregator": FEDBN}))
+    paths = [trained(study, EVERYBODY, FEDERATED, site).path for site in ("north", "west", "south")]
+    assert [Path(path).parent.name for path in paths] == ["north", "west", "north"]
+
+
+def test_check_tells_of_both_federations(values):
+    text = plan(made(values))
+    assert "then the source model, among north and west:" in text
+    assert "source_model        2 rounds of 2 updates at each client, 4 updates" in text.replace(
+        "  trains", ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            {"federated_source": {"round": 1}},
+            r"federated_source: key 'round' is unknown \(did you mean 'rounds'",
+        ),
+        ({"federated_source": {"rounds": 0}}, "federated_source: 'rounds' must be a whole number from 1"),
+        ({"federated_source": {"aggregator": {"_target_": "nowhere.Fed"}}}, "'aggregator' cannot be made"),
+        ({"federated_source": 3}, "'federated_source' must hold 'key: value' lines, found 3"),
+        ({"source": "north"}, "'source' is one client's model, 'federated_source' that of all labelled"),
+        ({"publish": "images"}, "'publish' must be volumes or model, found 'images'"),
+        ({"matrix": "yes"}, "'matrix' must be true or false, found 'yes'"),
+    ],
+)
+def test_unusable_settings_are_told_before_anything_trains(values, section, message):
+    with pytest.raises(InputError, match=message):
+        study_stages(plan_study(made(values, **section)))
+
+
+def test_a_federation_of_one_is_none(values):
+    clients = {name: values["clients"][name] for name in ("north", "south")}
+    with pytest.raises(InputError, match="is for two labelled clients or more, found north"):
+        study_stages(plan_study(made({**values, "clients": clients})))
+
+
+def test_nothing_is_compared_across_sites_if_the_file_says_so(values):
+    study = plan_study(made(values, matrix=False, joint=False))
+    names = {stage.name for stage in study_stages(study)}
+    assert not any("_of_" in name for name in names) and "federated_source_predictions" in names
+    assert [model.name for model in published(study)][2:] == ["federated source model", "adaptation of south"]
