@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+import yaml
+from ignite.engine import Engine
+
+from shared_components.benchmarks import fault_handler
+from shared_components.benchmarks.fault_handler import Misbehave
+from shared_components.benchmarks.fault_outcome import Outcome, outcome_table
+from shared_components.benchmarks.faulty_federation import FaultyFederation
+from shared_components.benchmarks.federation_faults import CLIENT_FAULTS, SITE_FAULT
+from shared_components.federation.federation_file import read_federation
+from shared_components.federation.run_folder import bundle_config
+
+
+def trained(folder, plan: list[str]) -> list[torch.Tensor]:
+    """What a client's network holds after each of three rounds of nothing."""
+    network = torch.nn.Module()
+    network.generator = torch.nn.Module()
+    network.generator.constant = torch.nn.Parameter(torch.ones(1, 2, 1, 1))
+    engine, seen = Engine(lambda engine, batch: None), []
+    engine.network = network
+    Misbehave(plan, str(folder)).attach(engine)
+    for round in range(3):
+        engine.run([0], max_epochs=round + 1)
+        seen.append(network.generator.constant.detach().clone())
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("nan", torch.nan), ("huge", 1e6), ("shape", torch.ones(1, 1, 1, 1)), ("slow", 1.0)],
+)
+def test_a_client_misbehaves_in_its_round_alone_and_once(tmp_path, monkeypatch, kind, expected):
+    monkeypatch.setattr(fault_handler, "NEVER", 0.01)
+    plan = ["1 south error", f"2 north {kind}"]
+    (tmp_path / "north").mkdir()
+    first, second, _ = trained(tmp_path / "north", plan)
+    assert torch.equal(first, torch.ones(1, 2, 1, 1))
+    shape = expected.shape if isinstance(expected, torch.Tensor) else first.shape
+    assert torch.allclose(second, torch.as_tensor(expected).expand(shape), equal_nan=True)
+    assert all(torch.equal(tensor, first) for tensor in trained(tmp_path / "north", plan))
+
+
+def test_own_rounds_are_those_in_which_a_client_was_not_left_out():
+    left_out: Counter[str] = Counter()
+    for fault in (*CLIENT_FAULTS, SITE_FAULT):
+        assert fault.own == fault.round - left_out[fault.client], fault
+        left_out[fault.client] += 1
+    assert SITE_FAULT.client != "island"  # the first client writes the deliverable
+
+
+def test_the_bundle_is_the_factory_with_the_handler_at_its_end(tmp_path):
+    made = FaultyFederation(tmp_path / "run", tmp_path / "data", "local", 4, ["2 north nan"])
+    values = yaml.safe_load(made.file.read_text())
+    for client in values["clients"].values():
+        (tmp_path / "data" / client["domain"]).mkdir(parents=True)
+    config = bundle_config(read_federation(made.file))
+    *others, last = config["train"]["handlers"]
+    assert last["_target_"] == "fault_handler.Misbehave" and len(others) > 3
+    assert config["misbehave"] == ["2 north nan"]
+    assert made.whole_rounds() == -1 and made.left_out() == {}
+
+
+def test_the_table_says_what_was_lost():
+    rows = [Outcome("kill", 2, "all"), Outcome("full disk", 1, "round 1", ("round 2", "a file"), "nvflare")]
+    assert outcome_table(rows).splitlines()[2:] == [
+        "| kill | local | 2 | all | nothing |",
+        "| full disk | nvflare | 1 | round 1 | round 2; a file |",
+    ]
+    assert str(rows[1]).splitlines()[1:] == ["  lost: round 2", "  lost: a file"]
