@@ -7,13 +7,11 @@ import re
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from shared_components.benchmarks.process_tree import Peak, watched
@@ -40,14 +38,12 @@ class Size:
         name: for the table.
         overrides: of the bundle's config.
         rounds, updates: of a run.
-        alone: updates that are timed alone.
     """
 
     name: str
     overrides: Mapping[str, Any]
     rounds: int
     updates: int
-    alone: int
 
 
 def _overrides(channels: Sequence[int], width: int, image_size: int = 64) -> dict[str, Any]:
@@ -58,10 +54,10 @@ def _overrides(channels: Sequence[int], width: int, image_size: int = 64) -> dic
 
 
 SIZES = (
-    Size("1 M", _overrides((64, 64, 64, 32, 16), 128), rounds=5, updates=4, alone=20),
-    Size("30 M", _overrides((352, 352, 352, 224, 112), 512), rounds=4, updates=1, alone=6),
+    Size("1 M", _overrides((64, 64, 64, 32, 16), 128), rounds=5, updates=4),
+    Size("30 M", _overrides((352, 352, 352, 224, 112), 512), rounds=4, updates=2),
 )
-SMOKE = (Size("smoke", _overrides((8, 8, 8), 16, 32), rounds=2, updates=1, alone=2),)
+SMOKE = (Size("smoke", _overrides((8, 8, 8), 16, 32), rounds=2, updates=1),)
 
 
 @dataclass(frozen=True)
@@ -70,11 +66,13 @@ class Cost:
 
     Attributes:
         overhead: s of a round in which no client of the slowest worker trained, median over rounds.
+        update: s of that worker's training in a round, over the updates of the round, median over rounds.
         up, down: bytes of one client in a round.
         peak: memory of all processes.
     """
 
     overhead: float
+    update: float
     up: int
     down: int
     peak: Peak
@@ -111,7 +109,7 @@ def federation_benchmark(
 
 
 HEAD = (
-    *("engine", "clients", "parameters (M)", "overhead of a round (s)", "one update (s)"),
+    *("engine", "clients", "parameters (M)", "overhead of a round (s)", "training an update (s)"),
     f"overhead / {ROUND} updates",
     *("MB up and down, by default", "float16", "float32 G + D + average (MB)", "memory of all (GB)"),
 )
@@ -121,14 +119,20 @@ def _lines(
     folder: Path, data: Path, sizes: Sequence[Size], clients: Sequence[int], engines: Sequence[str]
 ) -> Iterator[list[str]]:
     for size in sizes:
-        update, whole = _alone(folder, data, size)
+        whole = _bytes_of_networks(folder, data, size)
         for engine in engines:
             half = _run(_federation(folder, data, size, min(clients), engine, half=True), size)
             for number in clients:
                 cost = _run(_federation(folder, data, size, number, engine), size)
                 yield [
-                    *(engine, str(number), f"{whole / 4e6:.2f}", f"{cost.overhead:.2f}", f"{update:.2f}"),
-                    f"{cost.overhead / (ROUND * update):.1%}",
+                    *(
+                        engine,
+                        str(number),
+                        f"{whole / 4e6:.2f}",
+                        f"{cost.overhead:.2f}",
+                        f"{cost.update:.2f}",
+                    ),
+                    f"{cost.overhead / (ROUND * cost.update):.1%}",
                     *(_megabytes(cost), _megabytes(half), f"{whole / 1e6:.1f}"),
                     f"{cost.peak.bytes / 1e9:.1f} ({cost.peak.processes} processes)",
                 ]
@@ -179,17 +183,21 @@ def _run(file: Path, size: Size) -> Cost:
     if process.returncode:
         raise InputError(f"{log}: the run failed: {said.strip().splitlines()[-1:]}")
     rows = read_table(folder / "rounds.csv")
+    times = round_times(federation, said, rows)
     remove_tree(folder)
     return Cost(
-        statistics.median(overheads(federation, said, rows)),
+        statistics.median(wall - busy for wall, busy in times),
+        statistics.median(busy for _, busy in times) / size.updates,
         max(int(row["bytes_up"]) for row in rows),
         max(int(row["bytes_down"]) for row in rows),
         peak,
     )
 
 
-def overheads(federation: Federation, said: str, rows: Sequence[Mapping[str, str]]) -> list[float]:
-    """Seconds of each round in which the worker that trained longest did not train.
+def round_times(
+    federation: Federation, said: str, rows: Sequence[Mapping[str, str]]
+) -> list[tuple[float, float]]:
+    """Seconds of each round, and how many of them the worker that trained longest trained.
 
     Args:
         federation: says which clients share a worker.
@@ -204,25 +212,15 @@ def overheads(federation: Federation, said: str, rows: Sequence[Mapping[str, str
         for row in rows:
             if row["round"] == number:
                 busy[worker[row["client"]]] += float(row["seconds"])
-        found.append(float(wall) - max(busy))
+        found.append((float(wall), max(busy)))
     return found
 
 
-def _alone(folder: Path, data: Path, size: Size) -> tuple[float, int]:
-    """Seconds of one update of one client that has the machine, and bytes of its networks in float32."""
+def _bytes_of_networks(folder: Path, data: Path, size: Size) -> int:
+    """Of generator, discriminator and average in float32."""
     federation = read_federation(_federation(folder, data, size, 1, "local"))
-    overrides = federation.client_overrides("c0") | {"epoch_length": size.alone}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        client = FederatedClient(federation.bundle, federation.config_files, overrides, size.alone)
-        weights = client.shared_weights()
-        client.run_round(weights)  # the first round warms up
-        start = time.perf_counter()
-        client.run_round(weights)
-        seconds = time.perf_counter() - start
-    finally:
-        torch.set_num_threads(threads)
-        remove_tree(federation.output_dir)
-    whole = sum(tensor.numel() * 4 for tensor in client.trainer.network.state_dict().values())
-    return seconds / size.alone, whole
+    client = FederatedClient(
+        federation.bundle, federation.config_files, federation.client_overrides("c0"), size.updates
+    )
+    remove_tree(federation.output_dir)
+    return sum(tensor.numel() * 4 for tensor in client.trainer.network.state_dict().values())
