@@ -72,6 +72,10 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
         yield f"  with the model for {client}, {study['clients'][client]['domain']}:"
         predictions = [stage.with_name(f"{stage.name}_predictions")]
         yield f"    {segmenting_command(stage, predictions, f'outputs/new-{client}')}"
+    predictions = sorted(folder.glob("*/*/federated_source_predictions"))
+    if "federated_source" in study and predictions:
+        yield "  with the source model that the labelled clients have trained together:"
+        yield f"    {segmenting_command(folder / 'source_model', predictions, 'outputs/new')}"
     if "generalisation" in study:
         stage = folder / Path(study["generalisation"]).parent
         yield "  with the model for any scanner:"

@@ -182,6 +182,8 @@ def test_page_and_summary_tell_whose_labels_made_what(finished):
     line = next(line for line in text.splitlines() if line.startswith("  adaptation of south"))
     assert len([cell for cell in line.split() if cell.startswith(("0.", "1."))]) == 3
     assert "all/source_model" in text
+    start = text.index("  with the source model that the labelled clients have trained together:")
+    assert "federated_source_predictions/overrides.yaml" in text[start:]
 
 
 def run_again(finished: Path, tmp_path: Path, values: dict, **study) -> FederatedRun:

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+import re
+
+from shared_components.report import write_study_report
+
+
+def with_matrix(study, models: dict[str, str]) -> str:
+    """The page of a study whose matrix has the two clients' own tables, under other models' names."""
+    file = study / "study.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    rows = [
+        {"model": name, "scores": {site: f"clients/{site}/{kind}/scores.csv" for site in ("south", "island")}}
+        for name, kind in models.items()
+    ]
+    content["matrix"] = {"sites": ["south", "island"], "models": rows}
+    content["origins"] = ["Source model: images and labels of <north>."]
+    file.write_text(json.dumps(content))
+    return write_study_report(study).read_text(encoding="utf-8")
+
+
+def test_every_model_stands_at_every_client_and_the_best_of_a_column_is_marked(study):
+    page = with_matrix(study, {"source model of north": "source model", "adaptation of south": "adaptation"})
+    table = page[page.index("Every model at every client") :]
+    table = table[: table.index("</section>")]
+    assert re.findall(r"<th [^>]*>(.*?)</th>", table) == ["Model", "south (n = 3)", "island (n = 3)"]
+    first, second = (row for row in re.findall(r"<tr>.*?</tr>", table) if "<td" in row)
+    assert "source model of north" in first and "best" not in first
+    assert "adaptation of south" in second and second.count("best") == 2
+    dice = [float(value) for value in re.findall(r">(0\.\d{3})<", first + second)]
+    assert len(dice) == 4 and max(dice[:2]) < min(dice[2:])
+    assert 'class="scroll"' in table and "images and labels of &lt;north&gt;" in page
+
+
+def test_a_table_that_is_gone_leaves_a_dash_and_is_told(study):
+    page = with_matrix(study, {"adaptation": "adaptation", "another": "nowhere"})
+    assert "–</td>" in page and 'class="missing"' in page and "nowhere/scores.csv" in page
+
+
+def test_a_study_without_a_matrix_has_no_such_section(study):
+    page = write_study_report(study).read_text(encoding="utf-8")
+    assert "Every model at every client" not in page and "What came from where" not in page
