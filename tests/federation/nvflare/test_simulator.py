@@ -117,7 +117,7 @@ def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots
     values = file_values(roots, tmp_path) | {
         "overrides": {"kill": kill, "misbehave": hang},
         "rounds": 4,
-        "round_timeout": 5.0,
+        "round_timeout": 20.0,  # a new process must read its images within it, on a busy machine too
         "min_clients": 1,
     }
     folder = run(values, "nvflare")
@@ -125,7 +125,7 @@ def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots
     left_out = {where: row["left_out"] for where, row in rows.items() if row.get("left_out")}
     assert left_out.keys() == {("2", "south"), ("3", "south"), ("4", "south"), ("3", "north")}
     assert all(left_out[number, "south"].startswith("its process died") for number in "234")
-    assert left_out["3", "north"].startswith("no answer within 5 s (round_timeout)")
+    assert left_out["3", "north"].startswith("no answer within 20 s (round_timeout)")
     content = load_tensors(folder / "global.pt")
     assert content["round"] == 4 and content["states"] == {"island": 4, "north": 4, "south": 1}
     assert left_running(tmp_path) == []
