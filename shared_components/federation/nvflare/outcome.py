@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from shared_components.errors import InputError
 from shared_components.records import read_record, write_record
 
 FILE = "outcome.json"
+SPARE = 0.01  # of a disk, below which it counts as full: what could not be written any more is gone again
 RESULT = "result"  # beside it: a copy of the run's folder, which is fetched with the job
 
 
@@ -27,7 +29,7 @@ def check_outcome(folder: Path, otherwise: str) -> None:
     """
     file = folder / FILE
     if not file.is_file():
-        raise InputError(otherwise)
+        raise InputError(f"{otherwise}{_cause(folder)}")
     failure = read_record(file, "start again", sealed=True)["failure"]
     if failure is not None:
         raise InputError(str(failure))
@@ -36,3 +38,14 @@ def check_outcome(folder: Path, otherwise: str) -> None:
 def simulated_outcome(workspace: Path) -> Path:
     """Where the controller of a simulator's one job leaves it."""
     return workspace / "server" / "simulate_job" / FILE
+
+
+def _cause(folder: Path) -> str:
+    """Why a controller may have left no word, where it can be seen: a disk that was full had no space for one."""
+    place = next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
+    disk = shutil.disk_usage(place)
+    return (
+        f"; the disk of {place} is full or nearly so; make space first"
+        if disk.free < SPARE * disk.total
+        else ""
+    )
