@@ -26,6 +26,6 @@ def test_a_full_disk_is_named_where_there_was_no_space_for_a_word(tmp_path):
             pytest.skip("mounting a file system in memory is refused here")
         fill(tmp_path / "filler")
         with pytest.raises(
-            InputError, match=f"no word; the disk of {tmp_path} has no space left, so make some"
+            InputError, match=f"no word; the disk of {tmp_path} is full or nearly so; make space first"
         ):
             check_outcome(tmp_path / "job", "no word")
