@@ -123,6 +123,7 @@ def study(
     rounds: int | None = None,
     output_dir: str | None = None,
     seed: int | None = None,
+    engine: str | None = None,
     check: bool = True,
 ) -> None:
     """The whole flow: the factory, then each client's own stages by the labels it has, scores and report.
@@ -135,6 +136,8 @@ def study(
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
         seed: replaces the file's seed.
+        engine: local or nvflare (on this machine, through its simulator, each site in a folder of its own); replaces
+            the file's.
         check: check the settings and every client's data first (--nocheck to skip it).
     """
     from shared_components.federation.data_check import check_clients
@@ -143,7 +146,7 @@ def study(
     from shared_components.study.runner import run_study
     from shared_components.study.summary import study_summary
 
-    federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, seed=seed)
+    federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, seed=seed, engine=engine)
     if check:
         check_settings(federation)
         check_clients(federation)

@@ -21,16 +21,19 @@ from shared_components.report.training_pictures import DISENTANGLED, newest_pict
 
 
 def pictures_section(study: Study) -> Html:
+    away = {client for client, content in study.part("clients", {}).items() if content.get("at")}
     parts = [
         part
         for client, kinds in study.part("pictures", {}).items()
         for part in (
             element("h3", client),
-            *_sheets(study, kinds.get("real"), "real slices"),
+            *(_sheets(study, kinds.get("real"), "real slices") if client not in away else ()),
             *_sheets(study, kinds.get("generated"), "slices that the factory drew"),
         )
     ]
     note = "Slices of each client's scanner, and what the shared factory draws under that client's condition."
+    if away:
+        note += f" The images of {', '.join(sorted(away))} are at their own sites alone, so none is shown."
     return section("Real against generated", *(parts or [missing("no pictures (“pictures”)")]), note=note)
 
 
@@ -48,6 +51,8 @@ def translations_section(study: Study) -> Html:
         for name, client in study.part("clients", {}).items()
         if client.get("role") in ("unlabelled", "few labels")
     ]
+    if not parts and any(client.get("at") for client in study.part("clients", {}).values()):
+        return Html("")  # drawn of images that are at their own sites
     if not parts and not adapting:  # every client has labels: nothing was adapted
         return Html("")
     none = element(
@@ -95,7 +100,10 @@ def _sheet(path: Path, caption: str) -> list[Html]:
 
 def overlays_section(study: Study) -> Html:
     runs: dict[str, dict[str, tuple[Path, Path | None]]] = {}
+    away = dict.fromkeys(str(entry["at"]) for entry in study.part("scores", []) if entry.get("at"))
     for entry in study.part("scores", []):
+        if entry.get("at"):
+            continue
         csv = study.path(entry["csv"]) if entry.get("csv") else None
         folder = (
             study.path(entry["predictions"]) if entry.get("predictions") else study.path(entry["csv"]).parent
@@ -104,6 +112,12 @@ def overlays_section(study: Study) -> Html:
     parts = [part for client, methods in runs.items() for part in _client_overlays(study, client, methods)]
     if parts:
         parts.insert(0, legend(study.labels, reference=True))
+    if away:
+        parts.append(
+            element(
+                "p", f"Images, labels and segmentations of {', '.join(away)} are at their own sites alone."
+            )
+        )
     note = (
         "Per client the test volume of median Dice under each method, and the one of lowest Dice under the "
         "client's own model, the last of the methods; where there are no labels, the first, the middle and the last."

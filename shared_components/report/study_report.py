@@ -21,6 +21,7 @@ its section then says what is missing. ::
     origins                      [text…], whose images and labels are in what, and what left whom
     pictures                     {client: {"real": [path…], "generated": [path…], "translations": [path…]}}:
                                  .npz of slices (N, H, W), a line for each array under its name, or pictures
+    exchange                     [{"origin", "target", "what", "size" (bytes)}]: what went between places
     curves                       [{"title", "csv"}]; by default factory/rounds.csv and every <stage>/metrics.csv
                                  and clients/<client>/<stage>/metrics.csv
     notes                        [text…], shown at the end
@@ -39,6 +40,7 @@ from shared_components.report.html import Html, element, join, missing, page, pi
 from shared_components.report.left_out import left_out_section
 from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
 from shared_components.report.study import Study
+from shared_components.report.study_exchange import exchange_section
 from shared_components.report.study_matrix import matrix_section
 from shared_components.report.study_pictures import (
     disentanglement_section,
@@ -77,6 +79,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
             overlays_section(study),
             _curves_section(study),
             _time_section(study),
+            exchange_section(study),
             _notes_section(study),
         ],
     )

@@ -43,7 +43,12 @@ def _unscored(study: Study) -> Iterator[str]:
     """What to look at for clients whose test volumes have no labels, or that have none."""
     places: dict[str, list[str]] = {}
     for entry in study.part("scores", []):
-        if not entry.get("csv"):
+        if not entry.get("csv") and entry.get("at"):
+            yield (
+                f"{entry.get('client')}, {entry.get('method')}: its test volumes have no labels, so there is nothing "
+                f"to score against; the segmentations are at its site, in {entry.get('predictions')}."
+            )
+        elif not entry.get("csv"):
             places.setdefault(str(entry.get("client")), []).append(str(entry.get("predictions", "")))
     for client, folders in places.items():
         yield (

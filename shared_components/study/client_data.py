@@ -66,8 +66,12 @@ class ClientData:
     @property
     def labelled(self) -> tuple[int, int]:
         """Number of training images with a label, and of those whose label is known as a whole."""
-        items = self.items("training", labelled=True)
-        return len(items), sum(not known_text(item) for item in items)
+        number = len(self.items("training", labelled=True))
+        return number, number - self.partly("training")
+
+    def partly(self, split: str) -> int:
+        """Number of images of a split of whose label a part is known."""
+        return sum(bool(known_text(item)) for item in self.items(split, labelled=True))
 
     def items(self, split: str, labelled: bool | None = None) -> list[dict[str, str]]:
         """Entries of a split of all roots, as of :meth:`ClientRoot.items`."""

@@ -14,12 +14,13 @@ LOOKED_AT = 8  # volumes of a client, evenly spaced
 
 
 def study_coverage(study: Study) -> list[str]:
-    """The lines that a federation's check prints, of a few training volumes of each client."""
+    """The lines that a federation's check prints, of a few training volumes of each client that is here."""
     frame = frame_of(study.federation)
     if frame is None:
         return []
     found: dict[str, dict[str, Reach]] = {}
-    for client, data in study.roots.items():
+    for client in filter(study.is_here, study.roots):
+        data = study.roots[client]
         images = [(root.root, Path(item["image"])) for root in data.roots for item in root.items("training")]
         chosen = images[:: max(1, -(-len(images) // LOOKED_AT))]
         volumes = ((os.path.relpath(image, root), load_volume(image)[0]) for root, image in chosen)

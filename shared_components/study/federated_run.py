@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from shared_components.federation.data_record import data_record
-from shared_components.federation.engines import make_engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, digest
 from shared_components.federation.rounds_log import read_rows
@@ -16,6 +16,7 @@ from shared_components.study.stage import short_digest
 
 NO_MATTER = ("name", "workers", "output_dir", "versions", "min_clients", "round_timeout")
 PURPOSE = "purpose.json"
+GoOn = Callable[[Federation, RunFolder, Committed | None], None]
 
 
 class FederatedRun:
@@ -42,9 +43,20 @@ class FederatedRun:
         self._committed = self.folder.open(self.federation, resume, force or other, digests)
         write_record(self.folder.root / PURPOSE, {"purpose": purpose})
 
-    def train(self, quiet: bool) -> float:
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no whole round yet."""
+        return self._committed is None
+
+    def go_on_with(self, committed: Committed | None) -> None:
+        """In the place of :meth:`open`, where another process has opened the folder and keeps it locked."""
+        self._committed = committed if committed and committed.round else None
+
+    def train(self, go_on: GoOn) -> float:
         """Train what is not trained yet.
 
+        Args:
+            go_on: trains a federation in its folder from a whole round on.
         Returns:
             Seconds that the training has taken, rounds before an interruption included.
         """
@@ -55,7 +67,7 @@ class FederatedRun:
             return float(noted["seconds"])
         before = _seconds_of_rounds(folder.rounds_file, number)
         start = time.perf_counter()
-        make_engine(federation, quiet=quiet, folder=folder).go_on(self._committed)
+        go_on(federation, folder, self._committed)
         seconds = round(before + time.perf_counter() - start, 1)
         write_record(folder.seconds_file, {"seconds": seconds, "exported": _exported(federation)})
         return seconds

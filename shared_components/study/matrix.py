@@ -67,18 +67,12 @@ def matrix_stages(study: Study, stages: list[Stage]) -> Iterator[Stage]:
 
 
 def matrix(study: Study) -> dict[str, Any]:
-    """What ``study.json`` says about it: sites in order, and for each model the site's tables of scores."""
-    columns = sites(study)
-    rows = [
-        {
-            "model": model.name,
-            "scores": {
-                site: str(
-                    (study.place(site, cell(study, site, model)) / "scores.csv").relative_to(study.folder)
-                )
-                for site in columns
-            },
-        }
-        for model in published(study)
-    ]
+    """What ``study.json`` says about it: sites in order, and for each model the tables of scores of the
+    sites where it was tried: one that stays at its own site was tried there alone.
+    """
+    columns, rows = sites(study), []
+    for model in published(study):
+        files = {site: study.place(site, cell(study, site, model)) / "scores.csv" for site in columns}
+        scores = {site: str(file.relative_to(study.folder)) for site, file in files.items() if file.is_file()}
+        rows.append({"model": model.name, "scores": scores})
     return {"sites": columns, "models": rows}

@@ -57,7 +57,7 @@ def generated_slices(generator: Generator, domain: int, seed: int) -> Tensor:
 
 
 def write_pictures(study: Study) -> dict[str, dict[str, str]]:
-    """Write each client's pictures below its folder.
+    """Write each client's pictures below its folder; none of images that are not here.
 
     Returns:
         Client to {"real" | "generated" | "translations": PNG path relative to the study's folder}.
@@ -67,17 +67,16 @@ def write_pictures(study: Study) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for client in study.roots:
         place = study.place(client, "pictures")
-        real = picture_grid(real_slices(study, client, description), COLUMNS)
         slices = torch.cat(
             [
                 generated_slices(generator, description["domains"].index(domain), study.federation.seed)
                 for domain in study.roots[client].domains
             ]
         )
-        pictures = {
-            "real": save_picture(place / "real.png", real),
-            "generated": save_picture(place / "generated.png", picture_grid(slices, COLUMNS)),
-        }
+        pictures = {"generated": save_picture(place / "generated.png", picture_grid(slices, COLUMNS))}
+        if study.is_here(client):
+            real = picture_grid(real_slices(study, client, description), COLUMNS)
+            pictures = {"real": save_picture(place / "real.png", real), **pictures}
         translations = sorted((study.place(client, "adaptation") / "pictures").glob("translation_*.png"))
         if translations:
             pictures["translations"] = translations[-1]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from shared_components.data.annotations import known_text
+from shared_components.federation.committed import Committed
+from shared_components.federation.engines import make_engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
@@ -30,6 +31,7 @@ from shared_components.study.matrix import matrix
 from shared_components.study.methods import METHODS, method_texts
 from shared_components.study.origins import origins
 from shared_components.study.pictures import write_pictures
+from shared_components.study.released import MODEL as MODEL_FILE
 from shared_components.study.source_model import source_federation, source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import model_path
@@ -54,30 +56,71 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
         InputError: the settings do not fit, the folder holds a study and neither ``resume`` nor ``force`` is given,
             another process runs in it, or a client, a round or a stage failed.
     """
+    if federation.engine != "local":
+        from shared_components.study.nvflare.simulator import StudySimulator  # an extra
+
+        return StudySimulator(federation, quiet).run(resume, force)
     study = plan_study(federation)
     stages = study_stages(study)
-    runs, lock = _federated_runs(study), FolderLock(study.folder)
-    with ExitStack() as stack:
+    with opened_study(study, stages, resume, force) as opened:
+
+        def go_on(run: Federation, folder: RunFolder, committed: Committed | None) -> None:
+            make_engine(run, quiet=quiet, folder=folder).go_on(committed)
+
+        seconds = {f"{EVERYBODY}/{name}": run.train(go_on) for name, run in opened.runs.items()}
+        seconds |= run_stages(
+            stages,
+            study.jobs,
+            federation.threads_per_worker,
+            quiet,
+            digests=opened.digests,
+            check=opened.lock.check,
+        )
+        opened.digests.keep()
+        return tell_study(study, stages, seconds, quiet)
+
+
+@dataclass(frozen=True)
+class OpenedStudy:
+    """A study's folder, ready and locked.
+
+    Attributes:
+        lock: of the study's folder.
+        runs: its federated trainings by the names of their stages, opened and locked too.
+        digests: of files that stages read.
+    """
+
+    lock: FolderLock
+    runs: Mapping[str, FederatedRun]
+    digests: FileDigests
+
+
+@contextlib.contextmanager
+def opened_study(
+    study: Study, stages: Sequence[Stage], resume: bool, force: bool, more: Sequence[Path] = ()
+) -> Iterator[OpenedStudy]:
+    """Make a study's folder ready, and keep it locked.
+
+    Args:
+        study: whose folder.
+        stages: all of them.
+        resume: go on with what is there.
+        force: throw it away.
+        more: further folders to be thrown away with it.
+    """
+    runs, lock = federated_runs(study), FolderLock(study.folder)
+    with contextlib.ExitStack() as stack:
         for one in (lock, *(run.folder.lock for run in runs.values())):
             stack.enter_context(one.held())
         stack.enter_context(resumable(study.folder))
         digests = FileDigests(study.folder / "digests.json")
         for run in runs.values():
             run.open(resume, force, digests)
-        _clean(study, stages if force else ())
-        seconds = {f"{EVERYBODY}/{name}": run.train(quiet) for name, run in runs.items()}
-        seconds |= run_stages(
-            stages, study.jobs, federation.threads_per_worker, quiet, digests=digests, check=lock.check
-        )
-        digests.keep()
-        if not quiet:
-            print("pictures and report", flush=True)
-        pictures = write_pictures(study)
-        write_record(study.folder / DESCRIPTION, describe(study, stages, seconds, pictures))
-        return write_study_report(study.folder)
+        _clean(study, [*(stage.folder for stage in stages), *more] if force else ())
+        yield OpenedStudy(lock, runs, digests)
 
 
-def _federated_runs(study: Study) -> dict[str, FederatedRun]:
+def federated_runs(study: Study) -> dict[str, FederatedRun]:
     """By the names of their stages: the factory, and the source model where several clients train it."""
     runs = {"factory": FederatedRun(study.factory_federation)}
     if study.federates_source:
@@ -85,12 +128,37 @@ def _federated_runs(study: Study) -> dict[str, FederatedRun]:
     return runs
 
 
-def _clean(study: Study, stages: Sequence[Stage]) -> None:
-    """Remove what a kill has left, some stages, and what an earlier end of the study has told."""
+def tell_study(
+    study: Study,
+    stages: Sequence[Stage],
+    seconds: Mapping[str, float],
+    quiet: bool = False,
+    more: Mapping[str, Any] | None = None,
+) -> Path:
+    """Draw the pictures, and write ``study.json`` and the report.
+
+    Args:
+        study: which has run.
+        stages: all of them.
+        seconds: stage key to how long it took.
+        quiet: print nothing.
+        more: further parts of ``study.json``.
+    Returns:
+        The report.
+    """
+    if not quiet:
+        print("pictures and report", flush=True)
+    pictures = write_pictures(study)
+    content = {**describe(study, stages, seconds, pictures), **(more or {})}
+    write_record(study.folder / DESCRIPTION, content)
+    return write_study_report(study.folder)
+
+
+def _clean(study: Study, folders: Sequence[Path]) -> None:
+    """Remove what a kill has left, some folders, and what an earlier end of the study has told."""
     sweep(study.folder)
-    for stage in stages:
-        remove_tree(stage.folder)
-    remove_tree(study.folder / DESCRIPTION)
+    for folder in (*folders, study.folder / DESCRIPTION):
+        remove_tree(folder)
 
 
 def describe(
@@ -128,7 +196,8 @@ def describe(
 def _client(study: Study, name: str, epsilon: float | None) -> dict[str, Any]:
     few = "few labels" if study.has_few_labels(name) else "unlabelled"
     described = _described(study.roots[name], "labelled" if name in study.sources else few)
-    return described if epsilon is None else {**described, "epsilon": epsilon}
+    private = {} if epsilon is None else {"epsilon": epsilon}
+    return {**described, **private, **({} if study.is_here(name) else {"at": name})}
 
 
 def _described(data: ClientData, role: str) -> dict[str, Any]:
@@ -143,9 +212,8 @@ def _described(data: ClientData, role: str) -> dict[str, Any]:
 
 def _counts(data: ClientData, split: str) -> dict[str, int]:
     """Volumes of a split, those with labels, and those of whose labels a part is known."""
-    labelled = data.items(split, labelled=True)
-    partly = sum(bool(known_text(item)) for item in labelled)
-    return {"total": len(data.items(split)), "labelled": len(labelled), "partly": partly}
+    labelled = len(data.items(split, labelled=True))
+    return {"total": len(data.items(split)), "labelled": labelled, "partly": data.partly(split)}
 
 
 def _relative(study: Study, client: str, stage: str) -> str:
@@ -167,12 +235,12 @@ def _time(key: str, seconds: float) -> dict[str, Any]:
 
 
 def _models(study: Study, stages: Sequence[Stage]) -> dict[str, str]:
-    """Client to the model that it is to use."""
+    """Client to the model that it is to use, of those that are here."""
     own = {client: "source_model" if client in study.sources else "adaptation" for client in study.roots}
     return {
         stage.client: _relative(study, stage.client, stage.name)
         for stage in stages
-        if stage.name == own.get(stage.client)
+        if stage.name == own.get(stage.client) and (stage.folder / MODEL_FILE).is_file()
     }
 
 
@@ -184,7 +252,6 @@ def _scores(study: Study, stages: Sequence[Stage]) -> list[dict[str, str]]:
     for stage in runs:
         folder = stage.folder.relative_to(study.folder)
         csv = {"csv": str(folder / "scores.csv")} if (stage.folder / "scores.csv").is_file() else {}
-        entries.append(
-            {"client": stage.client, "method": METHODS[stage.name].name, **csv, "predictions": str(folder)}
-        )
+        place = {"predictions": str(folder), **({} if study.is_here(stage.client) else {"at": stage.client})}
+        entries.append({"client": stage.client, "method": METHODS[stage.name].name, **csv, **place})
     return entries

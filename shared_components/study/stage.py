@@ -79,7 +79,8 @@ class Stage:
             before: digests of what the stages that it needs have written.
         """
         files = [digest(file) for file in self.config_files] + [digests.of(file) for file in self.reads]
-        return short_digest([self.bundle, self.configs, dict(self.overrides), files, list(before)])
+        bundle = Path(self.bundle).name  # wherever it lies: each job of a federation has a copy of its own
+        return short_digest([bundle, self.configs, dict(self.overrides), files, list(before)])
 
     def prepare(self, fingerprint: str) -> None:
         """Make its folder ready: what an interrupted or outdated run has left is thrown away."""

@@ -12,7 +12,8 @@ from shared_components.errors import InputError
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.signs_of_life import BEAT
 from shared_components.interrupts import Interrupts
-from shared_components.study.stage import LOG, Done, Stage
+from shared_components.study.stage import Done, Stage
+from shared_components.study.stage_places import StagePlaces
 from shared_components.study.stage_workers import StageWorkers
 
 Ended = Callable[[Stage, InputError | None], None]
@@ -59,27 +60,48 @@ def run_stages(
         InputError: what ``check`` or ``ended`` raises, by default the first failure. Stages that ended stay done.
         ValueError: a stage needs one that is not among ``stages``, or itself.
     """
-    _check_needs(stages)
-    queue = _Queue(stages, digests or FileDigests(), quiet)
-    running: dict[Future, Stage] = {}
     interrupts = Interrupts()
-    bar = tqdm(total=len(stages), desc="stages", disable=True if quiet else None, ncols=100)
-    with bar, interrupts.noticed(), StageWorkers(jobs, threads, fresh) as workers:
+    with interrupts.noticed(), StageWorkers(jobs, threads, fresh, digests) as workers:
+        return run_stages_at(workers, stages, quiet, check, ended, interrupts.check)
+
+
+def run_stages_at(
+    places: StagePlaces,
+    stages: Sequence[Stage],
+    quiet: bool = False,
+    check: Callable[[], None] = lambda: None,
+    ended: Ended = stop_at_failure,
+    often: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """As :func:`run_stages`, wherever ``places``, which are ready, let stages run.
+
+    Args:
+        places: where they run.
+        stages: all stages.
+        quiet: print nothing.
+        check: as there.
+        ended: as there.
+        often: called whenever something has happened, and when nothing has for a while; what it raises ends all.
+    """
+    _check_needs(stages)
+    queue = _Queue(stages, places, quiet)
+    running: dict[Future, Stage] = {}
+    with tqdm(total=len(stages), desc="stages", disable=True if quiet else None, ncols=100) as bar:
         while True:
-            interrupts.check()
-            for stage, fingerprint in queue.next(jobs - len(running)):
-                running[workers.submit(stage, fingerprint)] = stage
+            often()
+            for stage, before in queue.next(list(running.values())):
+                running[places.begin(stage, before)] = stage
                 _tell(f"{stage.key}: begins", quiet)
             bar.update(len(queue.done) - bar.n)
             if not running:
                 return queue.seconds()
             finished = wait(running, timeout=BEAT, return_when=FIRST_COMPLETED).done
             for stage in () if finished else running.values():
-                _tell(f"{stage.key}: {stage.progress()}", quiet)
+                _tell(f"{stage.key}: {places.progress(stage)}", quiet)
             for future in finished:
-                interrupts.check()  # a signal to all processes may have ended the worker first
+                often()  # a signal to all processes may have ended the worker first
                 stage = running.pop(future)
-                failure = _failure(stage, future)
+                failure = _failure(stage, future, places)
                 check()
                 if failure is None:
                     queue.done[stage.key] = future.result()
@@ -94,8 +116,8 @@ def done_stages(stages: Sequence[Stage], digests: FileDigests | None = None) -> 
         stages: all that these need among them.
         digests: of the files that stages read; by default kept nowhere.
     """
-    queue = _Queue(stages, digests or FileDigests(), quiet=True)
-    queue.next(0)
+    queue = _Queue(stages, StageWorkers(0, 1, digests=digests), quiet=True)
+    queue.next([])
     return queue.seconds()
 
 
@@ -104,23 +126,32 @@ class _Queue:
 
     Args:
         stages: all.
-        digests: of the files that they read.
+        places: where they run.
         quiet: print nothing.
     """
 
-    def __init__(self, stages: Sequence[Stage], digests: FileDigests, quiet: bool) -> None:
+    def __init__(self, stages: Sequence[Stage], places: StagePlaces, quiet: bool) -> None:
         self._order = {stage.key: place for place, stage in enumerate(stages)}
-        self._waiting, self._digests, self._quiet = list(stages), digests, quiet
-        self._to_do: list[tuple[Stage, str]] = []
+        self._waiting, self._places, self._quiet = list(stages), places, quiet
+        self._to_do: list[Stage] = []
         self.done: dict[str, Done] = {}
 
-    def next(self, most: int) -> list[tuple[Stage, str]]:
-        """Up to ``most`` stages that can begin, with their fingerprints; whatever is done already is noted."""
+    def next(self, running: Sequence[Stage]) -> list[tuple[Stage, list[str]]]:
+        """Stages that can begin beside those at work, with what those that they need have written, as digests;
+        whatever is done already is noted.
+        """
         while self._sort_ready():
             pass
-        self._to_do.sort(key=lambda entry: self._order[entry[0].key])
-        begun, self._to_do = self._to_do[:most], self._to_do[most:]
-        return begun
+        self._to_do.sort(key=lambda stage: self._order[stage.key])
+        begun: list[Stage] = []
+        for stage in self._to_do:
+            if self._places.is_free(stage, [*running, *begun]):
+                begun.append(stage)
+        self._to_do = [stage for stage in self._to_do if stage not in begun]
+        return [(stage, self._before(stage)) for stage in begun]
+
+    def _before(self, stage: Stage) -> list[str]:
+        return [self.done[need].outputs for need in stage.needs]
 
     def seconds(self) -> dict[str, float]:
         """What each stage took that is done, in the order of all."""
@@ -136,10 +167,9 @@ class _Queue:
         ready = [stage for stage in self._waiting if all(need in self.done for need in stage.needs)]
         for stage in ready:
             self._waiting.remove(stage)
-            fingerprint = stage.fingerprint(self._digests, [self.done[need].outputs for need in stage.needs])
-            done = stage.done(fingerprint)
+            done = self._places.found(stage, self._before(stage))
             if done is None:
-                self._to_do.append((stage, fingerprint))
+                self._to_do.append(stage)
                 self._tell_lost(stage)
             else:
                 self.done[stage.key] = done
@@ -176,10 +206,10 @@ def _check_needs(stages: Sequence[Stage]) -> None:
         left = [stage for stage in left if stage.key not in found]
 
 
-def _failure(stage: Stage, future: Future) -> InputError | None:
+def _failure(stage: Stage, future: Future, places: StagePlaces) -> InputError | None:
     error = future.exception()
     if error is None:
         return None
-    failure = InputError(f"{stage.key}: {error} (more in {stage.folder / LOG})")
+    failure = InputError(f"{stage.key}: {error} (more in {places.log(stage)})")
     failure.__cause__ = error
     return failure

@@ -56,6 +56,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.run_folder import bundle_config
 from shared_components.study.client_data import ClientData
 from shared_components.study.settings import FLAGS, setting_faults, synthesis_faults
+from shared_components.study.site_description import SiteDescription
 
 EVERYBODY = "all"  # whose stage it is when it is no client's
 SHARED_IDS = {  # id of the factory's config -> id of the other bundles'
@@ -87,7 +88,7 @@ class Study:
     federation: Federation
     settings: Mapping[str, Any]
     agreed: Mapping[str, Any]
-    roots: Mapping[str, ClientData]
+    roots: Mapping[str, ClientData | SiteDescription]
     unseen: Mapping[str, ClientData]
     source: str
     sources: tuple[str, ...]
@@ -156,7 +157,7 @@ class Study:
             return self.folder / stage
         return self.folder / ("unseen" if client in self.unseen else "clients") / client / stage
 
-    def data(self, name: str) -> ClientData:
+    def data(self, name: str) -> ClientData | SiteDescription:
         """The data of a client or of an unseen scanner."""
         return self.unseen[name] if name in self.unseen else self.roots[name]
 
@@ -164,14 +165,21 @@ class Study:
         """Whether a client that adapts has labels of its own to use."""
         return client in self.targets and bool(self.roots[client].items("training", labelled=True))
 
+    def is_here(self, name: str) -> bool:
+        """Whether the data of a client or unseen scanner are on this machine."""
+        return isinstance(self.data(name), ClientData)
+
     def is_scored(self, name: str) -> bool:
         """Whether the client or unseen scanner has test volumes with labels."""
         return bool(self.data(name).items("test", labelled=True))
 
 
-def plan_study(federation: Federation) -> Study:
+def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] | None = None) -> Study:
     """Give each client its role.
 
+    Args:
+        federation: with a ``study`` section.
+        elsewhere: what is known of the clients whose data are not here.
     Raises:
         InputError: unknown or unusable settings, no labelled client, a source that is none, or data that a stage
             cannot use.
@@ -180,7 +188,10 @@ def plan_study(federation: Federation) -> Study:
     faults = [*setting_faults(settings), *_federation_faults(federation)]
     if faults:
         raise InputError("; ".join(faults))
-    roots = {name: ClientData.load(client.data_roots) for name, client in federation.clients.items()}
+    roots = {
+        name: (elsewhere or {}).get(name) or ClientData.load(client.data_roots)
+        for name, client in federation.clients.items()
+    }
     unseen = {name: ClientData.load([root]) for name, root in federation.unseen.items()}
     sources = tuple(name for name, data in roots.items() if data.label_share >= 0.5)
     if not sources:
@@ -224,7 +235,7 @@ def _federation_faults(federation: Federation) -> list[str]:
     return faults
 
 
-def _target_faults(roots: Mapping[str, ClientData], targets: Sequence[str]) -> list[str]:
+def _target_faults(roots: Mapping[str, ClientData | SiteDescription], targets: Sequence[str]) -> list[str]:
     return [
         f"client '{name}': adaptation makes a model for one domain, found {', '.join(roots[name].domains)}; "
         "make each domain a client of its own"

@@ -24,6 +24,8 @@ from shared_components.metrics import read_scores, summarize
 from shared_components.records import found_record, read_record
 from shared_components.study.stage import DONE
 
+OVERRIDES = "overrides.yaml"  # a stage's settings, in its folder
+
 
 def study_summary(folder: str | os.PathLike) -> str:
     """The report, the factory, the models, the segmentations with their scores, seconds per stage, and commands that
@@ -37,10 +39,15 @@ def study_summary(folder: str | os.PathLike) -> str:
     if not file.is_file():
         raise InputError(f"{file}: expected a finished study, found none; name its folder or let it end")
     study = read_record(file, "write it again with federate.py study FILE --resume")
-    faults = [fault for entry in study["scores"] for fault in grid_faults(folder / entry["predictions"])]
+    faults = [fault for entry in _here(study) for fault in grid_faults(folder / entry["predictions"])]
     if faults:
         raise InputError("\n".join(["segmentations that are not on their input's grid:", *faults]))
     return "\n".join(_lines(folder, study))
+
+
+def _here(study: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Runs of inference whose segmentations are on this machine."""
+    return [entry for entry in study["scores"] if "at" not in entry]
 
 
 def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
@@ -56,9 +63,12 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
         yield f"  model    {_short(folder / study['generalisation'])}  (any scanner; synthetic volumes alone)"
     yield "segmentations, each of its input's shape and affine:"
     for entry in study["scores"]:
+        score = f", Dice {_dice(folder / entry['csv'])}" if "csv" in entry else ", no labels to score against"
+        if "at" in entry:
+            yield f"  {entry['client']}, {entry['method']}: at its site, in {entry['predictions']}{score}"
+            continue
         place = folder / entry["predictions"]
         cases, _ = read_case_list(place)
-        score = f", Dice {_dice(folder / entry['csv'])}" if "csv" in entry else ", no labels to score against"
         number = f"{len(cases)} volume{'' if len(cases) == 1 else 's'}"
         unseen = " (unseen)" if entry["client"] in study.get("unseen", ()) else ""
         yield f"  {entry['client']}{unseen}, {entry['method']}: {number}{score}  {_short(place)}"
@@ -69,6 +79,8 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
     yield "to segment new volumes, a file, a folder or a data root in place of VOLUMES:"
     for client, model in study["models"].items():
         stage = folder / Path(model).parent
+        if not (stage / OVERRIDES).is_file():  # its settings are at its own site
+            continue
         yield f"  with the model for {client}, {study['clients'][client]['domain']}:"
         predictions = [stage.with_name(f"{stage.name}_predictions")]
         yield f"    {segmenting_command(stage, predictions, f'outputs/new-{client}')}"
@@ -91,12 +103,9 @@ def _matrix(folder: Path, matrix: Mapping[str, Any]) -> Iterator[str]:
     yield "Dice of every model (lines) on everybody's test volumes (columns):"
     yield f"  {'':{width}}  " + "  ".join(f"{s:>{w}}" for s, w in zip(matrix["sites"], cells, strict=True))
     for row in matrix["models"]:
-        dice = [
-            summarize(read_scores(folder / row["scores"][s]))["mean"]["dice_mean"] for s in matrix["sites"]
-        ]
-        yield f"  {row['model']:{width}}  " + "  ".join(
-            f"{d:{w}.3f}" for d, w in zip(dice, cells, strict=True)
-        )
+        found = {s: summarize(read_scores(folder / file))["mean"] for s, file in row["scores"].items()}
+        dice = [f"{found[s]['dice_mean']:.3f}" if s in found else "-" for s in matrix["sites"]]
+        yield f"  {row['model']:{width}}  " + "  ".join(f"{d:>{w}}" for d, w in zip(dice, cells, strict=True))
 
 
 def segmenting_command(stage: Path, predictions: Sequence[Path], output: str) -> str:
@@ -108,8 +117,8 @@ def segmenting_command(stage: Path, predictions: Sequence[Path], output: str) ->
             training's are used.
         output: the folder that the command writes to.
     """
-    settings = next((f for f in (place / "overrides.yaml" for place in predictions) if f.is_file()), None)
-    settings = settings or stage / "overrides.yaml"
+    settings = next((f for f in (place / OVERRIDES for place in predictions) if f.is_file()), None)
+    settings = settings or stage / OVERRIDES
     bundle = Path(yaml.safe_load(settings.read_text(encoding="utf-8"))["bundle_root"])
     configs = [bundle / "configs" / "common.yaml", bundle / "configs" / "inference.yaml", settings]
     files = json.dumps([_short(file) for file in configs], ensure_ascii=False, separators=(",", ":"))

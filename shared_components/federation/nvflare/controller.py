@@ -51,7 +51,7 @@ class FederationController(ModelController):
         self.engine.register_app_command(TOPIC, lines.since)
         try:
             with lines.kept():
-                self._run_federation()
+                self.run_job()
             failure = None
         except InputError as error:
             failure = str(error)
@@ -62,13 +62,15 @@ class FederationController(ModelController):
         finally:
             write_outcome(Path(self.get_run_dir()), failure)
 
-    def _run_federation(self) -> None:
-        workspace = self.engine.get_workspace()
-        place = read_server(Path(workspace.get_root_dir()))
-        custom = Path(workspace.get_app_custom_dir(self.fl_ctx.get_job_id()))
+    def run_job(self) -> None:
+        """What this job is for: its federation's rounds.
+
+        Raises:
+            InputError: it cannot go on.
+        """
+        place, custom = self.place(), self.custom()
         federation = read_job(custom, place)
-        folder = RunFolder(federation.output_dir)
-        asking = Asking(self, self.lost_after, self.quiet)
+        folder, asking = RunFolder(federation.output_dir), self.asking()
         with self._opened(folder, federation, place) as committed:
             if committed is None or not place.rehearsal:
                 check_sites(federation, asking)
@@ -78,6 +80,18 @@ class FederationController(ModelController):
             finally:
                 if not place.rehearsal:
                     _copy(folder.root, Path(self.get_run_dir()) / RESULT)
+
+    def place(self) -> Place:
+        """The server's own."""
+        return read_server(Path(self.engine.get_workspace().get_root_dir()))
+
+    def custom(self) -> Path:
+        """The job's folder ``custom``."""
+        return Path(self.engine.get_workspace().get_app_custom_dir(self.fl_ctx.get_job_id()))
+
+    def asking(self) -> Asking:
+        """What asks the clients, from one thread."""
+        return Asking(self, self.lost_after, self.quiet)
 
     @contextlib.contextmanager
     def _opened(self, folder: RunFolder, federation: Federation, place: Place) -> Iterator[Committed | None]:

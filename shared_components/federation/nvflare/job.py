@@ -16,9 +16,15 @@ import shared_components
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.controller import FederationController
-from shared_components.federation.nvflare.job_file import FILE, job_values
+from shared_components.federation.nvflare.job_file import (
+    FILE,
+    PARTS,
+    JobParts,
+    job_values,
+    refuse_data_roots,
+    tasks_of,
+)
 from shared_components.federation.nvflare.places import plain_name
-from shared_components.federation.nvflare.site_tasks import TASKS
 from shared_components.files import remove_tree, write_text
 
 SCRIPT = "shared_components/federation/nvflare/client_script.py"
@@ -26,34 +32,37 @@ NOT_IN_A_JOB = ("__pycache__", "*.pyc", "benchmarks", "packaging", "colin27")
 POLL = 0.1  # seconds between two looks of a client for the next task
 
 
-def write_job(federation: Federation, folder: Path, controller: FederationController) -> Path:
+def write_job(
+    federation: Federation, folder: Path, controller: FederationController, parts: JobParts | None = None
+) -> Path:
     """Write the job's folder.
 
     Args:
         federation: what is to run; its clients are the names of NVFlare's sites.
         folder: in which a folder of the job's name is made.
         controller: with the arguments with which the server shall make it.
+        parts: what the job has beside the federation's rounds.
     Returns:
         The job's folder.
     Raises:
         InputError: a data root would be in it, or there is something else of that name.
     """
-    job = FedJob(
-        name=plain_name(federation.name), min_clients=1
-    )  # how many must answer, the coordinator decides
+    name, parts = plain_name(federation.name), parts or JobParts()
+    job = FedJob(name=name, min_clients=1)  # how many must answer, the coordinator decides
     job.set_app_packages(["shared_components"])  # staged whole, with files that no import names
     job.to_server(controller)
-    job.to_clients(_executor(), tasks=list(TASKS))
-    return finished_job(job, federation, folder)
+    job.to_clients(_executor(), tasks=list(tasks_of(parts)))
+    return finished_job(job, federation, folder, parts)
 
 
-def finished_job(job: FedJob, federation: Federation, folder: Path) -> Path:
+def finished_job(job: FedJob, federation: Federation, folder: Path, parts: JobParts | None = None) -> Path:
     """Put the code, the bundle and the federation into a job, and write its folder.
 
     Args:
         job: with what its server and its sites do.
         federation: its clients are the names of NVFlare's sites.
         folder: in which a folder of the job's name is made.
+        parts: what the job has beside the federation's rounds.
     Raises:
         InputError: as :func:`write_job`.
     """
@@ -64,7 +73,7 @@ def finished_job(job: FedJob, federation: Federation, folder: Path) -> Path:
     job.to_server({"task_request_interval": POLL, "server": {"task_request_interval": POLL}})
     job.to_clients({"task_request_interval": POLL})
     with tempfile.TemporaryDirectory() as staged:
-        _stage(federation, Path(staged))
+        _stage(federation, parts or JobParts(), Path(staged))
         job.to_clients(staged)
         job.export_job(str(folder))
     _name_sites(place / "meta.json", federation)
@@ -81,14 +90,15 @@ def _executor() -> ClientAPIExecutor:
     )
 
 
-def _stage(federation: Federation, folder: Path) -> None:
-    """The folder ``custom`` of the job: this package, the bundle, the federation."""
+def _stage(federation: Federation, parts: JobParts, folder: Path) -> None:
+    """The folder ``custom`` of the job: this package, the bundles, the federation."""
     ignored = shutil.ignore_patterns(*NOT_IN_A_JOB)
     shutil.copytree(Path(shared_components.__file__).parent, folder / "shared_components", ignore=ignored)
-    bundle = Path(federation.bundle)
-    shutil.copytree(
-        bundle, folder / "bundles" / bundle.name, ignore=shutil.ignore_patterns(*NOT_IN_A_JOB, "demo.pt")
-    )
+    refuse_data_roots(federation, parts.values())
+    ignored = shutil.ignore_patterns(*NOT_IN_A_JOB, "demo.pt")
+    for name, bundle in {Path(federation.bundle).name: federation.bundle, **parts.bundles}.items():
+        shutil.copytree(bundle, folder / "bundles" / name, ignore=ignored)
+    write_text(folder / PARTS, yaml.safe_dump(parts.values(), sort_keys=False, allow_unicode=True))
     values = yaml.safe_dump(job_values(federation), sort_keys=False, allow_unicode=True)
     write_text(folder / FILE, values)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,43 @@ from shared_components.federation.federation_file import federation_from
 from shared_components.federation.nvflare.places import Place
 from shared_components.yaml_files import read_values
 
+TASKS = "shared_components.federation.nvflare.site_tasks"
+PARTS = "job.yaml"  # beside it: what the job has more than a federation
 FILE = "federation.yaml"  # in a job's folder ``custom``, beside ``bundles`` and ``shared_components``
 AT_HOME = ("output_dir", "study", "engine", "workers")  # what concerns the place of a run alone
+
+
+@dataclass(frozen=True)
+class JobParts:
+    """What a job has beside a federation's rounds.
+
+    Attributes:
+        within: the folder of the rounds, relative to where a place keeps the federation.
+        tasks: modules whose ``TASKS`` a site can do, beside those of a federation.
+        bundles: name in the job's folder ``bundles`` to a bundle's folder, beside the federation's own.
+        settings: plain values for those tasks.
+    """
+
+    within: str = ""
+    tasks: tuple[str, ...] = ()
+    bundles: Mapping[str, Path] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def values(self) -> dict[str, Any]:
+        """As they stand in the job."""
+        return {"within": self.within, "tasks": list(self.tasks), "settings": dict(self.settings)}
+
+
+def read_parts(custom: Path) -> JobParts:
+    """Those of the job whose folder ``custom`` is given; its bundles are there already."""
+    values = read_values(custom / PARTS, "job") if (custom / PARTS).is_file() else {}
+    return JobParts(values.get("within", ""), tuple(values.get("tasks", ())), {}, values.get("settings", {}))
+
+
+def tasks_of(parts: JobParts) -> dict[str, Callable]:
+    """Name of a task to the function that a site runs for it."""
+    modules = [importlib.import_module(name) for name in (TASKS, *parts.tasks)]
+    return {name: function for module in modules for name, function in module.TASKS.items()}
 
 
 def job_values(federation: Federation) -> dict[str, Any]:
@@ -24,6 +62,16 @@ def job_values(federation: Federation) -> dict[str, Any]:
     values = {key: value for key, value in federation.as_dict().items() if key not in AT_HOME}
     values["bundle"] = f"bundles/{Path(federation.bundle).name}"
     values["clients"] = {name: {"domain": client.domain} for name, client in federation.clients.items()}
+    refuse_data_roots(federation, values)
+    return values
+
+
+def refuse_data_roots(federation: Federation, values: Mapping[str, Any]) -> None:
+    """What is about to travel must not name the place of any client's data.
+
+    Raises:
+        InputError: it does.
+    """
     for name, client in federation.clients.items():
         for root in client.data_roots:
             if root in str(values):
@@ -31,7 +79,6 @@ def job_values(federation: Federation) -> dict[str, Any]:
                     f"client {name}: its data_root {root} stands elsewhere in the federation file too, in 'overrides', "
                     "say; a job must not name it: take it out"
                 )
-    return values
 
 
 def read_job(custom: Path, place: Place) -> Federation:
@@ -44,7 +91,7 @@ def read_job(custom: Path, place: Place) -> Federation:
         InputError: the job is not fit for the place.
     """
     values = read_values(custom / FILE, "federation")
-    values["output_dir"] = place.run_folder(str(values.get("name")))
+    values["output_dir"] = str(Path(place.run_folder(str(values.get("name")))) / read_parts(custom).within)
     values["engine"] = "nvflare"
     if place.data_roots:
         entry = (values.get("clients") or {}).get(place.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shared_components.federation.committed import Committed
@@ -36,9 +37,6 @@ class NvflareSimulator:
         require_nvflare()
         self._federation, self._quiet = federation, quiet
         self._folder = folder or RunFolder(federation.output_dir)
-        self._workspace = (
-            self._folder.root / "nvflare"
-        )  # logs, and the job as each place has it; kept if the run failed
 
     def run(self, resume: bool = False, force: bool = False) -> Path:
         """Train all rounds that are still to do, then let the bundle export its deliverable.
@@ -64,24 +62,40 @@ class NvflareSimulator:
         from shared_components.federation.nvflare.controller import FederationController
         from shared_components.federation.nvflare.job import write_job
 
-        remove_tree(self._workspace)
         controller = FederationController(quiet=self._quiet, lost_after=LOST_AFTER)
         del committed  # the controller reads it from the folder
-        with tempfile.TemporaryDirectory() as folder:
-            job = write_job(self._federation, Path(folder) / "job", controller)
-            sites = write_sites(self._federation, self._folder.root, Path(folder) / "sites")
-            simulate(self._federation, job, sites, self._workspace)
-        self._check_outcome()
-        remove_tree(self._workspace)
-
-    def _check_outcome(self) -> None:
-        folder = simulated_outcome(self._workspace).parent
-        log = folder.parent / "log.txt"
-        check_outcome(
-            folder,
-            f"{self._folder.root}: NVFlare's simulator ended before the run did; its log is {log}; the run is "
-            "whole up to its last round: go on with --resume",
+        root = self._folder.root
+        sites = dict.fromkeys(self._federation.clients, root)
+        rehearse(
+            self._federation, lambda folder: write_job(self._federation, folder, controller), sites, root
         )
+
+
+def rehearse(
+    federation: Federation, write: Callable[[Path], Path], sites: Mapping[str, Path], server: Path
+) -> None:
+    """Run a job through NVFlare's simulator, whose workspace stays in the server's folder if the job failed.
+
+    Args:
+        federation: whose clients take part.
+        write: writes the job into a folder, and says where it is.
+        sites: client to the folder in which it keeps what it must remember.
+        server: the folder of the run at the server, opened and locked by the caller.
+    Raises:
+        InputError: what the controller has told, or the simulator ended before the run did.
+    """
+    workspace = server / "nvflare"  # logs, and the job as each place has it
+    remove_tree(workspace)
+    with tempfile.TemporaryDirectory() as folder:
+        job = write(Path(folder) / "job")
+        simulate(federation, job, write_sites(federation, sites, server, Path(folder) / "sites"), workspace)
+    outcome = simulated_outcome(workspace).parent
+    check_outcome(
+        outcome,
+        f"{server}: NVFlare's simulator ended before the run did; its log is {outcome.parent / 'log.txt'}; the run is "
+        "whole up to its last round: go on with --resume",
+    )
+    remove_tree(workspace)
 
 
 def simulate(federation: Federation, job: Path, sites: Path, workspace: Path) -> None:
@@ -116,11 +130,12 @@ def file_logging() -> dict:
     }
 
 
-def write_sites(federation: Federation, run: Path, folder: Path) -> Path:
+def write_sites(federation: Federation, sites: Mapping[str, Path], server: Path, folder: Path) -> Path:
     """A site file for each client and one for the server, as each would have it on a machine of its own."""
     make_folder(folder)
     for name, client in federation.clients.items():
-        values = {"data_root": list(client.data_roots), "folder": str(run), "minimum": 1, "rehearsal": True}
+        own = {"data_root": list(client.data_roots), "folder": str(sites[name])}
+        values = {**own, "minimum": 1, "rehearsal": True}
         write_record(folder / f"{name}.yaml", values)
-    write_record(folder / "server.yaml", {"folder": str(run), "rehearsal": True})
+    write_record(folder / "server.yaml", {"folder": str(server), "rehearsal": True})
     return folder

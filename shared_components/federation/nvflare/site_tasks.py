@@ -1,6 +1,7 @@
 """What a site does when the coordinator asks for it, in the worker process in which its client lives.
 
-To let sites do something else, write a function as those below and name it in ``TASKS``.
+To let sites do something else, write a function as those below and name it in ``TASKS``, or in those of a module
+that the job names.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from shared_components.federation.client_plan import ClientPlan, client_plan
 from shared_components.federation.data_record import data_changes, data_record, told
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
-from shared_components.federation.nvflare.job_file import read_job
+from shared_components.federation.nvflare.job_file import JobParts, read_job, read_parts
 from shared_components.federation.nvflare.places import Place, read_site
 from shared_components.federation.nvflare.site_work import Done, Work
 from shared_components.federation.site_check import PROBLEMS, site_check
@@ -33,11 +34,13 @@ class SiteJob:
         federation: with the data of this site alone.
         plan: what its client is built from.
         place: the site.
+        parts: what the job has beside the federation's rounds.
     """
 
     federation: Federation
     plan: ClientPlan
     place: Place
+    parts: JobParts
 
 
 def check(job: SiteJob, work: Work) -> Done:
@@ -99,7 +102,7 @@ def site_job(custom: Path, kit: Path, name: str) -> SiteJob:
         place = read_site(kit, name)
         federation = read_job(custom, place)
         torch.set_num_threads(federation.threads_per_worker)
-        _jobs[custom, name] = SiteJob(federation, client_plan(federation, name), place)
+        _jobs[custom, name] = SiteJob(federation, client_plan(federation, name), place, read_parts(custom))
     return _jobs[custom, name]
 
 

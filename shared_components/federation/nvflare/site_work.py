@@ -47,14 +47,16 @@ def run_task(custom: Path, kit: Path, name: str, task: str, work: Work) -> Done:
         custom: the job's folder ``custom``.
         kit: the site's startup kit.
         name: the site's name.
-        task: a name of ``site_tasks.TASKS``.
+        task: a name of the job's tasks, such as those of ``site_tasks.TASKS``.
         work: what is asked.
     Raises:
         InputError: the site, the job or the client is not fit.
     """
     from shared_components.errors import InputError
-    from shared_components.federation.nvflare.site_tasks import TASKS, site_job
+    from shared_components.federation.nvflare.job_file import read_parts, tasks_of
+    from shared_components.federation.nvflare.site_tasks import site_job
 
-    if task not in TASKS:
-        raise InputError(f"task {task}: unknown here; the tasks are {', '.join(TASKS)}")
-    return TASKS[task](site_job(custom, kit, name), work)
+    tasks = tasks_of(read_parts(custom))
+    if task not in tasks:
+        raise InputError(f"task {task}: unknown here; the tasks are {', '.join(tasks)}")
+    return tasks[task](site_job(custom, kit, name), work)

@@ -34,7 +34,8 @@ def simulated_statistics(federation: Federation, asked: Asked) -> dict[str, dict
     remove_tree(workspace)
     with tempfile.TemporaryDirectory() as folder:
         job = write_statistics_job(federation, asked, Path(folder) / "job")
-        sites = write_sites(federation, Path(federation.output_dir), Path(folder) / "sites")
+        root = Path(federation.output_dir)
+        sites = write_sites(federation, dict.fromkeys(federation.clients, root), root, Path(folder) / "sites")
         simulate(federation, job, sites, workspace)
     job_folder = simulated_outcome(workspace).parent
     file = job_folder / RESULT

@@ -1,0 +1,1 @@
+"""The study over NVFlare: every stage runs at the site that has its data."""

@@ -1,0 +1,96 @@
+"""The server's side of a study's job: the factory's rounds, then every stage where its data are, then the report."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from shared_components.errors import InputError
+from shared_components.federation.committed import Committed
+from shared_components.federation.coordinator import Coordinator
+from shared_components.federation.federation import Federation
+from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.folder_lock import FolderLock
+from shared_components.federation.nvflare.asking import Asking
+from shared_components.federation.nvflare.controller import FederationController
+from shared_components.federation.nvflare.job_file import read_job, read_parts
+from shared_components.federation.nvflare.message import Message
+from shared_components.federation.nvflare.nvflare_sites import NvflareSites
+from shared_components.federation.nvflare.outcome import RESULT
+from shared_components.federation.nvflare.places import Place
+from shared_components.federation.nvflare.preflight import check_sites
+from shared_components.federation.run_folder import RunFolder
+from shared_components.study.nvflare.site_places import SitePlaces
+from shared_components.study.nvflare.study_job import FACTORY, place_study, site_stages
+from shared_components.study.runner import OpenedStudy, federated_runs, opened_study, tell_study
+from shared_components.study.site_description import SiteDescription
+from shared_components.study.stage import Stage
+from shared_components.study.stages import run_stages_at
+from shared_components.study.study import EVERYBODY, Study
+
+NOT_FETCHED = ("lock", "digests.json", "exchange", "nvflare", "sites")
+
+
+class StudyController(FederationController):
+    """Runs a whole study on the server of a job, where no data root is known; arguments as of its base."""
+
+    def run_job(self) -> None:
+        place, asking = self.place(), self.asking()
+        federation, parts = read_job(self.custom(), place), read_parts(self.custom())
+        described = _describe(federation, asking)
+        study = place_study(federation, parts, described)
+        stages = site_stages(study)
+        with self._study(study, stages, place) as opened:
+            if opened.runs[FACTORY].is_new or not place.rehearsal:
+                check_sites(federation, asking)
+            try:
+                self._run(study, stages, opened, described)
+            finally:
+                if not place.rehearsal:
+                    ignored = shutil.ignore_patterns(*NOT_FETCHED)
+                    shutil.copytree(study.folder, Path(self.get_run_dir()) / RESULT, ignore=ignored)
+
+    def _run(self, study: Study, stages: list[Stage], opened: OpenedStudy, described: dict[str, Any]) -> None:
+        asking = self.asking()
+
+        def go_on(run: Federation, folder: RunFolder, committed: Committed | None) -> None:
+            Coordinator(run, folder, NvflareSites(run, asking), self.quiet, asking.check).go_on(committed)
+
+        seconds = {f"{EVERYBODY}/{name}": run.train(go_on) for name, run in opened.runs.items()}
+        with SitePlaces(study, stages, described, self.asking, opened.digests) as places:
+            seconds |= run_stages_at(places, stages, self.quiet, often=asking.check)
+        opened.digests.keep()
+        more = {"exchange": [asdict(sent) for sent in places.sent], "engine": "nvflare"}
+        tell_study(study, stages, seconds, self.quiet, more)
+
+    @contextlib.contextmanager
+    def _study(self, study: Study, stages: list[Stage], place: Place) -> Iterator[OpenedStudy]:
+        """The study's folder; who starts a rehearsal has opened and locked it, and keeps it so."""
+        if not place.rehearsal:
+            with opened_study(study, stages, self.resume, self.force) as opened:
+                yield opened
+            return
+        runs = federated_runs(study)
+        for run in runs.values():
+            run.go_on_with(run.folder.committed())
+        digests = FileDigests(study.folder / "server_digests.json")
+        yield OpenedStudy(FolderLock(study.folder), runs, digests)
+
+
+def _describe(federation: Federation, asking: Asking) -> dict[str, Any]:
+    """Client to the description of its data, as plain values.
+
+    Raises:
+        InputError: a client has none to give.
+    """
+    answers = asking.ask("describe", dict.fromkeys(federation.clients, Message()), "telling what they have")
+    for name, answer in answers.items():
+        if answer.failure is not None:
+            raise InputError(f"client {name}, the description of its data: {answer.failure}")
+    return {
+        name: SiteDescription.from_dict(answer.values, name).as_dict() for name, answer in answers.items()
+    }

@@ -1,0 +1,173 @@
+"""The stages of a study at the sites that have their data; what the sites release goes through the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from shared_components.errors import InputError, shown
+from shared_components.federation.file_digests import FileDigests, digest
+from shared_components.federation.lane import Lane
+from shared_components.federation.nvflare.asking import Asking
+from shared_components.federation.nvflare.message import Message
+from shared_components.files import make_folder, remove_tree, write_atomically
+from shared_components.study.nvflare.site_tasks import FACTORY_FILE, RELEASED
+from shared_components.study.released import pack, unpack
+from shared_components.study.stage import LOG, Done, Stage
+from shared_components.study.stage_places import StagePlaces
+from shared_components.study.stage_run import run_stage
+from shared_components.study.study import EVERYBODY, Study
+
+SERVER = "the server"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Something that went from one place to another.
+
+    Attributes:
+        origin: the place that sent it.
+        target: the place that got it.
+        what: in words.
+        size: bytes.
+    """
+
+    origin: str
+    target: str
+    what: str
+    size: int
+
+
+class SitePlaces(StagePlaces):
+    """Every client's stages at its own site, one at a time; those of nobody's images at the server.
+
+    Args:
+        study: as the server sees it.
+        stages: all of them.
+        described: client to the description of its data.
+        asking: makes what asks a site; each site has its own, since they are asked from threads of their own.
+        digests: of the files that the server's own stages read.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        stages: Sequence[Stage],
+        described: Mapping[str, Any],
+        asking: Callable[[], Asking],
+        digests: FileDigests,
+    ) -> None:
+        self._study, self._described, self._digests = study, dict(described), digests
+        self._asking = {client: asking() for client in study.roots}
+        self._carried = {
+            need for s in stages for need in s.needs if need.partition("/")[0] not in ("", s.client)
+        }
+        self._folder = study.folder / "exchange"  # archives, while the study runs
+        self._at_site: set[tuple[str, str]] = set()  # site and what of others it has
+        self.sent: list[Sent] = []
+
+    def found(self, stage: Stage, before: Sequence[str]) -> Done | None:
+        return None  # the place where it runs knows
+
+    def is_free(self, stage: Stage, running: Sequence[Stage]) -> bool:
+        return all(other.client != stage.client for other in running)
+
+    def begin(self, stage: Stage, before: Sequence[str]) -> Future[Done]:
+        run = self._here if stage.client == EVERYBODY else self._elsewhere
+        return self._threads.submit(run, stage, before)
+
+    def progress(self, stage: Stage) -> str:
+        return stage.progress() if stage.client == EVERYBODY else "at work at its site"
+
+    def log(self, stage: Stage) -> str:
+        return str(stage.folder / LOG) if stage.client == EVERYBODY else f"the site's {LOG} of it"
+
+    def __enter__(self) -> SitePlaces:
+        remove_tree(self._folder)
+        make_folder(self._folder)
+        self._threads = ThreadPoolExecutor(len(self._asking) + 1)
+        self._lane = Lane(self._study.federation.threads_per_worker).__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lane.__exit__(kind, error, trace)
+        self._threads.shutdown(wait=error is None, cancel_futures=True)  # a site may be at work for long
+        remove_tree(self._folder)
+
+    def _here(self, stage: Stage, before: Sequence[str]) -> Done:
+        fingerprint = stage.fingerprint(self._digests, before)
+        done = stage.done(fingerprint) or self._lane.submit(run_stage, stage, fingerprint).result()
+        if stage.key in self._carried:
+            pack(stage.name, stage.folder, self._archive(stage.key))
+        return done
+
+    def _elsewhere(self, stage: Stage, before: Sequence[str]) -> Done:
+        request, new = self._request(stage, before)
+        answer = self._asking[stage.client].ask("stage", {stage.client: request}, stage.key)[stage.client]
+        if answer.failure is not None:
+            raise InputError(answer.failure)
+        self._at_site |= {(stage.client, what) for what in new}
+        return self._received(stage, answer)
+
+    def _request(self, stage: Stage, before: Sequence[str]) -> tuple[Message, list[str]]:
+        """What a site is asked and sent, and the names of what it did not have."""
+        client, files, needs = stage.client, {}, {}
+        new = [n for n in stage.needs if not n.startswith(f"{client}/") and (client, n) not in self._at_site]
+        for number, need in enumerate(new):
+            archive = self._archive(need)
+            needs[need] = {"file": f"need.{number}.zip", "sha256": digest(archive)}
+            files[f"need.{number}.zip"] = archive.read_bytes()
+            self._note(SERVER, client, f"{need.replace('/', ': ')}", archive)
+        values = {"stage": stage.key, "before": list(before), "clients": self._described, "needs": needs}
+        values["carries"] = stage.key in self._carried
+        factory = self._study.factory
+        if str(factory) in stage.reads and (client, FACTORY_FILE) not in self._at_site:
+            values["factory"] = {"file": FACTORY_FILE, "sha256": digest(factory)}
+            files[FACTORY_FILE] = factory.read_bytes()
+            new.append(FACTORY_FILE)
+            self._note(SERVER, client, "the factory", factory)
+        return Message(values, files=files), new
+
+    def _received(self, stage: Stage, answer: Message) -> Done:
+        """Put what has left a site into the study's folder here.
+
+        Raises:
+            InputError: it is not what it should be, or holds what may not leave a site.
+        """
+        values = answer.values
+        if set(answer.files) != {RELEASED}:
+            raise InputError(
+                f"expected {RELEASED} alone, found {', '.join(sorted(answer.files)) or 'nothing'}"
+            )
+        seconds, outputs = values.get("seconds"), values.get("outputs")
+        if not isinstance(seconds, int | float) or not re.fullmatch(r"[0-9a-f]{16}", str(outputs)):
+            raise InputError(f"expected seconds and a digest of what it wrote, found {shown(values)}")
+        archive, content = self._archive(stage.key), answer.files[RELEASED]
+        write_atomically(archive, lambda place: place.write_bytes(content))
+        if digest(archive) != values.get("sha256"):
+            raise InputError(f"{RELEASED}: did not arrive as it was sent")
+        names = unpack(stage.name, archive, stage.folder)
+        self._note(stage.client, SERVER, f"{stage.name}: {_told(names)}", archive)
+        if stage.key not in self._carried:
+            remove_tree(archive)
+        return Done(float(seconds), str(outputs))
+
+    def _archive(self, key: str) -> Path:
+        return self._folder / f"{key.replace('/', '.')}.zip"
+
+    def _note(self, origin: str, target: str, what: str, file: Path) -> None:
+        self.sent.append(Sent(origin, target, what, file.stat().st_size))
+
+
+def _told(names: Sequence[str]) -> str:
+    """``model.pt, metrics.csv, 24 synthetic volumes`` and so on."""
+    volumes = sum(name.endswith(".nii.gz") for name in names)
+    tables = [name for name in names if "/" not in name]
+    return ", ".join([*tables, *([f"{volumes} files of synthetic volumes"] if volumes else [])]) or "nothing"

@@ -1,0 +1,106 @@
+"""A study as a job: what travels beside the factory's federation, and the plan that every place makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shared_components.errors import InputError
+from shared_components.federation.federation import Federation
+from shared_components.federation.nvflare.job_file import JobParts
+from shared_components.study.client_stages import study_stages
+from shared_components.study.released import carries
+from shared_components.study.site_description import SiteDescription
+from shared_components.study.stage import Stage
+from shared_components.study.study import Study, plan_study
+
+FACTORY = "factory"  # the folder of its rounds in a study's
+TASKS = "shared_components.study.nvflare.site_tasks"
+AT_HOME = ("adaptation", "segmentation", "jobs")  # settings that concern places of this machine
+
+
+def job_parts(federation: Federation) -> JobParts:
+    """What of a study travels in its job.
+
+    Raises:
+        InputError: it has scanners that are at no site.
+    """
+    if federation.unseen:
+        raise InputError(
+            f"{federation.name}: study: unseen: the images of {', '.join(federation.unseen)} are at no site; run it "
+            "with the local engine, or let a site that has them be a client"
+        )
+    if federation.study.get("joint"):
+        raise InputError(
+            f"{federation.name}: study: joint: needs all labelled images in one place; leave it out, or run it with the "
+            "local engine"
+        )
+    study = Study(federation, federation.study, {}, {}, {}, "", (), ())
+    bundles = {"adaptation": Path(study.adaptation)}
+    if study.generalises:
+        bundles["segmentation"] = Path(study.segmentation)
+    settings = {key: value for key, value in federation.study.items() if key not in AT_HOME}
+    return JobParts(FACTORY, (TASKS,), bundles, settings)
+
+
+def place_study(
+    factory: Federation, parts: JobParts, described: Mapping[str, Any], here: str | None = None
+) -> Study:
+    """The study as a place sees it: its own data, if it has any, and what the other sites have told of theirs.
+
+    Args:
+        factory: the federation of the factory's rounds, as the job has it.
+        parts: of the job.
+        described: client to its :class:`SiteDescription`, as plain values.
+        here: the client at this place; None at the server.
+    Raises:
+        InputError: see :func:`plan_study`; or a site has not described its data.
+    """
+    elsewhere = {
+        name: SiteDescription.from_dict(described.get(name) or {}, name)
+        for name in factory.clients
+        if name != here
+    }
+    folder = str(Path(factory.output_dir).parent)
+    return checked(plan_study(replace(factory, output_dir=folder, study=dict(parts.settings)), elsewhere))
+
+
+def checked(study: Study) -> Study:
+    """The study, if it can be spread over sites.
+
+    Raises:
+        InputError: its source model is to be trained by federation, of which this engine trains the factory alone.
+    """
+    if study.federates_source:
+        raise InputError(
+            f"{study.federation.name}: study: over NVFlare one client's source model is used, and "
+            f"{', '.join(study.sources)} have labels; name one as 'source', or run it with the local engine"
+        )
+    return study
+
+
+def site_stages(study: Study) -> list[Stage]:
+    """The stages of a study over sites: without those that need what may not leave the site where it was made."""
+    kept: dict[str, Stage] = {}
+    for stage in _in_order(study_stages(study)):
+        if all(_has(stage, need, kept) for need in stage.needs):
+            kept[stage.key] = stage
+    return [stage for stage in study_stages(study) if stage.key in kept]
+
+
+def _has(stage: Stage, need: str, kept: Mapping[str, Stage]) -> bool:
+    client, _, name = need.partition("/")
+    return need in kept and (client == stage.client or carries(name))
+
+
+def _in_order(stages: list[Stage]) -> list[Stage]:
+    """Each after those that it needs."""
+    found: dict[str, Stage] = {}
+    while len(found) < len(stages):
+        ready = [s for s in stages if s.key not in found and all(need in found for need in s.needs)]
+        if not ready:
+            return [*found.values()]
+        found |= {stage.key: stage for stage in ready}
+    return [*found.values()]

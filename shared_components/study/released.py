@@ -1,0 +1,130 @@
+"""What of a stage's files may leave the site where it ran: this list alone, as one archive of plain files.
+
+No image, no label and no prediction of any client is on it. Scores leave without the names of the volumes, which are
+file names and may tell who a patient is.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from shared_components.errors import InputError, shown
+from shared_components.files import inside, make_folder, remove_tree, write_atomically
+from shared_components.records import read_table, write_table
+
+MODEL = "model.pt"
+METRICS = "metrics.csv"
+SCORES = "scores.csv"
+VOLUMES = r"[^/]+/(dataset\.json|[\w-]+/[\w.-]+\.nii\.gz)"  # of a data root for each domain
+RELEASED: dict[str, tuple[str, ...]] = {  # name of a stage to the patterns of what may leave
+    "source_model": (re.escape(MODEL), METRICS),
+    "source_only": (re.escape(MODEL), METRICS),
+    "synthetic": (VOLUMES,),
+    "adaptation": (METRICS,),
+    "self_trained": (METRICS,),
+    "generalisation": (re.escape(MODEL), METRICS),
+}
+PREDICTIONS = "_predictions"  # how the names of stages that segment end: they may release scores alone
+EPOCH = (1980, 1, 1, 0, 0, 0)  # of every entry: the same files make the same archive
+LARGEST = 8 * 2**30  # bytes of an archive's content
+
+
+def patterns_of(stage: str) -> tuple[str, ...]:
+    """What may leave of a stage of that name; nothing of one that is not known."""
+    return (re.escape(SCORES),) if stage.endswith(PREDICTIONS) else RELEASED.get(stage, ())
+
+
+def may_leave(stage: str, path: str) -> bool:
+    """Whether a file, relative to the stage's folder, may leave its site."""
+    return any(re.fullmatch(pattern, path) for pattern in patterns_of(stage))
+
+
+def carries(stage: str) -> bool:
+    """Whether another site can go on with what leaves of a stage: a model or synthetic volumes."""
+    return any(may_leave(stage, path) for path in (MODEL, "domain/dataset.json"))
+
+
+def pack(stage: str, folder: Path, archive: Path, tables_alone: bool = False) -> list[str]:
+    """Write what may leave of a stage into an archive.
+
+    Args:
+        stage: its name.
+        folder: its folder; links in it are not followed.
+        archive: the file to write.
+        tables_alone: leave out models and volumes, which nobody else needs.
+    Returns:
+        What is in it, relative to the folder.
+    """
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    names = [path.relative_to(folder).as_posix() for path in found]
+    names = [name for name in names if may_leave(stage, name) and _inside_itself(folder, name)]
+    names = [name for name in names if not tables_alone or name.endswith(".csv")]
+    write_atomically(archive, lambda place: _write(place, folder, names))
+    return names
+
+
+def _inside_itself(folder: Path, name: str) -> bool:
+    """Whether no folder on the way to a file is a link."""
+    return not any(
+        (folder / parent).is_symlink() for parent in PurePosixPath(name).parents if str(parent) != "."
+    )
+
+
+def _write(place: Path, folder: Path, names: Sequence[str]) -> None:
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
+        for name in names:
+            file = folder / name
+            content = without_names(file) if name == SCORES else file.read_bytes()
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content)
+
+
+def without_names(scores: Path) -> bytes:
+    """A table of scores with numbers in the place of the volumes' names."""
+    rows = read_table(scores, "evaluate again")
+    numbers = {
+        name: f"volume {place}" for place, name in enumerate(dict.fromkeys(r["case"] for r in rows), 1)
+    }
+    renamed = [{**row, "case": numbers[row["case"]]} for row in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        return write_table(Path(folder) / SCORES, list(rows[0]) if rows else ["case"], renamed).read_bytes()
+
+
+def unpack(stage: str, archive: Path, folder: Path) -> list[str]:
+    """Put what has come from a site where the stage's folder lies here; whatever was there goes.
+
+    Args:
+        stage: its name.
+        archive: the file that came.
+        folder: the stage's folder here.
+    Returns:
+        What was in it, relative to the folder.
+    Raises:
+        InputError: it is damaged, or holds a link, a path that leads elsewhere, or what may not leave a site.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = list(_checked(stage, opened, folder))
+            remove_tree(folder)
+            make_folder(folder)
+            for entry, place in entries:
+                content = opened.read(entry)
+                write_atomically(place, lambda temporary, content=content: temporary.write_bytes(content))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise InputError(f"{archive.name}: is no archive that can be read: {error}") from error
+    return [entry.filename for entry, _ in entries]
+
+
+def _checked(stage: str, archive: zipfile.ZipFile, folder: Path) -> Iterator[tuple[zipfile.ZipInfo, Path]]:
+    if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
+        raise InputError(f"{stage}: what it released is larger than {LARGEST >> 30} GiB")
+    for entry in archive.infolist():
+        mode = entry.external_attr >> 16
+        if mode & 0o170000 not in (0, 0o100000) or not may_leave(stage, entry.filename):
+            raise InputError(f"{stage}: {shown(entry.filename)} is nothing that may leave a site")
+        if ".." in PurePosixPath(entry.filename).parts:
+            raise InputError(f"{stage}: {shown(entry.filename)} leads out of its folder")
+        yield entry, inside(folder, entry.filename)
