@@ -34,8 +34,8 @@ def job_parts(federation: Federation) -> JobParts:
         )
     if federation.study.get("joint"):
         raise InputError(
-            f"{federation.name}: study: joint: needs all labelled images in one place; leave it out, or run it with the "
-            "local engine"
+            f"{federation.name}: study: joint: needs all labelled images in one place; leave it out, or run it with "
+            "the local engine"
         )
     study = Study(federation, federation.study, {}, {}, {}, "", (), ())
     bundles = {"adaptation": Path(study.adaptation)}
