@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared_components.federation.data_record import data_record
+from shared_components.federation.engines import make_engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, digest
 from shared_components.federation.rounds_log import read_rows
@@ -71,6 +72,15 @@ class FederatedRun:
         seconds = round(before + time.perf_counter() - start, 1)
         write_record(folder.seconds_file, {"seconds": seconds, "exported": _exported(federation)})
         return seconds
+
+
+def by_engine(quiet: bool) -> GoOn:
+    """Train with the engine that the federation names, on this machine."""
+
+    def go_on(federation: Federation, folder: RunFolder, committed: Committed | None) -> None:
+        make_engine(federation, quiet=quiet, folder=folder).go_on(committed)
+
+    return go_on
 
 
 def _exported(federation: Federation) -> dict[str, str | None]:

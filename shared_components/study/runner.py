@@ -11,8 +11,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from shared_components.federation.committed import Committed
-from shared_components.federation.engines import make_engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
@@ -25,7 +23,7 @@ from shared_components.report import write_study_report
 from shared_components.study.client_data import ClientData
 from shared_components.study.client_stages import study_stages
 from shared_components.study.coverage import study_coverage
-from shared_components.study.federated_run import FederatedRun
+from shared_components.study.federated_run import FederatedRun, by_engine
 from shared_components.study.generalisation import MODEL
 from shared_components.study.matrix import matrix
 from shared_components.study.methods import METHODS, method_texts
@@ -63,10 +61,7 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
     study = plan_study(federation)
     stages = study_stages(study)
     with opened_study(study, stages, resume, force) as opened:
-
-        def go_on(run: Federation, folder: RunFolder, committed: Committed | None) -> None:
-            make_engine(run, quiet=quiet, folder=folder).go_on(committed)
-
+        go_on = by_engine(quiet)
         seconds = {f"{EVERYBODY}/{name}": run.train(go_on) for name, run in opened.runs.items()}
         seconds |= run_stages(
             stages,

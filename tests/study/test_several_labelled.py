@@ -15,7 +15,7 @@ from shared_components.federation.federation_file import federation_from
 from shared_components.federation.file_digests import FileDigests
 from shared_components.files import load_tensors
 from shared_components.study.client_stages import study_stages
-from shared_components.study.federated_run import FederatedRun
+from shared_components.study.federated_run import FederatedRun, by_engine
 from shared_components.study.matrix import published
 from shared_components.study.plan import plan
 from shared_components.study.runner import run_study
@@ -193,7 +193,7 @@ def run_again(finished: Path, tmp_path: Path, values: dict, **study) -> Federate
     run = FederatedRun(replace(federation, output_dir=str(tmp_path / "source_model")), renewed=True)
     with run.folder.lock.held():
         run.open(True, False, FileDigests())
-        run.train(quiet=True)
+        run.train(by_engine(quiet=True))
     return run
 
 
