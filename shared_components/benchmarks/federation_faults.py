@@ -182,7 +182,7 @@ def _full_disk(folder: Path, data: Path, engine: str, whole: FaultyFederation) -
             )
         federation = FaultyFederation(place, data, engine, ROUNDS, ["2 island fill_disk"])
         code, said = federation.run(), federation.said()
-        lost = [] if code == 2 and "space" in said and "--resume" in said else [_ending(federation, code)]
+        lost = [] if code == 2 and "space" in said else [_ending(federation, code)]
         if federation.whole_rounds() < 1:
             lost.append("round 1 is gone")
         remove_files(place / FILLER)
