@@ -84,14 +84,7 @@ def user_of(kit: Path) -> str:
     Raises:
         InputError: it is no administrator's kit.
     """
-    file = kit / "startup" / "fed_admin.json"
-    try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["admin"]["username"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{kit}: expected an administrator's startup kit, with {file.relative_to(kit)}, found none; "
-            "name the folder that was provisioned for the administrator"
-        ) from error
+    return _owner(kit, "fed_admin.json", ("admin", "username"), "an administrator's", "the administrator")
 
 
 def site_of(kit: Path) -> str:
@@ -100,13 +93,18 @@ def site_of(kit: Path) -> str:
     Raises:
         InputError: it is no client's kit.
     """
-    file = kit / "startup" / "fed_client.json"
+    return _owner(kit, "fed_client.json", ("client", "fqsn"), "a client's", "this site")
+
+
+def _owner(kit: Path, name: str, keys: tuple[str, str], whose: str, who: str) -> str:
+    """What a file of a startup kit says under two keys."""
+    file = kit / "startup" / name
     try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["client"]["fqsn"])
+        return str(json.loads(file.read_text(encoding="utf-8"))[keys[0]][keys[1]])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{kit}: expected a client's startup kit, with {file.relative_to(kit)}, found none; "
-            "name the folder that was provisioned for this site"
+            f"{kit}: expected {whose} startup kit, with {file.relative_to(kit)}, found none; "
+            f"name the folder that was provisioned for {who}"
         ) from error
 
 
