@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Protocol
-
-from shared_components.federation.committed import Committed
+from shared_components.federation.engine import Engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.run_folder import RunFolder
-
-
-class Engine(Protocol):
-    """Runs a federation into its folder; every engine gives the same global weights, bit for bit."""
-
-    def run(self, resume: bool = False, force: bool = False) -> Path:
-        """Train all rounds that are still to do; see :meth:`LocalEngine.run`."""
-
-    def go_on(self, committed: Committed | None) -> None:
-        """The same for who has locked and opened the folder; see :meth:`LocalEngine.go_on`."""
 
 
 def make_engine(federation: Federation, quiet: bool = False, folder: RunFolder | None = None) -> Engine:

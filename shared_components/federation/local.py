@@ -17,9 +17,9 @@ from shared_components.federation.aggregation import from_blocks
 from shared_components.federation.client_plan import client_plan
 from shared_components.federation.committed import Committed
 from shared_components.federation.coordinator import Coordinator
+from shared_components.federation.engine import Engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.lane import Lane
-from shared_components.federation.resumable import resumable
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.signs_of_life import tell_while
 from shared_components.federation.sites import Answer, Sites
@@ -27,41 +27,10 @@ from shared_components.files import load_tensors, remove_files, write_text
 from shared_components.interrupts import Interrupts
 
 
-class LocalEngine:
-    """Runs a federation on this machine.
-
-    Args:
-        federation: what to run.
-        quiet: print nothing.
-        folder: the run's folder, for who holds its lock already.
-    """
-
-    def __init__(self, federation: Federation, quiet: bool = False, folder: RunFolder | None = None) -> None:
-        self._federation, self._quiet = federation, quiet
-        self._folder = folder or RunFolder(federation.output_dir)
-
-    def run(self, resume: bool = False, force: bool = False) -> Path:
-        """Train all rounds that are still to do, then let the bundle export its deliverable.
-
-        Args:
-            resume: go on from the last whole round in the output folder: same result as unbroken.
-            force: throw away the run in the output folder.
-        Returns:
-            The run's folder.
-        Raises:
-            InputError: the folder is not fit (see :meth:`RunFolder.open`), or too few clients are left: the message
-                names one and the cause, and the run can be resumed.
-        """
-        with self._folder.lock.held(), resumable(self._folder.root):
-            self.go_on(self._folder.open(self._federation, resume, force))
-        return self._folder.root
+class LocalEngine(Engine):
+    """Runs a federation on this machine, in worker processes."""
 
     def go_on(self, committed: Committed | None) -> None:
-        """:meth:`run` from a whole round on (None: from the start), for who has locked and opened the folder.
-
-        Raises:
-            InputError: see :meth:`Coordinator.go_on`.
-        """
         interrupts = Interrupts()
         with interrupts.noticed(), LocalSites(self._federation, self._folder, self._quiet).started() as sites:
             coordinator = Coordinator(self._federation, self._folder, sites, self._quiet, interrupts.check)

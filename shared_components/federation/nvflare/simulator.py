@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shared_components.federation.committed import Committed
+from shared_components.federation.engine import Engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.leash import leashed
 from shared_components.federation.nvflare.outcome import check_outcome, simulated_outcome
 from shared_components.federation.nvflare.places import VARIABLE
 from shared_components.federation.nvflare.requirement import require_nvflare
-from shared_components.federation.resumable import resumable
 from shared_components.federation.run_folder import RunFolder
 from shared_components.files import make_folder, remove_tree, write_text
 from shared_components.interrupts import Interrupts
@@ -24,41 +24,18 @@ LOST_AFTER = 3.0  # seconds; on one machine a process that cannot be reached is 
 PROCESS = "shared_components.federation.nvflare.simulator_process"
 
 
-class NvflareSimulator:
-    """Runs a federation through NVFlare on this machine, into the same folder as the local engine.
+class NvflareSimulator(Engine):
+    """Runs a federation through NVFlare on this machine, into the same folder as the local engine; arguments as of it.
 
-    Args:
-        federation: what to run.
-        quiet: print nothing.
-        folder: the run's folder, for who holds its lock already.
+    Raises:
+        InputError: NVFlare is not installed.
     """
 
     def __init__(self, federation: Federation, quiet: bool = False, folder: RunFolder | None = None) -> None:
         require_nvflare()
-        self._federation, self._quiet = federation, quiet
-        self._folder = folder or RunFolder(federation.output_dir)
-
-    def run(self, resume: bool = False, force: bool = False) -> Path:
-        """Train all rounds that are still to do, then let the bundle export its deliverable.
-
-        Args:
-            resume: go on from the last whole round in the output folder: same result as unbroken.
-            force: throw away the run in the output folder.
-        Returns:
-            The run's folder.
-        Raises:
-            InputError: as :meth:`LocalEngine.run`, or NVFlare did not run the job to its end.
-        """
-        with self._folder.lock.held(), resumable(self._folder.root):
-            self.go_on(self._folder.open(self._federation, resume, force))
-        return self._folder.root
+        super().__init__(federation, quiet, folder)
 
     def go_on(self, committed: Committed | None) -> None:
-        """:meth:`run` from a whole round on (None: from the start), for who has locked and opened the folder.
-
-        Raises:
-            InputError: as :meth:`run`.
-        """
         from shared_components.federation.nvflare.controller import FederationController
         from shared_components.federation.nvflare.job import write_job
 
