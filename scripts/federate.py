@@ -136,8 +136,8 @@ def study(
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
         seed: replaces the file's seed.
-        engine: local or nvflare (on this machine, through its simulator, each site in a folder of its own); replaces
-            the file's.
+        engine: local, nvflare (on this machine, through its simulator, each site in a folder of its own) or poc
+            (NVFlare's server and clients on this machine, with certificates); replaces the file's.
         check: check the settings and every client's data first (--nocheck to skip it).
     """
     from shared_components.federation.data_check import check_clients
@@ -146,12 +146,17 @@ def study(
     from shared_components.study.runner import run_study
     from shared_components.study.summary import study_summary
 
+    poc = engine == "poc"
+    engine = "nvflare" if poc else engine
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, seed=seed, engine=engine)
     if check:
         check_settings(federation)
         check_clients(federation)
         print(plan(federation, study=True))
-    run_study(federation, resume=resume, force=force)
+    if poc:
+        _rehearse_study(federation, resume, force)
+    else:
+        run_study(federation, resume=resume, force=force)
     print(study_summary(federation.output_dir))
 
 
@@ -291,6 +296,16 @@ def join(startup_kit: str, file: str | None = None) -> None:
         return
     federation = None if file is None else read_federation(str(file), engine="nvflare", elsewhere=True)
     print(check_site(kit, federation))
+
+
+def _rehearse_study(federation: Federation, resume: bool, force: bool) -> None:
+    from shared_components.federation.nvflare.requirement import require_nvflare
+
+    require_nvflare()
+    from shared_components.federation.nvflare.poc import ProofOfConcept
+    from shared_components.study.nvflare.controller import study_kind
+
+    ProofOfConcept(federation, kind=study_kind(federation)).run(resume, force)
 
 
 def _check_settings(federation: Federation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -30,6 +31,19 @@ from shared_components.files import remove_tree, write_text
 SCRIPT = "shared_components/federation/nvflare/client_script.py"
 NOT_IN_A_JOB = ("__pycache__", "*.pyc", "benchmarks", "packaging", "colin27")
 POLL = 0.1  # seconds between two looks of a client for the next task
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """What a federation is submitted for: its rounds, or more.
+
+    Attributes:
+        controller: the class of the server's side.
+        parts: what the job has beside the federation's rounds.
+    """
+
+    controller: type[FederationController] = FederationController
+    parts: JobParts = field(default_factory=JobParts)
 
 
 def write_job(

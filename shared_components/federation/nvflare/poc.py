@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
+from shared_components.federation.nvflare.job import JobKind
 from shared_components.federation.nvflare.kits import ADMIN, free_port, provision, started, write_project
 from shared_components.federation.nvflare.places import SITE_FILE
 from shared_components.federation.nvflare.session import connected
@@ -29,10 +30,11 @@ class ProofOfConcept:
     Args:
         federation: what to run.
         quiet: print nothing.
+        kind: what it is submitted for; by default its rounds.
     """
 
-    def __init__(self, federation: Federation, quiet: bool = False) -> None:
-        self._federation, self._quiet = federation, quiet
+    def __init__(self, federation: Federation, quiet: bool = False, kind: JobKind | None = None) -> None:
+        self._federation, self._quiet, self._kind = federation, quiet, kind or JobKind()
         self._folder = Path(federation.output_dir) / "kits"
 
     def run(self, resume: bool = False, force: bool = False) -> Path:
@@ -42,7 +44,7 @@ class ProofOfConcept:
             InputError: see :meth:`Submission.run`, or they do not start.
         """
         output = Path(self._federation.output_dir)
-        if (output / "global.pt").is_file() and not (resume or force):
+        if (output / self._kind.parts.within / "global.pt").is_file() and not (resume or force):
             raise InputError(f"{output}: already holds a run; go on with --resume, start over with --force")
         interrupts = Interrupts()
         with resumable(self._federation.output_dir), interrupts.noticed():
@@ -50,7 +52,8 @@ class ProofOfConcept:
             logs = make_folder(self._folder / "logs")
             with started([kits / SERVER, *(kits / name for name in self._federation.clients)], logs):
                 self._wait_until_connected(kits / ADMIN, logs)
-                return Submission(self._federation, kits / ADMIN, self._quiet).run(resume, force)
+                submission = Submission(self._federation, kits / ADMIN, self._quiet, self._kind)
+                return submission.run(resume, force)
 
     def _kits(self, fresh: bool) -> Path:
         """The provisioned kits, each client's with a site file of its own."""

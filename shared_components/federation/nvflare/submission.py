@@ -13,7 +13,7 @@ from pathlib import Path
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.controller import FederationController
-from shared_components.federation.nvflare.job import write_job
+from shared_components.federation.nvflare.job import JobKind, write_job
 from shared_components.federation.nvflare.outcome import RESULT, check_outcome
 from shared_components.federation.nvflare.session import LOOK, Administrator, connected
 from shared_components.federation.run_folder import RunFolder
@@ -30,10 +30,14 @@ class Submission:
         federation: what to run; its clients are the names of the sites.
         kit: the administrator's startup kit.
         quiet: print nothing.
+        kind: what it is submitted for; by default its rounds.
     """
 
-    def __init__(self, federation: Federation, kit: Path, quiet: bool = False) -> None:
+    def __init__(
+        self, federation: Federation, kit: Path, quiet: bool = False, kind: JobKind | None = None
+    ) -> None:
         self._federation, self._kit, self._quiet = federation, kit, quiet
+        self._kind = kind or JobKind()
         self._folder = RunFolder(federation.output_dir)
 
     def run(
@@ -61,7 +65,7 @@ class Submission:
             if job is None:
                 self._refuse_run(resume or force)
                 self._refuse_absent(administrator)
-                job = self._submit(administrator, FederationController(resume, force, self._quiet))
+                job = self._submit(administrator, self._kind.controller(resume, force, self._quiet))
             self._tell(f"job {job}")
             status = self._follow(administrator, job, when_interrupted)
             self._fetch(administrator, job, status)
@@ -69,7 +73,9 @@ class Submission:
 
     def _submit(self, administrator: Administrator, controller: FederationController) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            return administrator.submit(write_job(self._federation, Path(folder), controller))
+            return administrator.submit(
+                write_job(self._federation, Path(folder), controller, self._kind.parts)
+            )
 
     def _follow(
         self, administrator: Administrator, job: str, when_interrupted: Callable[[str, bool], bool] | None
@@ -104,7 +110,7 @@ class Submission:
             remove_tree(place)
 
     def _refuse_run(self, allowed: bool) -> None:
-        if self._folder.global_file.is_file() and not allowed:
+        if (self._folder.root / self._kind.parts.within / "global.pt").is_file() and not allowed:
             raise InputError(
                 f"{self._folder.root}: already holds a run; go on with --resume, start over with --force"
             )

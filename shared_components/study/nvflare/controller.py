@@ -17,6 +17,7 @@ from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.nvflare.asking import Asking
 from shared_components.federation.nvflare.controller import FederationController
+from shared_components.federation.nvflare.job import JobKind
 from shared_components.federation.nvflare.job_file import read_job, read_parts
 from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.nvflare_sites import NvflareSites
@@ -25,7 +26,7 @@ from shared_components.federation.nvflare.places import Place
 from shared_components.federation.nvflare.preflight import check_sites
 from shared_components.federation.run_folder import RunFolder
 from shared_components.study.nvflare.site_places import SitePlaces
-from shared_components.study.nvflare.study_job import FACTORY, place_study, site_stages
+from shared_components.study.nvflare.study_job import FACTORY, job_parts, place_study, site_stages
 from shared_components.study.runner import OpenedStudy, federated_runs, opened_study, tell_study
 from shared_components.study.site_description import SiteDescription
 from shared_components.study.stage import Stage
@@ -33,6 +34,15 @@ from shared_components.study.stages import run_stages_at
 from shared_components.study.study import EVERYBODY, Study
 
 NOT_FETCHED = ("lock", "digests.json", "exchange", "nvflare", "sites")
+
+
+def study_kind(federation: Federation) -> JobKind:
+    """What a federation is submitted for when it is a study.
+
+    Raises:
+        InputError: see :func:`job_parts`.
+    """
+    return JobKind(StudyController, job_parts(federation))
 
 
 class StudyController(FederationController):
