@@ -280,22 +280,19 @@ def submit(
 def join(startup_kit: str, file: str | None = None) -> None:
     """Let this machine be a site: write its site file to be filled in, or check it and the data that it names.
 
+    With a server's startup kit, let this machine be the server: jobs are kept in the kit.
+
     Args:
-        startup_kit: this site's, as provisioned.
+        startup_kit: this machine's, as provisioned.
         file: the federation file, to check the data against its domains and labels.
     """
     from pathlib import Path
 
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.nvflare.joining import check_site, write_template
+    from shared_components.federation.nvflare.joining import join as join_with
 
-    kit = Path(startup_kit)
-    written = write_template(kit)
-    if written is not None:
-        print(f"{written}: fill it in, then run this command again")
-        return
     federation = None if file is None else read_federation(str(file), engine="nvflare", elsewhere=True)
-    print(check_site(kit, federation))
+    print(join_with(Path(startup_kit), federation))
 
 
 def _rehearse_study(federation: Federation, resume: bool, force: bool) -> None:

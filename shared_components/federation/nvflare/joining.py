@@ -1,4 +1,4 @@
-"""What a hospital's engineer does: fill in the site's own file, and have it and the data checked."""
+"""What whoever gets a startup kit does: a hospital fills in its own file, and has it and the data checked."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from shared_components.data.check import inspect_client_root
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
-from shared_components.federation.nvflare.kits import site_of
+from shared_components.federation.nvflare.kits import is_server, keep_jobs, site_of
 from shared_components.federation.nvflare.places import RUNS, read_site, site_file
+from shared_components.federation.nvflare.requirement import require_nvflare
 from shared_components.files import write_text
 
 TEMPLATE = """\
@@ -24,6 +25,25 @@ data_root:
 # private weights, random state. By default {runs}, in the startup kit.
 # folder: /var/lib/fedfoundry
 """
+
+
+def join(kit: Path, federation: Federation | None = None) -> str:
+    """Make a startup kit ready for its machine: a server's, or a client's with its site file; a line on what is next.
+
+    Args:
+        kit: the server's or a client's.
+        federation: to check a client's data against.
+    Raises:
+        InputError: see :func:`write_template` and :func:`check_site`; or NVFlare is not installed, for a server.
+    """
+    if is_server(kit):
+        require_nvflare()
+        keep_jobs(kit)
+        return f"{kit}: ready; start NVFlare with {kit / 'startup' / 'start.sh'}"
+    written = write_template(kit)
+    if written is not None:
+        return f"{written}: fill it in, then run this command again"
+    return check_site(kit, federation)
 
 
 def write_template(kit: Path) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from shared_components.files import write_text
 
 ADMIN = "admin@fedfoundry.org"
 PORT = 8002
+PORTS = range(20000, 32000)  # of rehearsals; systems take those of outgoing connections from above
+RESOURCES = "resources.json"  # in a kit's folder ``local``; NVFlare reads it in the place of its default
+TAKEN_IN_WITHIN = 60.0  # seconds for the sites to take a job in; NVFlare's own 10 are short on a busy machine
 PROCESS = "shared_components.federation.nvflare.kits_process"
 HEAD = """\
 # Who takes part, for NVFlare: nvflare provision -p {name} -w kits
@@ -121,8 +125,48 @@ def started(kits: list[Path], log: Path) -> Iterator[None]:
         yield
 
 
+def keep_jobs(kit: Path) -> Path:
+    """Let a server keep the jobs that it gets, and their results, in its own kit, and give sites time to take a job in.
+
+    NVFlare's own place for them is one folder in ``/tmp``, where every server of a machine would run what was
+    submitted to another one, and where others can read what jobs have made.
+
+    Args:
+        kit: the server's, where it is to stay: the place is noted as an absolute path.
+    Returns:
+        The file that says so.
+    """
+    from nvflare.lighter.utils import update_storage_locations
+
+    update_storage_locations(str(kit / "local"), str(kit.absolute()))
+    file = kit / "local" / RESOURCES
+    values = json.loads(file.read_text(encoding="utf-8"))
+    for server in values["servers"]:
+        server["admin_timeout"] = TAKEN_IN_WITHIN
+    return write_text(file, json.dumps(values, indent=1))
+
+
+def is_server(kit: Path) -> bool:
+    """Whether it is a server's startup kit."""
+    return (kit / "startup" / "fed_server.json").is_file()
+
+
 def free_port() -> int:
-    """A port of this machine that nobody listens at."""
+    """A port of this machine that nobody listens at, and that the system gives to no outgoing connection."""
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        if is_free(port):
+            return port
+    raise InputError(
+        f"no port of this machine from {PORTS[0]} to {PORTS[-1]} is free; end what listens there"
+    )
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens at a port of this machine."""
     with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("localhost", port))
+        except OSError:
+            return False
+        return True

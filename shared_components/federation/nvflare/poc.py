@@ -9,7 +9,14 @@ from pathlib import Path
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.job import JobKind
-from shared_components.federation.nvflare.kits import ADMIN, free_port, provision, started, write_project
+from shared_components.federation.nvflare.kits import (
+    ADMIN,
+    free_port,
+    keep_jobs,
+    provision,
+    started,
+    write_project,
+)
 from shared_components.federation.nvflare.places import SITE_FILE
 from shared_components.federation.nvflare.session import connected
 from shared_components.federation.nvflare.submission import Submission
@@ -56,13 +63,14 @@ class ProofOfConcept:
                 return submission.run(resume, force)
 
     def _kits(self, fresh: bool) -> Path:
-        """The provisioned kits, each client's with a site file of its own."""
+        """The provisioned kits, each client's with a site file of its own, the server's with its own place for jobs."""
         made = sorted(self._folder.glob("*/prod_*"))
         if fresh or not made:
             remove_tree(self._folder)
             made = [
                 provision(write_project(self._federation, self._folder, SERVER, free_port()), self._folder)
             ]
+        keep_jobs(made[-1] / SERVER)
         for name, client in self._federation.clients.items():
             values = {"data_root": list(client.data_roots)}
             write_record(made[-1] / name / "local" / SITE_FILE, values)

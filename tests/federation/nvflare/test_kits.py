@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 import yaml
@@ -9,8 +10,17 @@ from shared_components.errors import InputError
 from tests.federation.tiny import federation, file_values
 
 pytest.importorskip("nvflare")
-from shared_components.federation.nvflare.joining import check_site, write_template
-from shared_components.federation.nvflare.kits import ADMIN, provision, site_of, user_of, write_project
+from shared_components.federation.nvflare.joining import check_site, join, write_template
+from shared_components.federation.nvflare.kits import (
+    ADMIN,
+    PORTS,
+    free_port,
+    is_free,
+    provision,
+    site_of,
+    user_of,
+    write_project,
+)
 from shared_components.federation.nvflare.places import VARIABLE
 
 
@@ -64,3 +74,22 @@ def test_an_engineer_fills_in_a_template_and_has_it_checked(whole, roots, kits, 
         check_site(kit, whole)
     file.write_text(f"data_root: [{roots['south']}, {roots['north']}]\n")
     assert "7 training images" in check_site(kit)
+
+
+def test_a_server_keeps_its_jobs_to_itself(kits):
+    assert "ready; start NVFlare with" in join(kits / "localhost")
+    values = json.loads((kits / "localhost" / "local" / "resources.json").read_text())
+    components = {component["id"]: component.get("args", {}) for component in values["components"]}
+    own = str(kits.absolute() / "localhost")
+    assert components["job_manager"]["uri_root"] == f"{own}/jobs-storage"
+    assert values["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] == f"{own}/snapshot-storage"
+    assert "/tmp/nvflare" not in json.dumps(values) and values["servers"][0]["admin_timeout"] == 60
+
+
+def test_a_free_port_is_one_that_nobody_listens_at():
+    port = free_port()
+    assert port in PORTS and is_free(port)
+    with socket.socket() as listener:
+        listener.bind(("localhost", port))
+        listener.listen()
+        assert not is_free(port)
