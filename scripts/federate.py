@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from shared_components.command_line import run as run_command_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shared_components.federation.federation import Federation
+    from shared_components.federation.nvflare.job import JobKind
 
 
 def check(file: str, trust: bool = False) -> None:
@@ -142,6 +145,7 @@ def study(
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.nvflare.requirement import require_nvflare
     from shared_components.study.plan import check_settings, plan
     from shared_components.study.runner import run_study
     from shared_components.study.summary import study_summary
@@ -154,7 +158,10 @@ def study(
         check_clients(federation)
         print(plan(federation, study=True))
     if poc:
-        _rehearse_study(federation, resume, force)
+        require_nvflare()
+        from shared_components.federation.nvflare.poc import ProofOfConcept
+
+        ProofOfConcept(federation, kind=_kind(federation, study=True)).run(resume, force)
     else:
         run_study(federation, resume=resume, force=force)
     print(study_summary(federation.output_dir))
@@ -178,6 +185,7 @@ def poc(
     force: bool = False,
     rounds: int | None = None,
     output_dir: str | None = None,
+    study: bool | None = None,
     check: bool = True,
 ) -> None:
     """Rehearse a federation of real sites: NVFlare's server and clients on this machine, with certificates.
@@ -187,10 +195,12 @@ def poc(
 
     Args:
         file: the federation file.
-        resume: go on from the last whole round, with the kits in the output folder.
+        resume: go on from the last whole round and with the stages still to do, with the kits in the output folder.
         force: throw away the run in the output folder, kits included.
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
+        study: the whole study (--study), or the federated training alone (--nostudy); by default a study if the file
+            has a section of that name.
         check: check the settings first (--nocheck to skip it); each site checks its own data in any case.
     """
     from shared_components.federation.federation_file import read_federation
@@ -202,13 +212,21 @@ def poc(
 
     if check:
         _check_settings(federation)
-    print(f"{federation.name}: written to {ProofOfConcept(federation).run(resume=resume, force=force)}")
+    whole = _is_study(federation, study)
+    _tell_end(federation, whole, ProofOfConcept(federation, kind=_kind(federation, whole)).run(resume, force))
 
 
-def export(file: str, out: str, server: str = "localhost", port: int = 8002, check: bool = True) -> None:
+def export(
+    file: str,
+    out: str,
+    server: str = "localhost",
+    port: int = 8002,
+    study: bool | None = None,
+    check: bool = True,
+) -> None:
     """Write a federation as a job of NVFlare, which an administrator submits, and the project for its startup kits.
 
-    The job holds the bundle, the code and the federation, and no data path of any site; OUT/project.yml is for
+    The job holds the bundles, the code and the federation, and no data path of any site; OUT/project.yml is for
     `nvflare provision`.
 
     Args:
@@ -216,6 +234,8 @@ def export(file: str, out: str, server: str = "localhost", port: int = 8002, che
         out: folder to write into.
         server: host name under which the clients reach the server.
         port: at which they do.
+        study: the whole study (--study), or the federated training alone (--nostudy); by default a study if the file
+            has a section of that name.
         check: check the settings first (--nocheck to skip it).
     """
     from pathlib import Path
@@ -225,13 +245,13 @@ def export(file: str, out: str, server: str = "localhost", port: int = 8002, che
 
     federation = read_federation(str(file), engine="nvflare", elsewhere=True)
     require_nvflare()
-    from shared_components.federation.nvflare.controller import FederationController
     from shared_components.federation.nvflare.job import write_job
     from shared_components.federation.nvflare.kits import write_project
 
     if check:
         _check_settings(federation)
-    print(write_job(federation, Path(out), FederationController(resume=True)))
+    kind = _kind(federation, _is_study(federation, study))
+    print(write_job(federation, Path(out), kind.controller(resume=True), kind.parts))
     print(write_project(federation, Path(out), server, port))
 
 
@@ -243,6 +263,7 @@ def submit(
     rounds: int | None = None,
     output_dir: str | None = None,
     job: str | None = None,
+    study: bool | None = None,
     check: bool = True,
 ) -> None:
     """Submit a federation to sites that run NVFlare, follow it, and fetch its result into the output folder.
@@ -252,11 +273,14 @@ def submit(
     Args:
         file: the federation file; its clients need no data_root.
         startup_kit: the administrator's, as provisioned.
-        resume: go on with the run that the server has of this federation, from its last whole round.
+        resume: go on with the run that the server has of this federation, from its last whole round and with the
+            stages still to do.
         force: throw away the run that the server has, and the one in the output folder.
         rounds: replaces the file's rounds.
         output_dir: replaces the file's output folder.
         job: follow this job, which was submitted before, and fetch its result.
+        study: the whole study (--study), or the federated training alone (--nostudy); by default a study if the file
+            has a section of that name.
         check: check the settings first (--nocheck to skip it); each site checks its own data in any case.
     """
     from pathlib import Path
@@ -272,9 +296,10 @@ def submit(
 
     if check and job is None:
         _check_settings(federation)
-    submission = Submission(federation, Path(startup_kit))
+    whole = _is_study(federation, study)
+    submission = Submission(federation, Path(startup_kit), kind=_kind(federation, whole))
     leave = ask_whether_to_leave(file, startup_kit)
-    print(f"{federation.name}: written to {submission.run(resume, force, job, leave)}")
+    _tell_end(federation, whole, submission.run(resume, force, job, leave))
 
 
 def join(startup_kit: str, file: str | None = None) -> None:
@@ -295,14 +320,24 @@ def join(startup_kit: str, file: str | None = None) -> None:
     print(join_with(Path(startup_kit), federation))
 
 
-def _rehearse_study(federation: Federation, resume: bool, force: bool) -> None:
-    from shared_components.federation.nvflare.requirement import require_nvflare
+def _is_study(federation: Federation, asked: bool | None) -> bool:
+    """Whether a job is for the whole study: if so asked, by default if the file has a section ``study``."""
+    return bool(federation.study) if asked is None else asked
 
-    require_nvflare()
-    from shared_components.federation.nvflare.poc import ProofOfConcept
+
+def _kind(federation: Federation, study: bool) -> JobKind:
+    """What a federation is submitted for."""
+    from shared_components.federation.nvflare.job import JobKind
     from shared_components.study.nvflare.controller import study_kind
 
-    ProofOfConcept(federation, kind=study_kind(federation)).run(resume, force)
+    return study_kind(federation) if study else JobKind()
+
+
+def _tell_end(federation: Federation, study: bool, folder: Path) -> None:
+    """The last lines of a job: where its result lies, of a study all that is in it."""
+    from shared_components.study.summary import study_summary
+
+    print(study_summary(folder) if study else f"{federation.name}: written to {folder}")
 
 
 def _check_settings(federation: Federation) -> None:

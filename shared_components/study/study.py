@@ -185,9 +185,7 @@ def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] 
             cannot use.
     """
     settings = dict(federation.study)
-    faults = [*setting_faults(settings), *_federation_faults(federation)]
-    if faults:
-        raise InputError("; ".join(faults))
+    check_section(federation)
     roots = {
         name: (elsewhere or {}).get(name) or ClientData.load(client.data_roots)
         for name, client in federation.clients.items()
@@ -214,6 +212,17 @@ def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] 
     if faults:
         raise InputError("; ".join(faults))
     return Study(federation, settings, agreed_values(federation), roots, unseen, source, sources, targets)
+
+
+def check_section(federation: Federation) -> None:
+    """Check what of a study can be checked without any client's data.
+
+    Raises:
+        InputError: unknown or unusable settings, or a federation whose clients get no common factory.
+    """
+    faults = [*setting_faults(dict(federation.study)), *_federation_faults(federation)]
+    if faults:
+        raise InputError("; ".join(faults))
 
 
 def agreed_values(federation: Federation) -> dict[str, Any]:

@@ -61,6 +61,8 @@ class FederationController(ModelController):
             raise
         finally:
             write_outcome(Path(self.get_run_dir()), failure)
+            with contextlib.suppress(InputError):  # such as a full disk: most of them have been told
+                lines.write(Path(self.get_run_dir()))
 
     def run_job(self) -> None:
         """What this job is for: its federation's rounds.

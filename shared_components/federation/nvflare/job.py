@@ -40,10 +40,12 @@ class JobKind:
     Attributes:
         controller: the class of the server's side.
         parts: what the job has beside the federation's rounds.
+        ends: names of what a result has only once all is done.
     """
 
     controller: type[FederationController] = FederationController
     parts: JobParts = field(default_factory=JobParts)
+    ends: tuple[str, ...] = ()
 
 
 def write_job(

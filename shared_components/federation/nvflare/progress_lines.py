@@ -7,10 +7,14 @@ import io
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from shared_components.files import write_text
 
 TOPIC = "fedfoundry.progress"
 MOST = 1000  # lines in one answer
+FILE = "progress.txt"  # all of them, beside what the job leaves
 
 
 class ProgressLines:
@@ -37,9 +41,21 @@ class ProgressLines:
             lines = self._lines[first : first + MOST]
         return {"lines": lines, "next": first + len(lines)}
 
+    def write(self, folder: Path) -> None:
+        """Leave all lines in a folder, for who was told of some of them while the job ran."""
+        with self._lock:
+            lines = list(self._lines)
+        write_text(folder / FILE, "".join(f"{line}\n" for line in lines))
+
     def _add(self, line: str) -> None:
         with self._lock:
             self._lines.append(line)
+
+
+def lines_left(folder: Path, first: int) -> list[str]:
+    """The lines from a number on of a job that has ended, of which ``folder`` holds what it has left."""
+    file = folder / FILE
+    return file.read_text(encoding="utf-8").splitlines()[first:] if file.is_file() else []
 
 
 class _Split(io.TextIOBase):

@@ -55,8 +55,8 @@ class Administrator:
         except (InvalidJobDefinition, InternalError) as error:
             raise InputError(f"{job}: the server does not take this job: {error}") from error
 
-    def follow(self, job: str, tell: Callable[[str], None]) -> str:
-        """Pass on what the job's coordinator prints, until the job has ended; its status then.
+    def follow(self, job: str, tell: Callable[[str], None]) -> tuple[str, int]:
+        """Pass on what the job's coordinator prints, until the job has ended; its status then, and the lines told.
 
         Raises:
             InputError: there is no such job, or the server is gone.
@@ -75,7 +75,7 @@ class Administrator:
                     ) from error
                 status = "?"
             if status.startswith("FINISHED"):
-                return status
+                return status, next_line
             time.sleep(LOOK)
 
     def _pass_on(self, job: str, first: int, tell: Callable[[str], None]) -> int:

@@ -15,6 +15,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.controller import FederationController
 from shared_components.federation.nvflare.job import JobKind, write_job
 from shared_components.federation.nvflare.outcome import RESULT, check_outcome
+from shared_components.federation.nvflare.progress_lines import lines_left
 from shared_components.federation.nvflare.session import LOOK, Administrator, connected
 from shared_components.federation.run_folder import RunFolder
 from shared_components.files import make_folder, remove_tree
@@ -67,8 +68,8 @@ class Submission:
                 self._refuse_absent(administrator)
                 job = self._submit(administrator, self._kind.controller(resume, force, self._quiet))
             self._tell(f"job {job}")
-            status = self._follow(administrator, job, when_interrupted)
-            self._fetch(administrator, job, status)
+            status, told = self._follow(administrator, job, when_interrupted)
+            self._fetch(administrator, job, status, told)
         return self._folder.root
 
     def _submit(self, administrator: Administrator, controller: FederationController) -> str:
@@ -79,7 +80,7 @@ class Submission:
 
     def _follow(
         self, administrator: Administrator, job: str, when_interrupted: Callable[[str, bool], bool] | None
-    ) -> str:
+    ) -> tuple[str, int]:
         try:
             with Interrupts().noticed():
                 return administrator.follow(job, self._tell)
@@ -90,14 +91,15 @@ class Submission:
                 _ended(administrator, job)
             raise
 
-    def _fetch(self, administrator: Administrator, job: str, status: str) -> None:
+    def _fetch(self, administrator: Administrator, job: str, status: str, told: int) -> None:
         """Put what the server has of the run into the output folder, and raise if the job did not end well."""
         place = make_folder(self._folder.root / "nvflare")
         try:
             fetched = administrator.fetch(job, place)
+            for line in lines_left(fetched, told):
+                self._tell(line)
             if (fetched / RESULT).is_dir():
-                remove_tree(self._folder.tensorboard)
-                shutil.copytree(fetched / RESULT, self._folder.root, dirs_exist_ok=True)
+                self._replace(fetched / RESULT)
             log = fetched / "log.txt"
             if log.is_file():
                 shutil.copyfile(log, self._folder.root / "server.log.txt")
@@ -108,6 +110,12 @@ class Submission:
             )
         finally:
             remove_tree(place)
+
+    def _replace(self, result: Path) -> None:
+        """Put a result in the place of what was fetched before."""
+        for name in (*self._kind.ends, *(path.name for path in result.iterdir())):
+            remove_tree(self._folder.root / name)
+        shutil.copytree(result, self._folder.root, dirs_exist_ok=True)
 
     def _refuse_run(self, allowed: bool) -> None:
         if (self._folder.root / self._kind.parts.within / "global.pt").is_file() and not allowed:

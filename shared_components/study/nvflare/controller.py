@@ -27,7 +27,7 @@ from shared_components.federation.nvflare.preflight import check_sites
 from shared_components.federation.run_folder import RunFolder
 from shared_components.study.nvflare.site_places import SitePlaces
 from shared_components.study.nvflare.study_job import FACTORY, job_parts, place_study, site_stages
-from shared_components.study.runner import OpenedStudy, federated_runs, opened_study, tell_study
+from shared_components.study.runner import DESCRIPTION, OpenedStudy, federated_runs, opened_study, tell_study
 from shared_components.study.site_description import SiteDescription
 from shared_components.study.stage import Stage
 from shared_components.study.stages import run_stages_at
@@ -42,7 +42,7 @@ def study_kind(federation: Federation) -> JobKind:
     Raises:
         InputError: see :func:`job_parts`.
     """
-    return JobKind(StudyController, job_parts(federation))
+    return JobKind(StudyController, job_parts(federation), (DESCRIPTION, "report.html"))
 
 
 class StudyController(FederationController):

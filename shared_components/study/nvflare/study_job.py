@@ -14,7 +14,7 @@ from shared_components.study.client_stages import study_stages
 from shared_components.study.released import carries
 from shared_components.study.site_description import SiteDescription
 from shared_components.study.stage import Stage
-from shared_components.study.study import Study, plan_study
+from shared_components.study.study import Study, check_section, plan_study
 
 FACTORY = "factory"  # the folder of its rounds in a study's
 TASKS = "shared_components.study.nvflare.site_tasks"
@@ -25,8 +25,9 @@ def job_parts(federation: Federation) -> JobParts:
     """What of a study travels in its job.
 
     Raises:
-        InputError: it has scanners that are at no site.
+        InputError: its settings are unusable, or it needs what is at no site.
     """
+    check_section(federation)
     if federation.unseen:
         raise InputError(
             f"{federation.name}: study: unseen: the images of {', '.join(federation.unseen)} are at no site; run it "

@@ -4,7 +4,7 @@ import sys
 
 from tqdm import tqdm
 
-from shared_components.federation.nvflare.progress_lines import ProgressLines
+from shared_components.federation.nvflare.progress_lines import ProgressLines, lines_left
 
 
 def test_lines_are_passed_on_and_kept_for_whoever_asks_from_any_number_on(capsys):
@@ -31,3 +31,12 @@ def test_what_a_bar_writes_over_is_no_line():
     with lines.kept():
         print("10 %\r20 %\rround 1", flush=True)
     assert lines.since("", {}, None)["lines"] == ["round 1"]
+
+
+def test_who_was_told_of_some_finds_the_rest_where_the_job_has_left_them(tmp_path):
+    assert lines_left(tmp_path, 0) == []
+    lines = ProgressLines()
+    with lines.kept():
+        print("first\nsecond")
+    lines.write(tmp_path)
+    assert lines_left(tmp_path, 1) == ["second"] and lines_left(tmp_path, 2) == []
