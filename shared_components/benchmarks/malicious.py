@@ -18,7 +18,7 @@ from shared_components.errors import InputError
 from shared_components.federation import FedAvg, FedMedian, MultiKrum, NormBounded, TrimmedMean
 from shared_components.federation.bundle_workflow import build_workflow
 from shared_components.federation.client import FederatedClient
-from shared_components.federation.robust_aggregation import norm_of_change
+from shared_components.federation.norms import l2_norm
 from shared_components.files import write_text
 
 BUNDLE = BUNDLES / "adaptation"
@@ -74,8 +74,7 @@ def noise(factor: float) -> Attack:
 
     def attack(sent: Weights, start: Weights, generator: torch.Generator) -> dict[str, Tensor]:
         drawn = {name: torch.randn(tensor.shape, generator=generator) for name, tensor in sent.items()}
-        nothing = {name: torch.zeros_like(tensor) for name, tensor in drawn.items()}
-        scale = factor * norm_of_change(sent, start) / norm_of_change(drawn, nothing)
+        scale = factor * l2_norm(sent, start) / l2_norm(drawn)
         return {name: start[name] + scale * tensor for name, tensor in drawn.items()}
 
     return attack

@@ -45,7 +45,13 @@ def arrived(
 
 
 def client_row(
-    federation: Federation, number: int, name: str, answer: Answer, global_weights: NamedTensors
+    federation: Federation,
+    number: int,
+    name: str,
+    answer: Answer,
+    global_weights: NamedTensors,
+    left_out: str | None = None,
+    seconds: float = 0.0,
 ) -> dict[str, Any]:
     """A client's row of ``rounds.csv``; bytes are those of the tensors as they travelled.
 
@@ -55,8 +61,11 @@ def client_row(
         name: of the client.
         answer: what it gave back.
         global_weights: name -> tensor, what the round began with.
+        left_out: why its update does not count, though it may have left the client; None: it counts.
+        seconds: of the round, for a client that is left out.
     """
-    metrics = {k: v for k, v in answer.values.items() if k not in (*EXPECTED, RELEASED)}
+    if left_out is not None:
+        answer = Answer({"images": 0, "seconds": seconds, RELEASED: answer.values.get(RELEASED)})
     return {
         "round": number,
         "client": name,
@@ -64,35 +73,10 @@ def client_row(
         "seconds": round(answer.values["seconds"], 3),
         "bytes_up": sum(tensor.nbytes for tensor in answer.tensors.values()),
         "bytes_down": federation.exchange.bytes_down(global_weights),
+        **({} if left_out is None else {"left_out": " ".join(left_out.split())}),
         **_spent(answer, federation.privacy),
-        **metrics,
+        **{k: v for k, v in answer.values.items() if k not in (*EXPECTED, RELEASED)},
     }
-
-
-def left_out_row(
-    federation: Federation,
-    number: int,
-    name: str,
-    answer: Answer,
-    reason: str,
-    seconds: float,
-    global_weights: NamedTensors,
-) -> dict[str, Any]:
-    """The row of a client whose update does not count in a round, though it may have left the client.
-
-    Args:
-        federation: says what travels.
-        number: of the round.
-        name: of the client.
-        answer: what it gave back.
-        reason: why it does not count.
-        seconds: of the round.
-        global_weights: name -> tensor, what the round began with.
-    """
-    bytes_down = federation.exchange.bytes_down(global_weights)
-    row = {"round": number, "client": name, "images": 0, "seconds": round(seconds, 3)}
-    row |= {"bytes_up": 0, "bytes_down": bytes_down, "left_out": " ".join(reason.split())}
-    return {**row, **_spent(answer, federation.privacy)}
 
 
 def _values_fault(values: Mapping[str, Any], privacy: Privacy | None) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from shared_components.errors import InputError
-from shared_components.federation.arrivals import arrived, client_row, left_out_row
+from shared_components.federation.arrivals import arrived, client_row
 from shared_components.federation.committed import Committed
 from shared_components.federation.federation import Federation
 from shared_components.federation.rounds_log import Progress, RoundsCsv
@@ -132,11 +132,10 @@ class Coordinator:
         states = {**before.states, **dict.fromkeys(counted, number)}
         after = Committed(number, weights, states, self._aggregator.state_dict())
         seconds = time.perf_counter() - start
-        rows = [client_row(federation, number, name, answers[name], before.weights) for name in counted]
-        for name, reason in left_out.items():
-            rows.append(
-                left_out_row(federation, number, name, answers[name], reason, seconds, before.weights)
-            )
+        rows = [
+            client_row(federation, number, name, answers[name], before.weights, left_out.get(name), seconds)
+            for name in (*counted, *left_out)
+        ]
         table.append(rows)
         self._sites.remembered(number, counted)
         self._folder.commit(after)

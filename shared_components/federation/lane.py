@@ -29,10 +29,18 @@ class Lane:
         here: run in a thread of this process, where nothing can be ended from outside.
         fresh: give every task a process of its own.
         died: told of a task whose process died.
+        limit: what the user calls the time that a task may take.
     """
 
-    def __init__(self, threads: int, here: bool = False, fresh: bool = False, died: str = DIED) -> None:
-        self._threads, self._here, self._fresh, self._died = threads, here, fresh, died
+    def __init__(
+        self,
+        threads: int,
+        here: bool = False,
+        fresh: bool = False,
+        died: str = DIED,
+        limit: str = "round_timeout",
+    ) -> None:
+        self._threads, self._here, self._fresh, self._died, self._limit = threads, here, fresh, died, limit
         self._queue = ThreadPoolExecutor(1, initializer=self._begin)
         self._worker: WorkerProcesses | None = None
         self._closed = False
@@ -84,7 +92,7 @@ class Lane:
                 raise
             self._end(kill=True)
             raise InputError(
-                f"no answer within {timeout:g} s (round_timeout); its process was ended and is started anew"
+                f"no answer within {timeout:g} s ({self._limit}); its process was ended and is started anew"
             ) from error
         finally:
             if self._fresh:

@@ -44,6 +44,7 @@ from torch import Tensor
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import PIECE, NamedTensors
+from shared_components.federation.norms import l2_norm
 from shared_components.spelling import unknown
 from shared_components.value_rules import Rule, flag, number, optional
 
@@ -152,14 +153,6 @@ def spent(noise: float, updates: int, delta: float) -> float:
             '".[privacy]"'
         ) from error
     return float(get_epsilon_gaussian(noise / (2 * math.sqrt(updates)), delta)) if updates else 0.0
-
-
-def l2_norm(tensors: NamedTensors) -> float:
-    """The L2 norm of all tensors together, summed in float64."""
-    squares = (
-        float(piece.double().square().sum()) for t in tensors.values() for piece in _reals(t).split(PIECE)
-    )
-    return math.sqrt(math.fsum(squares))
 
 
 def gaussian(count: int, entropy: Callable[[int], bytes] = os.urandom) -> Tensor:

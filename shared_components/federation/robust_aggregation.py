@@ -21,8 +21,7 @@ from shared_components.federation.aggregation import (
     names_by_dtype,
     unflat,
 )
-
-SUMMED = 2**14  # elements that torch sums in one thread, so that norms do not depend on how many it has
+from shared_components.federation.norms import has_mean, l2_norm, wide
 
 
 def coordinate_median(updates: Mapping[str, NamedTensors]) -> dict[str, Tensor]:
@@ -95,14 +94,14 @@ def norm_bounded_mean(
     check_weights(clients, weights)
     check_same_layout(global_weights, first, reference="the global model", found=clients[0])
     _check_all_finite(updates)
-    norms = [norm_of_change(updates[client], global_weights) for client in clients]
+    norms = [l2_norm(updates[client], global_weights) for client in clients]
     limit = sorted(norms)[(len(norms) - 1) // 2] if bound is None else bound
     scales = [min(1.0, limit / norm) if norm else 1.0 for norm in norms]
     shares = [weights[client] for client in clients]
     mean: dict[str, Tensor] = {}
     for names in names_by_dtype(first):
         vectors = [flat(updates[client], names) for client in clients]
-        if _has_mean(vectors[0]):
+        if has_mean(vectors[0]):
             start = flat(global_weights, names).split(PIECE)
             pieces = [_bounded(p, w, scales, shares) for p, w in zip(_pieces(vectors), start, strict=True)]
         else:
@@ -129,30 +128,13 @@ def nearest_clients(updates: Mapping[str, NamedTensors], odd: int) -> list[str]:
     clients = sorted(updates)
     odd = min(odd, (len(clients) - 1) // 2)
     squares = {
-        pair: norm_of_change(updates[pair[0]], updates[pair[1]]) ** 2
-        for pair in itertools.combinations(clients, 2)
+        pair: l2_norm(updates[pair[0]], updates[pair[1]]) ** 2 for pair in itertools.combinations(clients, 2)
     }
     scores = {}
     for client in clients:
         distances = sorted(square for pair, square in squares.items() if client in pair)
         scores[client] = math.fsum(distances[: max(len(clients) - odd - 2, 1)])
     return sorted(sorted(clients, key=scores.__getitem__)[: len(clients) - odd])
-
-
-def norm_of_change(tensors: NamedTensors, reference: NamedTensors) -> float:
-    """Euclidean norm of the difference of all floating point and complex elements, in float64.
-
-    Args:
-        tensors: name -> tensor.
-        reference: name -> tensor, of the same layout.
-    """
-    squares = []
-    for name in sorted(tensors):
-        if _has_mean(tensors[name]):
-            pairs = (t[name].detach().reshape(-1).split(SUMMED) for t in (tensors, reference))
-            for piece, other in zip(*pairs, strict=True):
-                squares.append((_wide(piece) - _wide(other)).abs().square().sum().item())
-    return math.sqrt(math.fsum(squares))
 
 
 def _mean_of_middle(updates: Mapping[str, NamedTensors], trimmed: int) -> dict[str, Tensor]:
@@ -184,12 +166,12 @@ def _pieces(vectors: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
 def _middle(rows: Sequence[Tensor], trimmed: int) -> Tensor:
     """Mean of the sorted elements without ``trimmed`` at either end; of integers the lower median."""
     ordered = _sorted_elements(rows)
-    if not _has_mean(rows[0]):
+    if not has_mean(rows[0]):
         return ordered[(len(rows) - 1) // 2]
     kept = ordered[trimmed : len(rows) - trimmed]
-    total = _wide(kept[0]).clone()
+    total = wide(kept[0]).clone()
     for row in kept[1:]:
-        total.add_(_wide(row))
+        total.add_(wide(row))
     return total.div_(len(kept)).to(rows[0].dtype)
 
 
@@ -205,20 +187,12 @@ def _sorted_elements(rows: Sequence[Tensor]) -> list[Tensor]:
 
 def _bounded(rows: Sequence[Tensor], start: Tensor, scales: list[float], shares: list[float]) -> Tensor:
     """The weighted mean of rows that are drawn towards ``start`` where their scale is below 1."""
-    origin = _wide(start)
+    origin = wide(start)
     drawn = [
-        _wide(row) if scale == 1.0 else torch.lerp(origin, _wide(row), scale)
+        wide(row) if scale == 1.0 else torch.lerp(origin, wide(row), scale)
         for row, scale in zip(rows, scales, strict=True)
     ]
     total = drawn[0] * shares[0]
     for row, share in zip(drawn[1:], shares[1:], strict=True):
         total.add_(row, alpha=share)
     return total.div_(math.fsum(shares)).to(start.dtype)
-
-
-def _has_mean(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import NamedTensors, check_finite, check_same_layout
-from shared_components.federation.robust_aggregation import norm_of_change
+from shared_components.federation.norms import l2_norm
 
 
 def screen(
@@ -31,7 +31,7 @@ def screen(
         except InputError as error:
             refused[client] = str(error).removeprefix(f"client {client}: ")
         else:
-            norms[client] = norm_of_change(updates[client], global_weights)
+            norms[client] = l2_norm(updates[client], global_weights)
     if largest is None or not norms:
         return refused
     median = sorted(norms.values())[(len(norms) - 1) // 2]

@@ -15,7 +15,7 @@ from shared_components.federation.client import FederatedClient, Update
 from shared_components.federation.client_plan import ClientPlan
 from shared_components.federation.exchange import differences
 from shared_components.federation.ledger import Ledger
-from shared_components.federation.privacy import l2_norm
+from shared_components.federation.norms import l2_norm
 from shared_components.files import remove_files
 
 NO_STATE = "it has no state of any round"

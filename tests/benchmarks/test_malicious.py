@@ -12,7 +12,7 @@ from shared_components.benchmarks.malicious import (
     result_table,
 )
 from shared_components.federation import FedAvg, FedMedian
-from shared_components.federation.robust_aggregation import norm_of_change
+from shared_components.federation.norms import l2_norm
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,7 @@ def test_what_the_malicious_client_sends():
     assert all(torch.equal(spoilt["none"][name], sent[name]) for name in sent)
     assert spoilt["10⁶-fold"]["b"].tolist() == [5e5] * 3
     assert spoilt["sign flipped, 10-fold"]["w"][0].tolist() == [-4.0] * 3
-    lengths = {
-        name: norm_of_change(made, start) / norm_of_change(sent, start) for name, made in spoilt.items()
-    }
+    lengths = {name: l2_norm(made, start) / l2_norm(sent, start) for name, made in spoilt.items()}
     assert lengths == pytest.approx(
         {"none": 1, "10⁶-fold": 1e6, "sign flipped, 10-fold": 10, "random, 10-fold": 10}
     )

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from shared_components.federation.arrivals import arrived, client_row, left_out_row
+from shared_components.federation.arrivals import arrived, client_row
 from shared_components.federation.privacy import spent
 from shared_components.federation.sites import Answer
 from tests.federation.tiny import federation
@@ -90,7 +90,8 @@ def test_rows_tell_bytes_on_the_wire_and_epsilon(halved, noisy):
 
 
 def test_an_update_that_does_not_count_has_still_left_its_client(noisy):
-    row = left_out_row(noisy, 3, "north", answer(released=7), "too\nlarge", 2.0, GLOBAL)
+    row = client_row(noisy, 3, "north", answer(released=7, loss=1.0), GLOBAL, "too\nlarge", 2.0)
     assert row["left_out"] == "too large" and row["bytes_up"] == 0 and row["bytes_down"] == 24
+    assert (row["images"], row["seconds"]) == (0, 2.0) and "loss" not in row
     assert row["epsilon"] == pytest.approx(spent(4.0, 7, 1e-5), rel=1e-5)
-    assert "epsilon" not in left_out_row(noisy, 3, "north", Answer(failure="died"), "died", 2.0, GLOBAL)
+    assert "epsilon" not in client_row(noisy, 3, "north", Answer(failure="died"), GLOBAL, "died")

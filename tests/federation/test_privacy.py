@@ -12,7 +12,8 @@ from scipy import stats
 
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import read_federation
-from shared_components.federation.privacy import Privacy, gaussian, l2_norm, spent
+from shared_components.federation.norms import l2_norm
+from shared_components.federation.privacy import Privacy, gaussian, spent
 from tests.federation.tiny import federation
 
 

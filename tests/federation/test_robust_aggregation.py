@@ -10,7 +10,6 @@ from shared_components.federation.robust_aggregation import (
     coordinate_median,
     nearest_clients,
     norm_bounded_mean,
-    norm_of_change,
     trimmed_mean,
 )
 
@@ -88,14 +87,6 @@ def test_nearest_clients_by_hand():
     assert nearest_clients({c: line[c] for c in "dcba"}, 1) == ["a", "b", "c"]
     assert nearest_clients({c: line[c] for c in "ad"}, 1) == ["a", "d"]
     assert nearest_clients({"a": line["a"]}, 1) == ["a"]
-
-
-def test_norm_is_of_all_elements_with_a_mean():
-    start = {"w": torch.zeros(2, 2), "c": torch.zeros(1, dtype=torch.complex64), "n": torch.tensor(5)}
-    there = {"w": torch.ones(2, 2), "c": torch.tensor([3 + 4j]), "n": torch.tensor(500)}
-    assert norm_of_change(there, start) == pytest.approx(29**0.5)
-    large = {"w": torch.full((3, 20_000), 0.5)}
-    assert norm_of_change(large, {"w": torch.zeros(3, 20_000)}) == pytest.approx(15_000**0.5, rel=1e-12)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 7, 8])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import abstractmethod
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -19,7 +20,22 @@ from shared_components.federation.robust_aggregation import (
 from shared_components.value_rules import number, whole
 
 
-class FedMedian(FedAvg):
+class EqualWeights(FedAvg):
+    """The base of those for which every client counts the same, whatever number of images it says it has."""
+
+    def __call__(
+        self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
+    ) -> dict[str, Tensor]:
+        """Arguments, result and errors as of :class:`FedAvg`; ``weights`` do not matter."""
+        check_global_layout(updates, global_weights)
+        return self.middle(updates)
+
+    @abstractmethod
+    def middle(self, updates: Mapping[str, NamedTensors]) -> dict[str, Tensor]:
+        """What stands for the clients' weights; arguments and result as of :meth:`__call__`."""
+
+
+class FedMedian(EqualWeights):
     r"""The median over the clients of every element, :math:`w_j = \mathrm{med}\{\theta_{c,j}\}`.
 
     As long as fewer than half of a round's clients are odd, it lies among the honest ones' values, whatever the others
@@ -32,15 +48,11 @@ class FedMedian(FedAvg):
         differences to the global ones it is the same.
     """
 
-    def __call__(
-        self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
-    ) -> dict[str, Tensor]:
-        """Arguments, result and errors as of :class:`FedAvg`; ``weights`` do not matter."""
-        check_global_layout(updates, global_weights)
+    def middle(self, updates: Mapping[str, NamedTensors]) -> dict[str, Tensor]:
         return coordinate_median(updates)
 
 
-class TrimmedMean(FedAvg):
+class TrimmedMean(EqualWeights):
     r"""The mean of every element over the clients without the :math:`\lceil\beta m\rceil` largest and smallest of m.
 
     It holds as long as no more than that many clients of a round are odd, and uses more of the honest ones than the
@@ -59,11 +71,7 @@ class TrimmedMean(FedAvg):
         check(number(0, 0.5), "beta", beta)
         self.beta = beta
 
-    def __call__(
-        self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
-    ) -> dict[str, Tensor]:
-        """Arguments, result and errors as of :class:`FedAvg`; ``weights`` do not matter."""
-        check_global_layout(updates, global_weights)
+    def middle(self, updates: Mapping[str, NamedTensors]) -> dict[str, Tensor]:
         return trimmed_mean(updates, self.beta)
 
 
@@ -98,7 +106,7 @@ class NormBounded(FedAvg):
         return norm_bounded_mean(updates, weights, global_weights, self.bound)
 
 
-class MultiKrum(FedAvg):
+class MultiKrum(EqualWeights):
     """The mean of the clients whose updates lie nearest to one another, with equal weights; the rest is left out.
 
     An update of the wrong direction has no influence at all, where a median still follows it a little. So it is the
@@ -118,10 +126,6 @@ class MultiKrum(FedAvg):
         check(whole(1, 1000), "odd", odd)
         self.odd = odd
 
-    def __call__(
-        self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
-    ) -> dict[str, Tensor]:
-        """Arguments, result and errors as of :class:`FedAvg`; ``weights`` do not matter."""
-        check_global_layout(updates, global_weights)
+    def middle(self, updates: Mapping[str, NamedTensors]) -> dict[str, Tensor]:
         kept = nearest_clients(updates, self.odd)
         return federated_average({client: updates[client] for client in kept}, dict.fromkeys(kept, 1.0))
