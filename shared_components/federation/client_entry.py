@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.errors import shown
+from shared_components.federation.demand import Demand, read_demand
 from shared_components.spelling import unknown
 
 LONGEST_NAME = 100  # letters, of a client's name
@@ -17,10 +18,11 @@ LONGEST_PART = 255  # bytes, of a folder's name
 
 @dataclass(frozen=True)
 class Client:
-    """One site: its data roots and, in the same order, the domain of each one's images."""
+    """One site: its data roots and, in the same order, the domain of each one's images; what privacy it demands."""
 
     data_roots: tuple[str, ...]
     domains: tuple[str, ...]
+    demand: Demand | None = None
 
     @property
     def data_root(self) -> str | list[str]:
@@ -31,6 +33,12 @@ class Client:
     def domain(self) -> str | list[str]:
         """As a federation file has it: the one domain, or a list."""
         return self.domains[0] if len(self.domains) == 1 else list(self.domains)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What the site itself knows, as its site file has it: its data roots, and its demand if it has one."""
+        demand = {} if self.demand is None else {"privacy": self.demand.as_dict()}
+        return {"data_root": list(self.data_roots), **demand}
 
 
 def read_clients(
@@ -55,12 +63,14 @@ def read_clients(
             continue
         if name in made:
             problems.append(f"{what} stands twice; give each client a name of its own")
-        problems += unknown(f"{what}: key", entry, ["data_root", "domain"])
+        problems += unknown(f"{what}: key", entry, ["data_root", "domain", "privacy"])
         problems += [f"{what}: '{key}' is missing" for key in needed if not entry.get(key)]
         named = texts(entry.get("data_root") or (), f"{what}: data_root", problems)
         roots = tuple(existing_place(root, source, f"{what}: data_root", problems) for root in named)
         domains = texts(entry.get("domain") or (), f"{what}: domain", problems)
-        made[name] = Client(roots, domains * len(roots) if roots and len(domains) == 1 else domains)
+        demand = read_demand(entry.get("privacy"), f"{what}: privacy", problems)
+        domains = domains * len(roots) if roots and len(domains) == 1 else domains
+        made[name] = Client(roots, domains, demand)
     return made
 
 

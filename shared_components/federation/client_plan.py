@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared_components.errors import InputError
+from shared_components.federation.demand import Demand
 from shared_components.federation.exchange import Exchange
 from shared_components.federation.federation import Federation
 from shared_components.federation.privacy import Privacy
+
+BUDGET = "spent.json"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class ClientPlan:
         aggregator: the federation's aggregator, as its config.
         exchange: what travels, in which type.
         privacy: how the client protects what it sends; None: not at all.
+        demand: what its site demands of that.
+        budget: the file in which the site counts what it has spent.
     """
 
     name: str
@@ -36,15 +42,32 @@ class ClientPlan:
     aggregator: dict[str, Any]
     exchange: Exchange
     privacy: Privacy | None
+    demand: Demand | None
+    budget: str
 
     def state_file(self, round: int) -> Path:
         """The client's state after ``round``."""
         return Path(self.folder) / f"state.{round}.pt"
 
 
-def client_plan(federation: Federation, name: str) -> ClientPlan:
-    """What a site builds ``name`` from."""
+def client_plan(
+    federation: Federation, name: str, demand: Demand | None = None, budget: str | None = None
+) -> ClientPlan:
+    """What a site builds ``name`` from.
+
+    Args:
+        federation: of the client.
+        name: the client's.
+        demand: its site's; by default what stands in its entry of the federation file.
+        budget: file for what the site has spent in whatever federation; by default one of this run.
+    Raises:
+        InputError: its site demands more privacy.
+    """
     overrides = federation.client_overrides(name)
+    demand = demand or federation.clients[name].demand
+    unmet = "" if demand is None else demand.unmet(federation.privacy)
+    if unmet:
+        raise InputError(unmet)
     return ClientPlan(
         name=name,
         folder=overrides["output_dir"],
@@ -55,4 +78,6 @@ def client_plan(federation: Federation, name: str) -> ClientPlan:
         aggregator=federation.aggregator,
         exchange=federation.exchange,
         privacy=federation.privacy,
+        demand=demand,
+        budget=budget or str(Path(overrides["output_dir"]) / BUDGET),
     )

@@ -76,7 +76,7 @@ class Federation:
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, as a federation file has them."""
         clients = {
-            name: {"data_root": client.data_root, "domain": client.domain}
+            name: {**client.own, "data_root": client.data_root, "domain": client.domain}
             for name, client in self.clients.items()
         }
         lists = {"configs": list(self.configs), "domains": list(self.domains)}

@@ -145,6 +145,20 @@ def spent(noise: float, updates: int, delta: float) -> float:
     Raises:
         InputError: the accountant is not installed.
     """
+    return composed(updates * (2 / noise) ** 2, delta)
+
+
+def composed(squares: float, delta: float) -> float:
+    r"""Epsilon of several updates, each of a noise multiplier :math:`z_i` of its own.
+
+    Args:
+        squares: :math:`\sum_i (2 / z_i)^2`.
+        delta: between 0 and 1.
+    Returns:
+        Epsilon of the Gaussian mechanism of noise multiplier :math:`1 / \sqrt{\sum_i (2 / z_i)^2}`; 0 for no update.
+    Raises:
+        InputError: the accountant is not installed.
+    """
     try:
         from dp_accounting import get_epsilon_gaussian
     except ModuleNotFoundError as error:
@@ -152,7 +166,7 @@ def spent(noise: float, updates: int, delta: float) -> float:
             "privacy: noise needs the privacy accountant dp-accounting, which is not installed: pip install -e "
             '".[privacy]"'
         ) from error
-    return float(get_epsilon_gaussian(noise / (2 * math.sqrt(updates)), delta)) if updates else 0.0
+    return float(get_epsilon_gaussian(1 / math.sqrt(squares), delta)) if squares else 0.0
 
 
 def gaussian(count: int, entropy: Callable[[int], bytes] = os.urandom) -> Tensor:

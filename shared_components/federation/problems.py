@@ -97,6 +97,8 @@ def _client_problems(federation: Federation) -> list[str]:
     for name, client in federation.clients.items():
         problems += [f"client {shown(name)}: {problem}" for problem in _name_problems(name)]
         problems += [f"client '{name}': {problem}" for problem in _root_problems(client, federation.domains)]
+        unmet = "" if client.demand is None else client.demand.unmet(federation.privacy)
+        problems += [f"client '{name}': {unmet}"] if unmet else []
     return problems + _shared_roots(federation)
 
 

@@ -200,7 +200,8 @@ class RunFolder:
     def _check_same_settings(self, settings: Mapping[Path, dict]) -> None:
         for file, content in settings.items():
             before = read_record(file, CURE, sealed=True)
-            changes = differences(before, yaml.safe_load(yaml.safe_dump(content)), FREE_TO_CHANGE)
+            after = yaml.safe_load(yaml.safe_dump(content))
+            changes = differences(*map(_without_demands, (before, after)), FREE_TO_CHANGE)
             if changes:
                 raise InputError(
                     f"{file}: the run to resume had other settings: {'; '.join(changes)}; "
@@ -233,6 +234,18 @@ class RunFolder:
                 f"{self.root}: {committed.round} rounds are done, more than 'rounds' ({federation.rounds}); "
                 "raise it, or start over with --force"
             )
+
+
+def _without_demands(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a federation without what its clients demand, which may change; others as they are."""
+    clients = settings.get("clients")
+    if not isinstance(clients, dict):
+        return settings
+    rest = {
+        name: {k: v for k, v in entry.items() if k != "privacy"} if isinstance(entry, dict) else entry
+        for name, entry in clients.items()
+    }
+    return {**settings, "clients": rest}
 
 
 def _read_committed(file: Path) -> Committed:

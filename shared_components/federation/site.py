@@ -11,6 +11,7 @@ from torch import Tensor
 
 from shared_components.errors import InputError, input_error_in
 from shared_components.federation.aggregators import make_aggregator
+from shared_components.federation.budget import Budget
 from shared_components.federation.client import FederatedClient, Update
 from shared_components.federation.client_plan import ClientPlan
 from shared_components.federation.exchange import differences
@@ -82,8 +83,12 @@ class Site:
         Returns:
             The update as it goes up: what leaves the client, and nothing else does.
         Raises:
-            InputError: the training diverged, or the state is missing or damaged.
+            InputError: the training diverged, the state is missing or damaged, or the site would spend more epsilon
+                than it allows.
         """
+        privacy = self._plan.privacy
+        if privacy is not None and privacy.noise:
+            Budget(self._plan.budget).refuse(privacy.noise, self._plan.demand)
         client = self._alive(before)
         self._forget_others(before)
         self._round = (
@@ -131,12 +136,15 @@ def outgoing(plan: ClientPlan, update: Update, begun: Mapping[str, Tensor]) -> U
     """What leaves the client of an ``update`` to a round that began with the weights ``begun``.
 
     Raises:
-        InputError: a difference does not fit the type of the wire, or the ledger is damaged.
+        InputError: a difference does not fit the type of the wire, the ledger is damaged, or the site would spend
+            more epsilon than it allows.
     """
     privacy = plan.privacy
     sent = plan.exchange.outgoing(update.weights, begun, privacy)
     if privacy is None:
         return replace(update, weights=sent)
+    if privacy.noise:
+        Budget(plan.budget).enter(privacy.noise, plan.demand)
     released = Ledger(plan.folder).enter(l2_norm(differences(update.weights, begun)))
     metrics = update.metrics if privacy.losses else {}
     return replace(update, weights=sent, metrics=metrics, released=released if privacy.noise else 0)

@@ -176,6 +176,25 @@ def test_nothing_private_is_in_the_bytes_of_an_update(two, tmp_path):
         worker.forget(plan.folder)
 
 
+def test_a_client_stops_taking_part_before_its_epsilon_goes_beyond_its_own_limit(two, tmp_path):
+    limit = spent(2.0, 2, 1e-5) + 1e-6
+    two["clients"]["north"]["privacy"] = {"max_norm": 0.1, "epsilon_at_most": limit}
+    changes = {"privacy": NOISE, "aggregator": FEDBN, "min_clients": 1, "rounds": 4}
+    folder = run(two, **changes)
+    rows = {(row["round"], row["client"]): row for row in read_rows(folder / "rounds.csv")}
+    assert [r for r, c in rows if "left_out" not in rows[r, c]] == ["1", "1", "2", "2", "3", "4"]
+    for number in "34":
+        row = rows[number, "north"]
+        assert row["left_out"].endswith(f"above its epsilon_at_most ({limit:g}); it sends no more")
+        assert row["bytes_up"] == "0" and rows[number, "south"]["images"] == "4"
+    assert Ledger(RunFolder(folder).client("north")).updates == 2
+    two["clients"]["north"]["privacy"] = {
+        "epsilon_at_most": 2 * limit
+    }  # it may be raised, and the run goes on
+    run(two, resume=True, **{**changes, "rounds": 5})
+    assert Ledger(RunFolder(folder).client("north")).updates == 3
+
+
 def test_a_missing_accountant_is_told_before_anybody_trains(two, monkeypatch):
     def missing(*_):
         raise InputError("privacy: noise needs the privacy accountant")

@@ -24,6 +24,14 @@ data_root:
 # Folder in which this site keeps, for each federation, what its client must remember between rounds: optimiser,
 # private weights, random state. By default {runs}, in the startup kit.
 # folder: /var/lib/fedfoundry
+
+# What this site demands before any update of its model leaves: a job whose section privacy is weaker is refused, and
+# no update leaves that would take this site's epsilon, over all jobs together, above the limit. Each line is optional.
+# privacy:
+#   max_norm: 1.0           # updates are clipped to an L2 norm of this or less
+#   noise_multiplier: 0.8   # their noise has at least so many times the clip as standard deviation
+#   epsilon_at_most: 8      # at this delta:
+#   delta: 1.0e-5
 """
 
 

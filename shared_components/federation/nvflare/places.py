@@ -10,6 +10,8 @@ from typing import Any
 
 from shared_components.errors import InputError, shown
 from shared_components.federation.client_entry import existing_place, path_faults, texts
+from shared_components.federation.client_plan import BUDGET
+from shared_components.federation.demand import Demand, read_demand
 from shared_components.federation.statistics.published import MINIMUM
 from shared_components.spelling import unknown
 from shared_components.yaml_files import read_values
@@ -31,6 +33,7 @@ class Place:
             run's own folder.
         data_roots: the site's data; none at the server.
         minimum: patients that a number of its statistics must stand for, whatever the coordinator asks for.
+        demand: what privacy its updates must have.
         rehearsal: whether ``folder`` is the run's own, opened and locked by who started the rehearsal.
     """
 
@@ -38,11 +41,17 @@ class Place:
     folder: str
     data_roots: tuple[str, ...] = ()
     minimum: int = 1
+    demand: Demand | None = None
     rehearsal: bool = False
 
     def run_folder(self, federation: str) -> str:
         """Where this machine keeps what it must remember of the federation of that name."""
         return self.folder if self.rehearsal else os.path.join(self.folder, plain_name(federation))
+
+    @property
+    def budget(self) -> str | None:
+        """The file that counts what its updates have spent in every federation; None: a rehearsal's own does."""
+        return None if self.rehearsal else os.path.join(self.folder, BUDGET)
 
 
 def plain_name(name: str) -> str:
@@ -93,7 +102,7 @@ def read_server(kit: Path) -> Place:
 
 def _read(file: Path, kit: Path, name: str) -> tuple[Place, list[str]]:
     values, problems = read_values(file, "site"), []
-    problems += unknown("key", values, ["data_root", "folder", "minimum", "rehearsal"])
+    problems += unknown("key", values, ["data_root", "folder", "minimum", "privacy", "rehearsal"])
     named = texts(values.get("data_root") or (), "'data_root'", problems)
     roots = tuple(existing_place(root, file, "'data_root'", problems) for root in named)
     problems += [
@@ -105,7 +114,8 @@ def _read(file: Path, kit: Path, name: str) -> tuple[Place, list[str]]:
         problems.append(
             f"'minimum': expected the least number of patients in a statistic, found {shown(minimum)}"
         )
-    return Place(name, folder, roots, minimum, values.get("rehearsal") is True), problems
+    demand = read_demand(values.get("privacy"), "'privacy'", problems)
+    return Place(name, folder, roots, minimum, demand, values.get("rehearsal") is True), problems
 
 
 def _folder(value: Any, file: Path, problems: list[str]) -> str:

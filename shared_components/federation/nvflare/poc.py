@@ -72,8 +72,7 @@ class ProofOfConcept:
             ]
         keep_jobs(made[-1] / SERVER)
         for name, client in self._federation.clients.items():
-            values = {"data_root": list(client.data_roots)}
-            write_record(made[-1] / name / "local" / SITE_FILE, values)
+            write_record(made[-1] / name / "local" / SITE_FILE, client.own)
         return made[-1]
 
     def _wait_until_connected(self, kit: Path, logs: Path) -> None:

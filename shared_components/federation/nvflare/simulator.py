@@ -111,8 +111,7 @@ def write_sites(federation: Federation, sites: Mapping[str, Path], server: Path,
     """A site file for each client and one for the server, as each would have it on a machine of its own."""
     make_folder(folder)
     for name, client in federation.clients.items():
-        own = {"data_root": list(client.data_roots), "folder": str(sites[name])}
-        values = {**own, "minimum": 1, "rehearsal": True}
+        values = {**client.own, "folder": str(sites[name]), "minimum": 1, "rehearsal": True}
         write_record(folder / f"{name}.yaml", values)
     write_record(folder / "server.yaml", {"folder": str(server), "rehearsal": True})
     return folder

@@ -96,13 +96,14 @@ def site_job(custom: Path, kit: Path, name: str) -> SiteJob:
     """The job whose folder ``custom`` is given, as the site called ``name`` with that startup kit sees it.
 
     Raises:
-        InputError: the site file or the job is not fit.
+        InputError: the site file or the job is not fit, or the site demands more privacy.
     """
     if (custom, name) not in _jobs:
         place = read_site(kit, name)
         federation = read_job(custom, place)
         torch.set_num_threads(federation.threads_per_worker)
-        _jobs[custom, name] = SiteJob(federation, client_plan(federation, name), place, read_parts(custom))
+        plan = client_plan(federation, name, place.demand, place.budget)
+        _jobs[custom, name] = SiteJob(federation, plan, place, read_parts(custom))
     return _jobs[custom, name]
 
 

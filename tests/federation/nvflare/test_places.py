@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from shared_components.errors import InputError
+from shared_components.federation.demand import Demand
 from shared_components.federation.nvflare.places import VARIABLE, plain_name, read_server, read_site
 
 
@@ -23,7 +24,8 @@ def test_a_site_knows_its_data_and_keeps_runs_in_its_kit(kit, tmp_path):
     written(kit, data_root=str(tmp_path / "spine"))
     place = read_site(kit, "north")
     assert place.data_roots == (str(tmp_path / "spine"),) and not place.rehearsal
-    assert place.minimum == 3
+    assert (place.minimum, place.demand) == (3, None)
+    assert place.budget == str(kit / "fedfoundry" / "spent.json")
     assert place.run_folder("two hospitals") == str(kit / "fedfoundry" / "two-hospitals")
 
 
@@ -45,6 +47,11 @@ def test_the_environment_names_a_file_or_a_folder_of_them(kit, tmp_path, monkeyp
     assert read_site(kit, "anything").data_roots == (str(tmp_path),)
 
 
+def test_a_site_demands_privacy_of_its_own(kit, tmp_path):
+    written(kit, data_root=str(tmp_path), privacy={"noise_multiplier": 1, "epsilon_at_most": 8})
+    assert read_site(kit, "north").demand == Demand(noise_multiplier=1, epsilon_at_most=8)
+
+
 @pytest.mark.parametrize(
     "values, message",
     [
@@ -53,6 +60,7 @@ def test_the_environment_names_a_file_or_a_folder_of_them(kit, tmp_path, monkeyp
         ({"data_root": "/no/such/folder"}, "'data_root' /no/such/folder is not a folder"),
         ({"data_root": "$__import__('os')"}, "expected a text, found the expression"),
         ({"data_rot": "/"}, "did you mean 'data_root'"),
+        ({"privacy": {"epsilon": 8}}, "'privacy': key 'epsilon' is unknown"),
         ({"minimum": 0}, "'minimum': expected the least number of patients in a statistic, found 0"),
     ],
 )

@@ -74,6 +74,20 @@ def test_whatever_goes_wrong_is_an_answer(site):
         assert "Traceback" in (custom.parents[1] / "exchange" / "error.txt").read_text()
 
 
+def test_a_job_with_less_privacy_than_the_site_demands_is_refused_whatever_it_asks_for(site):
+    _, kit, custom = site
+    place = kit / "local" / "fedfoundry.yaml"
+    place.write_text(place.read_text() + "privacy: {max_norm: 0.5, noise_multiplier: 1}\n")
+    with SiteClient(custom, kit, "north") as client:
+        for task in ("check", "build", "train"):
+            answer = client.answer(task, Message({"round": 1, "before": 0}))
+            assert answer.values == {} and answer.failure == (
+                "its site demands more privacy than the federation file gives: max_norm 0.5, found no clip; "
+                "noise_multiplier 1, found noise 0"
+            )
+    assert not (kit / "fedfoundry").exists()
+
+
 def test_other_data_than_the_run_began_with_are_refused_by_the_site(site):
     values, kit, custom = site
     with SiteClient(custom, kit, "north") as client:

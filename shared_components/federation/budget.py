@@ -1,0 +1,83 @@
+"""What all updates with noise that have left a site have spent together, whichever federation they were for."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared_components.errors import InputError, os_error_line
+from shared_components.federation.demand import Demand
+from shared_components.federation.privacy import composed
+from shared_components.files import make_folder
+from shared_components.records import read_record, write_record
+
+CURE = "put a copy of it back; without it nobody knows what this site has spent"
+
+
+class Budget:
+    r"""A file of the site's own, which never leaves it.
+
+    Updates of noise multipliers :math:`z_i` compose to one Gaussian mechanism, whose epsilon follows from
+    :math:`\sum_i (2 / z_i)^2` alone (see ``privacy.py``): that sum is kept, and holds for any delta.
+
+    Args:
+        file: in the folder where the site keeps its runs.
+    """
+
+    def __init__(self, file: str | os.PathLike) -> None:
+        self.path = Path(file)
+
+    @property
+    def squares(self) -> float:
+        """The sum so far, 0 where nothing has left.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return self._content()[0]
+
+    def epsilon(self, delta: float) -> float:
+        """What has been spent so far."""
+        return composed(self.squares, delta)
+
+    def refuse(self, noise: float, demand: Demand | None) -> None:
+        """Refuse one more update that a site's demand does not allow, before anybody trains for it.
+
+        Args:
+            noise: its noise multiplier, above 0.
+            demand: the site's, if it has any.
+        Raises:
+            InputError: it would take the site's epsilon above the limit.
+        """
+        if demand is not None and demand.epsilon_at_most is not None:
+            fault = demand.beyond(composed(self.squares + (2 / noise) ** 2, demand.delta))
+            if fault:
+                raise InputError(fault)
+
+    def enter(self, noise: float, demand: Demand | None) -> None:
+        """Enter one more update, before it leaves; arguments and errors as of :meth:`refuse`."""
+        with self._alone():
+            self.refuse(noise, demand)
+            squares, updates = self._content()
+            write_record(self.path, {"squares": squares + (2 / noise) ** 2, "updates": updates + 1})
+
+    def _content(self) -> tuple[float, int]:
+        if not self.path.exists():
+            return 0.0, 0
+        content = read_record(self.path, CURE, sealed=True)
+        return float(content["squares"]), int(content["updates"])
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Several jobs at a site write to it in turn."""
+        make_folder(self.path.parent)
+        lock = self.path.with_suffix(".lock")
+        try:
+            with lock.open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise InputError(os_error_line(error) or f"{lock}: {error}") from error

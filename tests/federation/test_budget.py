@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import multiprocessing
+
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.federation.budget import Budget
+from shared_components.federation.demand import Demand
+from shared_components.federation.privacy import spent
+
+
+def enter_often(path, number):
+    for _ in range(number):
+        Budget(path).enter(2.0, None)
+
+
+def test_updates_of_any_federation_add_up(tmp_path):
+    budget = Budget(tmp_path / "kit" / "spent.json")
+    assert budget.epsilon(1e-5) == budget.squares == 0
+    for _ in range(3):
+        budget.enter(2.0, None)
+    assert budget.epsilon(1e-5) == pytest.approx(spent(2.0, 3, 1e-5), rel=1e-9)
+    # one of multiplier 1 weighs as much as four of multiplier 2
+    Budget(budget.path).enter(1.0, None)
+    assert budget.epsilon(1e-6) == pytest.approx(spent(2.0, 7, 1e-6), rel=1e-9)
+
+
+def test_the_update_that_would_go_beyond_the_limit_is_not_entered(tmp_path):
+    budget = Budget(tmp_path / "spent.json")
+    demand = Demand(epsilon_at_most=spent(2.0, 2, 1e-5) + 1e-6)
+    for _ in range(2):
+        budget.refuse(2.0, demand)
+        budget.enter(2.0, demand)
+    before = budget.squares
+    for refused in (budget.refuse, budget.enter):
+        with pytest.raises(InputError, match=f"epsilon would be {spent(2.0, 3, 1e-5):.4g} at delta 1e-05"):
+            refused(2.0, demand)
+    assert budget.squares == before == 2.0
+    budget.enter(100.0, Demand(max_norm=1.0))
+
+
+def test_two_jobs_at_once_lose_no_update(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    jobs = [spawn.Process(target=enter_often, args=(tmp_path / "spent.json", 40)) for _ in range(2)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert Budget(tmp_path / "spent.json").squares == 80
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    budget = Budget(tmp_path / "spent.json")
+    budget.enter(2.0, None)
+    budget.path.write_text(budget.path.read_text().replace("1.0", "0.0"))
+    with pytest.raises(InputError, match=r"spent\.json: is damaged or was edited"):
+        budget.enter(2.0, None)
