@@ -6,7 +6,7 @@ A federation file (YAML) names the bundle, the domains, the clients with their d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared_components.command_line import run as run_command_line
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from shared_components.federation.federation import Federation
     from shared_components.federation.nvflare.job import JobKind
+    from shared_components.federation.statistics.site import Asked
 
 
 def check(file: str, trust: bool = False) -> None:
@@ -45,6 +46,8 @@ def stats(
     minimum: int = 3,
     bins: int = 32,
     engine: str | None = None,
+    startup_kit: str | None = None,
+    timeout: float | None = None,
     trust: bool = False,
 ) -> None:
     """What the clients have: counts, voxel sizes, intensities and label volumes, as a table, files and a page.
@@ -56,7 +59,11 @@ def stats(
         out: folder to write into; by default statistics in the federation's output folder.
         minimum: patients that a number must stand for.
         bins: of the histogram of intensities, scaled as the bundle scales them.
-        engine: local or nvflare (its workflow for statistics, on this machine); replaces the file's.
+        engine: local, nvflare (its workflow for statistics, through its simulator) or poc (NVFlare's server and
+            clients on this machine, with certificates); replaces the file's.
+        startup_kit: the administrator's, as provisioned: ask the sites that run NVFlare; the file's clients need no
+            data_root then.
+        timeout: seconds that a client may look at its images; then it has failed.
         trust: you have read the file, and its expressions and components may run; without it a file that has any
             is refused.
     """
@@ -64,18 +71,17 @@ def stats(
 
     from shared_components.errors import InputError
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.nvflare.statistics import simulated_statistics
-    from shared_components.federation.statistics.local import local_statistics
     from shared_components.federation.statistics.merged import merged
     from shared_components.federation.statistics.page import write_statistics_report
     from shared_components.federation.statistics.results import write_statistics
     from shared_components.federation.statistics.site import asked
     from shared_components.federation.statistics.table import table
 
-    federation = read_federation(str(file), engine=engine, trusted=trust)
+    poc, elsewhere = engine == "poc", startup_kit is not None
+    engine = "nvflare" if poc or elsewhere else engine
+    federation = read_federation(str(file), engine=engine, trusted=trust, elsewhere=elsewhere)
     wanted = asked(federation, minimum, bins)
-    gathered = simulated_statistics if federation.engine == "nvflare" else local_statistics
-    sites = gathered(federation, wanted)
+    sites = _gathered(federation, wanted, timeout, poc, startup_kit)
     print(table(merged(sites), wanted.reading.looked_up), flush=True)
     folder = Path(out or Path(federation.output_dir) / "statistics")
     for path in (*write_statistics(folder, federation.name, wanted, sites), write_statistics_report(folder)):
@@ -323,6 +329,23 @@ def join(startup_kit: str, file: str | None = None) -> None:
 def _is_study(federation: Federation, asked: bool | None) -> bool:
     """Whether a job is for the whole study: if so asked, by default if the file has a section ``study``."""
     return bool(federation.study) if asked is None else asked
+
+
+def _gathered(
+    federation: Federation, wanted: Asked, timeout: float | None, poc: bool, startup_kit: str | None
+) -> dict[str, dict[str, Any]]:
+    """What every client tells of its images, in whichever way they are reached."""
+    from pathlib import Path
+
+    from shared_components.federation.nvflare import statistics
+    from shared_components.federation.statistics.local import local_statistics
+
+    if startup_kit is not None:
+        return statistics.submitted_statistics(federation, wanted, Path(startup_kit), timeout)
+    if federation.engine == "local":
+        return local_statistics(federation, wanted, timeout)
+    gathered = statistics.rehearsed_statistics if poc else statistics.simulated_statistics
+    return gathered(federation, wanted, timeout)
 
 
 def _kind(federation: Federation, study: bool) -> JobKind:

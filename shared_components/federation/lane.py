@@ -19,6 +19,10 @@ DIED = (
 )
 
 
+class Ended(InputError):
+    """The process of a task died, or was ended since it was too slow; the task itself has told nothing."""
+
+
 class Lane:
     """Runs tasks one after the other, in a process of its own; for a ``with`` block.
 
@@ -53,7 +57,7 @@ class Lane:
             arguments: of it.
             timeout: seconds that it may take once it has begun; then its process is killed.
         Returns:
-            Its future, which raises what the task raises, or an InputError if its process died or was too slow.
+            Its future, which raises what the task raises, or Ended if its process died or was too slow.
         """
         return self._queue.submit(self._run, task, arguments, timeout)
 
@@ -86,12 +90,12 @@ class Lane:
             return future.result(timeout)
         except BrokenProcessPool as error:
             self._end(kill=True)
-            raise InputError(self._died) from error
+            raise Ended(self._died) from error
         except TimeoutError as error:
             if future.done():  # it is the task's own
                 raise
             self._end(kill=True)
-            raise InputError(
+            raise Ended(
                 f"no answer within {timeout:g} s ({self._limit}); its process was ended and is started anew"
             ) from error
         finally:

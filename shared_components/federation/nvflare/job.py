@@ -47,6 +47,21 @@ class JobKind:
     parts: JobParts = field(default_factory=JobParts)
     ends: tuple[str, ...] = ()
 
+    def write(
+        self,
+        federation: Federation,
+        folder: Path,
+        resume: bool = False,
+        force: bool = False,
+        quiet: bool = False,
+    ) -> Path:
+        """Write the job; see :func:`write_job`, and :class:`FederationController` for how it is to be run."""
+        return write_job(federation, folder, self.controller(resume, force, quiet), self.parts)
+
+    def is_done(self, folder: Path) -> bool:
+        """Whether a folder holds a run that the job would go on with or throw away."""
+        return (folder / self.parts.within / "global.pt").is_file()
+
 
 def write_job(
     federation: Federation, folder: Path, controller: FederationController, parts: JobParts | None = None

@@ -51,7 +51,7 @@ class ProofOfConcept:
             InputError: see :meth:`Submission.run`, or they do not start.
         """
         output = Path(self._federation.output_dir)
-        if (output / self._kind.parts.within / "global.pt").is_file() and not (resume or force):
+        if self._kind.is_done(output) and not (resume or force):
             raise InputError(f"{output}: already holds a run; go on with --resume, start over with --force")
         interrupts = Interrupts()
         with resumable(self._federation.output_dir), interrupts.noticed():

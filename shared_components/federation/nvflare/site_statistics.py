@@ -24,6 +24,8 @@ from nvflare.app_common.abstract.statistics_spec import (
 
 from shared_components.data.description import SPLITS
 from shared_components.errors import InputError
+from shared_components.federation.lane import Ended, Lane
+from shared_components.federation.local_tasks import DIED, LIMIT
 from shared_components.federation.nvflare.job_file import read_job
 from shared_components.federation.nvflare.places import read_site
 from shared_components.federation.statistics.published import rounded
@@ -51,15 +53,16 @@ class SiteStatistics(Statistics):
     Args:
         minimum: patients that a number must stand for; a site's own may be larger.
         bins: of the histogram of scaled intensities.
+        timeout: seconds that looking at all volumes may take; None: as long as it needs.
     """
 
-    def __init__(self, minimum: int, bins: int) -> None:
+    def __init__(self, minimum: int, bins: int, timeout: float | None = None) -> None:
         super().__init__()
-        self.minimum, self.bins = minimum, bins
+        self.minimum, self.bins, self.timeout = minimum, bins, timeout
         self._numbers: dict[str, Numbers] = {}
 
     def initialize(self, fl_ctx: FLContext) -> None:
-        """Look at every volume; what goes wrong is told as a feature, for the other sites to go on."""
+        """Look at every volume, in a process that may die of it; what goes wrong is told as a feature."""
         workspace = fl_ctx.get_engine().get_workspace()
         custom = Path(workspace.get_app_custom_dir(fl_ctx.get_job_id()))
         name = fl_ctx.get_identity_name()
@@ -67,7 +70,11 @@ class SiteStatistics(Statistics):
             place = read_site(Path(workspace.get_root_dir()), name)
             federation = read_job(custom, place)
             wanted = asked(federation, self.minimum, self.bins)
-            found = site_statistics(federation.clients[name].data_roots, wanted, place.minimum)
+            arguments = (federation.clients[name].data_roots, wanted, place.minimum)
+            with Lane(federation.threads_per_worker, died=DIED, limit=LIMIT) as lane:
+                found = lane.submit(site_statistics, *arguments, timeout=self.timeout).result()
+        except Ended as error:
+            found = {"failure": str(error)}
         except InputError as error:
             self.logger.error(str(error))
             found = {"failure": "its statistics failed; the cause stands in the log of its site"}

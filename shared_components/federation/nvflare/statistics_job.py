@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from nvflare import FilterType
@@ -16,10 +17,11 @@ from nvflare.app_common.workflows.statistics_controller import StatisticsControl
 from nvflare.job_config.api import FedJob
 
 from shared_components.federation.federation import Federation
-from shared_components.federation.nvflare.job import finished_job
+from shared_components.federation.nvflare.job import JobKind, finished_job
 from shared_components.federation.nvflare.outcome import write_outcome
+from shared_components.federation.nvflare.places import plain_name
 from shared_components.federation.nvflare.site_statistics import SiteStatistics
-from shared_components.federation.nvflare.statistics import RESULT
+from shared_components.federation.nvflare.statistics import STATISTICS
 from shared_components.federation.statistics.site import Asked
 
 DIGITS = 12  # behind the point; those that are told are chosen at the site
@@ -44,11 +46,32 @@ class FederationStatistics(StatisticsController):
         super().control_flow(abort_signal, fl_ctx)
         workspace = fl_ctx.get_engine().get_workspace()
         run = Path(workspace.get_run_dir(fl_ctx.get_job_id()))
-        failure = None if (run / RESULT).is_file() else "no statistics were written"
+        failure = None if (run / STATISTICS).is_file() else "no statistics were written"
         write_outcome(run, failure)
 
 
-def write_statistics_job(federation: Federation, asked: Asked, folder: Path) -> Path:
+@dataclass(frozen=True)
+class StatisticsKind(JobKind):
+    """A job that asks for statistics alone, and keeps nothing at the server.
+
+    Attributes:
+        asked: for what.
+        timeout: seconds that each site may look at its volumes; None: as long as it needs.
+    """
+
+    asked: Asked | None = None
+    timeout: float | None = None
+
+    def write(self, federation: Federation, folder: Path, *how: bool) -> Path:
+        return write_statistics_job(federation, self.asked, folder, self.timeout)
+
+    def is_done(self, folder: Path) -> bool:
+        return False
+
+
+def write_statistics_job(
+    federation: Federation, asked: Asked, folder: Path, timeout: float | None = None
+) -> Path:
     """Write the job's folder; see :func:`write_job`.
 
     NVFlare's filter for small counts stands at every site behind our own rule: it drops a whole feature, and leaves
@@ -56,11 +79,11 @@ def write_statistics_job(federation: Federation, asked: Asked, folder: Path) -> 
     to smallest and largest values, of which none are told, and one forbids histograms with many bins for few rows,
     where a bin of ours is judged by the patients in it.
     """
-    job = FedJob(name="statistics", min_clients=len(federation.clients))
+    job = FedJob(name=f"{plain_name(federation.name)}-statistics", min_clients=len(federation.clients))
     job.set_app_packages(["shared_components"])
     job.to_server(FederationStatistics(asked.reading.bins))
-    job.to_server(JsonStatsFileWriter(output_path=RESULT), id=WRITER)
-    numbers = job.to_clients(SiteStatistics(asked.minimum, asked.reading.bins), id=NUMBERS)
+    job.to_server(JsonStatsFileWriter(output_path=STATISTICS), id=WRITER)
+    numbers = job.to_clients(SiteStatistics(asked.minimum, asked.reading.bins, timeout), id=NUMBERS)
     executor = StatisticsExecutor(numbers, precision=DIGITS)
     job.to_clients(executor, tasks=[StatisticsConstants.FED_STATS_TASK])
     cleanser = job.to_clients(MinCountCleanser(asked.minimum), id=CLEANSER)

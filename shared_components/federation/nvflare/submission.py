@@ -12,8 +12,7 @@ from pathlib import Path
 
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
-from shared_components.federation.nvflare.controller import FederationController
-from shared_components.federation.nvflare.job import JobKind, write_job
+from shared_components.federation.nvflare.job import JobKind
 from shared_components.federation.nvflare.outcome import RESULT, check_outcome
 from shared_components.federation.nvflare.progress_lines import lines_left
 from shared_components.federation.nvflare.session import LOOK, Administrator, connected
@@ -66,17 +65,16 @@ class Submission:
             if job is None:
                 self._refuse_run(resume or force)
                 self._refuse_absent(administrator)
-                job = self._submit(administrator, self._kind.controller(resume, force, self._quiet))
+                job = self._submit(administrator, resume, force)
             self._tell(f"job {job}")
             status, told = self._follow(administrator, job, when_interrupted)
             self._fetch(administrator, job, status, told)
         return self._folder.root
 
-    def _submit(self, administrator: Administrator, controller: FederationController) -> str:
+    def _submit(self, administrator: Administrator, resume: bool, force: bool) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            return administrator.submit(
-                write_job(self._federation, Path(folder), controller, self._kind.parts)
-            )
+            job = self._kind.write(self._federation, Path(folder), resume, force, self._quiet)
+            return administrator.submit(job)
 
     def _follow(
         self, administrator: Administrator, job: str, when_interrupted: Callable[[str, bool], bool] | None
@@ -118,7 +116,7 @@ class Submission:
         shutil.copytree(result, self._folder.root, dirs_exist_ok=True)
 
     def _refuse_run(self, allowed: bool) -> None:
-        if (self._folder.root / self._kind.parts.within / "global.pt").is_file() and not allowed:
+        if self._kind.is_done(self._folder.root) and not allowed:
             raise InputError(
                 f"{self._folder.root}: already holds a run; go on with --resume, start over with --force"
             )
