@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from shared_components.errors import InputError, os_error_line, printable
+from shared_components.full_disks import NO_SPACE, full_disk_line, nearest_folder
 from shared_components.seals import archive_fault, seal_archive
 from shared_components.tensors import not_finite
 from shared_components.workplaces import WRITING, flush, workplace
@@ -102,8 +103,10 @@ def sweep(folder: str | os.PathLike) -> None:
 
 def _unwritable(path: Path, error: OSError) -> str:
     """The message for a file that could not be written; ``os.path`` since ``Path.exists`` may itself raise."""
-    nearest = next((folder for folder in path.parents if os.path.exists(folder)), path.parent)
+    nearest = nearest_folder(path)
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    if reason in NO_SPACE:
+        return full_disk_line(path, reason)
     if not os.path.isdir(nearest):
         return f"{path}: expected a folder at {nearest}, found a file; name another folder, or move the file away"
     if not os.path.isdir(path.parent):

@@ -8,7 +8,7 @@ from monai.bundle import ConfigParser
 
 from shared_components.data.coverage import Frame, Reach, coverage, proposal
 from shared_components.federation.federation import Federation
-from shared_components.federation.run_folder import bundle_config
+from shared_components.federation.run_settings import bundle_config
 
 
 def frame_of(federation: Federation) -> Frame | None:

@@ -161,10 +161,31 @@ class Coordinator:
         )
 
     def _finish(self, committed: Committed) -> None:
-        """Let the first client write the bundle's deliverable; every client where each has a model of its own."""
-        exporting = self._names if self._aggregator.personal else self._names[:1]
-        refuse_failures(self._sites.export(committed, exporting), "the export")
-        self._check()
+        """Let a client write the bundle's deliverable; every client where each has a model of its own.
+
+        A client that cannot is passed over as long as another can.
+
+        Raises:
+            InputError: none can.
+        """
+        answers: dict[str, Answer] = {}
+        for names in [self._names] if self._aggregator.personal else [[name] for name in self._names]:
+            answers |= self._sites.export(committed, names)
+            self._check()
+            if any(answer.failure is None for answer in answers.values()):
+                break
+        else:
+            refuse_failures(answers, "the export")
+        left_out = {name: answer.told for name, answer in answers.items() if answer.failure is not None}
+        for name, reason in left_out.items():
+            _warn(f"client {name}, the export: {reason}; {self._missing_export()}")
+        self._folder.note_exports(left_out if self._aggregator.personal else {})
+
+    def _missing_export(self) -> str:
+        """What it means that a client has not written the deliverable, and the cure if there is one."""
+        if self._aggregator.personal:
+            return "it has no model of its own, the others have; use --resume when it is mended or back"
+        return "another client writes it, from the same global weights"
 
 
 def drawn_clients(names: Sequence[str], number: int, seed: int, round: int) -> list[str]:

@@ -22,7 +22,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.lane import Lane
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.signs_of_life import tell_while
-from shared_components.federation.sites import Answer, Sites
+from shared_components.federation.sites import MEND, Answer, Sites
 from shared_components.files import load_tensors, remove_files, write_text
 from shared_components.interrupts import Interrupts
 
@@ -92,9 +92,7 @@ class LocalSites(Sites):
             try:
                 self._remembered[name].result()
             except InputError as error:
-                raise InputError(
-                    f"client {name}, round {round}: {error}; the run is whole up to its last round"
-                ) from error
+                raise InputError(f"client {name}, round {round}: {error}; {MEND}") from error
 
     def export(self, committed: Committed, clients: Sequence[str]) -> dict[str, Answer]:
         futures = {

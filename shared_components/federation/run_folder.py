@@ -15,25 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError
-from shared_components.federation.committed import Committed
+from shared_components.federation.committed import Committed, read_committed
 from shared_components.federation.data_record import data_changes, data_record, told
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.rounds_log import read_rows
-from shared_components.federation.versions import version_changes, versions
-from shared_components.files import load_tensors, remove_tree, save_tensors, sweep
+from shared_components.federation.run_settings import (
+    FREE_TO_CHANGE,
+    bundle_config,
+    completed,
+    differences,
+    without_demands,
+)
+from shared_components.federation.versions import begun_with, version_changes, versions
+from shared_components.files import remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
 
 CURE = "put a copy of it back, or start over with --force"
-FREE_TO_CHANGE = (
-    *("name", "rounds", "engine", "workers", "output_dir", "versions", "study"),
-    "bundle",  # its place; what it says is compared in bundle.yaml
-    *("min_clients", "round_timeout", "largest_update"),
-)
 
 
 class RunFolder:
@@ -54,6 +55,7 @@ class RunFolder:
         self.data_file = self.root / "data.json"
         self.versions_file = self.root / "versions.json"
         self.seconds_file = self.root / "seconds.json"
+        self.exports_file = self.root / "exports.json"
         self.tensorboard = self.root / "tensorboard"
         self.lock = FolderLock(self.root)
 
@@ -101,7 +103,7 @@ class RunFolder:
         if committed is None:
             self._clear(federation)
         else:
-            self._check_same_settings(settings)
+            self._check_same_settings(federation, settings)
             self._check_rounds(federation, committed)
             read_rows(self.rounds_file)
         data = data_record(federation.clients, digests)
@@ -136,10 +138,10 @@ class RunFolder:
             InputError: neither can be.
         """
         try:
-            return _read_committed(self.global_file), None
+            return read_committed(self.global_file, CURE), None
         except InputError as error:
             try:
-                return _read_committed(self.previous_file), error
+                return read_committed(self.previous_file, CURE), error
             except InputError:
                 raise error from None
 
@@ -149,14 +151,14 @@ class RunFolder:
         Raises:
             InputError: its file is damaged.
         """
-        return _read_committed(self.global_file) if self.global_file.is_file() else None
+        return read_committed(self.global_file, CURE) if self.global_file.is_file() else None
 
     def earlier(self, committed: Committed) -> Committed | None:
         """The whole round before ``committed``, if it is there and sound; never the beginning."""
         if not self.previous_file.is_file():
             return None
         try:
-            found = _read_committed(self.previous_file)
+            found = read_committed(self.previous_file, CURE)
         except InputError:
             return None
         return found if 0 < found.round < committed.round else None
@@ -184,6 +186,19 @@ class RunFolder:
             os.replace(self.global_file, self.previous_file)
         os.replace(self.next_file, self.global_file)
 
+    def left_out_of_export(self) -> dict[str, str]:
+        """Clients that have no model of their own where each should, and why, by the last end of the run."""
+        return dict((found_record(self.exports_file) or {}).get("left_out", {}))
+
+    def note_exports(self, left_out: Mapping[str, str]) -> None:
+        """Note which clients these are at the end of a run.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        self.lock.check()
+        write_record(self.exports_file, {"left_out": dict(left_out)})
+
     def _clear(self, federation: Federation) -> None:
         """Remove what a run writes, and nothing else that may lie in the folder; its settings last."""
         globals_ = (self.global_file, self.previous_file, self.next_file)
@@ -192,20 +207,29 @@ class RunFolder:
             return
         names = {federation.bundle, str((found_record(self.federation_file) or {}).get("bundle", "bundle"))}
         exported = [self.root / f"{Path(name).name}.pt" for name in names]
-        made = (self.rounds_file, *globals_, self.seconds_file, *exported, self.tensorboard)
+        made = (
+            self.rounds_file,
+            *globals_,
+            self.seconds_file,
+            self.exports_file,
+            *exported,
+            self.tensorboard,
+        )
         settings = (self.data_file, self.versions_file, self.bundle_file, self.federation_file)
         for place in (*made, self.root / "clients", *settings):
             remove_tree(place)
 
-    def _check_same_settings(self, settings: Mapping[Path, dict]) -> None:
+    def _check_same_settings(self, federation: Federation, settings: Mapping[Path, dict]) -> None:
+        begun = {file: read_record(file, CURE, sealed=True) for file in settings}
+        begun[self.federation_file] = completed(begun[self.federation_file], federation)
         for file, content in settings.items():
-            before = read_record(file, CURE, sealed=True)
             after = yaml.safe_load(yaml.safe_dump(content))
-            changes = differences(*map(_without_demands, (before, after)), FREE_TO_CHANGE)
+            changes = differences(*map(without_demands, (begun[file], after)), FREE_TO_CHANGE)
             if changes:
+                version = begun_with(found_record(self.versions_file) or {})
                 raise InputError(
                     f"{file}: the run to resume had other settings: {'; '.join(changes)}; "
-                    "put them back, or start over with --force"
+                    f"{version}put them back, or start over with --force"
                 )
 
     def _check_same_data(self, data: Mapping[str, Any]) -> None:
@@ -234,42 +258,3 @@ class RunFolder:
                 f"{self.root}: {committed.round} rounds are done, more than 'rounds' ({federation.rounds}); "
                 "raise it, or start over with --force"
             )
-
-
-def _without_demands(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a federation without what its clients demand, which may change; others as they are."""
-    clients = settings.get("clients")
-    if not isinstance(clients, dict):
-        return settings
-    rest = {
-        name: {k: v for k, v in entry.items() if k != "privacy"} if isinstance(entry, dict) else entry
-        for name, entry in clients.items()
-    }
-    return {**settings, "clients": rest}
-
-
-def _read_committed(file: Path) -> Committed:
-    """What :meth:`RunFolder.commit` wrote."""
-    if not file.is_file():
-        raise InputError(f"{file}: expected the last whole round, found no file; {CURE}")
-    content = load_tensors(file, cure=CURE)
-    if not {"round", "model", "states"} <= set(content):
-        raise InputError(f"{file}: expected the last whole round, found other tensors; {CURE}")
-    return Committed(content["round"], content["model"], content["states"], content.get("aggregator", {}))
-
-
-def bundle_config(federation: Federation) -> dict[str, Any]:
-    """The bundle's merged config with the federation's overrides, before any client's own values."""
-    parser = ConfigParser()
-    parser.read_config(federation.config_files)
-    parser.update(dict(federation.overrides))
-    return {k: v for k, v in parser.get().items() if k != parser.meta_key}
-
-
-def differences(before: Any, after: Any, free: tuple[str, ...] = (), at: str = "") -> list[str]:
-    """Where two nested settings differ, as ``key: before -> after``; top-level keys in ``free`` may."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = [k for k in [*before, *(k for k in after if k not in before)] if at or k not in free]
-        nested = (differences(before.get(k), after.get(k), at=f"{at}.{k}" if at else str(k)) for k in keys)
-        return [line for lines in nested for line in lines]
-    return [] if before == after else [f"{at} was {before!r} and is now {after!r}"]

@@ -19,7 +19,7 @@ from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError
 from shared_components.federation.client_coverage import frame_in
 from shared_components.federation.federation import Federation
-from shared_components.federation.run_folder import bundle_config
+from shared_components.federation.run_settings import bundle_config
 from shared_components.federation.versions import versions
 
 PROBLEMS = "check.txt"

@@ -26,3 +26,17 @@ def version_changes(before: Mapping[str, object], now: Mapping[str, str]) -> lis
     """Which versions are others, but for the machine's; ``torch 2.7.0 -> 2.8.0``."""
     names = [name for name in now if name != "platform" and name in before]
     return [f"{name} {before[name]} -> {now[name]}" for name in names if before[name] != now[name]]
+
+
+def begun_with(before: Mapping[str, object]) -> str:
+    """What to do first about a run that another version of this program began, for the middle of a message.
+
+    Args:
+        before: the :func:`versions` of when it began.
+    Returns:
+        Nothing where it was this version.
+    """
+    begun, now = before.get("fedfoundry", "an unknown version"), shared_components.__version__
+    if begun == now:
+        return ""
+    return f"it was begun with fedfoundry {begun}, and this is {now}: go on with that version, or "

@@ -49,7 +49,7 @@ def write_federated_report(run_dir: str | Path, output: str | Path | None = None
     settings = read_settings(folder, SETTINGS)
     sections = [
         _clients(rows, settings),
-        left_out_section(rows),
+        left_out_section(rows, folder),
         section(
             "Losses", _curves(folder, settings), note="Of each client, at its local training in a round."
         ),

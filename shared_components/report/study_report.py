@@ -181,7 +181,7 @@ def _left_out_section(study: Study) -> Html:
     sections = []
     for file in sorted(study.root.glob("*/rounds.csv")):
         with contextlib.suppress(InputError):  # the curves say what is wrong with it
-            sections.append(left_out_section(read_csv(file)))
+            sections.append(left_out_section(read_csv(file), file.parent))
     return join(sections)
 
 

@@ -11,7 +11,8 @@ from shared_components.federation.engines import make_engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, digest
 from shared_components.federation.rounds_log import read_rows
-from shared_components.federation.run_folder import Committed, RunFolder, bundle_config
+from shared_components.federation.run_folder import Committed, RunFolder
+from shared_components.federation.run_settings import bundle_config
 from shared_components.records import found_record, write_record
 from shared_components.study.stage import short_digest
 
@@ -64,7 +65,8 @@ class FederatedRun:
         folder, federation = self.folder, self.federation
         number = self._committed.round if self._committed else 0
         noted = found_record(folder.seconds_file)
-        if number == federation.rounds and noted and noted.get("exported") == _exported(federation):
+        whole = number == federation.rounds and not folder.left_out_of_export()
+        if whole and noted and noted.get("exported") == _exported(federation):
             return float(noted["seconds"])
         before = _seconds_of_rounds(folder.rounds_file, number)
         start = time.perf_counter()

@@ -53,7 +53,7 @@ from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError, shown
 from shared_components.federation.federation import Federation
-from shared_components.federation.run_folder import bundle_config
+from shared_components.federation.run_settings import bundle_config
 from shared_components.study.client_data import ClientData
 from shared_components.study.settings import FLAGS, setting_faults, synthesis_faults
 from shared_components.study.site_description import SiteDescription

@@ -13,7 +13,7 @@ from shared_components.benchmarks.fault_outcome import Outcome, outcome_table
 from shared_components.benchmarks.faulty_federation import FaultyFederation
 from shared_components.benchmarks.federation_faults import CLIENT_FAULTS, SITE_FAULT
 from shared_components.federation.federation_file import read_federation
-from shared_components.federation.run_folder import bundle_config
+from shared_components.federation.run_settings import bundle_config
 
 
 def trained(folder, plan: list[str]) -> list[torch.Tensor]:

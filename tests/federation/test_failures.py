@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from shared_components.errors import InputError
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.rounds_log import read_rows
+from shared_components.federation.run_folder import RunFolder
 from shared_components.files import load_tensors
+from shared_components.report import write_federated_report
 from tests.federation.test_local import assert_same, assert_same_run, global_weights
 from tests.federation.tiny import federation
 
@@ -79,6 +82,45 @@ def test_too_few_clients_end_the_run_at_its_last_whole_round(values, least, answ
     assert load_tensors(Path(values["output_dir"]) / "global.pt")["round"] == 1
     resumed = run(values, "error", 2, min_clients=2, resume=True)
     assert_same_run(run(values, None, output_dir=str(tmp_path / "unbroken")), resumed)
+
+
+def in_the_way(values, name: str) -> Path:
+    """A folder of the name of the file that a client is to export."""
+    place = Path(values["output_dir"]) / "clients" / name / "tiny_bundle.pt"
+    (place / "mine").mkdir(parents=True)
+    return place
+
+
+def test_a_client_that_cannot_export_its_own_model_is_named_and_the_others_do(values, tmp_path, capsys):
+    aggregator = {"aggregator": {"_target_": "shared_components.federation.FedBN"}, "rounds": 1}
+    place = in_the_way(values, "south")
+    folder = LocalEngine(federation(values, **aggregator), quiet=True).run()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(
+        r"warning: client south, the export: .*export_path.*; use --resume when it is mended", line
+    )
+    assert [name for name in values["clients"] if (folder / f"clients/{name}/tiny_bundle.pt").is_file()] == [
+        "north", "island"
+    ]  # fmt: skip
+    assert list(RunFolder(folder).left_out_of_export()) == ["south"]
+    page = write_federated_report(folder).read_text(encoding="utf-8")
+    assert "Without a model of their own" in page and "<tr><td>south</td><td>RuntimeError: " in page
+    shutil.rmtree(place)
+    resumed = LocalEngine(federation(values, **aggregator), quiet=True).run(resume=True)
+    assert RunFolder(resumed).left_out_of_export() == {}
+    whole = federation(values, **aggregator, output_dir=str(tmp_path / "whole"))
+    unbroken = LocalEngine(whole, quiet=True).run()
+    for name in values["clients"]:
+        file = f"clients/{name}/tiny_bundle.pt"
+        assert_same(load_tensors(unbroken / file)["model"], load_tensors(resumed / file)["model"])
+
+
+def test_no_export_at_all_ends_the_run(values):
+    for name in values["clients"]:
+        in_the_way(values, name)
+    aggregator = {"_target_": "shared_components.federation.FedBN"}
+    with pytest.raises(InputError, match=r"client island, the export: .*--resume"):
+        LocalEngine(federation(values, rounds=1, aggregator=aggregator), quiet=True).run()
 
 
 def test_threshold_is_the_files(values):

@@ -38,7 +38,9 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_resumes_when_there_is_space
     fill(disk / "filler")
     with pytest.raises(InputError, match="No space left on device") as caught:
         run(values, 3, disk)
-    assert "\n" not in str(caught.value) and "on a disk with space left" in str(caught.value)
+    told = str(caught.value)
+    assert "\n" not in told and told.startswith(f"{disk / 'federation.yaml'}: ")
+    assert told.endswith(f": 0 B free on the disk of {disk}; make space there, then go on with --resume")
     assert (disk / "global.pt").read_bytes() == before
     (disk / "filler").unlink()
     assert_same(global_weights(run(values, 3, disk)), global_weights(run(values, 3, tmp_path / "unbroken")))

@@ -15,7 +15,7 @@ from shared_components.data.intensities import ordered
 from shared_components.errors import InputError
 from shared_components.federation.client_coverage import frame_of
 from shared_components.federation.federation import Federation
-from shared_components.federation.run_folder import bundle_config
+from shared_components.federation.run_settings import bundle_config
 from shared_components.federation.statistics.published import MINIMUM, published
 from shared_components.federation.statistics.volume_numbers import Reading, VolumeNumbers, volume_numbers
 from shared_components.steps import steps

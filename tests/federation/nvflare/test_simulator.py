@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from shared_components.federation.engines import make_engine
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.rounds_log import read_rows
+from shared_components.federation.run_folder import RunFolder
 from shared_components.files import load_tensors
 from tests.federation.nvflare.processes import REPO, federate, killed_at, left_running
 from tests.federation.tiny import file_values, write_file
@@ -111,7 +113,8 @@ def test_fedbn_leaves_every_client_a_model_of_its_own_and_clipped_halves_travel(
     assert {(row["bytes_up"], row["bytes_down"]) for row in rows} == {(str(size // 2), str(size // 2))}
 
 
-def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots, tmp_path):
+def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots, tmp_path, capfd):
+    """One is dead for good: with FedBN its own model is missing at the end, until it is back."""
     kill = {"marker": str(tmp_path / "killed"), "client": "south", "epoch": 2, "update": 2}
     hang = {"client": "north", "kind": "stopped", "round": 3}
     values = file_values(roots, tmp_path) | {
@@ -119,6 +122,7 @@ def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots
         "rounds": 4,
         "round_timeout": 20.0,  # a new process must read its images within it, on a busy machine too
         "min_clients": 1,
+        "aggregator": {"_target_": "shared_components.federation.FedBN"},
     }
     folder = run(values, "nvflare")
     rows = {(row["round"], row["client"]): row for row in read_rows(folder / "rounds.csv")}
@@ -128,6 +132,14 @@ def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots
     assert left_out["3", "north"].startswith("no answer within 20 s (round_timeout)")
     content = load_tensors(folder / "global.pt")
     assert content["round"] == 4 and content["states"] == {"island": 4, "north": 4, "south": 1}
+    assert re.search(
+        r"warning: client south, the export: its process died .*; use --resume when", capfd.readouterr().err
+    )
+    assert RunFolder(folder).left_out_of_export() == {"south": left_out["4", "south"]}
+    exported = [name for name in sorted(roots) if (folder / f"clients/{name}/tiny_bundle.pt").is_file()]
+    assert exported == ["island", "north"]
+    assert (run(values, "nvflare", resume=True) / "clients/south/tiny_bundle.pt").is_file()
+    assert RunFolder(folder).left_out_of_export() == {}
     assert left_running(tmp_path) == []
 
 
