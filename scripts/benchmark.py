@@ -136,23 +136,28 @@ def faults(
     output_dir: str = "outputs/benchmark",
     seed: int = 0,
     part: str = "all",
-    engines: str | Sequence[str] = ("local", "nvflare"),
+    engines: str | Sequence[str] = ("local", "nvflare", "certificates"),
+    only: str | Sequence[str] = (),
+    count: int | None = None,
 ) -> None:
     """Break the smallest study and federation in every way that takes minutes: kill -9, damaged files, full disks.
 
-    Prints what survived and what was lost, and ends with code 1 if anything was. A full disk is tried as root alone.
+    Prints what survived, what was lost and what was told, and ends with code 1 if anything was lost. A full disk is
+    tried as root alone.
 
     Args:
         output_dir: the runs go into <output_dir>/faults, with the table, faults.md.
         seed: of the moments and places in the study.
         part: study, federation or all.
-        engines: of the federation: local, nvflare.
+        engines: of the federation: local, nvflare (its simulator), certificates (NVFlare with a process for each site).
+        only: some of the faults; the others' rows stay in the table as they were last seen. Of the federation: clients,
+            sites, fedbn, coordinator, model, state, disk; of the study: kills, two, together, damage, full.
+        count: of the study's kills and kinds of damaged files, at most; all by default.
     """
     from shared_components.benchmarks.faults import PARTS, inject_faults
 
-    if part not in (*PARTS, "all"):
-        raise InputError(f"part: expected one of {', '.join(PARTS)}, all, found {part!r}")
-    table, whole = inject_faults(output_dir, seed, PARTS if part == "all" else (part,), _names(engines))
+    parts = PARTS if part == "all" else (part,)
+    table, whole = inject_faults(output_dir, seed, parts, _names(engines), _names(only), count)
     print(table)
     if not whole:
         raise SystemExit(1)

@@ -35,9 +35,15 @@ OWN = (
 BACK = "goes on from round"  # of the warning that a damaged round gives way to the one before
 
 
-def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, str, list[str]]:
+def damage_files(
+    study: FaultyStudy, chance: random.Random, count: int | None = None
+) -> tuple[int, str, tuple[str, ...]]:
     """Flip a byte of a file of each kind, and cut, empty or remove it, and resume each time.
 
+    Args:
+        study: that has ended.
+        chance: draws files and places in them.
+        count: kinds of files, drawn of all; None: all.
     Returns:
         How often a file was damaged, what then became of it, and what was lost.
     """
@@ -45,7 +51,7 @@ def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, str, l
     expected = study.results()
     fates: Counter[str] = Counter()
     lost: list[str] = []
-    for pattern in OWN:
+    for pattern in OWN if count is None else chance.sample(OWN, min(count, len(OWN))):
         file = chance.choice(sorted(study.folder.glob(pattern)))
         content = file.read_bytes()
         for damaged in (_flipped(content, chance), chance.choice((content[: len(content) // 2], b"", None))):
@@ -69,7 +75,7 @@ def damage_files(study: FaultyStudy, chance: random.Random) -> tuple[int, str, l
             ]
             content = file.read_bytes()
         print(f"  {pattern}: {_told(fates)}, so far", flush=True)
-    return fates.total(), _told(fates), lost
+    return fates.total(), _told(fates), tuple(lost)
 
 
 def _told(fates: Counter[str]) -> str:

@@ -14,7 +14,7 @@ from shared_components.files import make_folder
 SHARES = (0.05, 0.35, 0.8)  # of what the study needs
 
 
-def fill_disks(whole: FaultyStudy, data: Path) -> tuple[int, str, list[str]]:
+def fill_disks(whole: FaultyStudy, data: Path) -> tuple[int, str, tuple[str, ...]]:
     """Run the study on file systems in memory of several sizes, let them grow, and resume.
 
     Returns:
@@ -25,17 +25,18 @@ def fill_disks(whole: FaultyStudy, data: Path) -> tuple[int, str, list[str]]:
     lost: list[str] = []
     with small_disk(place, "1m") as mounted:
         if not mounted:
-            return 0, "not tried: mounting a file system in memory is refused here", []
+            return 0, "not tried: mounting a file system in memory is refused here", ()
         study = FaultyStudy(place / "study", data)
         for share in SHARES:
             _mounted(place, f"remount,size={int(needed * share) >> 10}k")
             lost += _full(study, share)
         _mounted(place, f"remount,size={3 * needed >> 10}k")
-        if study.run("--resume"):
+        if study.run("--resume") != 0:
             lost.append(f"after the disk has grown: {study.said()}")
         expected, found = whole.results(), study.results()
         lost += [f"{name} differs" for name in expected if expected[name] != found.get(name)]
-    return len(SHARES), "what was whole; exit code 2 and one line; the rest was made on a larger disk", lost
+    survived = "what was whole; exit code 2 and one line; the rest was made on a larger disk"
+    return len(SHARES), survived, tuple(lost)
 
 
 def _full(study: FaultyStudy, share: float) -> list[str]:
@@ -45,7 +46,7 @@ def _full(study: FaultyStudy, share: float) -> list[str]:
     code, said = study.run("--resume"), study.said()
     study.log = log
     lost = []
-    if code != 2 or "error: " not in said or "space" not in said:
+    if code != 2 or "error: " not in said or "space" not in said or "--resume" not in said:
         lost.append(f"at {share:.0%} of the space: code {code}, {said}")
     if study.whole_rounds() < rounds or not stages <= set(study.stages()):
         lost.append(f"at {share:.0%} of the space: a whole round or a finished stage is gone")

@@ -21,9 +21,9 @@ class Misbehave:
 
     Args:
         plan: ``"ROUND CLIENT KIND"`` for each fault, with the client's own round: those in which it was left out do
-            not count; kinds are ``killed`` (SIGKILL to its process), ``site_killed``
-            (to the process that started it), ``slow``, ``nan``, ``huge`` (10^6 times), ``shape``,
-            ``fill_disk`` (of the run's folder) and ``error``.
+            not count; kinds are ``killed`` (SIGKILL to its process), ``site_killed`` (to the process that started
+            it), ``machine_killed`` (to that one's parent too), ``slow``, ``nan``, ``huge`` (10^6 times), ``shape``,
+            ``fill_disk`` (of the run's folder), ``error`` and ``gone`` (an error, not only once).
         folder: the client's, named after it.
     """
 
@@ -43,13 +43,17 @@ class Misbehave:
         marker = self._folder / f"misbehaved.{round}"
         if round not in self._kinds or marker.exists():
             return
-        marker.touch()
+        kind = self._kinds[round]
+        if kind != "gone":
+            marker.touch()
         generator = engine.network.generator
-        match self._kinds[round]:
+        match kind:
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
-            case "site_killed":
-                os.kill(os.getppid(), signal.SIGKILL)
+            case "site_killed" | "machine_killed":
+                site = os.getppid()
+                for process in (site,) if kind == "site_killed" else (parent(site), site):
+                    os.kill(process, signal.SIGKILL)
                 threading.Event().wait(NEVER)
             case "slow":
                 threading.Event().wait(NEVER)
@@ -61,8 +65,13 @@ class Misbehave:
                 generator.constant = torch.nn.Parameter(generator.constant[:, :1].clone())
             case "fill_disk":
                 fill(self._folder.parents[1] / FILLER)
-            case "error":
+            case "error" | "gone":
                 raise OSError(5, "Input/output error")
+
+
+def parent(process: int) -> int:
+    """Who has started a process."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def fill(file: Path) -> None:

@@ -1,169 +1,93 @@
-"""Injected faults: kills, two studies at once, damaged files, full disks; nothing may be lost."""
+"""Injected faults, of studies and of federations on either engine; nothing may be lost."""
 
 from __future__ import annotations
 
-import random
-import signal
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from shared_components.benchmarks.fault_damage import damage_files
-from shared_components.benchmarks.fault_disk import fill_disks
-from shared_components.benchmarks.fault_outcome import Outcome, outcome_table
-from shared_components.benchmarks.faulty_study import (
-    FaultyStudy,
-    kill,
-    make_phantoms,
-    seconds_until_alone,
-    wait_until,
+from shared_components.benchmarks.fault_outcome import KeptOutcomes, Outcome, outcome_table
+from shared_components.benchmarks.faulty_study import make_phantoms
+from shared_components.benchmarks.federation_faults import (
+    ENGINES,
+    GROUPS,
+    federation_faults,
+    federation_groups,
 )
-from shared_components.benchmarks.federation_faults import federation_faults
+from shared_components.benchmarks.study_faults import STUDY_GROUPS, study_faults
 from shared_components.benchmarks.tables import machine
 from shared_components.errors import InputError
 from shared_components.files import make_folder, remove_tree, write_text
 
-PARTS = ("study", "federation")
-LONGEST = 900.0  # s that the smallest study may take
-LATEST = {"start": 12.0, "rounds": 6.0}  # s after which the parent is killed; in a stage 3
-ORPHANS = 10.0  # s after which a worker that outlives its parent counts as lost
+PARTS = ("federation", "study")
 
 
 def inject_faults(
     output_dir: str | Path,
     seed: int = 0,
     parts: Sequence[str] = PARTS,
-    engines: Sequence[str] = ("local", "nvflare"),
+    engines: Sequence[str] = ENGINES,
+    only: Sequence[str] = (),
+    count: int | None = None,
 ) -> tuple[str, bool]:
     """Break the smallest study and federation in every way that takes minutes, and compare what they give in the end.
 
     Args:
         output_dir: everything is written to ``<output_dir>/faults``, the table to ``faults.md`` there.
         seed: of the moments and places in the study.
-        parts: of ``study`` and ``federation``.
-        engines: of the federation.
+        parts: of ``PARTS``.
+        engines: of the federation, of ``ENGINES``.
+        only: groups of faults, of ``GROUPS`` and ``STUDY_GROUPS``; empty: all. Those tried before stay in the table.
+        count: kills of the study, and kinds of damaged files of it, at most; None: all.
     Returns:
         The table, and whether nothing was lost.
     Raises:
-        InputError: an unbroken study or federation fails already.
+        InputError: a name is unknown, or the unbroken study fails already.
     """
+    _check("part", parts, PARTS)
+    _check("engines", engines, ENGINES)
+    _check("only", only, (*GROUPS, *STUDY_GROUPS))
     folder = make_folder(Path(output_dir).resolve() / "faults")
-    data = folder / "data"
-    make_phantoms(data)
-    outcomes = []
-    for outcome in _injected(folder, data, seed, parts, engines):
-        outcomes.append(outcome)
-        print(outcome, flush=True)
+    make_phantoms(folder / "data")
+    if not only:
+        remove_tree(folder / "outcomes.json")
+    kept = KeptOutcomes(folder / "outcomes.json")
+    for key, outcomes in _tried(folder, parts, engines, only or (*GROUPS, *STUDY_GROUPS), seed, count):
+        kept.put(key, outcomes)
+    keys = [_key(*pair) for pair in federation_groups(ENGINES)] + [
+        _key(name, "study") for name in STUDY_GROUPS
+    ]
+    outcomes = kept.of(keys)
     table = f"{outcome_table(outcomes)}\n{machine()}\n"
     write_text(folder / "faults.md", table)
     return table, not any(outcome.lost for outcome in outcomes)
 
 
-def _injected(
-    folder: Path, data: Path, seed: int, parts: Sequence[str], engines: Sequence[str]
-) -> Iterator[Outcome]:
+def _check(what: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(f"{what}: expected some of {', '.join(known)}, found {name!r}")
+
+
+def _tried(
+    folder: Path,
+    parts: Sequence[str],
+    engines: Sequence[str],
+    only: Sequence[str],
+    seed: int,
+    count: int | None,
+) -> Iterator[tuple[str, list[Outcome]]]:
+    """Each group of faults as it ends: its key, and what became of it."""
+    data = folder / "data"
     if "federation" in parts:
-        yield from federation_faults(folder / "federation", data, engines)
-    if "study" in parts:
-        yield from _study_faults(folder, data, random.Random(seed))
+        remove_tree(folder / "federation")
+        for group, engine in federation_groups(engines):
+            if group in only:
+                yield _key(group, engine), federation_faults(folder / "federation", data, group, engine)
+    if "study" in parts and set(only) & set(STUDY_GROUPS):
+        for group, outcome in study_faults(folder / "study", data, seed, count, only):
+            print(outcome, flush=True)
+            yield _key(group, "study"), [outcome]
 
 
-def _study_faults(folder: Path, data: Path, chance: random.Random) -> Iterator[Outcome]:
-    whole, broken = (FaultyStudy(folder / name, data) for name in ("whole", "broken"))
-    for study in (whole, broken):
-        remove_tree(study.folder)
-    start = time.perf_counter()
-    if whole.run():
-        raise InputError(f"{whole.log}: the unbroken study failed: {whole.said()}")
-    print(f"unbroken study: {time.perf_counter() - start:.0f} s", flush=True)
-    yield from _kills(whole, broken, chance)
-    yield from _later(whole, broken, data, chance)
-
-
-def _later(whole: FaultyStudy, broken: FaultyStudy, data: Path, chance: random.Random) -> Iterator[Outcome]:
-    yield _two_at_once(broken)
-    yield _compared("what all these runs gave together", whole, broken)
-    times, survived, lost = damage_files(whole, chance)
-    yield Outcome("own file damaged or gone", times, survived, tuple(lost))
-    times, survived, lost = fill_disks(whole, data)
-    yield Outcome("disk full", times, survived, tuple(lost))
-
-
-def _kills(whole: FaultyStudy, broken: FaultyStudy, chance: random.Random) -> Iterator[Outcome]:
-    """``kill -9`` of the parent while it starts, in the rounds, and in every stage, in the order of the study."""
-    stages = [stage.relative_to(whole.folder) for stage in sorted(whole.stages(), key=_ended)]
-    orphans, lost = [], []
-    moments = (*["start"] * 3, *["rounds"] * 3, *stages)
-    for moment in moments:
-        remove_tree(broken.folder / moment)  # a stage that is done already; the moment is no folder otherwise
-        before = broken.whole_rounds(), set(broken.stages())
-        process = broken.start("--resume")
-        _wait_for(moment, broken, process)
-        time.sleep(chance.uniform(0, LATEST.get(moment, 3)))
-        if process.poll() not in (None, 0):
-            lost.append(f"{moment}: the study ended by itself: {broken.said()}")
-        kill(process)
-        orphans.append(seconds_until_alone(process))
-        if broken.whole_rounds() < before[0] or not before[1] <= set(broken.stages()):
-            lost.append(f"{moment}: a whole round or a finished stage is gone")
-        print(
-            f"  killed in {moment}: {broken.whole_rounds()} rounds, {len(broken.stages())} stages", flush=True
-        )
-    if max(orphans) > ORPHANS:
-        lost.append(f"a worker outlived its parent by {max(orphans):.0f} s")
-    survived = f"whole rounds and finished stages; no worker outlived its parent by {max(orphans):.1f} s"
-    yield Outcome("kill -9 at random moments of every stage", len(moments), survived, tuple(lost))
-
-
-def _ended(stage: Path) -> int:
-    return (stage / "done.json").stat().st_mtime_ns
-
-
-def _wait_for(moment: str | Path, study: FaultyStudy, process: subprocess.Popen) -> None:
-    """Wait until the study is in its rounds, or in a stage."""
-    if moment == "start":
-        return
-    sign = study.folder / ("factory/clients" if moment == "rounds" else moment / "log.txt")
-    wait_until(lambda: sign.exists() or process.poll() is not None, LONGEST)
-
-
-def _two_at_once(study: FaultyStudy) -> Outcome:
-    """A second study, with ``--resume``, ``--force`` and neither, beside one that is held in mid-stage meanwhile."""
-    remove_tree(study.folder / "clients" / "north" / "source_model")  # so that there is something to do
-    first = study.start("--resume")
-    _wait_for(Path("clients/north/source_model"), study, first)
-    first.send_signal(signal.SIGSTOP)
-    try:
-        lost = [fault for words in (("--resume",), ("--force",), ()) for fault in _beside(study, *words)]
-    finally:
-        first.send_signal(signal.SIGCONT)
-    if first.wait():
-        lost.append(f"the first study failed: {study.said()}")
-    return Outcome("a second study in the same folder", 3, "the first; the others were refused", tuple(lost))
-
-
-def _beside(study: FaultyStudy, *arguments: str) -> Iterator[str]:
-    """Start a second study in the folder; what is wrong with how it ended."""
-    finished = set(study.stages())
-    second = FaultyStudy(study.folder, study.file.parent / "data")
-    second.log = study.log.with_suffix(".second.log")
-    code = second.run(*arguments)
-    if code != 2 or "another process runs in this folder" not in second.said():
-        yield f"study {' '.join(arguments)} beside another: code {code}, {second.said()}"
-    if not finished <= set(study.stages()):
-        yield f"study {' '.join(arguments)} beside another has removed finished stages"
-
-
-def _compared(fault: str, whole: FaultyStudy, broken: FaultyStudy) -> Outcome:
-    code = broken.run("--resume")
-    lost = different(whole, broken) if not code else [f"resuming failed: {broken.said()}"]
-    return Outcome(fault, 1, f"{len(whole.results())} files as in an unbroken study", tuple(lost))
-
-
-def different(whole: FaultyStudy, other: FaultyStudy) -> list[str]:
-    """Results of an unbroken study that another lacks or has otherwise."""
-    expected, found = whole.results(), other.results()
-    return [
-        f"{name} differs" for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)
-    ]
+def _key(group: str, engine: str) -> str:
+    return f"{group} {engine}"

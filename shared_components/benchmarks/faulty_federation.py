@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -19,11 +20,13 @@ from shared_components.benchmarks import fault_handler
 from shared_components.benchmarks.faulty_study import wait_until
 from shared_components.benchmarks.process_tree import tree
 from shared_components.benchmarks.repository import REPOSITORY
+from shared_components.errors import InputError
 from shared_components.federation.rounds_log import read_rows
 from shared_components.files import load_tensors, write_text
 
 CLIENTS = {"island": "pet", "north": "t1", "south": "t2"}
-LONGEST = 600.0  # s that the smallest run may take; after that it hangs
+CERTIFICATES = "certificates"
+LONGEST = 300.0  # s that the smallest run may take; after that it hangs
 TIMEOUT = 30.0  # s of ``round_timeout``
 CONFIG = """# The plan of faults, and the handler that carries it out.
 misbehave: []
@@ -38,15 +41,23 @@ class FaultyFederation:
     Args:
         folder: where it writes.
         data: the phantoms of ``make_phantoms``.
-        engine: ``local`` or ``nvflare``.
+        engine: ``local``, ``nvflare`` (its simulator) or ``certificates`` (``federate.py poc``).
         rounds: how many.
         plan: of faults, see :class:`fault_handler.Misbehave`.
+        more: further keys of the federation file.
     """
 
     def __init__(
-        self, folder: Path, data: Path, engine: str = "local", rounds: int = 4, plan: Sequence[str] = ()
+        self,
+        folder: Path,
+        data: Path,
+        engine: str = "local",
+        rounds: int = 4,
+        plan: Sequence[str] = (),
+        **more: Any,
     ) -> None:
         self.folder, self.log = folder, folder.with_suffix(".log")
+        self._command = "poc" if engine == CERTIFICATES else "run"
         values = {
             "name": folder.name,
             "bundle": str(_bundle(data.parent)),
@@ -57,14 +68,15 @@ class FaultyFederation:
             "updates_per_round": 2,
             "round_timeout": TIMEOUT,
             "overrides": {"picture_every": 0, "device": "$torch.device('cpu')", "misbehave": list(plan)},
-            "engine": engine,
+            "engine": "nvflare" if engine == CERTIFICATES else engine,
             "output_dir": str(folder),
+            **more,
         }
         self.file = write_text(folder.with_suffix(".yaml"), yaml.safe_dump(values, sort_keys=False))
 
     def start(self, *arguments: str) -> subprocess.Popen:
-        """``federate.py run`` with some arguments; its output goes to ``log``."""
-        command = [sys.executable, str(REPOSITORY / "scripts" / "federate.py"), "run", str(self.file)]
+        """``federate.py run`` (or ``poc``) with some arguments; its output goes to ``log``."""
+        command = [sys.executable, str(REPOSITORY / "scripts" / "federate.py"), self._command, str(self.file)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
         with self.log.open("wb") as log:
             return subprocess.Popen(
@@ -84,6 +96,24 @@ class FaultyFederation:
         """The last line that it wrote."""
         return (self.output().strip().splitlines() or [""])[-1]
 
+    def lines(self, pattern: str) -> list[str]:
+        """The lines that it wrote in which a pattern is found."""
+        return [line for line in self.output().splitlines() if re.search(pattern, line)]
+
+    def ending(self, code: int | None) -> str:
+        """How it ended, in words."""
+        return f"hung for {LONGEST:.0f} s" if code is None else f"code {code}: {self.said()}"
+
+    def must_run(self, *arguments: str) -> None:
+        """Run it to its end.
+
+        Raises:
+            InputError: it does not get there.
+        """
+        code = self.run(*arguments)
+        if code != 0:
+            raise InputError(f"{self.log}: a run without a fault failed: {self.ending(code)}")
+
     def told_round(self, number: int) -> bool:
         """Whether a round was told to be whole."""
         return re.search(rf"^round {number}/", self.output(), re.MULTILINE) is not None
@@ -92,10 +122,6 @@ class FaultyFederation:
         """Rounds that are whole."""
         file = self.folder / "global.pt"
         return load_tensors(file)["round"] if file.is_file() else -1
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The global weights after the last whole round."""
-        return load_tensors(self.folder / "global.pt")["model"]
 
     def left_out(self) -> dict[tuple[int, str], str]:
         """(round, client) to why its update did not count."""
@@ -114,10 +140,19 @@ def ended(process: subprocess.Popen) -> int | None:
     return None
 
 
-def same_weights(first: FaultyFederation, second: FaultyFederation) -> bool:
-    """Whether two runs ended with the same global weights, bit for bit."""
-    expected, found = first.weights(), second.weights()
+def same_weights(first: FaultyFederation, second: FaultyFederation, file: str = "global.pt") -> bool:
+    """Whether two runs ended with the same weights in a file, bit for bit."""
+    if not (second.folder / file).is_file():
+        return False
+    expected, found = (_tensors(load_tensors(run.folder / file)) for run in (first, second))
     return expected.keys() == found.keys() and all(torch.equal(expected[k], found[k]) for k in expected)
+
+
+def _tensors(content: Any, at: str = "") -> dict[str, torch.Tensor]:
+    if isinstance(content, torch.Tensor):
+        return {at: content}
+    parts = content.items() if isinstance(content, dict) else ()
+    return {name: tensor for key, part in parts for name, tensor in _tensors(part, f"{at}/{key}").items()}
 
 
 def _kill(process: int) -> None:

@@ -16,6 +16,7 @@ from shared_components.federation.file_digests import digest
 from shared_components.files import load_tensors, write_text
 from shared_components.records import read_table
 
+LONGEST = 900.0  # s that the smallest study may take; after that it hangs
 RESULTS = (
     "factory/global.pt",
     "factory/factory.pt",
@@ -36,7 +37,7 @@ class FaultyStudy:
     """
 
     def __init__(self, folder: Path, data: Path) -> None:
-        self.folder = folder
+        self.folder, self.data = folder, data
         self.file = write_text(folder.parent / f"{folder.name}.yaml", _federation(folder, data))
         self.log = folder.parent / f"{folder.name}.log"
 
@@ -57,9 +58,13 @@ class FaultyStudy:
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-    def run(self, *arguments: str) -> int:
-        """The exit code of ``start`` once it has ended."""
-        return self.start(*arguments).wait()
+    def run(self, *arguments: str) -> int | None:
+        """The exit code of ``start`` once it has ended; None where it hung, and was killed."""
+        process = self.start(*arguments)
+        if not wait_until(lambda: process.poll() is not None, LONGEST):
+            kill(process)  # its workers end with it
+            return None
+        return process.returncode
 
     def said(self) -> str:
         """The last line that the process wrote."""

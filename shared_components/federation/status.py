@@ -24,6 +24,7 @@ class Status:
         clients: client -> its last row of ``rounds.csv``; empty for one that was not drawn yet.
         megabytes: exchanged so far, both ways, of all clients.
         exported: the bundle's deliverable, once written; one of each client where each has a model of its own.
+        without_model: clients that have none of their own at the end, where each should.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Status:
     clients: dict[str, dict[str, str]]
     megabytes: float
     exported: tuple[Path, ...]
+    without_model: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         done = "no whole round yet" if self.round is None else f"round {self.round} of {self.rounds}"
@@ -44,7 +46,8 @@ class Status:
             last = f"round {row['round']}, {row['images']} images  {metrics}" if row else "not drawn yet"
             lines.append(f"  {client}: {last}")
         lines += [f"  written: {file}" for file in self.exported]
-        if state == "stopped":
+        lines += [f"  {client}: could not write its own model" for client in self.without_model]
+        if state == "stopped" or (self.without_model and not self.running):
             lines.append("  go on with: federate.py run FILE --resume")
         return "\n".join(lines)
 
@@ -73,4 +76,5 @@ def run_status(root: str | os.PathLike) -> Status:
         clients={name: {} for name in federation["clients"]} | {row["client"]: row for row in rows},
         megabytes=sum(int(row["bytes_up"]) + int(row["bytes_down"]) for row in rows) / 1e6,
         exported=tuple(file for file in exported if file.is_file()),
+        without_model=tuple(folder.left_out_of_export()),
     )

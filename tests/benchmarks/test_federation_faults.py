@@ -8,10 +8,13 @@ import yaml
 from ignite.engine import Engine
 
 from shared_components.benchmarks import fault_handler
+from shared_components.benchmarks.client_faults import CLIENT_FAULTS, ROUNDS, SITE_FAULT
 from shared_components.benchmarks.fault_handler import Misbehave
-from shared_components.benchmarks.fault_outcome import Outcome, outcome_table
+from shared_components.benchmarks.fault_outcome import KeptOutcomes, Outcome, outcome_table
+from shared_components.benchmarks.faults import inject_faults
 from shared_components.benchmarks.faulty_federation import FaultyFederation
-from shared_components.benchmarks.federation_faults import CLIENT_FAULTS, SITE_FAULT
+from shared_components.benchmarks.federation_faults import federation_faults
+from shared_components.errors import InputError
 from shared_components.federation.federation_file import read_federation
 from shared_components.federation.run_settings import bundle_config
 
@@ -50,7 +53,7 @@ def test_own_rounds_are_those_in_which_a_client_was_not_left_out():
     for fault in (*CLIENT_FAULTS, SITE_FAULT):
         assert fault.own == fault.round - left_out[fault.client], fault
         left_out[fault.client] += 1
-    assert SITE_FAULT.client != "island"  # the first client writes the deliverable
+    assert (SITE_FAULT.client, SITE_FAULT.round) == ("island", ROUNDS)  # then another writes the deliverable
 
 
 def test_the_bundle_is_the_factory_with_the_handler_at_its_end(tmp_path):
@@ -65,10 +68,44 @@ def test_the_bundle_is_the_factory_with_the_handler_at_its_end(tmp_path):
     assert made.whole_rounds() == -1 and made.left_out() == {}
 
 
-def test_the_table_says_what_was_lost():
-    rows = [Outcome("kill", 2, "all"), Outcome("full disk", 1, "round 1", ("round 2", "a file"), "nvflare")]
+def test_a_client_that_is_gone_fails_again_and_again(tmp_path):
+    (tmp_path / "north").mkdir()
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output error"):
+            trained(tmp_path / "north", ["2 north gone"])
+
+
+def test_the_table_says_what_was_lost_and_told():
+    rows = [Outcome("kill", 2, "all"), Outcome("disk", 1, "round 1", ("round 2", "a file"), "nvflare", "a|b")]
     assert outcome_table(rows).splitlines()[2:] == [
-        "| kill | local | 2 | all | nothing |",
-        "| full disk | nvflare | 1 | round 1 | round 2; a file |",
+        "| kill | local | 2 | all | nothing |  |",
+        "| disk | nvflare | 1 | round 1 | round 2; a file | a/b |",
     ]
-    assert str(rows[1]).splitlines()[1:] == ["  lost: round 2", "  lost: a file"]
+    assert str(rows[1]).splitlines()[1:] == ["  told: a|b", "  lost: round 2", "  lost: a file"]
+
+
+def test_a_fault_that_is_tried_again_replaces_its_own_rows_alone(tmp_path):
+    first, second = Outcome("kill", 1, "all"), Outcome("disk", 1, "", ("round 2",))
+    kept = KeptOutcomes(tmp_path / "outcomes.json")
+    kept.put("clients local", [first, second])
+    kept.put("disk local", [second])
+    kept = KeptOutcomes(tmp_path / "outcomes.json")
+    kept.put("clients local", [first])
+    kept = KeptOutcomes(tmp_path / "outcomes.json")
+    assert kept.of(["clients local", "state local", "disk local"]) == [first, second]
+
+
+def test_a_group_that_cannot_run_is_an_outcome(tmp_path, capsys):
+    """Without data the run ends with code 2."""
+    (outcome,) = federation_faults(tmp_path / "federation", tmp_path / "data", "model", "local")
+    assert outcome.engine == "local" and "a run without a fault failed: code 2: " in outcome.lost[0]
+    assert "group model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "changes", [{"parts": ["both"]}, {"engines": ["flower"]}, {"only": ["clients", "earthquake"]}]
+)
+def test_unknown_names_are_refused_before_anything_runs(tmp_path, changes):
+    with pytest.raises(InputError, match=r"expected some of .*, found '(both|flower|earthquake)'"):
+        inject_faults(tmp_path, **changes)
+    assert list(tmp_path.iterdir()) == []

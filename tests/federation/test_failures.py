@@ -12,6 +12,7 @@ from shared_components.errors import InputError
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.status import run_status
 from shared_components.files import load_tensors
 from shared_components.report import write_federated_report
 from tests.federation.test_local import assert_same, assert_same_run, global_weights
@@ -103,6 +104,7 @@ def test_a_client_that_cannot_export_its_own_model_is_named_and_the_others_do(va
         "north", "island"
     ]  # fmt: skip
     assert list(RunFolder(folder).left_out_of_export()) == ["south"]
+    assert "south: could not write its own model\n  go on with: federate" in str(run_status(folder))
     page = write_federated_report(folder).read_text(encoding="utf-8")
     assert "Without a model of their own" in page and "<tr><td>south</td><td>RuntimeError: " in page
     shutil.rmtree(place)

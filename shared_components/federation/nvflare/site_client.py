@@ -23,6 +23,8 @@ from shared_components.files import (
     write_text,
 )
 
+DIED = "the worker process died; it was killed or ran out of memory; it is started anew for what comes next"
+
 
 class SiteClient:
     """Answers the tasks of a job at a site; for a ``with`` block, after which no process is left.
@@ -36,7 +38,7 @@ class SiteClient:
     def __init__(self, custom: Path, kit: Path, name: str) -> None:
         self._custom, self._kit, self._name = custom, kit, name
         self._folder = custom.parents[1] / "exchange"  # of this job, at this site
-        self._lane = Lane(threads=1)
+        self._lane = Lane(threads=1, died=DIED)
 
     def answer(self, task: str, request: Message) -> Message:
         """Do a task; whatever goes wrong is the answer's ``failure``, with the stack trace at the site."""

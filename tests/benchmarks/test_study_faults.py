@@ -6,8 +6,8 @@ import sys
 import pytest
 import yaml
 
-from shared_components.benchmarks.faults import different
 from shared_components.benchmarks.faulty_study import FaultyStudy, seconds_until_alone, wait_until
+from shared_components.benchmarks.study_faults import different
 
 
 @pytest.fixture
