@@ -34,6 +34,7 @@ class Lane:
         fresh: give every task a process of its own.
         died: told of a task whose process died.
         limit: what the user calls the time that a task may take.
+        ready: a module-level function that a new process runs first, out of the time that its first task may take.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Lane:
         fresh: bool = False,
         died: str = DIED,
         limit: str = "round_timeout",
+        ready: Callable[[], None] | None = None,
     ) -> None:
         self._threads, self._here, self._fresh, self._died, self._limit = threads, here, fresh, died, limit
+        self._ready = ready
         self._queue = ThreadPoolExecutor(1, initializer=self._begin)
         self._worker: WorkerProcesses | None = None
         self._closed = False
@@ -85,7 +88,7 @@ class Lane:
         try:
             if self._worker is None:
                 self._worker = WorkerProcesses(1, self._threads)
-                self._worker.submit(started, task).result()  # its start is not the task's time
+                self._worker.submit(started, task, self._ready).result()  # its start is not the task's time
             future = self._worker.submit(task, *arguments)
             return future.result(timeout)
         except BrokenProcessPool as error:
@@ -108,5 +111,7 @@ class Lane:
             worker.end(kill)
 
 
-def started(task: Callable[..., Any]) -> None:
-    """Nothing: a worker that has got it has imported all that ``task`` needs."""
+def started(task: Callable[..., Any], ready: Callable[[], None] | None) -> None:
+    """Little: a worker that has got it has imported the modules of ``task`` and ``ready``."""
+    if ready is not None:
+        ready()

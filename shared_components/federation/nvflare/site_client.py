@@ -14,6 +14,7 @@ from shared_components.errors import InputError
 from shared_components.federation.aggregation import from_blocks
 from shared_components.federation.lane import Lane
 from shared_components.federation.nvflare.message import Message
+from shared_components.federation.nvflare.site_work import Work, import_tasks, run_task
 from shared_components.files import (
     load_tensors,
     make_folder,
@@ -38,7 +39,7 @@ class SiteClient:
     def __init__(self, custom: Path, kit: Path, name: str) -> None:
         self._custom, self._kit, self._name = custom, kit, name
         self._folder = custom.parents[1] / "exchange"  # of this job, at this site
-        self._lane = Lane(threads=1, died=DIED)
+        self._lane = Lane(threads=1, died=DIED, ready=import_tasks)
 
     def answer(self, task: str, request: Message) -> Message:
         """Do a task; whatever goes wrong is the answer's ``failure``, with the stack trace at the site."""
@@ -62,8 +63,6 @@ class SiteClient:
             remove_tree(self._folder)
 
     def _done(self, task: str, request: Message) -> Message:
-        from shared_components.federation.nvflare.site_work import Work, run_task
-
         work = Work(request.values, self._folder / "received.pt", {}, make_folder(self._folder))
         if request.tensors:
             save_tensors(work.tensors_file, {"model": dict(request.tensors)})

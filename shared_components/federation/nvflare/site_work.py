@@ -40,6 +40,11 @@ class Done:
     files: Sequence[Path] = ()
 
 
+def import_tasks() -> None:
+    """Import what a task needs, MONAI among it, in this process."""
+    import shared_components.federation.nvflare.site_tasks  # noqa: F401
+
+
 def run_task(custom: Path, kit: Path, name: str, task: str, work: Work) -> Done:
     """Do a task of a job in this process.
 
