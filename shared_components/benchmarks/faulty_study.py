@@ -84,7 +84,7 @@ class FaultyStudy:
     def whole_rounds(self) -> int:
         """Rounds of the factory that are whole."""
         file = self.folder / "factory" / "global.pt"
-        return load_tensors(file)["round"] if file.is_file() else -1
+        return load_tensors(file)["round"] if file.is_file() else 0
 
     def stages(self) -> list[Path]:
         """Folders of the stages that are done."""

@@ -26,6 +26,9 @@ PORT = 8002
 PORTS = range(20000, 32000)  # of rehearsals; systems take those of outgoing connections from above
 RESOURCES = "resources.json"  # in a kit's folder ``local``; NVFlare reads it in the place of its default
 TAKEN_IN_WITHIN = 60.0  # seconds for the sites to take a job in; NVFlare's own 10 are short on a busy machine
+OUTCOME_WAIT = "NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT"
+"""Environment variable of a server: seconds for which a job that has ended waits for the last word of each site."""
+
 PROCESS = "shared_components.federation.nvflare.kits_process"
 HEAD = """\
 # Who takes part, for NVFlare: nvflare provision -p {name} -w kits
@@ -118,6 +121,7 @@ def started(kits: list[Path], log: Path) -> Iterator[None]:
     environment = {key: value for key, value in os.environ.items() if key not in (VARIABLE, "PYTHONPATH")}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     environment.setdefault("OMP_NUM_THREADS", "1")
+    environment.setdefault(OUTCOME_WAIT, "20")  # NVFlare's own 900 are long where a machine is gone for good
     environment["PYTHONPATH"] = str(
         Path(__file__).parents[3]
     )  # for the process that starts them, not for the kits
