@@ -28,6 +28,7 @@ from shared_components.federation.lane import Ended, Lane
 from shared_components.federation.local_tasks import DIED, LIMIT
 from shared_components.federation.nvflare.job_file import read_job
 from shared_components.federation.nvflare.places import read_site
+from shared_components.federation.sent_record import SentRecord
 from shared_components.federation.statistics.published import rounded
 from shared_components.federation.statistics.site import asked, site_statistics
 from shared_components.federation.statistics.volume_numbers import STATES
@@ -73,6 +74,12 @@ class SiteStatistics(Statistics):
             arguments = (federation.clients[name].data_roots, wanted, place.minimum)
             with Lane(federation.threads_per_worker, died=DIED, limit=LIMIT) as lane:
                 found = lane.submit(site_statistics, *arguments, timeout=self.timeout).result()
+            SentRecord(Path(federation.output_dir) / "clients" / name).enter(
+                job=fl_ctx.get_job_id(),
+                task="statistics",
+                bytes=len(json.dumps(found)),
+                values=", ".join(found),
+            )
         except Ended as error:
             found = {"failure": str(error)}
         except InputError as error:

@@ -14,6 +14,7 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation import worker
+from shared_components.federation.aggregation import from_blocks
 from shared_components.federation.client_plan import ClientPlan, client_plan
 from shared_components.federation.data_record import data_changes, data_record, told
 from shared_components.federation.federation import Federation
@@ -21,8 +22,9 @@ from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.nvflare.job_file import JobParts, read_job, read_parts
 from shared_components.federation.nvflare.places import Place, read_site
 from shared_components.federation.nvflare.site_work import Done, Work
+from shared_components.federation.sent_record import SentRecord
 from shared_components.federation.site_check import PROBLEMS, site_check
-from shared_components.files import write_text
+from shared_components.files import load_tensors, write_text
 from shared_components.records import found_record, write_record
 
 
@@ -105,6 +107,33 @@ def site_job(custom: Path, kit: Path, name: str) -> SiteJob:
         plan = client_plan(federation, name, place.demand, place.budget)
         _jobs[custom, name] = SiteJob(federation, plan, place, read_parts(custom))
     return _jobs[custom, name]
+
+
+def note_sent(job: SiteJob, number: str, task: str, work: Work, done: Done) -> None:
+    """Enter an answer into the site's own record, before it leaves.
+
+    Args:
+        job: at this site.
+        number: of the job, as NVFlare has it.
+        task: that was asked for.
+        work: what was asked.
+        done: the answer.
+    """
+    tensors = {} if done.tensors_file is None else from_blocks(load_tensors(done.tensors_file))
+    released, privacy = done.values.get("released"), job.plan.privacy
+    files = done.values.get("names") or [file.name for file in done.files]
+    record = SentRecord(job.plan.folder)
+    record.enter(
+        job=number,
+        task=task,
+        about=work.values.get("round", work.values.get("stage", "")),
+        tensors=len(tensors),
+        bytes=sum(t.nbytes for t in tensors.values()) + sum(file.stat().st_size for file in done.files),
+        files=", ".join(files),
+        values=", ".join(done.values),
+        epsilon=f"{privacy.spent(released):.6g}" if privacy and released else "",
+    )
+    record.sum_up(job.federation.name, job.plan)
 
 
 def _compare_data(job: SiteJob, resumed: bool) -> None:

@@ -46,7 +46,7 @@ def import_tasks() -> None:
 
 
 def run_task(custom: Path, kit: Path, name: str, task: str, work: Work) -> Done:
-    """Do a task of a job in this process.
+    """Do a task of a job in this process, and note what is about to leave the site.
 
     Args:
         custom: the job's folder ``custom``.
@@ -59,9 +59,12 @@ def run_task(custom: Path, kit: Path, name: str, task: str, work: Work) -> Done:
     """
     from shared_components.errors import InputError
     from shared_components.federation.nvflare.job_file import read_parts, tasks_of
-    from shared_components.federation.nvflare.site_tasks import site_job
+    from shared_components.federation.nvflare.site_tasks import note_sent, site_job
 
     tasks = tasks_of(read_parts(custom))
     if task not in tasks:
         raise InputError(f"task {task}: unknown here; the tasks are {', '.join(tasks)}")
-    return tasks[task](site_job(custom, kit, name), work)
+    job = site_job(custom, kit, name)
+    done = tasks[task](job, work)
+    note_sent(job, custom.parents[1].name, task, work, done)
+    return done

@@ -12,6 +12,7 @@ import yaml
 
 from shared_components.federation.local import LocalEngine
 from shared_components.files import load_tensors
+from shared_components.records import read_table
 from tests.federation.tiny import federation, file_values, make_root
 
 pytest.importorskip("nvflare")
@@ -57,6 +58,17 @@ def test_a_site_alone_gives_what_the_local_engine_gives(site):
     found = load_tensors(kit / "fedfoundry/tiny/tiny_bundle.pt")["model"]
     local = load_tensors(expected / "tiny_bundle.pt")["model"]
     assert all(torch.equal(local[name], found[name]) for name in local)
+    own = kit / "fedfoundry/tiny/clients/north"
+    sent = [(row["task"], row["about"], row["files"]) for row in read_table(own / "sent.csv", "")]
+    assert sent == [
+        ("build", "0", ""),
+        ("initial_weights", "", ""),
+        *(("train", number, "") for number in "123"),
+        ("export", "3", "tiny_bundle.pt"),
+    ]
+    size = sum(tensor.nbytes for tensor in weights.values())
+    assert {row["bytes"] for row in read_table(own / "sent.csv", "") if row["task"] == "train"} == {str(size)}
+    assert "- updates to 3 rounds, the last of round 3" in (own / "site_report.md").read_text()
     assert not list(kit.rglob("received.pt")) and not list(kit.rglob("update.pt"))
 
 

@@ -13,6 +13,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.simulator import NvflareSimulator
 from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import read_rows
+from shared_components.records import read_table
 from tests.federation.tiny import federation
 
 FEDBN = {"_target_": "shared_components.federation.FedBN"}
@@ -49,4 +50,10 @@ def test_a_site_stops_taking_part_before_its_epsilon_goes_beyond_its_limit(noisy
         if "left_out" in row
     }
     assert left_out.keys() == {("3", "north")}
+    sent = {name: read_table(folder / "clients" / name / "sent.csv", "") for name in ("north", "south")}
+    trained = {name: [row["about"] for row in rows if row["task"] == "train"] for name, rows in sent.items()}
+    assert trained == {"north": ["1", "2"], "south": ["1", "2", "3"]}
+    assert float(sent["north"][-1]["epsilon"] or sent["north"][-2]["epsilon"]) == pytest.approx(
+        limit, rel=1e-4
+    )
     assert left_out["3", "north"].endswith(f"above its epsilon_at_most ({limit:g}); it sends no more")
