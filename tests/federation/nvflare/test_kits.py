@@ -6,6 +6,7 @@ import socket
 import pytest
 import yaml
 
+from shared_components.benchmarks.faulty_study import wait_until
 from shared_components.errors import InputError
 from tests.federation.tiny import federation, file_values
 
@@ -18,6 +19,7 @@ from shared_components.federation.nvflare.kits import (
     is_free,
     provision,
     site_of,
+    started,
     user_of,
     write_project,
 )
@@ -93,3 +95,13 @@ def test_a_free_port_is_one_that_nobody_listens_at():
         listener.bind(("localhost", port))
         listener.listen()
         assert not is_free(port)
+
+
+def test_a_rehearsals_server_waits_briefly_for_a_site_that_is_gone_for_good(tmp_path):
+    """NVFlare's 15 minutes would hold the whole job up when its rounds are done."""
+    place = tmp_path / "kit" / "startup"
+    place.mkdir(parents=True)
+    (place / "sub_start.sh").write_text(f'echo "$NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT" > {tmp_path}/waits\n')
+    with started([tmp_path / "kit"], tmp_path):
+        assert wait_until(lambda: (tmp_path / "waits").is_file() and (tmp_path / "waits").read_text(), 60)
+    assert (tmp_path / "waits").read_text() == "20\n"
