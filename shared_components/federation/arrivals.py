@@ -99,8 +99,8 @@ def _counts(value: Any) -> bool:
 
 
 def _spent(answer: Answer, privacy: Privacy | None) -> dict[str, float]:
-    """The client's epsilon so far, as a column, where its updates have noise."""
+    """How many of the client's updates have left it so far, and its epsilon, where they have noise."""
     released = answer.values.get(RELEASED)
     if privacy is None or not privacy.noise or not _counts(released):
         return {}
-    return {"epsilon": float(f"{privacy.spent(released):.6g}")}
+    return {"released": released, "epsilon": float(f"{privacy.spent(released):.6g}")}

@@ -14,15 +14,16 @@ from shared_components.errors import InputError
 from shared_components.records import read_table, write_table
 
 CURE = "remove it to go on without its rows"
-FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down", "left_out", "epsilon")
+FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down", "left_out", "released", "epsilon")
 
 
 class RoundsCsv:
-    """``rounds.csv``: columns ``round, client, images, seconds, bytes_up, bytes_down, left_out, epsilon``, and more.
+    """``rounds.csv``: columns ``round, client, images, seconds, bytes_up, bytes_down, left_out, released, epsilon``.
 
-    A column a metric follows.
+    A column for each metric follows.
     ``left_out`` says why a client's update does not count in a round; it has no images and no bytes up then.
-    ``epsilon`` is what a client has spent so far, if its updates get noise (see ``privacy.py``).
+    ``released`` is how many updates have left a client so far, those of rounds that were done again included, and
+    ``epsilon`` what they have spent, if they get noise (see ``privacy.py``).
 
     Rows of a round are written before the round is whole, so rows may exist of a round that never became so;
     ``last_round`` drops those when a run is resumed. The table is written anew each round, whole or not at all.
@@ -63,13 +64,16 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if v != ""} for row in rows]
 
 
-def epsilons(path: str | os.PathLike) -> dict[str, float]:
-    """Client to its last epsilon in a ``rounds.csv``, for those whose updates have noise.
+def released(path: str | os.PathLike) -> dict[str, int]:
+    """Client to how many of its updates have left it, by a ``rounds.csv``, for those whose updates get noise.
 
     Raises:
-        InputError: the table is damaged.
+        InputError: the table is damaged, or does not say it.
     """
-    return {row["client"]: float(row["epsilon"]) for row in read_rows(path) if "epsilon" in row}
+    spent = [row for row in read_rows(path) if "epsilon" in row]
+    if any("released" not in row for row in spent):
+        raise InputError(f"{path}: expected a column 'released', found none; start over with --force")
+    return {row["client"]: int(row["released"]) for row in spent}
 
 
 class Progress:

@@ -58,3 +58,8 @@ def export(plan: ClientPlan, global_file: Path, round: int) -> dict[str, float]:
 def forget(folder: str) -> None:
     """Drop a site, for an engine whose workers are threads of a process that lives on."""
     _sites.pop(folder, None)
+
+
+def forget_all() -> None:
+    """Drop every site, for a process that goes on to other work."""
+    _sites.clear()

@@ -16,7 +16,10 @@ from shared_components.report.figures import NEUTRAL, figure_uri
 
 SERIES = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
 STEPS = ("round", "epoch", "update")
-NOT_CURVES = {*STEPS, "client", "images", "seconds", "bytes_up", "bytes_down", "bytes", "left_out", "epsilon"}
+NOT_CURVES = {
+    *STEPS,
+    *("client", "images", "seconds", "bytes_up", "bytes_down", "bytes", "left_out", "released", "epsilon"),
+}
 FEW = 20  # points up to which each has a dot
 
 

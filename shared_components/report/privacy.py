@@ -13,9 +13,16 @@ def losses_stayed(settings: Mapping[str, Any] | None) -> bool:
     return bool(settings) and not settings.get("losses", True)
 
 
-def epsilon_text(epsilon: float | None) -> str:
-    """A client's epsilon in a cell of a table."""
-    return "" if epsilon is None else f"{epsilon:.3g}"
+def epsilon_text(epsilon: float | None, parts: Mapping[str, float] | None = None) -> str:
+    """A client's epsilon in a cell of a table, and what each of several trainings has spent of it.
+
+    >>> epsilon_text(5.2, {"factory": 3.7, "source_model": 3.7})
+    '5.2 (factory 3.7, source_model 3.7)'
+    """
+    if epsilon is None:
+        return ""
+    told = ", ".join(f"{name} {value:.3g}" for name, value in (parts or {}).items())
+    return f"{epsilon:.3g} ({told})" if len(parts or {}) > 1 else f"{epsilon:.3g}"
 
 
 def privacy_note(settings: Mapping[str, Any] | None) -> str:

@@ -7,8 +7,8 @@ its section then says what is missing. ::
     domains                      names, in order
     labels                       {"1": "brain", …}
     clients                      {client: {"data_root", "domain", "role",
-                                  "subjects": {split: {"total", "labelled"}}, "epsilon"}}; the last one if its
-                                 updates got noise
+                                  "subjects": {split: {"total", "labelled"}}, "epsilon", "epsilons": {training:
+                                  epsilon}}}; the last two if its updates got noise: in all trainings, in each
     privacy                      {"clip", "noise", "delta"} of these updates, null without
     unseen                       {name: the same}: scanners whose test volumes alone were used
     coverage                     [text…], what the networks see of each client's images
@@ -144,7 +144,7 @@ def _clients_section(study: Study) -> Html:
             client.get("domain", ""),
             client.get("role", ""),
             *(_volumes(client, split) for split in splits),
-            *([epsilon_text(client.get("epsilon"))] if noisy else []),
+            *([epsilon_text(client.get("epsilon"), client.get("epsilons"))] if noisy else []),
         ]
         for name, client in clients.items()
     ]

@@ -16,7 +16,10 @@ from shared_components.federation.run_settings import bundle_config
 from shared_components.records import found_record, write_record
 from shared_components.study.stage import short_digest
 
-NO_MATTER = ("name", "workers", "output_dir", "versions", "min_clients", "round_timeout")
+NO_MATTER = (
+    *("name", "engine", "workers", "output_dir", "versions", "min_clients", "round_timeout"),
+    *("bundle", "clients"),  # where they lie; what the bundle says and what the data are is compared
+)
 PURPOSE = "purpose.json"
 GoOn = Callable[[Federation, RunFolder, Committed | None], None]
 
@@ -97,6 +100,7 @@ def _purpose(federation: Federation, digests: FileDigests) -> str:
     another number is another training.
     """
     settings = {key: value for key, value in federation.as_dict().items() if key not in NO_MATTER}
+    settings["clients"] = {name: client.domain for name, client in federation.clients.items()}
     return short_digest([settings, bundle_config(federation), data_record(federation.clients, digests)])
 
 

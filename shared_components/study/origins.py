@@ -18,8 +18,8 @@ def _sentences(study: Study) -> Iterator[str]:
     yield _source_model(study)
     if study.federates_source and study.federation.privacy is not None:
         yield (
-            "Its updates were clipped and given noise as the factory's were; what they spend comes on top of the "
-            "epsilon of the factory's, and stands in source_model/rounds.csv."
+            "Its updates were clipped and given noise as the factory's were; the epsilon of a labelled client counts "
+            "the updates of both, which tell of the same patients."
         )
     if study.flag("joint"):
         yield (

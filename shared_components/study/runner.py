@@ -15,8 +15,6 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.resumable import resumable
-from shared_components.federation.rounds_log import epsilons
-from shared_components.federation.run_folder import RunFolder
 from shared_components.files import remove_tree, sweep
 from shared_components.records import write_record
 from shared_components.report import write_study_report
@@ -31,6 +29,7 @@ from shared_components.study.origins import origins
 from shared_components.study.pictures import write_pictures
 from shared_components.study.released import MODEL as MODEL_FILE
 from shared_components.study.source_model import source_federation, source_weights
+from shared_components.study.spent import epsilons
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import model_path
 from shared_components.study.stages import run_stages
@@ -161,7 +160,7 @@ def describe(
 ) -> dict[str, Any]:
     """The content of ``study.json``, from which the report is written; paths are relative to its folder."""
     federation = study.federation
-    spent = epsilons(RunFolder(study.factory_federation.output_dir).rounds_file)
+    spent = epsilons(study)
     return {
         "name": federation.name,
         "date": date.today().isoformat(),
@@ -172,7 +171,7 @@ def describe(
         "labels": {str(value): name for value, name in study.roots[study.source].labels.items()},
         "source": study.source,
         "origins": origins(study),
-        "clients": {name: _client(study, name, spent.get(name)) for name in study.roots},
+        "clients": {name: _client(study, name) | spent.get(name, {}) for name in study.roots},
         "privacy": None if federation.privacy is None else asdict(federation.privacy),
         "unseen": {name: _described(data, "unseen") for name, data in study.unseen.items()},
         "stages": [_time(key, value) for key, value in seconds.items()],
@@ -188,11 +187,10 @@ def describe(
     }
 
 
-def _client(study: Study, name: str, epsilon: float | None) -> dict[str, Any]:
+def _client(study: Study, name: str) -> dict[str, Any]:
     few = "few labels" if study.has_few_labels(name) else "unlabelled"
     described = _described(study.roots[name], "labelled" if name in study.sources else few)
-    private = {} if epsilon is None else {"epsilon": epsilon}
-    return {**described, **private, **({} if study.is_here(name) else {"at": name})}
+    return {**described, **({} if study.is_here(name) else {"at": name})}
 
 
 def _described(data: ClientData, role: str) -> dict[str, Any]:

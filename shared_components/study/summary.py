@@ -22,6 +22,7 @@ from shared_components.inferers import read_case_list
 from shared_components.inferers.case_list import FAULT
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import found_record, read_record
+from shared_components.report.privacy import epsilon_text
 from shared_components.study.stage import DONE
 
 OVERRIDES = "overrides.yaml"  # a stage's settings, in its folder
@@ -52,6 +53,7 @@ def _here(study: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
     yield f"{study['name']}: {len(study['clients'])} clients"
+    yield from _epsilons(study)
     yield f"  report   {_short(folder / 'report.html')}"
     yield f"  factory  {_short(folder / study['factory'])}"
     for client, model in study["models"].items():
@@ -84,14 +86,22 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
         yield f"  with the model for {client}, {study['clients'][client]['domain']}:"
         predictions = [stage.with_name(f"{stage.name}_predictions")]
         yield f"    {segmenting_command(stage, predictions, f'outputs/new-{client}')}"
-    predictions = sorted(folder.glob("*/*/federated_source_predictions"))
-    if "federated_source" in study and predictions:
+    predictions = sorted(file.parent for file in folder.glob(f"*/*/federated_source_predictions/{OVERRIDES}"))
+    if "federated_source" in study and predictions:  # else its settings are at the sites
         yield "  with the source model that the labelled clients have trained together:"
         yield f"    {segmenting_command(folder / 'source_model', predictions, 'outputs/new')}"
     if "generalisation" in study:
         stage = folder / Path(study["generalisation"]).parent
         yield "  with the model for any scanner:"
         yield f"    {segmenting_command(stage, sorted(folder.glob(f'*/*/{stage.name}_predictions')), 'outputs/new')}"
+
+
+def _epsilons(study: Mapping[str, Any]) -> Iterator[str]:
+    """What each client has spent of its privacy, in all trainings together."""
+    spent = {name: client for name, client in study["clients"].items() if "epsilon" in client}
+    if spent:
+        told = (f"{name} {epsilon_text(c['epsilon'], c.get('epsilons'))}" for name, c in spent.items())
+        yield f"  epsilon  {', '.join(told)}; at delta {study['privacy']['delta']:g}"
 
 
 def _matrix(folder: Path, matrix: Mapping[str, Any]) -> Iterator[str]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from shared_components.federation.rounds_log import RoundsCsv, epsilons, read_rows, round_line
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.federation.rounds_log import RoundsCsv, read_rows, released, round_line
 
 
 def row(round, client="a", **metrics):
@@ -45,11 +48,18 @@ def test_line_weights_losses_by_images():
     assert line == "round 2/9 | loss 4.000  r1 0.500 | 2 clients | 0.0 MB up, 0.0 MB down"
 
 
-def test_line_and_table_tell_the_largest_epsilon_and_the_last_of_each_client(tmp_path):
-    rows = [row(2, "a", epsilon=3.09, loss=1.0), row(2, "b", epsilon=2.5, loss=1.0)]
+def test_line_and_table_tell_the_largest_epsilon_and_how_many_updates_have_left_each_client(tmp_path):
+    rows = [row(2, "a", released=3, epsilon=3.09, loss=1.0), row(2, "b", released=2, epsilon=2.5, loss=1.0)]
     assert round_line(2, 9, rows, delta=1e-5).endswith("0.0 MB down | epsilon up to 3.09 at delta 1e-05")
     assert "loss 1.000 |" in round_line(2, 9, rows, delta=1e-5)
     table = RoundsCsv(tmp_path / "rounds.csv", 0)
-    table.append([row(1, "a", epsilon=1.5), row(1, "c")])
+    table.append([row(1, "a", released=1, epsilon=1.5), row(1, "c")])
     table.append(rows)
-    assert epsilons(table.path) == {"a": 3.09, "b": 2.5}
+    assert released(table.path) == {"a": 3, "b": 2}
+
+
+def test_a_table_that_does_not_say_what_has_left_is_told(tmp_path):
+    table = RoundsCsv(tmp_path / "rounds.csv", 0)
+    table.append([row(1, "a", epsilon=1.5)])
+    with pytest.raises(InputError, match=r"rounds\.csv: expected a column 'released', found none"):
+        released(table.path)

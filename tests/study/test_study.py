@@ -124,6 +124,7 @@ def test_what_the_updates_of_the_factory_have_spent_stands_beside_each_client(fi
     assert study["privacy"] == {"clip": 0.1, "noise": 2.0, "delta": 1e-5, "losses": False}
     spent = {name: client["epsilon"] for name, client in study["clients"].items()}
     assert spent == pytest.approx(dict.fromkeys(spent, epsilon(2.0, 1, 1e-5)), rel=1e-5)
+    assert study["clients"]["south"]["epsilons"].keys() == {"factory"}
     page = (finished / "report.html").read_text()
     assert f'<td class="number">{spent["south"]:.3g}</td></tr>' in page
     assert "Losses stayed at the clients" in page and "at delta 1e-05" in page

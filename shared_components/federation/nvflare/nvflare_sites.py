@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shared_components.errors import InputError
 from shared_components.federation.committed import Committed
@@ -20,10 +21,15 @@ class NvflareSites(Sites):
     Args:
         federation: whose clients they are; nothing of their data is known here.
         asking: reaches them.
+        tasks: what the names of the tasks begin with, where a job's sites train more than its own federation.
+        values: what they are told with each task.
     """
 
-    def __init__(self, federation: Federation, asking: Asking) -> None:
+    def __init__(
+        self, federation: Federation, asking: Asking, tasks: str = "", values: Mapping[str, Any] | None = None
+    ) -> None:
         self._federation, self._asking = federation, asking
+        self._tasks, self._values = tasks, dict(values or {})
 
     def build(self, states: Mapping[str, int]) -> dict[str, Answer]:
         requests = {name: Message({"round": round}) for name, round in states.items()}
@@ -55,7 +61,8 @@ class NvflareSites(Sites):
         timeout: float | None = None,
         keep: Callable[[Message], None] | None = None,
     ) -> dict[str, Answer]:
-        messages = self._asking.ask(task, requests, doing, timeout)
+        told = {name: Message({**self._values, **r.values}, r.tensors) for name, r in requests.items()}
+        messages = self._asking.ask(f"{self._tasks}{task}", told, doing, timeout)
         return {name: _answer(message, keep) for name, message in messages.items()}
 
     def _keep_deliverable(self, message: Message) -> None:
@@ -68,7 +75,7 @@ class NvflareSites(Sites):
         if set(message.files) - {place.name}:
             raise InputError(f"expected {place.name} alone, found {', '.join(sorted(message.files))}")
         if message.files:
-            _write_tensors(place, message.files[place.name])
+            write_tensors(place, message.files[place.name])
 
 
 def _answer(message: Message, keep: Callable[[Message], None] | None = None) -> Answer:
@@ -82,7 +89,7 @@ def _answer(message: Message, keep: Callable[[Message], None] | None = None) -> 
         return Answer(failure=f"its answer does not count: {error}")
 
 
-def _write_tensors(place: Path, content: bytes) -> None:
+def write_tensors(place: Path, content: bytes) -> None:
     """Write a file of tensors that has come from a site, once it can be read without running anything in it."""
     arrived = place.with_name(f"arrived.{place.name}")
     write_atomically(arrived, lambda temporary: temporary.write_bytes(content))

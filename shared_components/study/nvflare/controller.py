@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError
-from shared_components.federation.committed import Committed
-from shared_components.federation.coordinator import Coordinator
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
@@ -20,12 +18,11 @@ from shared_components.federation.nvflare.controller import FederationController
 from shared_components.federation.nvflare.job import JobKind
 from shared_components.federation.nvflare.job_file import read_job, read_parts
 from shared_components.federation.nvflare.message import Message
-from shared_components.federation.nvflare.nvflare_sites import NvflareSites
 from shared_components.federation.nvflare.outcome import RESULT
 from shared_components.federation.nvflare.places import Place
 from shared_components.federation.nvflare.preflight import check_sites
-from shared_components.federation.run_folder import RunFolder
 from shared_components.study.nvflare.site_places import SitePlaces
+from shared_components.study.nvflare.site_trainings import SiteTrainings
 from shared_components.study.nvflare.study_job import FACTORY, job_parts, place_study, site_stages
 from shared_components.study.runner import DESCRIPTION, OpenedStudy, federated_runs, opened_study, tell_study
 from shared_components.study.site_description import SiteDescription
@@ -66,15 +63,12 @@ class StudyController(FederationController):
 
     def _run(self, study: Study, stages: list[Stage], opened: OpenedStudy, described: dict[str, Any]) -> None:
         asking = self.asking()
-
-        def go_on(run: Federation, folder: RunFolder, committed: Committed | None) -> None:
-            Coordinator(run, folder, NvflareSites(run, asking), self.quiet, asking.check).go_on(committed)
-
-        seconds = {f"{EVERYBODY}/{name}": run.train(go_on) for name, run in opened.runs.items()}
+        trainings = SiteTrainings(study, described, asking, self.quiet)
+        seconds = {f"{EVERYBODY}/{name}": run.train(trainings.go_on) for name, run in opened.runs.items()}
         with SitePlaces(study, stages, described, self.asking, opened.digests) as places:
             seconds |= run_stages_at(places, stages, self.quiet, often=asking.check)
         opened.digests.keep()
-        more = {"exchange": [asdict(sent) for sent in places.sent], "engine": "nvflare"}
+        more = {"exchange": [asdict(sent) for sent in (*trainings.sent, *places.sent)], "engine": "nvflare"}
         tell_study(study, stages, seconds, self.quiet, more)
 
     @contextlib.contextmanager

@@ -8,7 +8,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.requirement import require_nvflare
 from shared_components.federation.nvflare.simulator import LOST_AFTER, rehearse
 from shared_components.study.client_stages import study_stages
-from shared_components.study.nvflare.study_job import checked, job_parts
+from shared_components.study.nvflare.study_job import job_parts
 from shared_components.study.runner import opened_study
 from shared_components.study.study import plan_study
 
@@ -41,7 +41,7 @@ class StudySimulator:
         from shared_components.federation.nvflare.job import write_job
         from shared_components.study.nvflare.controller import StudyController
 
-        parts, study = job_parts(self._federation), checked(plan_study(self._federation))
+        parts, study = job_parts(self._federation), plan_study(self._federation)
         sites = {name: study.folder / SITES / name for name in self._federation.clients}
         controller = StudyController(quiet=self._quiet, lost_after=LOST_AFTER)
         with opened_study(study, study_stages(study), resume, force, [study.folder / SITES]):

@@ -16,7 +16,8 @@ from shared_components.federation.lane import Lane
 from shared_components.federation.nvflare.asking import Asking
 from shared_components.federation.nvflare.message import Message
 from shared_components.files import make_folder, remove_tree, write_atomically
-from shared_components.study.nvflare.site_tasks import FACTORY_FILE, RELEASED
+from shared_components.study.nvflare.site_tasks import RELEASED
+from shared_components.study.nvflare.study_job import FACTORY, SOURCE, handed_out
 from shared_components.study.released import pack, unpack
 from shared_components.study.stage import LOG, Done, Stage
 from shared_components.study.stage_places import StagePlaces
@@ -24,6 +25,7 @@ from shared_components.study.stage_run import run_stage
 from shared_components.study.study import EVERYBODY, Study
 
 SERVER = "the server"
+TOLD = {FACTORY: "the factory", SOURCE: "the federated source model"}
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,13 @@ class SitePlaces(StagePlaces):
             self._note(SERVER, client, f"{need.replace('/', ': ')}", archive)
         values = {"stage": stage.key, "before": list(before), "clients": self._described, "needs": needs}
         values["carries"] = stage.key in self._carried
-        factory = self._study.factory
-        if str(factory) in stage.reads and (client, FACTORY_FILE) not in self._at_site:
-            values["factory"] = {"file": FACTORY_FILE, "sha256": digest(factory)}
-            files[FACTORY_FILE] = factory.read_bytes()
-            new.append(FACTORY_FILE)
-            self._note(SERVER, client, "the factory", factory)
+        values["trained"] = {}
+        for name, file in handed_out(self._study).items():
+            if str(file) in stage.reads and (client, name) not in self._at_site:
+                values["trained"][name] = {"file": f"{name}.pt", "sha256": digest(file)}
+                files[f"{name}.pt"] = file.read_bytes()
+                new.append(name)
+                self._note(SERVER, client, TOLD[name], file)
         return Message(values, files=files), new
 
     def _received(self, stage: Stage, answer: Message) -> Done:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError, shown
 from shared_components.federation import worker
+from shared_components.federation.client_plan import client_plan
 from shared_components.federation.file_digests import FileDigests, digest
+from shared_components.federation.nvflare.site_tasks import TASKS as FEDERATION_TASKS
 from shared_components.federation.nvflare.site_tasks import SiteJob
 from shared_components.federation.nvflare.site_work import Done, Work
 from shared_components.files import write_atomically
 from shared_components.study.client_data import ClientData
-from shared_components.study.nvflare.study_job import place_study, site_stages
+from shared_components.study.nvflare.study_job import SOURCE, handed_out, place_study, site_stages
 from shared_components.study.released import pack, unpack
 from shared_components.study.site_description import SiteDescription
+from shared_components.study.source_model import source_federation
 from shared_components.study.stage import Stage
 from shared_components.study.stage_run import run_stage
 from shared_components.study.study import Study
 
+Task = Callable[[SiteJob, Work], Done]
 RELEASED = "released.zip"  # the one file that a stage sends
-FACTORY_FILE = "factory.pt"
+SOURCE_TASKS = f"{SOURCE}."  # what the names of the tasks begin with that train the source model together
 
 
 def describe(job: SiteJob, work: Work) -> Done:
@@ -32,7 +38,7 @@ def describe(job: SiteJob, work: Work) -> Done:
 
 def stage(job: SiteJob, work: Work) -> Done:
     """Run one of this site's own stages unless it is done, and send what may leave of it."""
-    worker.forget(job.plan.folder)  # the factory is trained: the memory is the stage's
+    worker.forget_all()  # what is trained together is trained: the memory is the stage's
     study = place_study(job.federation, job.parts, work.values["clients"], job.plan.name)
     wanted = own_stage(study, job.plan.name, work.values["stage"])
     receive(study, wanted, work)
@@ -70,9 +76,12 @@ def receive(study: Study, wanted: Stage, work: Work) -> None:
         if key not in wanted.needs or client == wanted.client:
             raise InputError(f"{wanted.key}: {shown(key)} was sent, which it does not need from elsewhere")
         unpack(name, _whole(work, sent), study.place(client, name))
-    if work.values.get("factory"):
-        content = _whole(work, work.values["factory"]).read_bytes()
-        write_atomically(study.factory, lambda place: place.write_bytes(content))
+    for name, sent in dict(work.values["trained"]).items():
+        file = handed_out(study).get(name)
+        if str(file) not in wanted.reads:
+            raise InputError(f"{wanted.key}: {shown(name)} was sent, which it does not read")
+        content = _whole(work, sent).read_bytes()
+        write_atomically(file, lambda place, content=content: place.write_bytes(content))
 
 
 def _whole(work: Work, sent: Mapping[str, str]) -> Path:
@@ -91,5 +100,44 @@ def _texts(values: Any) -> list[str]:
     return list(values)
 
 
-TASKS: dict[str, Callable[[SiteJob, Work], Done]] = {"describe": describe, "stage": stage}
+def _together(task: Task) -> Task:
+    """A task of the federation that trains the source model, in the place of the factory's."""
+
+    def done(job: SiteJob, work: Work) -> Done:
+        worker.forget(job.plan.folder)  # the factory is trained
+        return task(_source_job(job, work.values["clients"]), work)
+
+    return done
+
+
+def _source_job(job: SiteJob, described: Mapping[str, Any]) -> SiteJob:
+    """This site in the federation of the labelled clients.
+
+    Raises:
+        InputError: it has no part in one.
+    """
+    key = (job.plan.folder, json.dumps(described, sort_keys=True))
+    if key not in _source_jobs:
+        study = place_study(job.federation, job.parts, described, job.plan.name)
+        if not study.federates_source or job.plan.name not in study.sources:
+            raise InputError("expected a part in training the source model, found none, as its data are")
+        federation = source_federation(study)
+        _source_jobs[key] = replace(job, federation=federation, plan=client_plan(federation, job.plan.name))
+    return _source_jobs[key]
+
+
+def own_source_model(job: SiteJob, work: Work) -> Done:
+    """The federated source model with the norms of this site, whose look the synthetic volumes are labelled in."""
+    return Done(files=[job.federation.client_export_path(job.plan.name)])
+
+
+_source_jobs: dict[tuple[str, str], SiteJob] = {}  # of this process
+TASKS: dict[str, Task] = {
+    "describe": describe,
+    "stage": stage,
+    **{
+        f"{SOURCE_TASKS}{name}": _together(task) for name, task in FEDERATION_TASKS.items() if name != "check"
+    },
+    f"{SOURCE_TASKS}own": _together(own_source_model),
+}
 """Task name to what a site does for it."""

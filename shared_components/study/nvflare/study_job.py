@@ -13,10 +13,14 @@ from shared_components.federation.nvflare.job_file import JobParts
 from shared_components.study.client_stages import study_stages
 from shared_components.study.released import carries
 from shared_components.study.site_description import SiteDescription
+from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.study import Study, check_section, plan_study
 
-FACTORY = "factory"  # the folder of its rounds in a study's
+FACTORY, SOURCE = (
+    "factory",
+    "source_model",
+)  # what sites train together; the factory's is the job's own federation
 TASKS = "shared_components.study.nvflare.site_tasks"
 AT_HOME = ("adaptation", "segmentation", "jobs")  # settings that concern places of this machine
 
@@ -65,21 +69,13 @@ def place_study(
         if name != here
     }
     folder = str(Path(factory.output_dir).parent)
-    return checked(plan_study(replace(factory, output_dir=folder, study=dict(parts.settings)), elsewhere))
+    return plan_study(replace(factory, output_dir=folder, study=dict(parts.settings)), elsewhere)
 
 
-def checked(study: Study) -> Study:
-    """The study, if it can be spread over sites.
-
-    Raises:
-        InputError: its source model is to be trained by federation, of which this engine trains the factory alone.
-    """
-    if study.federates_source:
-        raise InputError(
-            f"{study.federation.name}: study: over NVFlare one client's source model is used, and "
-            f"{', '.join(study.sources)} have labels; name one as 'source', or run it with the local engine"
-        )
-    return study
+def handed_out(study: Study) -> dict[str, Path]:
+    """What sites train together and stages read: what it is to the file, at the place whose study it is."""
+    files = {FACTORY: study.factory}
+    return {**files, SOURCE: Path(source_weights(study).path)} if study.federates_source else files
 
 
 def site_stages(study: Study) -> list[Stage]:

@@ -52,6 +52,9 @@ def assert_equal(first: Path, second: Path) -> None:
             assert one.keys() == other.keys()
             for key in one:
                 compare(one[key], other[key])
+        elif isinstance(one, list | tuple):
+            for part, another in zip(one, other, strict=True):
+                compare(part, another)
         else:
             assert one == other
 

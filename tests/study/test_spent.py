@@ -1,0 +1,66 @@
+"""Epsilon of a client that takes part in two federated trainings of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dp_accounting
+import pytest
+from dp_accounting.pld import PLDAccountant
+
+from shared_components.federation.privacy import spent
+from shared_components.federation.rounds_log import RoundsCsv
+from shared_components.study.origins import origins
+from shared_components.study.spent import epsilons
+from shared_components.study.study import plan_study
+from tests.study.test_several_labelled import made
+from tests.study.test_several_labelled import values as several_values
+
+__all__ = ["several_values"]
+NOISE, DELTA = 8.0, 1e-5
+
+
+@pytest.fixture
+def study(several_values, tmp_path):
+    protected = {"privacy": {"clip": 0.1, "noise": NOISE, "delta": DELTA}, "output_dir": str(tmp_path)}
+    return plan_study(made({**several_values, **protected}, joint=False))
+
+
+def rounds(folder: Path, **updates: int) -> None:
+    """A table of rounds after which so many updates have left each client."""
+    fixed = {"round": 1, "images": 2, "seconds": 1.0, "bytes_up": 1, "bytes_down": 1, "epsilon": 9.0}
+    rows = [{**fixed, "client": name, "released": number} for name, number in updates.items()]
+    RoundsCsv(folder / "rounds.csv", 0).append(rows)
+
+
+def test_updates_of_both_trainings_count_as_those_of_one(study):
+    rounds(study.folder / "factory", north=5, south=4, west=3)
+    rounds(study.folder / "source_model", north=2, west=2)
+    found = epsilons(study)
+    assert found["south"] == {
+        "epsilon": spent(NOISE, 4, DELTA),
+        "epsilons": {"factory": spent(NOISE, 4, DELTA)},
+    }
+    assert found["north"]["epsilon"] == spent(NOISE, 7, DELTA)
+    assert found["west"]["epsilons"] == {
+        "factory": spent(NOISE, 3, DELTA),
+        "source_model": spent(NOISE, 2, DELTA),
+    }
+    assert all(part < found["north"]["epsilon"] for part in found["north"]["epsilons"].values())
+    assert any("counts the updates of both" in line for line in origins(study))
+
+
+def test_the_sum_is_that_of_an_accountant_that_composes_the_two(study):
+    """Replacing a client's data moves a clipped update by up to twice the clip: a Gaussian of half the multiplier."""
+    rounds(study.folder / "factory", north=5)
+    rounds(study.folder / "source_model", north=2)
+    update = dp_accounting.GaussianDpEvent(NOISE / 2)
+    accountant = PLDAccountant(dp_accounting.NeighboringRelation.REPLACE_SPECIAL)
+    for number in (5, 2):
+        accountant.compose(update, number)
+    assert epsilons(study)["north"]["epsilon"] == pytest.approx(accountant.get_epsilon(DELTA), rel=1e-3)
+
+
+def test_nothing_is_spent_without_noise(several_values, tmp_path):
+    clipped = {**several_values, "privacy": {"clip": 0.1}, "output_dir": str(tmp_path)}
+    assert epsilons(plan_study(made(clipped, joint=False))) == {}
