@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from shared_components.federation.data_record import data_record
@@ -14,7 +14,9 @@ from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import Committed, RunFolder
 from shared_components.federation.run_settings import bundle_config
 from shared_components.records import found_record, write_record
+from shared_components.study.source_model import source_federation
 from shared_components.study.stage import short_digest
+from shared_components.study.study import Study
 
 NO_MATTER = (
     *("name", "engine", "workers", "output_dir", "versions", "min_clients", "round_timeout"),
@@ -30,10 +32,13 @@ class FederatedRun:
     Args:
         federation: what to train.
         renewed: a run of other settings or data gives way to a new one, as a stage does; otherwise it is refused.
+        states: client to the state of its data, where these are elsewhere.
     """
 
-    def __init__(self, federation: Federation, renewed: bool = False) -> None:
-        self.federation, self._renewed = federation, renewed
+    def __init__(
+        self, federation: Federation, renewed: bool = False, states: Mapping[str, str] | None = None
+    ) -> None:
+        self.federation, self._renewed, self._states = federation, renewed, dict(states or {})
         self.folder = RunFolder(federation.output_dir)
         self._committed: Committed | None = None
 
@@ -42,7 +47,7 @@ class FederatedRun:
         if not self._renewed:
             self._committed = self.folder.open(self.federation, resume, force, digests)
             return
-        purpose = _purpose(self.federation, digests)
+        purpose = _purpose(self.federation, digests, self._states)
         noted = found_record(self.folder.root / PURPOSE)
         other = resume and noted is not None and noted["purpose"] != purpose
         self._committed = self.folder.open(self.federation, resume, force or other, digests)
@@ -79,6 +84,15 @@ class FederatedRun:
         return seconds
 
 
+def federated_runs(study: Study) -> dict[str, FederatedRun]:
+    """By the names of their stages: the factory, and the source model where several clients train it."""
+    runs = {"factory": FederatedRun(study.factory_federation)}
+    if study.federates_source:
+        states = {name: study.roots[name].state for name in study.sources if not study.is_here(name)}
+        runs["source_model"] = FederatedRun(source_federation(study), renewed=True, states=states)
+    return runs
+
+
 def by_engine(quiet: bool) -> GoOn:
     """Train with the engine that the federation names, on this machine."""
 
@@ -95,13 +109,14 @@ def _exported(federation: Federation) -> dict[str, str | None]:
     return {name: digest(file) if file.is_file() else None for name, file in names.items()}
 
 
-def _purpose(federation: Federation, digests: FileDigests) -> str:
+def _purpose(federation: Federation, digests: FileDigests, states: Mapping[str, str]) -> str:
     """Changes when the training would give something else; the learning rate follows from the number of rounds, so
     another number is another training.
     """
     settings = {key: value for key, value in federation.as_dict().items() if key not in NO_MATTER}
     settings["clients"] = {name: client.domain for name, client in federation.clients.items()}
-    return short_digest([settings, bundle_config(federation), data_record(federation.clients, digests)])
+    data = {**data_record(federation.clients, digests), **states}
+    return short_digest([settings, bundle_config(federation), data])
 
 
 def _seconds_of_rounds(table: Path, last: int) -> float:

@@ -21,14 +21,14 @@ from shared_components.report import write_study_report
 from shared_components.study.client_data import ClientData
 from shared_components.study.client_stages import study_stages
 from shared_components.study.coverage import study_coverage
-from shared_components.study.federated_run import FederatedRun, by_engine
+from shared_components.study.federated_run import FederatedRun, by_engine, federated_runs
 from shared_components.study.generalisation import MODEL
 from shared_components.study.matrix import matrix
 from shared_components.study.methods import METHODS, method_texts
 from shared_components.study.origins import origins
 from shared_components.study.pictures import write_pictures
 from shared_components.study.released import MODEL as MODEL_FILE
-from shared_components.study.source_model import source_federation, source_weights
+from shared_components.study.source_model import source_weights
 from shared_components.study.spent import epsilons
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import model_path
@@ -112,14 +112,6 @@ def opened_study(
             run.open(resume, force, digests)
         _clean(study, [*(stage.folder for stage in stages), *more] if force else ())
         yield OpenedStudy(lock, runs, digests)
-
-
-def federated_runs(study: Study) -> dict[str, FederatedRun]:
-    """By the names of their stages: the factory, and the source model where several clients train it."""
-    runs = {"factory": FederatedRun(study.factory_federation)}
-    if study.federates_source:
-        runs["source_model"] = FederatedRun(source_federation(study), renewed=True)
-    return runs
 
 
 def tell_study(

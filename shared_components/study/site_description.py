@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +23,16 @@ class SiteDescription:
         labels: label value to class name.
         domains: as of :attr:`ClientData.domains`.
         counts: split to the number of images in ``total``, of those ``labelled``, and of these known ``partly``.
+        state: changes when a file that it trains on does.
     """
 
     labels: dict[int, str]
     domains: tuple[str, ...]
     counts: dict[str, dict[str, int]]
+    state: str
 
     @classmethod
-    def of(cls, data: ClientData) -> SiteDescription:
+    def of(cls, data: ClientData, state: str) -> SiteDescription:
         """What a site tells of its data."""
         counts = {
             split: {
@@ -39,7 +42,7 @@ class SiteDescription:
             }
             for split in SPLITS
         }
-        return cls(dict(data.labels), data.domains, counts)
+        return cls(dict(data.labels), data.domains, counts, state)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], client: str) -> SiteDescription:
@@ -48,7 +51,7 @@ class SiteDescription:
         Raises:
             InputError: it is something else.
         """
-        labels, domains, counts = (values.get(key) for key in ("labels", "domains", "counts"))
+        labels, domains, counts, state = (values.get(key) for key in ("labels", "domains", "counts", "state"))
         if not (
             isinstance(labels, dict)
             and all(str(value).isdecimal() and isinstance(name, str) for value, name in labels.items())
@@ -57,15 +60,16 @@ class SiteDescription:
             and all(isinstance(domain, str) for domain in domains)
             and isinstance(counts, dict)
             and all(_are_counts(counts.get(split)) for split in SPLITS)
+            and re.fullmatch(r"[0-9a-f]{16}", str(state))
         ):
             raise InputError(f"client {client}: expected a description of its data, found {shown(values)}")
         found = {split: {key: counts[split][key] for key in COUNTS} for split in SPLITS}
-        return cls({int(value): name for value, name in labels.items()}, tuple(domains), found)
+        return cls({int(value): name for value, name in labels.items()}, tuple(domains), found, state)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         labels = {str(value): name for value, name in self.labels.items()}
-        return {"labels": labels, "domains": list(self.domains), "counts": self.counts}
+        return {"labels": labels, "domains": list(self.domains), "counts": self.counts, "state": self.state}
 
     @property
     def dataset_dir(self) -> str:

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from shared_components.errors import InputError
+from shared_components.federation.committed import Committed
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.file_digests import FileDigests
 from shared_components.files import load_tensors
@@ -261,3 +263,22 @@ def test_nothing_is_compared_across_sites_if_the_file_says_so(values):
     names = {stage.name for stage in study_stages(study)}
     assert not any("_of_" in name for name in names) and "federated_source_predictions" in names
     assert [model.name for model in published(study)][2:] == ["federated source model", "adaptation of south"]
+
+
+def test_other_data_at_a_site_train_it_anew(values, tmp_path):
+    """At a server, which knows no more of the sites' data than that they are others."""
+    federation = source_federation(plan_study(made({**values, "output_dir": str(tmp_path)})))
+    elsewhere = replace(
+        federation, clients={n: replace(c, data_roots=()) for n, c in federation.clients.items()}
+    )
+
+    def opened(state: str) -> FederatedRun:
+        run = FederatedRun(elsewhere, renewed=True, states={"north": state, "west": "c"})
+        with run.folder.lock.held():
+            run.open(True, False, FileDigests())
+        return run
+
+    first = opened("a")
+    first.folder.commit(Committed(1, {"w": torch.zeros(1)}, dict.fromkeys(elsewhere.clients, 1)))
+    assert first.is_new and not opened("a").is_new
+    assert opened("b").is_new and not first.folder.global_file.exists()

@@ -21,10 +21,11 @@ from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.outcome import RESULT
 from shared_components.federation.nvflare.places import Place
 from shared_components.federation.nvflare.preflight import check_sites
+from shared_components.study.federated_run import federated_runs
 from shared_components.study.nvflare.site_places import SitePlaces
 from shared_components.study.nvflare.site_trainings import SiteTrainings
 from shared_components.study.nvflare.study_job import FACTORY, job_parts, place_study, site_stages
-from shared_components.study.runner import DESCRIPTION, OpenedStudy, federated_runs, opened_study, tell_study
+from shared_components.study.runner import DESCRIPTION, OpenedStudy, opened_study, tell_study
 from shared_components.study.site_description import SiteDescription
 from shared_components.study.stage import Stage
 from shared_components.study.stages import run_stages_at

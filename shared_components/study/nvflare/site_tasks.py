@@ -12,6 +12,7 @@ from typing import Any
 from shared_components.errors import InputError, shown
 from shared_components.federation import worker
 from shared_components.federation.client_plan import client_plan
+from shared_components.federation.data_record import data_record
 from shared_components.federation.file_digests import FileDigests, digest
 from shared_components.federation.nvflare.site_tasks import TASKS as FEDERATION_TASKS
 from shared_components.federation.nvflare.site_tasks import SiteJob
@@ -22,7 +23,7 @@ from shared_components.study.nvflare.study_job import SOURCE, handed_out, place_
 from shared_components.study.released import pack, unpack
 from shared_components.study.site_description import SiteDescription
 from shared_components.study.source_model import source_federation
-from shared_components.study.stage import Stage
+from shared_components.study.stage import Stage, short_digest
 from shared_components.study.stage_run import run_stage
 from shared_components.study.study import Study
 
@@ -32,8 +33,12 @@ SOURCE_TASKS = f"{SOURCE}."  # what the names of the tasks begin with that train
 
 
 def describe(job: SiteJob, work: Work) -> Done:
-    """Counts of the site's images, its domains and labels."""
-    return Done(SiteDescription.of(ClientData.load(job.place.data_roots)).as_dict())
+    """Counts of the site's images, its domains and labels, and a digest that tells whether it still has the same."""
+    name, digests = job.plan.name, FileDigests(Path(job.federation.output_dir).parent / "described.json")
+    roots = data_record({name: job.federation.clients[name]}, digests)[name]
+    digests.keep()
+    described = SiteDescription.of(ClientData.load(job.place.data_roots), short_digest([*roots.values()]))
+    return Done(described.as_dict())
 
 
 def stage(job: SiteJob, work: Work) -> Done:

@@ -11,6 +11,9 @@ import torch
 
 from shared_components.federation.engines import make_engine
 from shared_components.federation.federation_file import federation_from
+from shared_components.federation.ledger import Ledger
+from shared_components.federation.nvflare.simulator import LOST_AFTER, rehearse
+from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import RunFolder
 from shared_components.files import load_tensors
@@ -19,6 +22,9 @@ from tests.federation.tiny import file_values, write_file
 from tests.study.test_study import make_client
 
 pytest.importorskip("nvflare")
+from shared_components.federation.nvflare.controller import FederationController
+from shared_components.federation.nvflare.job import write_job
+
 SMOKE = ["common.yaml", "train.yaml", "smoke.yaml"]
 
 
@@ -111,6 +117,29 @@ def test_fedbn_leaves_every_client_a_model_of_its_own_and_clipped_halves_travel(
     size = sum(tensor.nbytes for tensor in tensors(local / "global.pt").values())
     rows = read_rows(tmp_path / "nvflare" / "rounds.csv")
     assert {(row["bytes_up"], row["bytes_down"]) for row in rows} == {(str(size // 2), str(size // 2))}
+
+
+def test_noise_is_told_with_every_round_and_counted_at_the_site(roots, tmp_path, capfd):
+    noise = {"privacy": {"clip": 0.1, "noise": 2.0}, "rounds": 2, "engine": "nvflare"}
+    aggregator = {"_target_": "shared_components.federation.FedBN"}
+    values = file_values(roots, tmp_path / "server") | noise | {"aggregator": aggregator}
+    federation = federation_from(values, source=Path("f.yaml"))
+    folder, controller = RunFolder(federation.output_dir), FederationController(lost_after=LOST_AFTER)
+    sites = {name: tmp_path / "sites" / name for name in roots}
+    with folder.lock.held():
+        folder.open(federation)
+        rehearse(federation, lambda place: write_job(federation, place, controller), sites, folder.root)
+    told = [line for line in capfd.readouterr().out.splitlines() if line.startswith("round ")]
+    epsilons = [spent(2.0, updates, 1e-5) for updates in (1, 2)]
+    assert len(told) == 2 and all("no losses" in line for line in told)
+    for line, epsilon in zip(told, epsilons, strict=True):
+        assert f" | epsilon up to {epsilon:.3g} at delta 1e-05" in line
+    rows = read_rows(folder.rounds_file)
+    assert [(row["round"], row["released"]) for row in rows] == [("1", "1")] * 3 + [("2", "2")] * 3
+    for site, place in sites.items():
+        assert Ledger(place / "clients" / site).updates == 2
+        assert [path.parent.name for path in place.rglob("privacy.json")] == [site]
+    assert not list(folder.root.rglob("privacy.json")), "the norm before clipping has left its client"
 
 
 def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots, tmp_path, capfd):
