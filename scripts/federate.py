@@ -32,10 +32,11 @@ def check(file: str, trust: bool = False) -> None:
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
     from shared_components.study.plan import check_settings, plan
+    from shared_components.study.unseen import unseen_data
 
     federation = read_federation(str(file), trusted=trust)
     check_settings(federation)
-    check_clients(federation)
+    check_clients(federation, unseen_data(federation))
     print(plan(federation))
     print(f"{federation.name}: {len(federation.clients)} clients ready: {', '.join(federation.clients)}")
 
@@ -155,13 +156,14 @@ def study(
     from shared_components.study.plan import check_settings, plan
     from shared_components.study.runner import run_study
     from shared_components.study.summary import study_summary
+    from shared_components.study.unseen import unseen_data
 
     poc = engine == "poc"
     engine = "nvflare" if poc else engine
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, seed=seed, engine=engine)
     if check:
         check_settings(federation)
-        check_clients(federation)
+        check_clients(federation, unseen_data(federation))
         print(plan(federation, study=True))
     if poc:
         require_nvflare()

@@ -28,20 +28,23 @@ MUCH = 300_000_000  # bytes of images, from which on it pays to start processes 
 CURE = "install the same versions and copy the same bundle to every client, or, for versions alone, set versions: warn"
 
 
-def check_clients(federation: Federation) -> None:
-    """Check each client as its site would, and whether their reports agree; then a study's unseen scanners, which
-    need no training images; tell what is worth knowing of sound ones.
+def check_clients(federation: Federation, more: Mapping[str, str] | None = None) -> None:
+    """Check each client as its site would, and whether their reports agree; tell what is worth knowing of sound ones.
 
+    Args:
+        federation: whose clients.
+        more: what is to be looked at beside them, by what it is called, such as ``"unseen D"``, to its data root:
+            data of no client's domain, on which models are tried. They need no training images.
     Raises:
         InputError: every problem of every client, and every difference between them, one a line.
     """
     checks = _checked(federation)
     frame = frame_of(federation)
-    unseen = {name: _inspect(federation, root, frame) for name, root in federation.unseen.items()}
+    others = {name: _inspect(federation, root, frame) for name, root in (more or {}).items()}
     problems = [f"client {name}: {problem}" for name, check in checks.items() for problem in check.problems]
     problems += [
-        f"unseen {name}: {problem}"
-        for name, report in unseen.items()
+        f"{name}: {problem}"
+        for name, report in others.items()
         for problem in (*report.problems, *seen_domain(report.root, federation.domains))
     ]
     found = differences_of(federation, {name: check.report for name, check in checks.items()})
@@ -50,7 +53,7 @@ def check_clients(federation: Federation) -> None:
     ):  # what the file states is a problem of the client's, told with file and cure
         found = [difference for difference in found if difference.what != LABELS]
     _refuse(federation, problems, [difference for difference in found if difference.what != DOMAINS])
-    for line in _remarks([*checks.items(), *unseen.items()], frame):
+    for line in _remarks([*checks.items(), *others.items()], frame):
         print(line, flush=True)
 
 
@@ -129,10 +132,10 @@ def _remarks(found: Sequence[tuple[str, SiteCheck | RootReport]], frame: Frame |
 
 
 def seen_domain(root: str, domains: Sequence[str]) -> Iterator[str]:
-    """Say so if an unseen scanner's data root is of one of the federation's ``domains``."""
+    """Say so if a data root of no client is of one of the federation's ``domains``."""
     content, _ = read_description(root)
     if content.get("domain") in domains:
         yield (
             f"{root}: its domain {content['domain']!r} is one of the federation's, whose images are trained on; "
-            "correct 'domain' there or leave it out of 'unseen'"
+            "correct 'domain' there, or leave it out"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Federation:
         seed: client i of the sorted names trains with seed + i.
         versions: ``agree``: packages that matter are the same at all clients but for the patch; ``warn``: need not be.
         study: settings of the whole flow, kept as they are.
+        beside: the folder of the federation file, for paths in ``study``; it is no key of that file.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Federation:
     seed: int
     versions: str
     study: dict[str, Any]
+    beside: str = field(default="", compare=False)
 
     @property
     def config_files(self) -> list[str]:
@@ -80,7 +82,8 @@ class Federation:
             for name, client in self.clients.items()
         }
         lists = {"configs": list(self.configs), "domains": list(self.domains)}
-        return {**asdict(self), **lists, "clients": clients}
+        plain = {key: value for key, value in asdict(self).items() if key in KEYS}
+        return {**plain, **lists, "clients": clients}
 
     def as_yaml(self) -> str:
         """The resolved federation file."""
@@ -115,11 +118,10 @@ class Federation:
             return self.export_path
         return Path(self.output_dir) / "clients" / client / self.export_path.name
 
-    @property
-    def unseen(self) -> dict[str, str]:
-        """Name -> data root of the scanners on which a study's model is tested, and which nobody trains on."""
-        return dict(self.study.get("unseen") or {})
-
     def make_aggregator(self) -> FedAvg:
         """A fresh aggregator."""
         return make_aggregator(self.aggregator)
+
+
+KEYS = tuple(each.name for each in fields(Federation) if each.name != "beside")
+"""Of a federation file."""

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError, shown
 from shared_components.federation.client_entry import existing_place, path_faults, read_clients, texts
 from shared_components.federation.exchange import read_exchange
-from shared_components.federation.federation import Federation
+from shared_components.federation.federation import KEYS, Federation
 from shared_components.federation.privacy import read_privacy
 from shared_components.federation.problems import federation_problems
 from shared_components.federation.trust import programs
@@ -83,7 +83,7 @@ def federation_from(values: Mapping[str, Any], source: Path, elsewhere: bool = F
         InputError: every problem, one a line.
     """
     problems = [
-        *unknown("key", values, [f.name for f in fields(Federation)]),
+        *unknown("key", values, list(KEYS)),
         *(f"'{key}' is missing" for key in REQUIRED if not values.get(key) and values.get(key) != 0),
     ]
     privacy = read_privacy(_dict(values, "privacy", problems), problems)
@@ -111,7 +111,8 @@ def federation_from(values: Mapping[str, Any], source: Path, elsewhere: bool = F
         output_dir=_output_dir(values, problems),
         seed=values.get("seed", 0),
         versions=values.get("versions", "agree"),
-        study=_study(values, source, problems),
+        study=_dict(values, "study", problems),
+        beside=str(source.parent.absolute()),
     )
     federation = _fill_defaults(federation)
     problems += federation_problems(federation)
@@ -167,21 +168,6 @@ def _output_dir(values: Mapping[str, Any], problems: list[str]) -> str:
             ]
     problems += faults
     return place
-
-
-def _study(values: Mapping[str, Any], source: Path, problems: list[str]) -> dict[str, Any]:
-    """The study's settings as they are, but for the paths of the unseen data roots, which are those of clients."""
-    study = _dict(values, "study", problems)
-    if study.get("unseen"):
-        roots = _dict(study, "unseen", problems)
-        texts(list(roots), "study: unseen: a name", problems)
-        named = {str(name): _text(roots, name, "", problems) for name in roots}
-        study["unseen"] = {
-            name: existing_place(root, source, f"study: unseen {shown(name)}", problems)
-            for name, root in named.items()
-            if root
-        }
-    return study
 
 
 def _dict(values: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:

@@ -47,7 +47,6 @@ def federation_problems(federation: Federation) -> list[str]:
     return [
         *_number_problems(federation),
         *_client_problems(federation),
-        *_unseen_problems(federation),
         *_bundle_problems(federation),
     ]
 
@@ -95,14 +94,15 @@ def _client_problems(federation: Federation) -> list[str]:
     if len(federation.name) > LONGEST_NAME:
         problems.append(f"'name': {_too_long(federation.name)}")
     for name, client in federation.clients.items():
-        problems += [f"client {shown(name)}: {problem}" for problem in _name_problems(name)]
+        problems += [f"client {shown(name)}: {problem}" for problem in name_problems(name)]
         problems += [f"client '{name}': {problem}" for problem in _root_problems(client, federation.domains)]
         unmet = "" if client.demand is None else client.demand.unmet(federation.privacy)
         problems += [f"client '{name}': {unmet}"] if unmet else []
     return problems + _shared_roots(federation)
 
 
-def _name_problems(name: str) -> list[str]:
+def name_problems(name: str) -> list[str]:
+    """What is wrong with the name of a client, or of another place."""
     problems = []
     if not re.fullmatch(NAME, name):
         problems.append("a name is of letters, digits, '-', '_' and '.', for it names a folder")
@@ -149,23 +149,6 @@ def _root_problems(client: Client, domains: Sequence[str]) -> list[str]:
         )
     if len(set(client.data_roots)) < roots:
         problems.append("'data_root' names a folder twice")
-    return problems
-
-
-def _unseen_problems(federation: Federation) -> list[str]:
-    """A scanner that nobody trains on must be nobody's."""
-    owners = {root: name for name, client in federation.clients.items() for root in client.data_roots}
-    problems = []
-    for name, root in federation.unseen.items():
-        problems += [f"study: unseen {shown(name)}: {problem}" for problem in _name_problems(name)]
-        if name in federation.clients:
-            problems.append(f"study: unseen '{name}' is a client's name; name it otherwise")
-        if root in owners:
-            problems.append(f"study: unseen '{name}': {root} is trained on by client '{owners[root]}'")
-        elif not os.path.isdir(root):
-            problems.append(
-                f"study: unseen '{name}': {shown(root, 300)[1:-1]} is not a folder; check the path"
-            )
     return problems
 
 

@@ -35,7 +35,8 @@ The federation file's ``study`` section, all optional::
       self_training: {}
       inference: {}
       generalisation: {max_epochs: 24} # overrides of the segmentation bundle's training; {} takes it as it is
-      unseen: {D: data/D}              # name -> data root whose test volumes alone are used, to try the models
+      unseen: {D: data/D}              # name -> data root whose test volumes alone are used, to try the models; of
+                                       # a site that takes part in nothing else: its name -> nothing
 
 Image size, spacing, orientation and whatever else the stages must have in common with the factory is taken from
 the factory's config with the federation's overrides; it needs no mention in ``study``.
@@ -57,6 +58,7 @@ from shared_components.federation.run_settings import bundle_config
 from shared_components.study.client_data import ClientData
 from shared_components.study.settings import FLAGS, setting_faults, synthesis_faults
 from shared_components.study.site_description import SiteDescription
+from shared_components.study.unseen import unseen_faults, unseen_names, unseen_roots
 
 EVERYBODY = "all"  # whose stage it is when it is no client's
 SHARED_IDS = {  # id of the factory's config -> id of the other bundles'
@@ -89,7 +91,7 @@ class Study:
     settings: Mapping[str, Any]
     agreed: Mapping[str, Any]
     roots: Mapping[str, ClientData | SiteDescription]
-    unseen: Mapping[str, ClientData]
+    unseen: Mapping[str, ClientData | SiteDescription]
     source: str
     sources: tuple[str, ...]
     targets: tuple[str, ...]
@@ -179,7 +181,7 @@ def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] 
 
     Args:
         federation: with a ``study`` section.
-        elsewhere: what is known of the clients whose data are not here.
+        elsewhere: what is known of the clients and unseen scanners whose data are not here.
     Raises:
         InputError: unknown or unusable settings, no labelled client, a source that is none, or data that a stage
             cannot use.
@@ -190,7 +192,10 @@ def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] 
         name: (elsewhere or {}).get(name) or ClientData.load(client.data_roots)
         for name, client in federation.clients.items()
     }
-    unseen = {name: ClientData.load([root]) for name, root in federation.unseen.items()}
+    unseen = {
+        name: (elsewhere or {}).get(name) or ClientData.load(own)
+        for name, own in unseen_roots(federation, elsewhere or ()).items()
+    }
     sources = tuple(name for name, data in roots.items() if data.label_share >= 0.5)
     if not sources:
         raise InputError(
@@ -207,7 +212,7 @@ def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] 
     faults = [
         *_target_faults(roots, targets),
         *synthesis_faults(settings, federation.domains),
-        *_unseen_faults(unseen, federation.domains),
+        *unseen_faults(unseen, federation.domains),
     ]
     if faults:
         raise InputError("; ".join(faults))
@@ -239,7 +244,7 @@ def _federation_faults(federation: Federation) -> list[str]:
     faults = []
     if federation.make_aggregator().personal:
         faults.append("study: the clients need one factory; use FedAvg or FedProx as 'aggregator'")
-    if EVERYBODY in federation.clients or EVERYBODY in federation.unseen:
+    if EVERYBODY in federation.clients or EVERYBODY in unseen_names(federation):
         faults.append(f"study: a client cannot be called '{EVERYBODY}'; name it otherwise")
     return faults
 
@@ -251,18 +256,3 @@ def _target_faults(roots: Mapping[str, ClientData | SiteDescription], targets: S
         for name in targets
         if len(roots[name].domains) > 1
     ]
-
-
-def _unseen_faults(unseen: Mapping[str, ClientData], domains: Sequence[str]) -> list[str]:
-    faults = [
-        f"study: unseen '{name}': domain '{domain}' is one of the federation's, whose images are trained on"
-        for name, data in unseen.items()
-        for domain in data.domains
-        if domain in domains
-    ]
-    faults += [
-        f"study: unseen '{name}': expected test volumes in {data.files[0]}, found none"
-        for name, data in unseen.items()
-        if not data.items("test")
-    ]
-    return faults

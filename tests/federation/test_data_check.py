@@ -24,23 +24,23 @@ def test_every_root_of_a_client_is_checked_against_its_own_domain(values, roots)
     assert second.startswith(f"client both: {two[1]}")
 
 
-def test_unseen_roots_need_the_labels_but_no_training_images(values, roots, tmp_path):
+def test_what_nobody_trains_on_needs_the_labels_but_no_training_images(values, roots, tmp_path):
     root = shutil.copytree(roots["north"], tmp_path / "d")
     file = root / "dataset.json"
     content = json.loads(file.read_text()) | {"domain": "d"}
     content["test"], content["training"] = content["training"], []
     file.write_text(json.dumps(content))
-    study = {"unseen": {"D": str(root)}}
-    check_clients(federation(values, study=study))
+    more = {"unseen D": str(root)}
+    check_clients(federation(values), more)
     file.write_text(json.dumps(content | {"labels": {"0": "background", "1": "skull"}}))
     with pytest.raises(InputError, match=r"unseen D: .*'labels' are"):
-        check_clients(federation(values, study=study))
+        check_clients(federation(values), more)
 
 
-def test_unseen_domains_are_none_of_the_federation(values, roots, tmp_path):
+def test_what_nobody_trains_on_is_of_no_domain_of_the_federation(values, roots, tmp_path):
     root = shutil.copytree(roots["north"], tmp_path / "d")
     with pytest.raises(InputError, match=r"unseen D: .*domain 't1' is one of the federation's"):
-        check_clients(federation(values, study={"unseen": {"D": str(root)}}))
+        check_clients(federation(values), {"unseen D": str(root)})
 
 
 def test_worker_processes_find_the_same(values, roots, tmp_path, monkeypatch, capsys):

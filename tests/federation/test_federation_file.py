@@ -88,24 +88,6 @@ def test_places_of_what_is_exported(values):
     assert own.client_overrides("south")["export_path"].endswith("run/clients/south/tiny_bundle.pt")
 
 
-def test_roots_of_unseen_scanners_are_found_like_those_of_clients(values, roots, tmp_path, monkeypatch):
-    (tmp_path / "d").mkdir()
-    study = {"unseen": {"D": "d"}, "jobs": "@rounds"}
-    read = read_federation(write_file(tmp_path / "f.yaml", values, study=study))
-    assert read.unseen == {"D": str(tmp_path / "d")} and read.study["jobs"] == "@rounds"
-    for unseen, message in (
-        ({"D": str(roots["north"])}, r"unseen 'D': .* is trained on by client 'north'"),
-        ({"north": str(tmp_path / "d")}, r"unseen 'north' is a client's name"),
-        ({"D": "gone"}, r"unseen 'D': .*gone is not a folder"),
-        ({"../D": "."}, r"unseen '\.\./D': a name is of letters"),
-        ({"D": ["d"]}, r"'D': expected one text, found \['d'\]"),
-        ({"D": "$d"}, r"'D': expected a text, found the expression '\$d'"),
-        (["d"], r"'unseen' must hold 'key: value' lines"),
-    ):
-        with pytest.raises(InputError, match=message):
-            federation(values, study={"unseen": unseen})
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
