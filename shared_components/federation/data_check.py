@@ -40,12 +40,10 @@ def check_clients(federation: Federation, more: Mapping[str, str] | None = None)
     """
     checks = _checked(federation)
     frame = frame_of(federation)
-    others = {name: _inspect(federation, root, frame) for name, root in (more or {}).items()}
+    others = {name: _inspect(federation, root, frame, True) for name, root in (more or {}).items()}
     problems = [f"client {name}: {problem}" for name, check in checks.items() for problem in check.problems]
     problems += [
-        f"{name}: {problem}"
-        for name, report in others.items()
-        for problem in (*report.problems, *seen_domain(report.root, federation.domains))
+        f"{name}: {problem}" for name, report in others.items() for problem in _problems(report, federation)
     ]
     found = differences_of(federation, {name: check.report for name, check in checks.items()})
     if (
@@ -55,6 +53,17 @@ def check_clients(federation: Federation, more: Mapping[str, str] | None = None)
     _refuse(federation, problems, [difference for difference in found if difference.what != DOMAINS])
     for line in _remarks([*checks.items(), *others.items()], frame):
         print(line, flush=True)
+
+
+def problems_beside(federation: Federation, roots: Sequence[str]) -> list[str]:
+    """What is wrong with data roots of no client, as :func:`check_clients` finds it."""
+    frame = frame_of(federation)
+    reports = [_inspect(federation, root, frame, progress=False) for root in roots]
+    return [str(problem) for report in reports for problem in _problems(report, federation)]
+
+
+def _problems(report: RootReport, federation: Federation) -> Iterator[object]:
+    return iter((*report.problems, *seen_domain(report.root, federation.domains)))
 
 
 def check_reports(federation: Federation, reports: Mapping[str, SiteReport]) -> None:
@@ -114,10 +123,15 @@ def _bytes(federation: Federation) -> int:
     return sum(os.path.getsize(entry.image) for entry in entries if os.path.isfile(entry.image))
 
 
-def _inspect(federation: Federation, root: str, frame: Frame | None) -> RootReport:
+def _inspect(federation: Federation, root: str, frame: Frame | None, progress: bool) -> RootReport:
     orientation = "RAS" if frame is None else slice_axes(frame.orientation)
     return inspect_client_root(
-        root, labels=federation.labels, training=False, orientation=orientation, progress=True, frame=frame
+        root,
+        labels=federation.labels,
+        training=False,
+        orientation=orientation,
+        progress=progress,
+        frame=frame,
     )
 
 

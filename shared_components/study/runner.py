@@ -165,7 +165,9 @@ def describe(
         "origins": origins(study),
         "clients": {name: _client(study, name) | spent.get(name, {}) for name in study.roots},
         "privacy": None if federation.privacy is None else asdict(federation.privacy),
-        "unseen": {name: _described(data, "unseen") for name, data in study.unseen.items()},
+        "unseen": {
+            name: _described(data, "unseen") | _away(study, name) for name, data in study.unseen.items()
+        },
         "stages": [_time(key, value) for key, value in seconds.items()],
         "factory": str(study.factory.relative_to(study.folder)),
         "models": _models(study, stages),
@@ -182,7 +184,12 @@ def describe(
 def _client(study: Study, name: str) -> dict[str, Any]:
     few = "few labels" if study.has_few_labels(name) else "unlabelled"
     described = _described(study.roots[name], "labelled" if name in study.sources else few)
-    return {**described, **({} if study.is_here(name) else {"at": name})}
+    return described | _away(study, name)
+
+
+def _away(study: Study, name: str) -> dict[str, str]:
+    """The site where the data and what was made of them are, unless it is here."""
+    return {} if study.is_here(name) else {"at": name}
 
 
 def _described(data: ClientData, role: str) -> dict[str, Any]:
@@ -237,6 +244,6 @@ def _scores(study: Study, stages: Sequence[Stage]) -> list[dict[str, str]]:
     for stage in runs:
         folder = stage.folder.relative_to(study.folder)
         csv = {"csv": str(folder / "scores.csv")} if (stage.folder / "scores.csv").is_file() else {}
-        place = {"predictions": str(folder), **({} if study.is_here(stage.client) else {"at": stage.client})}
+        place = {"predictions": str(folder), **_away(study, stage.client)}
         entries.append({"client": stage.client, "method": METHODS[stage.name].name, **csv, **place})
     return entries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def finished_job(job: FedJob, federation: Federation, folder: Path, parts: JobPa
         _stage(federation, parts or JobParts(), Path(staged))
         job.to_clients(staged)
         job.export_job(str(folder))
-    _name_sites(place / "meta.json", federation)
+    _name_sites(place / "meta.json", [*federation.clients, *(parts or JobParts()).guests])
     return place
 
 
@@ -134,9 +135,9 @@ def _stage(federation: Federation, parts: JobParts, folder: Path) -> None:
     write_text(folder / FILE, values)
 
 
-def _name_sites(meta_file: Path, federation: Federation) -> None:
-    """Deploy the one application to the server and the federation's clients, and to no other site."""
+def _name_sites(meta_file: Path, sites: Sequence[str]) -> None:
+    """Deploy the one application to the server and these sites, and to no other."""
     meta = json.loads(meta_file.read_text(encoding="utf-8"))
     (application,) = meta["deploy_map"]
-    meta["deploy_map"] = {application: ["server", *federation.clients]}
+    meta["deploy_map"] = {application: ["server", *sites]}
     write_text(meta_file, json.dumps(meta, indent=1))

@@ -29,22 +29,26 @@ class JobParts:
         tasks: modules whose ``TASKS`` a site can do, beside those of a federation.
         bundles: name in the job's folder ``bundles`` to a bundle's folder, beside the federation's own.
         settings: plain values for those tasks.
+        guests: sites that take part in no round, but do those tasks.
     """
 
     within: str = ""
     tasks: tuple[str, ...] = ()
     bundles: Mapping[str, Path] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    guests: tuple[str, ...] = ()
 
     def values(self) -> dict[str, Any]:
         """As they stand in the job."""
-        return {"within": self.within, "tasks": list(self.tasks), "settings": dict(self.settings)}
+        lists = {"tasks": list(self.tasks), "guests": list(self.guests)}
+        return {"within": self.within, **lists, "settings": dict(self.settings)}
 
 
 def read_parts(custom: Path) -> JobParts:
     """Those of the job whose folder ``custom`` is given; its bundles are there already."""
     values = read_values(custom / PARTS, "job") if (custom / PARTS).is_file() else {}
-    return JobParts(values.get("within", ""), tuple(values.get("tasks", ())), {}, values.get("settings", {}))
+    tasks, guests = (tuple(values.get(key, ())) for key in ("tasks", "guests"))
+    return JobParts(values.get("within", ""), tasks, {}, values.get("settings", {}), guests)
 
 
 def tasks_of(parts: JobParts) -> dict[str, Callable]:
@@ -90,10 +94,10 @@ def read_job(custom: Path, place: Place) -> Federation:
     Raises:
         InputError: the job is not fit for the place.
     """
-    values = read_values(custom / FILE, "federation")
-    values["output_dir"] = str(Path(place.run_folder(str(values.get("name")))) / read_parts(custom).within)
+    values, parts = read_values(custom / FILE, "federation"), read_parts(custom)
+    values["output_dir"] = str(Path(place.run_folder(str(values.get("name")))) / parts.within)
     values["engine"] = "nvflare"
-    if place.data_roots:
+    if place.data_roots and place.name not in parts.guests:
         entry = (values.get("clients") or {}).get(place.name)
         if not isinstance(entry, dict):
             raise InputError(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from shared_components.federation.client_entry import Client
 from shared_components.federation.committed import Committed
 from shared_components.federation.engine import Engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.leash import leashed
 from shared_components.federation.nvflare.outcome import check_outcome, simulated_outcome
-from shared_components.federation.nvflare.places import VARIABLE
+from shared_components.federation.nvflare.places import VARIABLE, Place
 from shared_components.federation.nvflare.requirement import require_nvflare
 from shared_components.federation.run_folder import RunFolder
 from shared_components.files import make_folder, remove_tree, write_text
@@ -42,21 +43,16 @@ class NvflareSimulator(Engine):
         controller = FederationController(quiet=self._quiet, lost_after=LOST_AFTER)
         del committed  # the controller reads it from the folder
         root = self._folder.root
-        sites = dict.fromkeys(self._federation.clients, root)
-        rehearse(
-            self._federation, lambda folder: write_job(self._federation, folder, controller), sites, root
-        )
+        sites = client_places(self._federation, dict.fromkeys(self._federation.clients, root))
+        rehearse(lambda folder: write_job(self._federation, folder, controller), sites, root)
 
 
-def rehearse(
-    federation: Federation, write: Callable[[Path], Path], sites: Mapping[str, Path], server: Path
-) -> None:
+def rehearse(write: Callable[[Path], Path], sites: Sequence[Place], server: Path) -> None:
     """Run a job through NVFlare's simulator, whose workspace stays in the server's folder if the job failed.
 
     Args:
-        federation: whose clients take part.
         write: writes the job into a folder, and says where it is.
-        sites: client to the folder in which it keeps what it must remember.
+        sites: that take part.
         server: the folder of the run at the server, opened and locked by the caller.
     Raises:
         InputError: what the controller has told, or the simulator ended before the run did.
@@ -65,7 +61,7 @@ def rehearse(
     remove_tree(workspace)
     with tempfile.TemporaryDirectory() as folder:
         job = write(Path(folder) / "job")
-        simulate(federation, job, write_sites(federation, sites, server, Path(folder) / "sites"), workspace)
+        simulate(sites, job, write_sites(sites, server, Path(folder) / "sites"), workspace)
     outcome = simulated_outcome(workspace).parent
     check_outcome(
         outcome,
@@ -75,20 +71,20 @@ def rehearse(
     remove_tree(workspace)
 
 
-def simulate(federation: Federation, job: Path, sites: Path, workspace: Path) -> None:
+def simulate(sites: Sequence[Place], job: Path, files: Path, workspace: Path) -> None:
     """Run a job to its end, in processes that all end with this one.
 
     Args:
-        federation: whose clients take part.
+        sites: that take part.
         job: its folder.
-        sites: folder of the site files.
+        files: folder of the site files.
         workspace: of the simulator, for logs and what the job leaves.
     """
     with tempfile.TemporaryDirectory() as folder:
         logging = write_text(Path(folder) / "log_config.json", json.dumps(file_logging()))
-        arguments = (str(job), str(workspace), ",".join(federation.clients), str(logging))
+        arguments = (str(job), str(workspace), ",".join(site.name for site in sites), str(logging))
         threads = os.environ.get("OMP_NUM_THREADS", "1")
-        environment = {**os.environ, VARIABLE: str(sites), "OMP_NUM_THREADS": threads}
+        environment = {**os.environ, VARIABLE: str(files), "OMP_NUM_THREADS": threads}
         interrupts = Interrupts()
         with interrupts.noticed(), leashed(PROCESS, arguments, environment) as process:
             process.wait()
@@ -107,11 +103,20 @@ def file_logging() -> dict:
     }
 
 
-def write_sites(federation: Federation, sites: Mapping[str, Path], server: Path, folder: Path) -> Path:
-    """A site file for each client and one for the server, as each would have it on a machine of its own."""
+def client_places(federation: Federation, folders: Mapping[str, Path]) -> list[Place]:
+    """A federation's clients as sites of a rehearsal, each with the folder where it keeps what it must remember."""
+    return [
+        Place(name, str(folders[name]), client.data_roots, demand=client.demand, rehearsal=True)
+        for name, client in federation.clients.items()
+    ]
+
+
+def write_sites(sites: Sequence[Place], server: Path, folder: Path) -> Path:
+    """A site file for each site and one for the server, as each would have it on a machine of its own."""
     make_folder(folder)
-    for name, client in federation.clients.items():
-        values = {**client.own, "folder": str(sites[name]), "minimum": 1, "rehearsal": True}
-        write_record(folder / f"{name}.yaml", values)
+    for site in sites:
+        own = Client(site.data_roots, (), site.demand).own
+        values = {**own, "folder": site.folder, "minimum": site.minimum, "rehearsal": site.rehearsal}
+        write_record(folder / f"{site.name}.yaml", values)
     write_record(folder / "server.yaml", {"folder": str(server), "rehearsal": True})
     return folder

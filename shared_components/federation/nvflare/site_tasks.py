@@ -34,13 +34,13 @@ class SiteJob:
 
     Attributes:
         federation: with the data of this site alone.
-        plan: what its client is built from.
+        plan: what its client is built from; None at a site that takes part in no round.
         place: the site.
         parts: what the job has beside the federation's rounds.
     """
 
     federation: Federation
-    plan: ClientPlan
+    plan: ClientPlan | None
     place: Place
     parts: JobParts
 
@@ -104,7 +104,9 @@ def site_job(custom: Path, kit: Path, name: str) -> SiteJob:
         place = read_site(kit, name)
         federation = read_job(custom, place)
         torch.set_num_threads(federation.threads_per_worker)
-        plan = client_plan(federation, name, place.demand, place.budget)
+        plan = None
+        if name in federation.clients:
+            plan = client_plan(federation, name, place.demand, place.budget)
         _jobs[custom, name] = SiteJob(federation, plan, place, read_parts(custom))
     return _jobs[custom, name]
 

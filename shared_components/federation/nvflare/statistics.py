@@ -31,7 +31,7 @@ def simulated_statistics(
         InputError: NVFlare is not installed or did not run the job to its end.
     """
     require_nvflare()
-    from shared_components.federation.nvflare.simulator import simulate, write_sites
+    from shared_components.federation.nvflare.simulator import client_places, simulate, write_sites
     from shared_components.federation.nvflare.statistics_job import write_statistics_job
 
     workspace = Path(federation.output_dir) / "nvflare"
@@ -39,8 +39,8 @@ def simulated_statistics(
     with tempfile.TemporaryDirectory() as folder:
         job = write_statistics_job(federation, asked, Path(folder) / "job", timeout)
         root = Path(federation.output_dir)
-        sites = write_sites(federation, dict.fromkeys(federation.clients, root), root, Path(folder) / "sites")
-        simulate(federation, job, sites, workspace)
+        sites = client_places(federation, dict.fromkeys(federation.clients, root))
+        simulate(sites, job, write_sites(sites, root, Path(folder) / "sites"), workspace)
     job_folder = simulated_outcome(workspace).parent
     file = job_folder / STATISTICS
     if not file.is_file():

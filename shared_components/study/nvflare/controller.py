@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class StudyController(FederationController):
     def run_job(self) -> None:
         place, asking = self.place(), self.asking()
         federation, parts = read_job(self.custom(), place), read_parts(self.custom())
-        described = _describe(federation, asking)
+        described = _describe([*federation.clients, *parts.guests], asking)
         study = place_study(federation, parts, described)
         stages = site_stages(study)
         with self._study(study, stages, place) as opened:
@@ -86,13 +86,13 @@ class StudyController(FederationController):
         yield OpenedStudy(FolderLock(study.folder), runs, digests)
 
 
-def _describe(federation: Federation, asking: Asking) -> dict[str, Any]:
-    """Client to the description of its data, as plain values.
+def _describe(sites: Sequence[str], asking: Asking) -> dict[str, Any]:
+    """Site to the description of its data, as plain values.
 
     Raises:
         InputError: a client has none to give.
     """
-    answers = asking.ask("describe", dict.fromkeys(federation.clients, Message()), "telling what they have")
+    answers = asking.ask("describe", dict.fromkeys(sites, Message()), "telling what they have")
     for name, answer in answers.items():
         if answer.failure is not None:
             raise InputError(f"client {name}, the description of its data: {answer.failure}")

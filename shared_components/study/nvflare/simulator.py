@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared_components.federation.federation import Federation
+from shared_components.federation.nvflare.places import Place
 from shared_components.federation.nvflare.requirement import require_nvflare
-from shared_components.federation.nvflare.simulator import LOST_AFTER, rehearse
+from shared_components.federation.nvflare.simulator import LOST_AFTER, client_places, rehearse
 from shared_components.study.client_stages import study_stages
 from shared_components.study.nvflare.study_job import job_parts
 from shared_components.study.runner import opened_study
 from shared_components.study.study import plan_study
+from shared_components.study.unseen import unseen_roots
 
 SITES = "sites"  # in the study's folder: a folder for each site, which has all that never leaves it
 
@@ -42,13 +44,13 @@ class StudySimulator:
         from shared_components.study.nvflare.controller import StudyController
 
         parts, study = job_parts(self._federation), plan_study(self._federation)
-        sites = {name: study.folder / SITES / name for name in self._federation.clients}
+        folders = {name: study.folder / SITES / name for name in (*self._federation.clients, *parts.guests)}
+        sites = client_places(self._federation, folders)
+        for name, roots in unseen_roots(self._federation).items():
+            sites.append(Place(name, str(folders[name]), roots, rehearsal=True))
         controller = StudyController(quiet=self._quiet, lost_after=LOST_AFTER)
         with opened_study(study, study_stages(study), resume, force, [study.folder / SITES]):
             rehearse(
-                self._federation,
-                lambda folder: write_job(self._federation, folder, controller, parts),
-                sites,
-                study.folder,
+                lambda folder: write_job(self._federation, folder, controller, parts), sites, study.folder
             )
         return study.folder / "report.html"

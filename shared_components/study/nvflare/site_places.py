@@ -51,7 +51,7 @@ class SitePlaces(StagePlaces):
     Args:
         study: as the server sees it.
         stages: all of them.
-        described: client to the description of its data.
+        described: site to the description of its data.
         asking: makes what asks a site; each site has its own, since they are asked from threads of their own.
         digests: of the files that the server's own stages read.
     """
@@ -65,7 +65,7 @@ class SitePlaces(StagePlaces):
         digests: FileDigests,
     ) -> None:
         self._study, self._described, self._digests = study, dict(described), digests
-        self._asking = {client: asking() for client in study.roots}
+        self._asking = {site: asking() for site in (*study.roots, *study.unseen)}
         self._carried = {
             need for s in stages for need in s.needs if need.partition("/")[0] not in ("", s.client)
         }

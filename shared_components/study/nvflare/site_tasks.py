@@ -11,13 +11,16 @@ from typing import Any
 
 from shared_components.errors import InputError, shown
 from shared_components.federation import worker
+from shared_components.federation.client_entry import Client
 from shared_components.federation.client_plan import client_plan
+from shared_components.federation.data_check import problems_beside
 from shared_components.federation.data_record import data_record
 from shared_components.federation.file_digests import FileDigests, digest
 from shared_components.federation.nvflare.site_tasks import TASKS as FEDERATION_TASKS
 from shared_components.federation.nvflare.site_tasks import SiteJob
 from shared_components.federation.nvflare.site_work import Done, Work
-from shared_components.files import write_atomically
+from shared_components.federation.site_check import PROBLEMS
+from shared_components.files import write_atomically, write_text
 from shared_components.study.client_data import ClientData
 from shared_components.study.nvflare.study_job import SOURCE, handed_out, place_study, site_stages
 from shared_components.study.released import pack, unpack
@@ -34,18 +37,34 @@ SOURCE_TASKS = f"{SOURCE}."  # what the names of the tasks begin with that train
 
 def describe(job: SiteJob, work: Work) -> Done:
     """Counts of the site's images, its domains and labels, and a digest that tells whether it still has the same."""
-    name, digests = job.plan.name, FileDigests(Path(job.federation.output_dir).parent / "described.json")
-    roots = data_record({name: job.federation.clients[name]}, digests)[name]
+    folder, data = Path(job.federation.output_dir).parent, job.place.data_roots
+    if job.plan is None and not job.place.rehearsal:
+        _refuse_problems(job, folder)
+    digests = FileDigests(folder / "described.json")
+    (roots,) = data_record({job.place.name: Client(data, ())}, digests).values()
     digests.keep()
-    described = SiteDescription.of(ClientData.load(job.place.data_roots), short_digest([*roots.values()]))
-    return Done(described.as_dict())
+    return Done(SiteDescription.of(ClientData.load(data), short_digest([*roots.values()])).as_dict())
+
+
+def _refuse_problems(job: SiteJob, folder: Path) -> None:
+    """The check of a site that trains nothing; what is wrong with which file stays there.
+
+    Raises:
+        InputError: something is.
+    """
+    problems = problems_beside(job.federation, job.place.data_roots)
+    write_text(folder / PROBLEMS, "".join(f"{line}\n" for line in problems or ["nothing to mend"]))
+    if problems:
+        raise InputError(
+            f"{len(problems)} problems; they stand, with their cures, in {PROBLEMS} of its own folder"
+        )
 
 
 def stage(job: SiteJob, work: Work) -> Done:
     """Run one of this site's own stages unless it is done, and send what may leave of it."""
     worker.forget_all()  # what is trained together is trained: the memory is the stage's
-    study = place_study(job.federation, job.parts, work.values["clients"], job.plan.name)
-    wanted = own_stage(study, job.plan.name, work.values["stage"])
+    study = place_study(job.federation, job.parts, work.values["clients"], job.place)
+    wanted = own_stage(study, job.place.name, work.values["stage"])
     receive(study, wanted, work)
     digests = FileDigests(study.folder / "digests.json")
     fingerprint = wanted.fingerprint(digests, _texts(work.values["before"]))
@@ -123,8 +142,8 @@ def _source_job(job: SiteJob, described: Mapping[str, Any]) -> SiteJob:
     """
     key = (job.plan.folder, json.dumps(described, sort_keys=True))
     if key not in _source_jobs:
-        study = place_study(job.federation, job.parts, described, job.plan.name)
-        if not study.federates_source or job.plan.name not in study.sources:
+        study = place_study(job.federation, job.parts, described, job.place)
+        if not study.federates_source or job.place.name not in study.sources:
             raise InputError("expected a part in training the source model, found none, as its data are")
         federation = source_federation(study)
         _source_jobs[key] = replace(job, federation=federation, plan=client_plan(federation, job.plan.name))

@@ -10,12 +10,14 @@ from typing import Any
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.job_file import JobParts
+from shared_components.federation.nvflare.places import Place
 from shared_components.study.client_stages import study_stages
 from shared_components.study.released import carries
 from shared_components.study.site_description import SiteDescription
 from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.study import Study, check_section, plan_study
+from shared_components.study.unseen import unseen_names
 
 FACTORY, SOURCE = (
     "factory",
@@ -29,47 +31,47 @@ def job_parts(federation: Federation) -> JobParts:
     """What of a study travels in its job.
 
     Raises:
-        InputError: its settings are unusable, or it needs what is at no site.
+        InputError: its settings are unusable, or it is to train a model of all labelled images in one place.
     """
     check_section(federation)
-    if federation.unseen:
-        raise InputError(
-            f"{federation.name}: study: unseen: the images of {', '.join(federation.unseen)} are at no site; run it "
-            "with the local engine, or let a site that has them be a client"
-        )
     if federation.study.get("joint"):
         raise InputError(
             f"{federation.name}: study: joint: needs all labelled images in one place; leave it out, or run it with "
             "the local engine"
         )
+    guests = unseen_names(federation)
     study = Study(federation, federation.study, {}, {}, {}, "", (), ())
     bundles = {"adaptation": Path(study.adaptation)}
     if study.generalises:
         bundles["segmentation"] = Path(study.segmentation)
     settings = {key: value for key, value in federation.study.items() if key not in AT_HOME}
-    return JobParts(FACTORY, (TASKS,), bundles, settings)
+    if guests:
+        settings["unseen"] = dict.fromkeys(guests)  # the data are at sites of these names
+    return JobParts(FACTORY, (TASKS,), bundles, settings, guests)
 
 
 def place_study(
-    factory: Federation, parts: JobParts, described: Mapping[str, Any], here: str | None = None
+    factory: Federation, parts: JobParts, described: Mapping[str, Any], here: Place | None = None
 ) -> Study:
     """The study as a place sees it: its own data, if it has any, and what the other sites have told of theirs.
 
     Args:
         factory: the federation of the factory's rounds, as the job has it.
         parts: of the job.
-        described: client to its :class:`SiteDescription`, as plain values.
-        here: the client at this place; None at the server.
+        described: site to its :class:`SiteDescription`, as plain values.
+        here: this site; None at the server.
     Raises:
         InputError: see :func:`plan_study`; or a site has not described its data.
     """
     elsewhere = {
         name: SiteDescription.from_dict(described.get(name) or {}, name)
-        for name in factory.clients
-        if name != here
+        for name in (*factory.clients, *parts.guests)
+        if here is None or name != here.name
     }
-    folder = str(Path(factory.output_dir).parent)
-    return plan_study(replace(factory, output_dir=folder, study=dict(parts.settings)), elsewhere)
+    folder, settings = str(Path(factory.output_dir).parent), dict(parts.settings)
+    if here is not None and here.name in parts.guests:
+        settings["unseen"] = {**settings["unseen"], here.name: list(here.data_roots)}
+    return plan_study(replace(factory, output_dir=folder, study=settings), elsewhere)
 
 
 def handed_out(study: Study) -> dict[str, Path]:

@@ -12,7 +12,7 @@ import torch
 from shared_components.federation.engines import make_engine
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.ledger import Ledger
-from shared_components.federation.nvflare.simulator import LOST_AFTER, rehearse
+from shared_components.federation.nvflare.simulator import LOST_AFTER, client_places, rehearse
 from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import RunFolder
@@ -125,10 +125,10 @@ def test_noise_is_told_with_every_round_and_counted_at_the_site(roots, tmp_path,
     values = file_values(roots, tmp_path / "server") | noise | {"aggregator": aggregator}
     federation = federation_from(values, source=Path("f.yaml"))
     folder, controller = RunFolder(federation.output_dir), FederationController(lost_after=LOST_AFTER)
-    sites = {name: tmp_path / "sites" / name for name in roots}
+    sites = client_places(federation, {name: tmp_path / "sites" / name for name in roots})
     with folder.lock.held():
         folder.open(federation)
-        rehearse(federation, lambda place: write_job(federation, place, controller), sites, folder.root)
+        rehearse(lambda place: write_job(federation, place, controller), sites, folder.root)
     told = [line for line in capfd.readouterr().out.splitlines() if line.startswith("round ")]
     epsilons = [spent(2.0, updates, 1e-5) for updates in (1, 2)]
     assert len(told) == 2 and all("no losses" in line for line in told)
@@ -136,9 +136,9 @@ def test_noise_is_told_with_every_round_and_counted_at_the_site(roots, tmp_path,
         assert f" | epsilon up to {epsilon:.3g} at delta 1e-05" in line
     rows = read_rows(folder.rounds_file)
     assert [(row["round"], row["released"]) for row in rows] == [("1", "1")] * 3 + [("2", "2")] * 3
-    for site, place in sites.items():
-        assert Ledger(place / "clients" / site).updates == 2
-        assert [path.parent.name for path in place.rglob("privacy.json")] == [site]
+    for site in sites:
+        assert Ledger(Path(site.folder) / "clients" / site.name).updates == 2
+        assert [path.parent.name for path in Path(site.folder).rglob("privacy.json")] == [site.name]
     assert not list(folder.root.rglob("privacy.json")), "the norm before clipping has left its client"
 
 

@@ -1,4 +1,4 @@
-"""Several labelled clients over NVFlare's simulator against the same on the local engine."""
+"""Several labelled clients, and an unseen scanner, over NVFlare's simulator against the same on the local engine."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from shared_components.metrics import read_scores
 from shared_components.study.runner import run_study
 from shared_components.study.summary import study_summary
 from tests.study.nvflare.test_study_over_nvflare import assert_equal
+from tests.study.test_generalisation import SMALL
 from tests.study.test_several_labelled import made
 from tests.study.test_several_labelled import values as several_values
+from tests.study.test_study import make_client
 
 pytest.importorskip("nvflare")
 __all__ = ["several_values"]
 FEDBN = {"_target_": "shared_components.federation.FedBN"}
 ENGINES = ("local", "nvflare")
+TRIED = ("source_model", "federated_source", "generalisation")  # at every site
 
 
 @pytest.fixture(scope="module")
-def values(several_values) -> dict:
+def values(several_values, tmp_path_factory) -> dict:
     """Without the model of all labelled images in one place, which no federation of sites has."""
     study = {key: value for key, value in several_values["study"].items() if key != "joint"}
+    unseen = make_client(tmp_path_factory.mktemp("unseen") / "D", "ct", ("test",), 3)
+    study |= {"generalisation": dict(SMALL), "unseen": {"D": str(unseen)}}
     return {**several_values, "study": study}
 
 
@@ -55,15 +60,16 @@ def test_joint_model_and_what_follows_from_it_are_those_of_the_local_engine(fini
     assert len(models) == 3
     for name in models:
         assert_equal(local / name, at_site(spread, name))
-    drawn = [file.relative_to(local) for file in local.glob("clients/south/synthetic/*/*/*.nii.gz")]
-    assert len(drawn) == 2 * 2 * 2
+    assert_equal(local / "generalisation" / "model.pt", spread / "generalisation" / "model.pt")
+    drawn = [file.relative_to(local) for file in local.glob("clients/*/synthetic/*/*/*.nii.gz")]
+    assert {name.parts[1] for name in drawn} == {"north", "south"}
     for name in drawn:
         assert at_site(spread, name).read_bytes() == (local / name).read_bytes()
 
 
 def test_labels_and_volumes_of_no_client_have_left_it(finished):
     _, spread = finished
-    assert not list(spread.glob("clients/**/*.nii.gz"))  # drawn at the client that uses them
+    assert not list(spread.glob("clients/south/**/*.nii.gz"))  # drawn at the client that uses them
     for site in ("north", "south", "west"):
         found = {path.name for path in (spread / "sites" / site / "source_model").glob("clients/*")}
         assert found == ({site} if site != "south" else set())
@@ -79,6 +85,27 @@ def test_every_model_that_is_handed_out_meets_every_labelled_client(finished):
         for site, name in other["scores"].items():
             numbered = [{**one, "case": "volume 1"} for one in read_scores(local / row["scores"][site])]
             assert read_scores(spread / name) == numbered
+
+
+def test_models_are_tried_on_an_unseen_scanner_where_its_images_are(finished, values):
+    local, spread = finished
+    tables = [file.relative_to(local) for file in local.glob("unseen/D/*_predictions/scores.csv")]
+    assert {name.parts[2] for name in tables} >= {f"{model}_predictions" for model in TRIED}
+    for name in tables:
+        if (spread / name).is_file():  # the adapted model stays with its client
+            site = spread / "sites" / "D" / name
+            assert site.read_bytes() == (local / name).read_bytes()
+    left = {file.relative_to(spread / "unseen").as_posix() for file in (spread / "unseen").rglob("*.*")}
+    assert left == {f"D/{model}_predictions/scores.csv" for model in (*TRIED, "source_model_of_west")}
+    study = json.loads((spread / "study.json").read_text())
+    assert study["unseen"]["D"]["at"] == "D" and study["matrix"]["sites"] == ["north", "south", "west", "D"]
+    assert values["study"]["unseen"]["D"] not in json.dumps(study) + (spread / "report.html").read_text()
+    assert {entry["what"] for entry in study["exchange"] if entry["target"] == "D"} == {
+        "the federated source model",
+        "north: source_model",
+        "west: source_model",
+        "all: generalisation",
+    }
 
 
 def test_report_tells_whose_labels_made_what_and_who_got_it(finished):
@@ -108,9 +135,10 @@ def test_where_norms_are_private_each_labelled_site_uses_its_own_and_the_source_
     values, tmp_path
 ):
     section = {
-        **values["study"],
+        **{key: value for key, value in values["study"].items() if key != "generalisation"},
         "federated_source": {"rounds": 1, "updates_per_round": 1, "aggregator": FEDBN},
         "matrix": False,
+        "unseen": {},
         "overrides": {**values["study"]["overrides"], "network_def::norm": ["instance", {"affine": True}]},
     }
     clients = {name: values["clients"][name] for name in ("north", "west")}
