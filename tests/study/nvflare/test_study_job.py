@@ -1,0 +1,69 @@
+"""What of a study travels in its job, and the plan that each place makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shared_components.errors import InputError
+from shared_components.federation.nvflare.places import Place
+from shared_components.study.client_data import ClientData
+from shared_components.study.nvflare.study_job import handed_out, job_parts, place_study, site_stages
+from shared_components.study.site_description import SiteDescription
+from tests.study.test_generalisation import made as made_unseen
+from tests.study.test_generalisation import values as unseen_values
+from tests.study.test_several_labelled import made
+from tests.study.test_several_labelled import values as several_values
+
+__all__ = ["several_values", "unseen_values"]
+
+
+def described(roots: dict[str, list[str]]) -> dict:
+    return {name: SiteDescription.of(ClientData.load(own), "0" * 16).as_dict() for name, own in roots.items()}
+
+
+def at(federation, place: Place | None = None):
+    """The study as a place sees it: of the data of others, their descriptions alone."""
+    roots = {name: list(client.data_roots) for name, client in federation.clients.items()}
+    for name, root in federation.study.get("unseen", {}).items():
+        roots[name] = [root]
+    clients = {
+        name: client if place and name == place.name else replace(client, data_roots=())
+        for name, client in federation.clients.items()
+    }
+    job = replace(federation, clients=clients, output_dir=f"{federation.output_dir}/factory")
+    return place_study(job, job_parts(federation), described(roots), place)
+
+
+def test_a_model_of_all_images_in_one_place_is_refused(several_values):
+    with pytest.raises(
+        InputError, match="joint: needs all labelled images in one place; leave it out, or run"
+    ):
+        job_parts(made(several_values))
+
+
+def test_every_place_plans_the_same_source_federation(several_values):
+    federation = made(several_values, joint=False)
+    root = federation.clients["west"].data_roots
+    server, west = at(federation), at(federation, Place("west", "/west", root))
+    assert server.federates_source and (server.sources, server.source) == (west.sources, west.source)
+    assert list(handed_out(server)) == ["factory", "source_model"]
+    keys = {stage.key for stage in site_stages(server)}
+    assert {stage.key for stage in site_stages(west)} == keys
+    assert {"south/adaptation", "west/federated_source_predictions"} <= keys
+    assert "north/adaptation_of_south_predictions" not in keys  # that model stays at its site
+
+
+def test_unseen_scanners_are_sites_whose_data_no_job_names(unseen_values):
+    federation = made_unseen(unseen_values)
+    root, parts = unseen_values["study"]["unseen"]["D"], job_parts(federation)
+    assert parts.guests == ("D",) and parts.settings["unseen"] == {"D": None}
+    assert root not in str(parts.values())
+    server, own = at(federation), at(federation, Place("D", "/d", (root,)))
+    assert not server.is_here("D") and own.is_here("D") and not own.is_here("north")
+    keys = {stage.key for stage in site_stages(server) if stage.client == "D"}
+    assert "D/generalisation_predictions" in keys
+    assert "D/adaptation_of_south_predictions" not in keys
+    (stage,) = (s for s in site_stages(own) if s.key == "D/generalisation_predictions")
+    assert root in str(stage.overrides["dataset_dir"])
