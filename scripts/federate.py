@@ -260,7 +260,7 @@ def export(
         _check_settings(federation)
     kind = _kind(federation, _is_study(federation, study))
     print(write_job(federation, Path(out), kind.controller(resume=True), kind.parts))
-    print(write_project(federation, Path(out), server, port))
+    print(write_project(federation, Path(out), server, port, list(kind.guests)))
 
 
 def submit(
@@ -323,9 +323,11 @@ def join(startup_kit: str, file: str | None = None) -> None:
 
     from shared_components.federation.federation_file import read_federation
     from shared_components.federation.nvflare.joining import join as join_with
+    from shared_components.study.unseen import unseen_names
 
     federation = None if file is None else read_federation(str(file), engine="nvflare", elsewhere=True)
-    print(join_with(Path(startup_kit), federation))
+    guests = () if federation is None else unseen_names(federation)
+    print(join_with(Path(startup_kit), federation, guests))
 
 
 def _is_study(federation: Federation, asked: bool | None) -> bool:

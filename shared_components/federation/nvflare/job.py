@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,11 +42,13 @@ class JobKind:
         controller: the class of the server's side.
         parts: what the job has beside the federation's rounds.
         ends: names of what a result has only once all is done.
+        guests: the sites of ``parts`` that take part in no round, to their data roots, where they are here.
     """
 
     controller: type[FederationController] = FederationController
     parts: JobParts = field(default_factory=JobParts)
     ends: tuple[str, ...] = ()
+    guests: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def write(
         self,

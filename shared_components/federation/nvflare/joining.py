@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from shared_components.data.check import inspect_client_root
 from shared_components.errors import InputError
+from shared_components.federation.data_check import problems_beside
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.kits import is_server, keep_jobs, site_of
 from shared_components.federation.nvflare.places import RUNS, read_site, site_file
@@ -35,12 +37,13 @@ data_root:
 """
 
 
-def join(kit: Path, federation: Federation | None = None) -> str:
+def join(kit: Path, federation: Federation | None = None, guests: Sequence[str] = ()) -> str:
     """Make a startup kit ready for its machine: a server's, or a client's with its site file; a line on what is next.
 
     Args:
         kit: the server's or a client's.
         federation: to check a client's data against.
+        guests: sites that take part in no round of it.
     Raises:
         InputError: see :func:`write_template` and :func:`check_site`; or NVFlare is not installed, for a server.
     """
@@ -51,7 +54,7 @@ def join(kit: Path, federation: Federation | None = None) -> str:
     written = write_template(kit)
     if written is not None:
         return f"{written}: fill it in, then run this command again"
-    return check_site(kit, federation)
+    return check_site(kit, federation, guests)
 
 
 def write_template(kit: Path) -> Path | None:
@@ -67,7 +70,7 @@ def write_template(kit: Path) -> Path | None:
     return write_text(file, TEMPLATE.format(name=name, runs=kit.absolute() / RUNS))
 
 
-def check_site(kit: Path, federation: Federation | None = None) -> str:
+def check_site(kit: Path, federation: Federation | None = None, guests: Sequence[str] = ()) -> str:
     """Check a site's file and data, against a federation if one is given; a line that says what is there.
 
     Raises:
@@ -75,6 +78,10 @@ def check_site(kit: Path, federation: Federation | None = None) -> str:
     """
     name = site_of(kit)
     place = read_site(kit, name)
+    start = f"start NVFlare with {kit / 'startup' / 'start.sh'}"
+    if federation is not None and name in guests:
+        _refuse(name, problems_beside(federation, place.data_roots))
+        return f"{name}: ready, takes part in no training; {start}"
     domains = [None] * len(place.data_roots)
     if federation is not None:
         if name not in federation.clients:
@@ -98,9 +105,12 @@ def check_site(kit: Path, federation: Federation | None = None) -> str:
         )
         for root, domain in zip(place.data_roots, domains, strict=True)
     ]
-    problems = [str(problem) for report in reports for problem in report.problems]
+    _refuse(name, [str(problem) for report in reports for problem in report.problems])
+    images = sum(report.subjects("training", None) for report in reports)
+    return f"{name}: ready, with {images} training images; {start}"
+
+
+def _refuse(name: str, problems: Sequence[str]) -> None:
     if problems:
         number = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise InputError("\n".join([f"{name}: {number} in this site's data", *problems]))
-    images = sum(report.subjects("training", None) for report in reports)
-    return f"{name}: ready, with {images} training images; start NVFlare with {kit / 'startup' / 'start.sh'}"

@@ -8,7 +8,7 @@ import random
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,20 @@ HEAD = """\
 """
 
 
-def project(federation: Federation, server: str, port: int = PORT) -> dict[str, Any]:
-    """NVFlare's description of a project: the server, the federation's clients and one administrator."""
+def project(
+    federation: Federation, server: str, port: int = PORT, guests: Sequence[str] = ()
+) -> dict[str, Any]:
+    """NVFlare's description of a project: the server, the federation's clients and guests, and one administrator."""
     return {
         "api_version": 3,
         "name": plain_name(federation.name),
         "description": f"federation {federation.name}",
         "participants": [
             {"name": server, "type": "server", "org": "fedfoundry", "fed_learn_port": port},
-            *({"name": name, "type": "client", "org": plain_name(name)} for name in federation.clients),
+            *(
+                {"name": name, "type": "client", "org": plain_name(name)}
+                for name in (*federation.clients, *guests)
+            ),
             {"name": ADMIN, "type": "admin", "org": "fedfoundry", "role": "project_admin"},
         ],
         "builders": [
@@ -63,9 +68,11 @@ def project(federation: Federation, server: str, port: int = PORT) -> dict[str, 
     }
 
 
-def write_project(federation: Federation, folder: Path, server: str, port: int = PORT) -> Path:
+def write_project(
+    federation: Federation, folder: Path, server: str, port: int = PORT, guests: Sequence[str] = ()
+) -> Path:
     """Write ``project.yml`` for ``nvflare provision``."""
-    content = project(federation, server, port)
+    content = project(federation, server, port, guests)
     head = HEAD.format(name="project.yml", project=content["name"])
     return write_text(folder / "project.yml", head + yaml.safe_dump(content, sort_keys=False))
 

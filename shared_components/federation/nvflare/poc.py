@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from shared_components.errors import InputError
+from shared_components.federation.client_entry import Client
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.job import JobKind
 from shared_components.federation.nvflare.kits import (
@@ -43,6 +44,8 @@ class ProofOfConcept:
     def __init__(self, federation: Federation, quiet: bool = False, kind: JobKind | None = None) -> None:
         self._federation, self._quiet, self._kind = federation, quiet, kind or JobKind()
         self._folder = Path(federation.output_dir) / "kits"
+        guests = {name: Client(tuple(roots), ()) for name, roots in self._kind.guests.items()}
+        self._sites = {**federation.clients, **guests}
 
     def run(self, resume: bool = False, force: bool = False) -> Path:
         """Start server and clients, submit, follow and fetch, and end them all.
@@ -57,7 +60,7 @@ class ProofOfConcept:
         with resumable(self._federation.output_dir), interrupts.noticed():
             kits = self._kits(fresh=not resume)
             logs = make_folder(self._folder / "logs")
-            with started([kits / SERVER, *(kits / name for name in self._federation.clients)], logs):
+            with started([kits / SERVER, *(kits / name for name in self._sites)], logs):
                 self._wait_until_connected(kits / ADMIN, logs)
                 submission = Submission(self._federation, kits / ADMIN, self._quiet, self._kind)
                 return submission.run(resume, force)
@@ -67,19 +70,19 @@ class ProofOfConcept:
         made = sorted(self._folder.glob("*/prod_*"))
         if fresh or not made:
             remove_tree(self._folder)
-            made = [
-                provision(write_project(self._federation, self._folder, SERVER, free_port()), self._folder)
-            ]
+            guests, port = list(self._kind.guests), free_port()
+            file = write_project(self._federation, self._folder, SERVER, port, guests)
+            made = [provision(file, self._folder)]
         keep_jobs(made[-1] / SERVER)
-        for name, client in self._federation.clients.items():
-            write_record(made[-1] / name / "local" / SITE_FILE, client.own)
+        for name, site in self._sites.items():
+            write_record(made[-1] / name / "local" / SITE_FILE, site.own)
         return made[-1]
 
     def _wait_until_connected(self, kit: Path, logs: Path) -> None:
-        deadline, absent = time.monotonic() + START_WITHIN, set(self._federation.clients)
+        deadline, absent = time.monotonic() + START_WITHIN, set(self._sites)
         while absent and time.monotonic() < deadline:
             with contextlib.suppress(InputError), connected(kit) as administrator:
-                absent = set(self._federation.clients) - administrator.connected()
+                absent = set(self._sites) - administrator.connected()
             time.sleep(0.2)
         if absent:
             raise InputError(

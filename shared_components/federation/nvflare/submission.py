@@ -122,7 +122,8 @@ class Submission:
             )
 
     def _refuse_absent(self, administrator: Administrator) -> None:
-        absent = sorted(set(self._federation.clients) - administrator.connected())
+        sites = {*self._federation.clients, *self._kind.parts.guests}
+        absent = sorted(sites - administrator.connected())
         if absent:
             raise InputError(
                 f"{self._federation.name}: {', '.join(absent)} not connected to the server; start NVFlare there, and "

@@ -30,6 +30,7 @@ from shared_components.study.site_description import SiteDescription
 from shared_components.study.stage import Stage
 from shared_components.study.stages import run_stages_at
 from shared_components.study.study import EVERYBODY, Study
+from shared_components.study.unseen import unseen_roots
 
 NOT_FETCHED = ("lock", "digests.json", "exchange", "nvflare", "sites")
 
@@ -40,7 +41,8 @@ def study_kind(federation: Federation) -> JobKind:
     Raises:
         InputError: see :func:`job_parts`.
     """
-    return JobKind(StudyController, job_parts(federation), (DESCRIPTION, "report.html"))
+    parts, ends = job_parts(federation), (DESCRIPTION, "report.html")
+    return JobKind(StudyController, parts, ends, unseen_roots(federation, parts.guests))
 
 
 class StudyController(FederationController):

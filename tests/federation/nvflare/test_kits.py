@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 
 import pytest
@@ -34,11 +35,11 @@ def whole(roots, tmp_path_factory):
 @pytest.fixture(scope="module")
 def kits(whole, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kits")
-    return provision(write_project(whole, folder, "localhost", 18999), folder)
+    return provision(write_project(whole, folder, "localhost", 18999, guests=["guest"]), folder)
 
 
 def test_everybody_gets_a_kit_with_certificates(kits):
-    assert {kit.name for kit in kits.iterdir()} == {"localhost", "island", "north", "south", ADMIN}
+    assert {kit.name for kit in kits.iterdir()} == {"localhost", "island", "north", "south", "guest", ADMIN}
     assert user_of(kits / ADMIN) == ADMIN and site_of(kits / "north") == "north"
     for kit in kits.iterdir():
         assert (kit / "startup" / "rootCA.pem").is_file() and list((kit / "startup").glob("*.key"))
@@ -76,6 +77,23 @@ def test_an_engineer_fills_in_a_template_and_has_it_checked(whole, roots, kits, 
         check_site(kit, whole)
     file.write_text(f"data_root: [{roots['south']}, {roots['north']}]\n")
     assert "7 training images" in check_site(kit)
+
+
+def test_a_site_that_trains_nothing_needs_data_of_another_domain(whole, roots, kits, tmp_path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    kit, root = kits / "guest", shutil.copytree(roots["north"], tmp_path / "d")
+    (kit / "local" / "fedfoundry.yaml").write_text(f"data_root: {root}\n")
+    with pytest.raises(InputError, match="this kit's site is no client of tiny"):
+        check_site(kit, whole)
+    with pytest.raises(InputError, match=r"1 problem in this site's data\n.*'t1' is one of the federation's"):
+        check_site(kit, whole, ["guest"])
+    file = root / "dataset.json"
+    content = json.loads(file.read_text()) | {"domain": "d"}
+    content["test"], content["training"] = content["training"], []
+    file.write_text(json.dumps(content))
+    assert check_site(kit, whole, ["guest"]).startswith(
+        "guest: ready, takes part in no training; start NVFlare"
+    )
 
 
 def test_a_server_keeps_its_jobs_to_itself(kits):
