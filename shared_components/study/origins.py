@@ -16,7 +16,8 @@ def origins(study: Study) -> list[str]:
 def _sentences(study: Study) -> Iterator[str]:
     yield f"Factory: weights of {joined(list(study.roots))}; it reads no label."
     yield _source_model(study)
-    if study.federates_source and study.federation.privacy is not None:
+    privacy = study.federation.privacy
+    if study.federates_source and privacy is not None and privacy.noise:
         yield (
             "Its updates were clipped and given noise as the factory's were; the epsilon of a labelled client counts "
             "the updates of both, which tell of the same patients."
