@@ -59,7 +59,7 @@ def _synthetic(study: Study) -> str:
     if study.publishes_model:
         return (
             f"Synthetic volumes: drawn by the factory and labelled by {model} at each of {joined(study.targets)}, "
-            "for its own use; the labelled clients handed out the model, and no volume."
+            "for its own use; they were handed the model, and no volume."
         )
     return (
         f"Synthetic volumes: drawn by the factory and labelled by {model} at {study.source}, which handed them and "
