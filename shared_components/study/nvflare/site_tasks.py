@@ -146,7 +146,10 @@ def _source_job(job: SiteJob, described: Mapping[str, Any]) -> SiteJob:
         if not study.federates_source or job.place.name not in study.sources:
             raise InputError("expected a part in training the source model, found none, as its data are")
         federation = source_federation(study)
-        _source_jobs[key] = replace(job, federation=federation, plan=client_plan(federation, job.plan.name))
+        plan = client_plan(
+            federation, job.place.name, job.plan.demand, job.plan.budget
+        )  # one budget for both
+        _source_jobs[key] = replace(job, federation=federation, plan=plan)
     return _source_jobs[key]
 
 
