@@ -70,10 +70,10 @@ def released(path: str | os.PathLike) -> dict[str, int]:
     Raises:
         InputError: the table is damaged, or does not say it.
     """
-    spent = [row for row in read_rows(path) if "epsilon" in row]
-    if any("released" not in row for row in spent):
+    last = {row["client"]: row for row in read_rows(path) if "epsilon" in row}
+    if any("released" not in row for row in last.values()):
         raise InputError(f"{path}: expected a column 'released', found none; start over with --force")
-    return {row["client"]: int(row["released"]) for row in spent}
+    return {client: int(row["released"]) for client, row in last.items()}
 
 
 class Progress:
