@@ -86,7 +86,7 @@ def test_rows_tell_bytes_on_the_wire_and_epsilon(halved, noisy):
         "loss": 0.25,
     }
     row = client_row(noisy, 3, "north", answer(released=7), GLOBAL)
-    assert row["epsilon"] == pytest.approx(spent(4.0, 7, 1e-5), rel=1e-5) and "released" not in row
+    assert row["epsilon"] == pytest.approx(spent(4.0, 7, 1e-5), rel=1e-5) and row["released"] == 7
 
 
 def test_an_update_that_does_not_count_has_still_left_its_client(noisy):
