@@ -23,7 +23,12 @@ def test_new_metrics_get_columns(tmp_path):
     table.append([row(1, loss=1.0)])
     table.append([row(2, loss=0.5, r1=0.25)])
     table.append([row(3, loss=0.1)])
-    assert (tmp_path / "rounds.csv").read_text().splitlines()[0].endswith("left_out,released,epsilon,loss,r1,check")
+    assert (
+        (tmp_path / "rounds.csv")
+        .read_text()
+        .splitlines()[0]
+        .endswith("left_out,released,epsilon,loss,r1,check")
+    )
     assert [(r["loss"], r.get("r1")) for r in read_rows(tmp_path / "rounds.csv")] == [
         ("1.0", None),
         ("0.5", "0.25"),

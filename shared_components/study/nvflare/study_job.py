@@ -19,10 +19,8 @@ from shared_components.study.stage import Stage
 from shared_components.study.study import Study, check_section, plan_study
 from shared_components.study.unseen import unseen_names
 
-FACTORY, SOURCE = (
-    "factory",
-    "source_model",
-)  # what sites train together; the factory's is the job's own federation
+FACTORY = "factory"  # what sites train together: in the job's own federation
+SOURCE = "source_model"  # and in that of the labelled clients
 TASKS = "shared_components.study.nvflare.site_tasks"
 AT_HOME = ("adaptation", "segmentation", "jobs")  # settings that concern places of this machine
 
