@@ -44,6 +44,11 @@ class SiteJob:
     place: Place
     parts: JobParts
 
+    @property
+    def folder(self) -> Path:
+        """The site's own for this federation."""
+        return Path(self.federation.output_dir) / "clients" / self.place.name
+
 
 def check(job: SiteJob, work: Work) -> Done:
     """Check the site's data; what is wrong with which file stays at the site, numbers alone are sent."""
@@ -122,9 +127,9 @@ def note_sent(job: SiteJob, number: str, task: str, work: Work, done: Done) -> N
         done: the answer.
     """
     tensors = {} if done.tensors_file is None else from_blocks(load_tensors(done.tensors_file))
-    released, privacy = done.values.get("released"), job.plan.privacy
+    released, privacy = done.values.get("released"), job.federation.privacy
     files = done.values.get("names") or [file.name for file in done.files]
-    record = SentRecord(job.plan.folder)
+    record = SentRecord(job.folder)
     record.enter(
         job=number,
         task=task,
@@ -135,7 +140,8 @@ def note_sent(job: SiteJob, number: str, task: str, work: Work, done: Done) -> N
         values=", ".join(done.values),
         epsilon=f"{privacy.spent(released):.6g}" if privacy and released else "",
     )
-    record.sum_up(job.federation.name, job.plan)
+    if job.plan is not None:  # of a site that trains nothing the table tells all
+        record.sum_up(job.federation.name, job.plan)
 
 
 def _compare_data(job: SiteJob, resumed: bool) -> None:

@@ -98,6 +98,8 @@ def test_models_are_tried_on_an_unseen_scanner_where_its_images_are(finished, va
     left = {file.relative_to(spread / "unseen").as_posix() for file in (spread / "unseen").rglob("*.*")}
     assert left == {f"D/{model}_predictions/scores.csv" for model in (*TRIED, "source_model_of_west")}
     study = json.loads((spread / "study.json").read_text())
+    record = spread / "sites" / "D" / "factory" / "clients" / "D" / "sent.csv"
+    assert "generalisation_predictions" in record.read_text()
     assert study["unseen"]["D"]["at"] == "D" and study["matrix"]["sites"] == ["north", "south", "west", "D"]
     assert values["study"]["unseen"]["D"] not in json.dumps(study) + (spread / "report.html").read_text()
     assert {entry["what"] for entry in study["exchange"] if entry["target"] == "D"} == {
