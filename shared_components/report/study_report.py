@@ -21,6 +21,7 @@ its section then says what is missing. ::
     origins                      [text…], whose images and labels are in what, and what left whom
     pictures                     {client: {"real": [path…], "generated": [path…], "translations": [path…]}}:
                                  .npz of slices (N, H, W), a line for each array under its name, or pictures
+    failed, waiting              [{"client", "stage", "cause"}], and the keys of stages that need one of these
     exchange                     [{"origin", "target", "what", "size" (bytes)}]: what went between places
     curves                       [{"title", "csv"}]; by default factory/rounds.csv and every <stage>/metrics.csv
                                  and clients/<client>/<stage>/metrics.csv
@@ -41,6 +42,7 @@ from shared_components.report.left_out import left_out_section
 from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
 from shared_components.report.study import Study
 from shared_components.report.study_exchange import exchange_section
+from shared_components.report.study_failed import failed_section
 from shared_components.report.study_matrix import matrix_section
 from shared_components.report.study_pictures import (
     disentanglement_section,
@@ -68,6 +70,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         _subtitle(study),
         _facts(study),
         [
+            failed_section(study),
             scores_section(study),
             matrix_section(study),
             _origins_section(study),

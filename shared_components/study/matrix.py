@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from shared_components.study.generalisation import MODEL
@@ -66,13 +66,19 @@ def matrix_stages(study: Study, stages: list[Stage]) -> Iterator[Stage]:
                 yield from segmenting(study, site, model.model, model.owner, name)
 
 
-def matrix(study: Study) -> dict[str, Any]:
+def matrix(study: Study, done: Collection[str]) -> dict[str, Any]:
     """What ``study.json`` says about it: sites in order, and for each model the tables of scores of the
     sites where it was tried: one that stays at its own site was tried there alone.
+
+    Args:
+        study: which has run.
+        done: keys of the stages that are.
     """
     columns, rows = sites(study), []
     for model in published(study):
-        files = {site: study.place(site, cell(study, site, model)) / "scores.csv" for site in columns}
+        cells = {site: cell(study, site, model) for site in columns}
+        tried = {site: name for site, name in cells.items() if f"{site}/{name}" in done}
+        files = {site: study.place(site, name) / "scores.csv" for site, name in tried.items()}
         scores = {site: str(file.relative_to(study.folder)) for site, file in files.items() if file.is_file()}
         rows.append({"model": model.name, "scores": scores})
     return {"sites": columns, "models": rows}

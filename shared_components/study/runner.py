@@ -21,6 +21,7 @@ from shared_components.report import write_study_report
 from shared_components.study.client_data import ClientData
 from shared_components.study.client_stages import study_stages
 from shared_components.study.coverage import study_coverage
+from shared_components.study.failed_stages import FailedStages
 from shared_components.study.federated_run import FederatedRun, by_engine, federated_runs
 from shared_components.study.generalisation import MODEL
 from shared_components.study.matrix import matrix
@@ -51,7 +52,8 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
         The report.
     Raises:
         InputError: the settings do not fit, the folder holds a study and neither ``resume`` nor ``force`` is given,
-            another process runs in it, or a client, a round or a stage failed.
+            another process runs in it, or a client, a round or a stage failed; where it is a stage of a client that
+            adapts, the others' have been done all the same, and the report is there.
     """
     if federation.engine != "local":
         from shared_components.study.nvflare.simulator import StudySimulator  # an extra
@@ -60,7 +62,7 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
     study = plan_study(federation)
     stages = study_stages(study)
     with opened_study(study, stages, resume, force) as opened:
-        go_on = by_engine(quiet)
+        go_on, failed = by_engine(quiet), FailedStages(study)
         seconds = {f"{EVERYBODY}/{name}": run.train(go_on) for name, run in opened.runs.items()}
         seconds |= run_stages(
             stages,
@@ -69,9 +71,12 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
             quiet,
             digests=opened.digests,
             check=opened.lock.check,
+            ended=failed,
         )
         opened.digests.keep()
-        return tell_study(study, stages, seconds, quiet)
+        report = tell_study(study, stages, seconds, quiet, failed.told(stages, seconds))
+        failed.check(report)
+        return report
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def tell_study(
     Args:
         study: which has run.
         stages: all of them.
-        seconds: stage key to how long it took.
+        seconds: stage key to how long it took, of those that are done.
         quiet: print nothing.
         more: further parts of ``study.json``.
     Returns:
@@ -135,7 +140,8 @@ def tell_study(
     if not quiet:
         print("pictures and report", flush=True)
     pictures = write_pictures(study)
-    content = {**describe(study, stages, seconds, pictures), **(more or {})}
+    done = [stage for stage in stages if stage.key in seconds]
+    content = {**describe(study, done, seconds, pictures), **(more or {})}
     write_record(study.folder / DESCRIPTION, content)
     return write_study_report(study.folder)
 
@@ -150,7 +156,14 @@ def _clean(study: Study, folders: Sequence[Path]) -> None:
 def describe(
     study: Study, stages: Sequence[Stage], seconds: Mapping[str, float], pictures: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The content of ``study.json``, from which the report is written; paths are relative to its folder."""
+    """The content of ``study.json``, from which the report is written; paths are relative to its folder.
+
+    Args:
+        study: which has run.
+        stages: those that are done.
+        seconds: stage key to how long it took.
+        pictures: of each client.
+    """
     federation = study.federation
     spent = epsilons(study)
     return {
@@ -175,7 +188,7 @@ def describe(
         **({"generalisation": _relative(study, EVERYBODY, MODEL)} if study.generalises else {}),
         "scores": _scores(study, stages),
         "coverage": study_coverage(study),
-        **({"matrix": matrix(study)} if study.flag("matrix") else {}),
+        **({"matrix": matrix(study, [stage.key for stage in stages])} if study.flag("matrix") else {}),
         "methods": method_texts(study),
         "pictures": dict(pictures),
     }

@@ -63,6 +63,8 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
         yield f"  model    {_short(folder / study['federated_source']['model'])}  (trained together by {clients})"
     if "generalisation" in study:
         yield f"  model    {_short(folder / study['generalisation'])}  (any scanner; synthetic volumes alone)"
+    for entry in study.get("failed", []):
+        yield f"  left out {entry['cause']}"
     yield "segmentations, each of its input's shape and affine:"
     for entry in study["scores"]:
         score = f", Dice {_dice(folder / entry['csv'])}" if "csv" in entry else ", no labels to score against"

@@ -21,6 +21,7 @@ from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.outcome import RESULT
 from shared_components.federation.nvflare.places import Place
 from shared_components.federation.nvflare.preflight import check_sites
+from shared_components.study.failed_stages import FailedStages
 from shared_components.study.federated_run import federated_runs
 from shared_components.study.nvflare.site_places import SitePlaces
 from shared_components.study.nvflare.site_trainings import SiteTrainings
@@ -68,11 +69,13 @@ class StudyController(FederationController):
         asking = self.asking()
         trainings = SiteTrainings(study, described, asking, self.quiet)
         seconds = {f"{EVERYBODY}/{name}": run.train(trainings.go_on) for name, run in opened.runs.items()}
+        failed = FailedStages(study)
         with SitePlaces(study, stages, described, self.asking, opened.digests) as places:
-            seconds |= run_stages_at(places, stages, self.quiet, often=asking.check)
+            seconds |= run_stages_at(places, stages, self.quiet, ended=failed, often=asking.check)
         opened.digests.keep()
         more = {"exchange": [asdict(sent) for sent in (*trainings.sent, *places.sent)], "engine": "nvflare"}
-        tell_study(study, stages, seconds, self.quiet, more)
+        report = tell_study(study, stages, seconds, self.quiet, more | failed.told(stages, seconds))
+        failed.check(report)
 
     @contextlib.contextmanager
     def _study(self, study: Study, stages: list[Stage], place: Place) -> Iterator[OpenedStudy]:
