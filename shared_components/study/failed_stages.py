@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError
@@ -53,7 +52,7 @@ class FailedStages:
         waiting = [stage.key for stage in stages if stage.key not in keys]
         return {"failed": failed, "waiting": waiting} if failed else {}
 
-    def check(self, report: Path) -> None:
+    def check(self) -> None:
         """Once the report is written: say what is not in it.
 
         Raises:
@@ -61,7 +60,6 @@ class FailedStages:
         """
         if self._failed:
             clients = ", ".join(dict.fromkeys(stage.client for stage, _ in self._failed))
-            lines = [
-                f"{report}: is written without what failed at {clients}; mend it and go on with --resume:"
-            ]
-            raise InputError("\n".join([*lines, *(f"  {failure}" for _, failure in self._failed)]))
+            name = self._study.federation.name
+            head = f"{name}: the report is written without what failed at {clients}; mend it and go on with --resume:"
+            raise InputError("\n".join([head, *(f"  {failure}" for _, failure in self._failed)]))

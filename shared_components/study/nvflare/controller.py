@@ -74,8 +74,8 @@ class StudyController(FederationController):
             seconds |= run_stages_at(places, stages, self.quiet, ended=failed, often=asking.check)
         opened.digests.keep()
         more = {"exchange": [asdict(sent) for sent in (*trainings.sent, *places.sent)], "engine": "nvflare"}
-        report = tell_study(study, stages, seconds, self.quiet, more | failed.told(stages, seconds))
-        failed.check(report)
+        tell_study(study, stages, seconds, self.quiet, more | failed.told(stages, seconds))
+        failed.check()
 
     @contextlib.contextmanager
     def _study(self, study: Study, stages: list[Stage], place: Place) -> Iterator[OpenedStudy]:
