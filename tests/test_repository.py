@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import os
 import re
@@ -230,7 +231,7 @@ def check_script_arguments(command: str, words: list[str]) -> None:
     module = runpy.run_path(str(REPO / words[1]))
     function = module["COMMANDS"][words[2]] if "COMMANDS" in module else module[Path(words[1]).stem]
     flags = {word.lstrip("-").replace("-", "_") for word in words if word.startswith("--")}
-    assert flags <= set(function.__code__.co_varnames), command
+    assert flags <= set(inspect.signature(function).parameters), command
 
 
 def check_bundle_command(command: str) -> None:

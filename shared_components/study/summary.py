@@ -80,7 +80,14 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
     yield "seconds per stage:"
     for stage in study["stages"]:
         yield f"  {stage['seconds']:7.1f}  {stage['client']}/{stage['stage']}"
-    yield "to segment new volumes, a file, a folder or a data root in place of VOLUMES:"
+    commands = list(_commands(folder, study))
+    if commands:  # none where every model's settings are at its own site
+        yield "to segment new volumes, a file, a folder or a data root in place of VOLUMES:"
+        yield from commands
+
+
+def _commands(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
+    """What segments new volumes with each model that is here."""
     for client, model in study["models"].items():
         stage = folder / Path(model).parent
         if not (stage / OVERRIDES).is_file():  # its settings are at its own site
