@@ -3,12 +3,13 @@
 The section ``exchange`` of a federation file, all of it optional::
 
     exchange:
-      what: weights        # or differences: how far a client's weights moved in the round
-      dtype: float32       # or float16: what goes up; by default each tensor's own type
-      down: float32        # or float16: the global weights that go down; by default each tensor's own type
+      what: differences    # how far a client's weights moved in the round; or weights: the weights themselves
+      dtype: float16       # what goes up; or float32
+      down: float16        # the global weights that go down; or float32
 
-By default weights travel as they are, so that a round of one client is plain training bit for bit. Aggregators see
-weights in any case: :meth:`Exchange.incoming` puts differences back onto the global weights.
+These are the defaults: half of the bytes of float32. With ``what: weights`` they travel as they are, in both
+directions, so that a round of one client is plain training bit for bit. Aggregators see weights in any case:
+:meth:`Exchange.incoming` puts differences back onto the global weights.
 
 A type is never widened, only narrowed; integer and boolean buffers travel as they are. How weights w come back that
 a round made of the global weights g:
@@ -20,8 +21,8 @@ a round made of the global weights g:
 * ``down: float16``: clients begin the round with weights rounded to 11 bits. What they send is the difference from
   these, which the coordinator adds to the weights that it keeps unrounded, so the rounding does not accumulate.
 
-``float16`` in either direction and noise (see ``privacy.py``) are for differences, which they imply: rounding the
-weights themselves would lose every small step of the training.
+``float16`` in either direction and noise (see ``privacy.py``) are for differences: rounding the weights themselves
+would lose every small step of the training.
 """
 
 from __future__ import annotations
@@ -176,8 +177,9 @@ def read_exchange(values: Mapping[str, Any], privacy: Privacy | None, problems: 
             f"exchange: 'what: weights' and {reasons[0]} do not go together, which needs differences; "
             "leave 'what' out, or set it to differences"
         )
-    what = DIFFERENCES if reasons else values.get("what") or WEIGHTS
-    exchange = Exchange(what, values.get("dtype"), values.get("down"))
+    what = values.get("what") or DIFFERENCES
+    usual = None if what == WEIGHTS else "float16"
+    exchange = Exchange(what, values.get("dtype") or usual, values.get("down") or usual)
     if privacy is not None and exchange.dtype == "float16":
         problems += privacy.overflow_problems(torch.finfo(torch.float16).max)
     return exchange
@@ -205,6 +207,6 @@ def _cast(tensor: Tensor, dtype: torch.dtype, name: str) -> Tensor:
         kind = str(dtype).removeprefix("torch.")
         raise InputError(
             f"exchange: '{name}' holds {float(tensor.abs().max()):.3g}, beyond {kind}; the training diverged: lower "
-            "its learning rate, or leave float16 out of 'exchange'"
+            "its learning rate, or set 'exchange: {dtype: float32, down: float32}'"
         )
     return tensor.to(dtype)

@@ -106,7 +106,7 @@ class Privacy:
             return []
         return [
             f"privacy: 'clip' {self.clip:g} with 'noise' {self.noise:g} goes beyond float16 ({largest:g}), in which "
-            "'exchange' sends it; lower them, or leave out 'dtype: float16'"
+            "'exchange' sends it; lower them, or set 'exchange: {dtype: float32}'"
         ]
 
 

@@ -22,12 +22,12 @@ def answer(value=0.5, **values):
 
 @pytest.fixture
 def halved(values):
-    return federation(values, exchange={"dtype": "float16"})
+    return federation(values, exchange={"down": "float32"})
 
 
 @pytest.fixture
 def noisy(values):
-    return federation(values, exchange={"dtype": "float16"}, privacy={"clip": 1, "noise": 4})
+    return federation(values, exchange={"down": "float32"}, privacy={"clip": 1, "noise": 4})
 
 
 def test_what_arrives_is_put_back_onto_the_global_weights(halved):

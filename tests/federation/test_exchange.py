@@ -205,12 +205,13 @@ def test_private_updates_are_clipped_differences_and_their_counters_stay():
 @pytest.mark.parametrize(
     ("section", "private", "expected"),
     [
-        ({}, None, Exchange()),
-        ({"what": "differences"}, None, DIFFERENCES),
-        ({"dtype": "float32"}, None, Exchange("weights", "float32")),
-        ({"dtype": "float16"}, None, HALF),
-        ({"down": "float16"}, None, Exchange("differences", None, "float16")),
-        ({}, {"clip": 1}, DIFFERENCES),
+        ({}, None, Exchange("differences", "float16", "float16")),
+        ({"what": "differences"}, None, Exchange("differences", "float16", "float16")),
+        ({"what": "weights"}, None, Exchange()),
+        ({"what": "weights", "dtype": "float32"}, None, Exchange("weights", "float32")),
+        ({"dtype": "float32"}, None, Exchange("differences", "float32", "float16")),
+        ({"down": "float32"}, None, Exchange("differences", "float16", "float32")),
+        ({}, {"clip": 1}, Exchange("differences", "float16", "float16")),
     ],
 )
 def test_section_of_the_federation_file(values, tmp_path, section, private, expected):

@@ -54,7 +54,7 @@ def make_roots(folder: Path) -> dict[str, Path]:
 
 
 def file_values(roots: dict[str, Path], output_dir: Path) -> dict:
-    """The content of a federation file of three clients, in the calling process."""
+    """The content of a federation file of three clients, in the calling process, comparable bit for bit."""
     return {
         "name": "tiny",
         "bundle": str(TINY_BUNDLE),
@@ -70,6 +70,7 @@ def file_values(roots: dict[str, Path], output_dir: Path) -> dict:
         "workers": 0,
         "output_dir": str(output_dir),
         "seed": 5,
+        "exchange": {"what": "weights"},
     }
 
 

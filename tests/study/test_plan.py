@@ -90,7 +90,7 @@ def test_federated_training_alone(values, factory):
 
 
 def test_what_is_exchanged_is_told_first(factory, values):
-    lines = plan(read(factory, exchange={"dtype": "float16"})).splitlines()
+    lines = plan(read(factory, exchange={"down": "float32"})).splitlines()
     assert lines[0] == "what each client and the coordinator exchange in a round:"
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:5]}
     assert list(rows) == ["generator", "generator_ema", "all"]
