@@ -26,11 +26,6 @@ class Network(nn.Module):
         self.judge = nn.ModuleList([nn.Linear(1, 1) for _ in range(2)])
 
 
-def private(values, **privacy):
-    """The federation of ``values`` with a section ``privacy``."""
-    return federation(values, exchange={}, **privacy)
-
-
 def lines_of(federation, *modules, aggregator=None):
     layout = layout_of(Network(), modules or ["generator", "norm"], aggregator or FedAvg(), "b")
     return exchange_table(federation, layout).splitlines()
@@ -63,21 +58,21 @@ def test_what_stays_is_named(values):
 
 
 def test_epsilon_at_the_end_is_told(values):
-    lines = lines_of(private(values, privacy={"clip": 0.5, "noise": 20}), "generator")
+    lines = lines_of(federation(values, privacy={"clip": 0.5, "noise": 20}), "generator")
     assert lines[-3].strip() == "each update is clipped to an L2 norm of 0.5 over all its floating tensors"
     assert lines[-2].endswith("noise of standard deviation 10 on every number")
     assert lines[-1].strip() == (
         f"epsilon {spent(20, 3, 1e-5):.3g} at delta 1e-05 for a client in all of 3 rounds, its data against any other"
     )
     assert not any("losses" in line for line in lines)
-    weak = lines_of(private(values, privacy={"clip": 1, "noise": 1, "losses": True}), "generator")
+    weak = lines_of(federation(values, privacy={"clip": 1, "noise": 1, "losses": True}), "generator")
     assert weak[-1].endswith("; above about 10 that promises little") and any(
         "its losses" in line for line in weak
     )
 
 
 def test_epsilon_of_clients_that_are_drawn(values):
-    drawn = private(values, privacy={"clip": 1, "noise": 9}, clients_per_round=1, rounds=20)
+    drawn = federation(values, privacy={"clip": 1, "noise": 9}, clients_per_round=1, rounds=20)
     rounds = rounds_of_clients(drawn)
     names = [drawn_clients(rounds, 1, 5, number)[0] for number in range(1, 21)]
     assert rounds == {name: names.count(name) for name in ("island", "north", "south")}
@@ -88,12 +83,12 @@ def test_epsilon_of_clients_that_are_drawn(values):
 
 
 def test_clipping_alone_promises_nothing(values):
-    lines = lines_of(private(values, privacy={"clip": 1}))
+    lines = lines_of(federation(values, privacy={"clip": 1}))
     assert lines[-1].endswith("promises no privacy: no epsilon")
 
 
 def test_noise_on_running_variances_is_refused(values):
-    noisy = private(values, privacy={"clip": 1, "noise": 1})
+    noisy = federation(values, privacy={"clip": 1, "noise": 1})
     shared = layout_of(Network(), [""], FedAvg(), "b")
     (problem,) = exchange_problems(noisy, shared)
     assert (
@@ -101,7 +96,7 @@ def test_noise_on_running_variances_is_refused(values):
         in problem
     )
     assert exchange_problems(noisy, layout_of(Network(), [""], FedBN(), "b")) == []
-    assert exchange_problems(private(values, privacy={"clip": 1}), shared) == []
+    assert exchange_problems(federation(values, privacy={"clip": 1}), shared) == []
     assert exchange_problems(federation(values), shared) == []
 
 

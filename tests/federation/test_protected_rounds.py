@@ -34,7 +34,7 @@ def two(values):
 
 
 def run(values, resume=False, quiet=True, **changes) -> Path:
-    return LocalEngine(federation(values, **changes), quiet=quiet).run(resume=resume)
+    return LocalEngine(federation({**values, **changes}), quiet=quiet).run(resume=resume)
 
 
 def weights(folder: Path) -> dict:
@@ -121,7 +121,7 @@ def site(two):
     """A site of client north in its state before the first round, its plan, and the global weights."""
 
     def made(**changes):
-        plan = client_plan(federation(two, **changes), "north")
+        plan = client_plan(federation({**two, **changes}), "north")
         site = Site(plan)
         site.build(0)
         return site, plan, site.shared_weights()

@@ -75,8 +75,9 @@ def file_values(roots: dict[str, Path], output_dir: Path) -> dict:
 
 
 def federation(values: dict, **changes) -> Federation:
-    """The federation of a file with ``values``, some of them changed."""
-    return federation_from({**values, **changes}, source=Path("tiny.yaml"))
+    """The federation of a file with ``values``, some of them changed; ``privacy`` is for differences."""
+    travels = {"exchange": {}} if "privacy" in changes else {}
+    return federation_from({**values, **travels, **changes}, source=Path("tiny.yaml"))
 
 
 def write_file(path: Path, values: dict, **changes) -> Path:
