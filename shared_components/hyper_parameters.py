@@ -127,6 +127,9 @@ RULES: Mapping[str, Rule] = {
     # losses
     "r1_gamma": WEIGHT,
     "r1_every": UPDATES,
+    "ada_target": optional(SHARE),
+    "ada_images": whole(1, 10**9),
+    "ada_transforms": several(text(r"[a-z]{1,20}"), 0, 20),
     "path_length_weight": WEIGHT,
     "path_length_every": UPDATES,
     "style_mixing": SHARE,

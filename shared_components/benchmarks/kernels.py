@@ -44,7 +44,7 @@ def time_slices(data_root: str, accesses: int) -> None:
     root = ClientRoot.load(data_root)
     times = {}
     for cache in ("memory", "none"):
-        dataset = SliceDataset(root.items("training")[:4], [root.domain], 48, 4.5, 16, cache=cache)
+        dataset = SliceDataset(root.items("training")[:4], [root.domain], 48, 4.5, cache=cache)
         order = torch.randint(len(dataset), (accesses,), generator=torch.Generator().manual_seed(0)).tolist()
         start = time.perf_counter()
         for index in order:

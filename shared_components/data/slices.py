@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from shared_components.data.annotations import ANNOTATED, IGNORE
 from shared_components.data.reading import read
+from shared_components.data.slice_choice import chosen_slices, height_intervals
 from shared_components.data.volume_cache import VolumeCache
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
@@ -23,9 +24,6 @@ from shared_components.steps import steps
 from shared_components.unknown import UNKNOWN
 
 CACHES = ("memory", "disk", "none")
-BACKGROUND = -0.9
-"""Scaled intensity up to which a pixel counts as empty."""
-
 _PATHS = ("image", "label")
 _OPEN_VOLUMES = (
     8  # volumes that a disk cache keeps open; with none, the neighbour slices of one volume pay again
@@ -58,8 +56,10 @@ class SliceDataset(Dataset):
     """Slices of the volumes that ``data`` names, as a network takes them; deterministic.
 
     ``dataset[i]`` is ``{"image": float32 (1, S, S) in [-1, 1], "label": int64 (1, S, S), "labelled": bool (),
-    "domain": int64 (), "position": int64 ()}``; the position of slice i of D is ``floor(positions * i / D)``. The
-    label is -1 where nobody annotated, and a slice is labelled if it is anything else anywhere.
+    "domain": int64 (), "position": float32 (), "interval": float32 (2,)}``. The position of slice i of D is its
+    relative height ``(i + 1/2) / D``; the interval holds the heights that are nearer to it than to the volume's other
+    slices in the dataset, so that all of them together cover [0, 1]. An image of one slice has no height: both are
+    NaN. The label is -1 where nobody annotated, and a slice is labelled if it is anything else anywhere.
 
     Args:
         data: ``{"image": path, "label": path or absent, "domain": name, "subject": name}``, with ``annotated`` and
@@ -67,7 +67,6 @@ class SliceDataset(Dataset):
         domains: the federation's domain names; a slice carries the index of its own.
         size: height and width of a slice, pixels.
         spacing: in-plane voxel size, mm; ``None`` keeps each file's own.
-        positions: number of bins of the relative slice position.
         orientation: axis codes, slices along the last; ``None`` or ``"native"`` keeps the file's slices, all the
             same way up.
         percentiles: intensities of each volume that become -1 and 1.
@@ -96,7 +95,6 @@ class SliceDataset(Dataset):
         domains: Sequence[str],
         size: int,
         spacing: float | Sequence[float] | None,
-        positions: int,
         orientation: str | None = "RAS",
         percentiles: Sequence[float] = (0.5, 99.5),
         slices_per_volume: int | None = None,
@@ -112,18 +110,16 @@ class SliceDataset(Dataset):
             )
         if not data:
             raise InputError("no volumes: the data roots' dataset.json name none for this split")
-        if positions < 1:
-            raise InputError(f"positions: expected at least 1, found {positions}")
         if slices_per_volume is not None and slices_per_volume < 1:
             raise InputError(f"slices_per_volume: expected at least 1 or null, found {slices_per_volume}")
         self.items = [dict(item) for item in data]
-        self.positions = positions
         self.subjects = [item["subject"] for item in self.items]
         self._domains = torch.tensor([domain_index(item, domains) for item in self.items])
         geometry = volume_transforms(("image", "label"), size, spacing, orientation, percentiles)
         self._volumes = self._opened(Compose([geometry, ToSlices()]), size, cache, cache_dir)
         self.index: list[SliceIndex] = []
         self._has_label: list[bool] = []
+        self._intervals: list[tuple[float, float]] = []
         for number in steps(range(len(self.items)), "reading volumes", "volume", progress):
             image, known = self._volumes[number]["image"], self._known(number)
             chosen = chosen_slices(image, slices_per_volume, min_foreground, known)
@@ -134,6 +130,7 @@ class SliceDataset(Dataset):
                 )
             self._has_label += [i in known for i in chosen]
             self.index += [SliceIndex(number, i, len(image)) for i in chosen]
+            self._intervals += height_intervals(chosen, len(image))
         self._no_label = torch.full(image.shape[1:], UNKNOWN, dtype=torch.int64)
         self.labelled = [i for i, has in enumerate(self._has_label) if has]
         self.unlabelled = [i for i, has in enumerate(self._has_label) if not has]
@@ -163,7 +160,8 @@ class SliceDataset(Dataset):
             "label": self._no_label if label is None else label[number].long(),
             "labelled": torch.tensor(self._has_label[index]),
             "domain": self._domains[item],
-            "position": torch.tensor(self.positions * number // depth),
+            "position": torch.tensor((number + 0.5) / depth if depth > 1 else torch.nan),
+            "interval": torch.tensor(self._intervals[index]),
         }
 
 
@@ -179,27 +177,6 @@ def domain_index(item: Mapping[str, str], domains: Sequence[str]) -> int:
             f"{', '.join(map(repr, domains))}; correct `domain` in dataset.json or the federation's `domains`"
         )
     return list(domains).index(item["domain"])
-
-
-def chosen_slices(
-    image: Tensor, count: int | None, min_foreground: float, known: Collection[int] = ()
-) -> list[int]:
-    """Numbers of the non-empty slices of ``image`` ``(D, 1, H, W)``, or of ``count`` evenly spaced ones.
-
-    Where only some have labels (``known``), these come first: a single annotated slice must not fall between.
-    """
-    filled = (image > BACKGROUND).flatten(1).float().mean(1)  # (D,)
-    full = [i for i, fraction in enumerate(filled.tolist()) if fraction >= min_foreground]
-    if count is None or count >= len(full):
-        return full
-    first = [i for i in full if i in known]
-    others = [i for i in full if i not in known]
-    chosen = _evenly(first, min(count, len(first)))
-    return sorted(chosen + _evenly(others, count - len(chosen)))
-
-
-def _evenly(numbers: Sequence[int], count: int) -> list[int]:
-    return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]
 
 
 class _Volumes:

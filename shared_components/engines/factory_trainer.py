@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.utils import CommonKeys as Keys
 from torch import Tensor
 from torch.optim import Adam, Optimizer
@@ -20,6 +20,7 @@ from shared_components.losses.adversarial import (
     generator_nonsaturating_loss,
     r1_penalty,
 )
+from shared_components.networks.discriminator_augmentation import DiscriminatorAugmentation
 from shared_components.networks.factory import FactoryNetwork
 
 
@@ -58,12 +59,16 @@ def growth_steps(growth: Mapping[int, int], sizes: Sequence[int]) -> list[tuple[
 class FactoryTrainer(UpdateTrainer):
     """Alternates discriminator and generator steps on the client's own slices; no label is read.
 
+    R1 is taken of the changed images that the discriminator is shown, at them, not through the augmentation.
+
     Args:
-        train_data_loader: batches with "image" (B, 1, S, S) in [-1, 1], "domain" (B,), "position" (B,).
+        train_data_loader: batches with "image" (B, 1, S, S) in [-1, 1], "domain" (B,), "interval" (B, 2): the heights
+            that each slice stands for, of which every update draws one; NaN where there are none.
         network: generator, discriminator and EMA.
         optimizer: the generator's.
         discriminator_optimizer: the discriminator's.
         path_length: the path-length penalty with its running mean.
+        augmentation: what the discriminator sees goes through it; None: nothing is changed.
         r1_gamma: weight γ of R1 (γ / 2 multiplies the penalty).
         r1_every: discriminator steps between two R1 terms.
         path_length_weight: weight of the path-length term; 0 switches it off.
@@ -84,6 +89,7 @@ class FactoryTrainer(UpdateTrainer):
         optimizer: Optimizer,
         discriminator_optimizer: Optimizer,
         path_length: PathLengthPenalty | None = None,
+        augmentation: DiscriminatorAugmentation | None = None,
         r1_gamma: float = 10.0,
         r1_every: int = 16,
         path_length_weight: float = 2.0,
@@ -99,12 +105,19 @@ class FactoryTrainer(UpdateTrainer):
         super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
         self.discriminator_optimizer = discriminator_optimizer
         self.path_length = (path_length or PathLengthPenalty()).to(self.state.device)
+        self.augmentation = (augmentation or DiscriminatorAugmentation(target=None)).to(self.state.device)
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         self.path_length_weight, self.path_length_every = path_length_weight, path_length_every
         self.path_length_shrink = path_length_shrink
         self.style_mixing, self.ema_decay = style_mixing, ema_decay
         self.growth = growth_steps(growth or {}, network.generator.sizes)
         self.fade = fade
+        self._updates = 0  # the generator's own, known without waiting for the device
+        self.add_event_handler(Events.EPOCH_STARTED, self._count)
+
+    def _count(self) -> None:
+        """At the start of an epoch: a checkpoint or a federation may have changed the generator since the last one."""
+        self._updates = int(self.network.generator.updates)
 
     def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:
         """W+ (B, rows, w_dim) of random latents, with style mixing."""
@@ -116,9 +129,8 @@ class FactoryTrainer(UpdateTrainer):
         rows = torch.arange(generator.rows, device=domain.device)
         return torch.where(((rows >= crossover) & mixed)[:, :, None], second, first)
 
-    def resolution(self) -> tuple[int, float]:
-        """Level that is trained now, and how far it has been faded in."""
-        update = int(self.network.generator.updates)
+    def resolution(self, update: int) -> tuple[int, float]:
+        """Level that is trained after ``update`` updates, and how far it has been faded in."""
         level, start = len(self.network.generator.sizes) - 1, 0
         for coarse, end in self.growth:
             if update < end:
@@ -140,13 +152,14 @@ class FactoryTrainer(UpdateTrainer):
 
     def _discriminator_step(self, real: Tensor, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
         discriminator = self.network.discriminator.requires_grad_(True)
-        level, fade = self.resolution()
+        level, fade = self.resolution(self._updates)
         with torch.no_grad():
             fake = self.network.generator.synthesis(
                 self._w_plus(domain, position), level=level, fade=fade
             ).image
+            real, fake = self.augmentation(self._at_level(real, level)), self.augmentation(fake)
         lazy = bool(self.r1_gamma) and (self.state.iteration - 1) % self.r1_every == 0
-        real = self._at_level(real, level).detach().requires_grad_(lazy)
+        real = real.detach().requires_grad_(lazy)
         real_logits = discriminator(real, domain, position, fade)
         fake_logits = discriminator(fake, domain, position, fade)
         loss = discriminator_logistic_loss(real_logits, fake_logits)
@@ -154,7 +167,11 @@ class FactoryTrainer(UpdateTrainer):
             "discriminator": loss.detach(),
             "real_logit": real_logits.detach().mean(),
             "fake_logit": fake_logits.detach().mean(),
+            "overfitting": real_logits.detach().sign().mean(),
         }
+        if self.augmentation.active:
+            losses["augmentation_p"] = self.augmentation.p.clone()
+            self.augmentation.observe(real_logits, self.state.iteration)
         if lazy:
             penalty = r1_penalty(real_logits, real)
             loss = loss + penalty * (self._gamma(level) / 2 * self.r1_every)
@@ -166,9 +183,9 @@ class FactoryTrainer(UpdateTrainer):
 
     def _generator_step(self, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
         discriminator = self.network.discriminator.requires_grad_(False)
-        level, fade = self.resolution()
+        level, fade = self.resolution(self._updates)
         fake = self.network.generator.synthesis(self._w_plus(domain, position), level=level, fade=fade).image
-        loss = self.loss_function(discriminator(fake, domain, position, fade))
+        loss = self.loss_function(discriminator(self.augmentation(fake), domain, position, fade))
         losses = {"generator": loss.detach()}
         if self.path_length_weight and (self.state.iteration - 1) % self.path_length_every == 0:
             few = max(1, len(domain) // self.path_length_shrink)
@@ -186,13 +203,15 @@ class FactoryTrainer(UpdateTrainer):
         """One update: a discriminator step, a generator step, the EMA."""
         if batchdata is None:
             raise ValueError("FactoryTrainer: expected a batch, found None; check the data loader")
-        real, domain, position = (
-            batchdata[key].to(self.state.device, non_blocking=True) for key in ("image", "domain", "position")
+        real, domain, interval = (
+            batchdata[key].to(self.state.device, non_blocking=True) for key in ("image", "domain", "interval")
         )
+        position = torch.lerp(*interval.unbind(1), torch.rand(len(domain), device=domain.device))
         self.network.train()
         losses = self._discriminator_step(real, domain, position)
         losses |= self._generator_step(domain, position)
-        self.network.generator.updates += 1
+        self.network.generator.remember(domain, position)
+        self._updates += 1
         self.network.update_average(self.ema_decay)
         self.state.output = {Keys.LOSS: losses}
         return self.state.output

@@ -62,7 +62,8 @@ def synthesize(
 
     Each subject is one latent. Its volume in the source domain is labelled by the source model; the same latent
     under another domain's condition shows the same anatomy, so the labels hold for it as well. One client data
-    root is written per domain, ``output_dir/<domain>``, with the same subjects and labels.
+    root is written per domain, ``output_dir/<domain>``, with the same subjects and labels. If one of the domains
+    knows no heights (single-slice images), every slice of every domain has a latent of its own.
 
     Args:
         generator: the factory.
@@ -91,7 +92,9 @@ def synthesize(
     model = model.eval()
     size = generator.sizes[-1]
     affine = slice_affine(spacing, thickness, orientation, (size, size, slices))
-    draw = {name: VolumeGenerator(generator, list(domains).index(name), slices) for name in wanted}
+    index = {name: list(domains).index(name) for name in wanted}
+    separate = any(generator.is_flat(number) for number in index.values())
+    draw = {name: VolumeGenerator(generator, index[name], slices, separate=separate) for name in wanted}
     roots = {name: Path(output_dir) / name for name in wanted}
     latents = sample_latents(volumes + validation, generator.z_dim, seed)
     for number, z in enumerate(steps(latents, "synthesis", "subject", progress)):

@@ -90,8 +90,10 @@ class FactoryPictures:
         random = torch.Generator().manual_seed(self.seed)
         z = torch.randn(self.columns, network.z_dim, generator=random).to(device)
         noise = network.sample_noise(self.columns, random)
-        position = torch.linspace(0, network.positions - 1, self.columns).round().long().to(device)
-        rows = [network(z, torch.full_like(position, d), position, noise) for d in range(len(self.domains))]
+        rows = []
+        for number in range(len(self.domains)):
+            domain = torch.full((self.columns,), number, device=device)
+            rows.append(network(z, domain, network.heights(number, self.columns).to(device), noise))
         return torch.cat(rows)
 
     def __call__(self, engine: Engine) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from shared_components.networks.generator import ConditionEmbedding, resolutions
+from shared_components.networks.condition import ConditionEmbedding
+from shared_components.networks.generator import resolutions
 from shared_components.networks.style_layers import (
     EqualConv2d,
     EqualLinear,
@@ -57,7 +58,7 @@ class Discriminator(nn.Module):
     Args:
         size: height and width of a slice in px.
         domains: number of domains K.
-        positions: number of slice positions P.
+        positions: number P of learnt positions along a volume, interpolated between.
         channels: widths per resolution, *coarsest first* as in the generator.
         width: width of h.
         group_size: group of the minibatch standard deviation.
@@ -94,7 +95,7 @@ class Discriminator(nn.Module):
         Args:
             image: (B, C, s, s), s being one of the resolutions; coarser ones enter further on.
             domain: (B,) integers.
-            position: (B,) integers.
+            position: (B,) relative heights in [0, 1], NaN for none.
             fade: below 1, the share of this resolution beside the next coarser one (progressive training).
         Raises:
             ValueError: the image is of none of the resolutions.

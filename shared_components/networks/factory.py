@@ -40,10 +40,11 @@ class FactoryNetwork(nn.Module):
         """EMA ← decay · EMA + (1 - decay) · generator."""
         averages = list(self.generator_ema.parameters())
         torch._foreach_lerp_(averages, list(self.generator.parameters()), 1.0 - decay)
-        self.generator_ema.updates.copy_(self.generator.updates)
+        for average, value in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
+            average.copy_(value)
 
     def forward(self, z: Tensor, domain: Tensor, position: Tensor) -> Tensor:
-        """Images of the averaged generator: ``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to (B, 1, S, S)."""
+        """Images of the averaged generator: ``z`` (B, z_dim), ``domain`` (B,), heights (B,) to (B, 1, S, S)."""
         return self.generator_ema(z, domain, position)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
+from shared_components.networks.condition import ConditionEmbedding
 from shared_components.networks.style_layers import (
     EqualLinear,
     ModulatedConv2d,
@@ -49,26 +49,6 @@ def resolutions(size: int, levels: int) -> tuple[int, ...]:
     return tuple(base * 2**level for level in range(levels))
 
 
-class ConditionEmbedding(nn.Module):
-    """e = rms-normalise(EqualLinear([one-hot domain, one-hot position])).
-
-    Args:
-        domains: number of domains K.
-        positions: number of slice positions P.
-        width: width of the embedding.
-    """
-
-    def __init__(self, domains: int, positions: int, width: int) -> None:
-        super().__init__()
-        self.domains, self.positions = domains, positions
-        self.linear = EqualLinear(domains + positions, width)
-
-    def forward(self, domain: Tensor, position: Tensor) -> Tensor:
-        """``domain`` and ``position``: (B,) integers; returns (B, width)."""
-        condition = torch.cat([F.one_hot(domain, self.domains), F.one_hot(position, self.positions)], dim=1)
-        return rms_normalise(self.linear(condition.to(self.linear.weight.dtype)))
-
-
 class StyledLayer(nn.Module):
     """Modulated 3×3 convolution, per-pixel noise with a learned strength, bias, leaky ReLU."""
 
@@ -94,7 +74,7 @@ class Generator(nn.Module):
     Args:
         size: height and width of a slice in px.
         domains: number of domains K of the federation.
-        positions: number of slice positions P.
+        positions: number P of learnt positions along a volume, interpolated between.
         channels: widths per resolution, coarsest first; their number fixes the number of resolutions.
         z_dim: width of the latent z.
         w_dim: width of w and of the condition's embedding.
@@ -155,6 +135,29 @@ class Generator(nn.Module):
         self.image_bias = nn.Parameter(torch.zeros(len(channels), image_channels))
         # an integer buffer: a federation keeps the furthest client's, so that all grow together
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        # 1 where domain k has been trained on slices without a height, and on slices with one
+        self.register_buffer("slices_seen", torch.zeros(domains, 2, dtype=torch.int64))
+
+    def added_tensors(self) -> dict[str, Tensor]:
+        """What files of earlier versions lack, with the values it then has."""
+        return {"slices_seen": torch.zeros_like(self.slices_seen)}
+
+    @torch.no_grad()
+    def remember(self, domain: Tensor, position: Tensor) -> None:
+        """Count an update, and which domains were trained with and without heights; arguments as in :meth:`mapping`."""
+        self.updates += 1
+        self.slices_seen.index_put_((domain, (~position.isnan()).long()), torch.ones_like(domain))
+
+    def is_flat(self, domain: int) -> bool:
+        """Whether a domain was trained on single-slice images alone, so that it knows no heights."""
+        without, within = self.slices_seen[domain].tolist()
+        return bool(without) and not within
+
+    def heights(self, domain: int, slices: int) -> Tensor:
+        """Heights (slices,) of the slices of a whole volume of a domain: all trained, or NaN where it knows none."""
+        if self.is_flat(domain):
+            return torch.full((slices,), torch.nan)
+        return (torch.arange(slices) + 0.5) / slices
 
     def mapping(self, z: Tensor, domain: Tensor, position: Tensor) -> Tensor:
         """``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to w (B, w_dim)."""
@@ -232,9 +235,8 @@ class Generator(nn.Module):
     def latent_mean(
         self, domain: int, samples: int = 1024, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Mean of w over ``samples`` z and the central half of the slice positions: (w_dim,)."""
+        """Mean of w over ``samples`` z and the central half of the heights: (w_dim,)."""
         device = self.constant.device
         z = torch.randn(samples, self.z_dim, generator=generator).to(device)
-        first, last = self.positions // 4, max(self.positions // 4 + 1, (3 * self.positions + 3) // 4)
-        position = (torch.arange(samples) % (last - first) + first).to(device)
-        return self.mapping(z, torch.full_like(position, domain), position).mean(dim=0)
+        position = (0.25 + self.heights(domain, samples) / 2).to(device)
+        return self.mapping(z, torch.full((samples,), domain, device=device), position).mean(dim=0)

@@ -70,7 +70,8 @@ class EqualConv2d(nn.Module):
 
 
 def _fir_kernel(channels: int, gain: float, like: Tensor) -> Tensor:
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], device=like.device, dtype=like.dtype)
+    # [1, 3, 3, 1], made where it is used: a tensor of numbers would be copied there, and the host would wait
+    taps = 4 - (2 * torch.arange(4, device=like.device, dtype=like.dtype) - 3).abs()
     kernel = torch.outer(taps, taps)
     kernel = kernel * (gain / kernel.sum())
     return kernel.expand(channels, 1, 4, 4)

@@ -1,4 +1,4 @@
-"""Whole volumes from the slice generator: interpolation in W+ between slice positions."""
+"""Whole volumes from the slice generator."""
 
 from __future__ import annotations
 
@@ -13,48 +13,57 @@ from shared_components.networks.generator import Generator
 class VolumeGenerator(nn.Module):
     """One latent in, one volume of a domain out.
 
-    For one z the generator's W+ is computed at every slice position 0..P-1; a slice at relative height h takes
-    the linear interpolation of the two positions beside it. The noise maps are seeded by z alone, so the same z
-    gives the same volume every time, and twins under two domains share it.
+    For one z the generator is asked for W+ at the height of every slice, so that a volume of any depth scrolls
+    smoothly. The noise maps are seeded by z alone, so the same z gives the same volume every time, and twins under
+    two domains share it. A domain that was trained on single-slice images alone knows no heights: its volumes are
+    separate images, the first of z, the others of latents that z seeds.
 
     Args:
         generator: the factory's generator.
         domain: index of the domain.
         slices: number of slices of the volume.
         noise: False for no per-pixel noise.
+        separate: give every slice a latent of its own, as a domain without heights needs, and its twins in others;
+            None: where this domain knows no heights.
     Source: Galati et al. 2024, Sec. 2.2 (synthetic source volumes).
+    Deviation: heights are interpolated in the condition, with which they were trained, not in W+ between bins.
     """
 
-    def __init__(self, generator: Generator, domain: int, slices: int, noise: bool = True) -> None:
+    def __init__(
+        self, generator: Generator, domain: int, slices: int, noise: bool = True, separate: bool | None = None
+    ) -> None:
         super().__init__()
         self.generator = generator
         self.domain = domain
         self.slices = slices
         self.noise = noise
+        self.separate = generator.is_flat(domain) if separate is None else separate
 
     def w_plus(self, z: Tensor) -> Tensor:
         """``z`` (z_dim,) to W+ of every slice, (slices, rows, w_dim)."""
-        positions = self.generator.positions
-        index = torch.arange(positions, device=z.device)
-        w = self.generator.mapping(z.expand(positions, -1), torch.full_like(index, self.domain), index)
-        # bin p covers relative heights [p/P, (p+1)/P): its centre lies at (p + 0.5) / P
-        height = (torch.arange(self.slices, device=z.device) + 0.5) / self.slices * positions - 0.5
-        height = height.clamp(0, positions - 1)
-        low = height.floor().long().clamp(max=max(positions - 2, 0))
-        high = (low + 1).clamp(max=positions - 1)
-        return self.generator.to_w_plus(torch.lerp(w[low], w[high], (height - low)[:, None].to(w)))
+        heights = self.generator.heights(self.domain, self.slices).to(z)
+        domain = torch.full((self.slices,), self.domain, device=z.device)
+        return self.generator.to_w_plus(self.generator.mapping(self._latents(z), domain, heights))
+
+    def _latents(self, z: Tensor) -> Tensor:
+        if not self.separate:
+            return z.expand(self.slices, -1)
+        others = torch.randn(self.slices - 1, len(z), generator=_seeded_by(z, offset=1))
+        return torch.cat([z[None], others.to(z)])
 
     def _one(self, z: Tensor) -> Tensor:
-        noise = "none"
-        if self.noise:
-            seed = zlib.crc32(z.detach().cpu().float().numpy().tobytes())
-            noise = self.generator.sample_noise(self.slices, torch.Generator().manual_seed(seed))
+        noise = self.generator.sample_noise(self.slices, _seeded_by(z)) if self.noise else "none"
         image = self.generator.synthesis(self.w_plus(z), noise).image  # (slices, 1, S, S)
         return image.clamp(-1, 1).movedim(0, -1)
 
     def forward(self, z: Tensor) -> Tensor:
         """``z`` (B, z_dim) to volumes (B, 1, S, S, slices) in [-1, 1]."""
         return torch.stack([self._one(latent) for latent in z])
+
+
+def _seeded_by(z: Tensor, offset: int = 0) -> torch.Generator:
+    """A random generator that is the same for the same latent and offset."""
+    return torch.Generator().manual_seed(zlib.crc32(z.detach().cpu().float().numpy().tobytes()) + offset)
 
 
 def sample_latents(count: int, z_dim: int, seed: int) -> list[Tensor]:

@@ -76,6 +76,8 @@ def filled(
         InputError: names, shapes or types differ (see :func:`~shared_components.tensors.misfit`), or values are
             NaN or infinite.
     """
+    if isinstance(weights, Mapping):
+        weights = {**_added_tensors(network), **weights}
     fault = misfit(network.state_dict(), weights) if isinstance(weights, Mapping) else "no named tensors"
     if fault:
         raise InputError(
@@ -84,3 +86,13 @@ def filled(
         )
     network.load_state_dict(weights, strict=True)
     return network
+
+
+def _added_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """What files of earlier versions lack, by name: the modules that have gained a tensor say what it was."""
+    return {
+        f"{name}.{tensor}" if name else tensor: value
+        for name, module in network.named_modules()
+        if hasattr(module, "added_tensors")
+        for tensor, value in module.added_tensors().items()
+    }

@@ -29,7 +29,6 @@ def real_slices(study: Study, client: str, description: dict) -> Tensor:
         description["domains"],
         arguments["size"],
         description["spacing"],
-        arguments["positions"],
         description["orientation"],
         min_foreground=0.02,
     )
@@ -51,9 +50,9 @@ def generated_slices(generator: Generator, domain: int, seed: int) -> Tensor:
     """Slices of ROWS latents from the lowest to the highest position, (ROWS · COLUMNS, 1, S, S)."""
     random = torch.Generator().manual_seed(seed)
     z = torch.randn(ROWS, generator.z_dim, generator=random).repeat_interleave(COLUMNS, dim=0)
-    position = torch.linspace(0, generator.positions - 1, COLUMNS).round().long().repeat(ROWS)
+    position = generator.heights(domain, COLUMNS).repeat(ROWS)
     noise = generator.sample_noise(ROWS * COLUMNS, random)
-    return generator(z, torch.full_like(position, domain), position, noise)
+    return generator(z, torch.full((len(z),), domain), position, noise)
 
 
 def write_pictures(study: Study) -> dict[str, dict[str, str]]:

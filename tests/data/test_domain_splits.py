@@ -55,12 +55,12 @@ def test_no_image_of_the_held_out_domain_is_ever_read(roots):
     spoil(roots[1])
     for split in ("training", "validation"):
         items = few_labels(domain_items(roots, split, "B", domains=DOMAINS), 0.5)
-        slices = SliceDataset(items, source_domains(DOMAINS, "B"), size=16, spacing=None, positions=1)
+        slices = SliceDataset(items, source_domains(DOMAINS, "B"), size=16, spacing=None)
         assert {int(slices[i]["domain"]) for i in range(len(slices))} == {0, 1}
         for iteration in EpisodeLoader(slices, batch_size=2, batches=3):
             assert iteration["labelled"]["meta_train"]["image"].shape == (2, 1, 16, 16)
     with pytest.raises(InputError, match=r"B/images/B0\.nii\.gz: not an image that can be read"):
-        SliceDataset(domain_items(roots, "training"), DOMAINS, size=16, spacing=None, positions=1)
+        SliceDataset(domain_items(roots, "training"), DOMAINS, size=16, spacing=None)
 
 
 def test_images_of_the_held_out_domain_need_not_be_there(roots):

@@ -200,7 +200,7 @@ def test_slices_of_volumes_are_collated(tmp_path, save_image):
         path = save_image(tmp_path / f"{number}.nii.gz", image)
         label = save_image(tmp_path / f"{number}_seg.nii.gz", (image > 0).astype(np.uint8))
         items.append({"image": str(path), "label": str(label), "domain": domain, "subject": str(number)})
-    slices = SliceDataset(items, "ab", size=16, spacing=None, positions=1)
+    slices = SliceDataset(items, "ab", size=16, spacing=None)
     batch = next(iter(EpisodeLoader(slices, batch_size=2, batches=1)))["labelled"]["meta_test"]
     assert batch["image"].shape == batch["label"].shape == (2, 1, 16, 16)
     assert batch["domain"].dtype == torch.int64 and len(set(domains(batch))) == 1

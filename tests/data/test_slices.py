@@ -23,7 +23,7 @@ def items(data_root):
 
 
 def dataset(items, **changed):
-    settings = {"domains": DOMAINS, "size": 16, "spacing": 2.0, "positions": 4} | changed
+    settings = {"domains": DOMAINS, "size": 16, "spacing": 2.0} | changed
     return SliceDataset(items, **settings)
 
 
@@ -36,7 +36,8 @@ def test_a_slice_is_what_a_network_takes(items):
         "label": (torch.int64, (1, 16, 16)),
         "labelled": (torch.bool, ()),
         "domain": (torch.int64, ()),
-        "position": (torch.int64, ()),
+        "position": (torch.float32, ()),
+        "interval": (torch.float32, (2,)),
     }
     assert first["domain"] == 1
     images = torch.stack([slices[i]["image"] for i in range(len(slices))])
@@ -133,15 +134,26 @@ def test_a_slice_that_the_label_map_lacks_is_refused(ten_slices):
         dataset([ten_slices | {"annotated": [10]}])
 
 
-def test_positions_are_bins_of_the_relative_height(items):
+def test_positions_are_relative_heights(items):
     slices = dataset(items)
-    assert [int(slices[i]["position"]) for i in range(6)] == [0, 0, 1, 2, 2, 3]  # floor(4 i / 6)
+    assert [float(slices[i]["position"]) * 12 for i in range(6)] == pytest.approx([1, 3, 5, 7, 9, 11])
+    assert slices[2]["interval"].tolist() == pytest.approx([2 / 6, 3 / 6])
+
+
+def test_a_single_slice_has_no_height(tmp_path, save_image):
+    path = save_image(tmp_path / "flat.nii.gz", np.random.default_rng(0).uniform(0, 100, (12, 10, 1)))
+    slices = dataset([{"image": str(path), "domain": "t1", "subject": "flat"}])
+    assert len(slices) == 1
+    assert bool(slices[0]["position"].isnan()) and bool(slices[0]["interval"].isnan().all())
 
 
 def test_a_subset_of_slices_is_evenly_spaced_and_keeps_its_positions(items):
     slices = dataset(items, slices_per_volume=3)
     assert [where.slice for where in slices.index] == [1, 3, 5] * 2
-    assert [int(slices[i]["position"]) for i in range(3)] == [0, 2, 3]
+    assert [float(slices[i]["position"]) * 12 for i in range(3)] == pytest.approx([3, 7, 11])
+    assert [slices[i]["interval"].tolist() for i in range(3)] == [
+        pytest.approx(interval) for interval in ([0, 5 / 12], [5 / 12, 9 / 12], [9 / 12, 1])
+    ]
     assert len(dataset(items, slices_per_volume=99)) == 12
 
 
@@ -152,7 +164,8 @@ def test_empty_slices_can_be_left_out(tmp_path, save_image):
     item = {"image": str(path), "domain": "t1", "subject": "half"}
     slices = dataset([item], min_foreground=0.05)
     assert [where.slice for where in slices.index] == [3, 4, 5]
-    assert [int(slices[i]["position"]) for i in range(3)] == [2, 2, 3]
+    assert [float(slices[i]["position"]) * 12 for i in range(3)] == pytest.approx([7, 9, 11])
+    assert slices[0]["interval"].tolist() == pytest.approx([0, 4 / 6])
     with pytest.raises(InputError, match=r"half\.nii\.gz: none of its 6 slices has a foreground of 90%"):
         dataset([item], min_foreground=0.9)
 
@@ -213,7 +226,6 @@ def test_a_domain_that_the_federation_lacks_is_refused(items):
     [
         ({"cache": "ram"}, "cache: expected one of memory, disk, none, found 'ram'"),
         ({"cache": "disk"}, "needs cache_dir"),
-        ({"positions": 0}, "positions: expected at least 1"),
         ({"slices_per_volume": 0}, "slices_per_volume: expected at least 1"),
     ],
 )

@@ -11,7 +11,7 @@ from shared_components.data.twins import SideBySide, TwinSlices, twin_slices
 from shared_components.errors import InputError
 from tests.data.conftest import box, save
 
-SLICES = {"domains": ["t1", "t2"], "size": 12, "spacing": None, "positions": 3}
+SLICES = {"domains": ["t1", "t2"], "size": 12, "spacing": None}
 
 
 def make_root(folder, domain: str, sign: float, subjects: int = 2, labelled: bool = True, depth: int = 6):
@@ -48,7 +48,9 @@ def test_pairs_the_same_slice_of_the_same_subject(twins):
         item = twins[index]
         inside = item["source"][0, 0:12, 1:11]
         torch.testing.assert_close(item["twin"][0, 0:12, 1:11], -inside)
-        assert int(item["source_domain"]) == 0 and int(item["source_position"]) == 3 * (index % 6) // 6
+        assert int(item["source_domain"]) == 0 and float(item["source_position"]) == pytest.approx(
+            (index % 6 + 0.5) / 6
+        )
         assert item["source_label"].dtype == torch.int64
     assert twins[2]["source_label"].sum() == 25 and twins[5]["source_label"].sum() == 0
 

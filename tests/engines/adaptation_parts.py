@@ -46,7 +46,7 @@ def batch(domain: list[int], labelled: list[bool]) -> dict[str, Tensor]:
         "label": torch.randint(0, CLASSES, (count, 1, SIZE, SIZE)),
         "labelled": torch.tensor(labelled),
         "domain": torch.tensor(domain),
-        "position": torch.randint(0, POSITIONS, (count,)),
+        "position": torch.rand(count),
     }
 
 

@@ -25,11 +25,11 @@ def batches(count: int) -> list[dict]:
             "label": torch.zeros(4, 1, 24, 24, dtype=torch.long),
             "labelled": torch.zeros(4, dtype=torch.bool),
             "domain": torch.ones(4, dtype=torch.long),
-            "position": torch.arange(4),
+            "position": (torch.arange(4) + 0.5) / 4,
             "source": image(),
             "twin": image(),
             "source_label": (image() > 0).long(),
-            "source_position": torch.arange(4),
+            "source_position": (torch.arange(4) + 0.5) / 4,
         }
         for _ in range(count)
     ]

@@ -3,11 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from ignite.engine import Events
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from shared_components.engines.factory_trainer import FactoryTrainer, lazy_adam
 from shared_components.errors import InputError
 from shared_components.losses.adversarial import PathLengthPenalty
 from shared_components.networks.discriminator import Discriminator
+from shared_components.networks.discriminator_augmentation import DiscriminatorAugmentation
 from shared_components.networks.factory import FactoryNetwork
 from shared_components.networks.generator import Generator
 
@@ -21,7 +23,7 @@ def batches(count: int) -> list[dict]:
         {
             "image": torch.rand(4, 1, 24, 24, generator=random) * 2 - 1,
             "domain": torch.tensor([0, 1, 0, 1]),
-            "position": torch.tensor([0, 1, 2, 3]),
+            "interval": torch.tensor([[0.0, 0.25], [0.25, 0.5], [0.5, 0.75], [0.75, 1.0]]),
         }
         for _ in range(count)
     ]
@@ -79,16 +81,17 @@ def test_steps_touch_their_own_network_only():
     engine.state.iteration = 1
     batch = batches(1)[0]
     generator = {n: p.clone() for n, p in engine.network.generator.named_parameters()}
-    engine._discriminator_step(batch["image"], batch["domain"], batch["position"])
+    position = batch["interval"].mean(1)
+    engine._discriminator_step(batch["image"], batch["domain"], position)
     assert all(torch.equal(generator[n], p) for n, p in engine.network.generator.named_parameters())
     discriminator = {n: p.clone() for n, p in engine.network.discriminator.named_parameters()}
-    engine._generator_step(batch["domain"], batch["position"])
+    engine._generator_step(batch["domain"], position)
     assert all(torch.equal(discriminator[n], p) for n, p in engine.network.discriminator.named_parameters())
     assert not torch.equal(generator["constant"], engine.network.generator.constant)
 
 
 def test_style_mixing_takes_rows_from_two_latents_only_when_asked():
-    domain = position = torch.zeros(64, dtype=torch.long)
+    domain, position = torch.zeros(64, dtype=torch.long), torch.zeros(64)
     for probability, mixed in ((0.0, 0), (1.0, 64)):
         w_plus = trainer(1, style_mixing=probability)._w_plus(domain, position)
         differs = (w_plus != w_plus[:, :1]).any(dim=2)  # (64, rows)
@@ -104,14 +107,11 @@ def test_path_length_mean_is_kept():
 
 def test_growth_goes_from_coarse_to_fine_and_fades():
     engine = trainer(1, growth={4: 3, 2: 4}, fade=2)
-    seen = []
-    for update in range(10):
-        engine.network.generator.updates.fill_(update)
-        seen.append(engine.resolution())
+    seen = [engine.resolution(update) for update in range(10)]
     assert seen[:3] == [(1, 1.0)] * 3
     assert seen[3:7] == [(2, 0.5), (2, 1.0), (2, 1.0), (2, 1.0)]
     assert seen[7:] == [(3, 0.5), (3, 1.0), (3, 1.0)]
-    assert trainer(1).resolution() == (3, 1.0)
+    assert trainer(1).resolution(0) == (3, 1.0)
     with pytest.raises(
         InputError, match=r"growth: expected divisors of the image size among \[8, 4, 2\], found 16"
     ):
@@ -126,3 +126,96 @@ def test_coarse_training_leaves_the_fine_layers_alone():
     assert "layers.2.convolution.weight" in moved and "to_image.1.weight" in moved
     assert not any(name.startswith(("layers.3", "layers.5", "to_image.2", "to_image.3")) for name in moved)
     assert int(engine.network.generator_ema.updates) == 2
+
+
+class Reads(TorchDispatchMode):
+    """Collects the operations that hand a tensor's value to the host, for which an accelerator would be waited."""
+
+    WAIT = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "allclose")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.__name__.split(".")[0]
+        indices = args[1] if name in ("index", "index_put", "index_put_") else ()
+        if name in self.WAIT or any(i is not None and i.dtype == torch.bool for i in indices):
+            self.found.append(name)
+        return operation(*args, **(kwargs or {}))
+
+
+def test_an_update_reads_no_value_of_the_device():
+    augmentation = DiscriminatorAugmentation(every=2)
+    augmentation.p.fill_(0.5)
+    engine = trainer(1, growth={2: 2}, fade=2, augmentation=augmentation)
+    for engine.state.iteration in (1, 2):
+        with Reads() as reads:
+            engine._iteration(engine, batches(1)[0])
+        assert reads.found == []
+    with Reads() as reads:
+        float(augmentation.p)
+    assert reads.found == ["_local_scalar_dense"]
+
+
+def test_augmentation_at_0_shows_the_discriminator_the_images_as_they_are():
+    losses = []
+    for target in (None, 1.0):  # at 1 the overfitting is never above the target, p stays 0
+        engine = trainer(1, augmentation=DiscriminatorAugmentation(target=target))
+        engine.augmentation.forward = _with_state_kept(engine.augmentation.forward)
+        engine.run()
+        losses.append({name: engine.state.metrics[name] for name in ("discriminator", "generator", "r1")})
+    assert losses[0] == losses[1]
+
+
+def _with_state_kept(forward):
+    """The random state outside is as if nothing had been drawn inside."""
+
+    def call(images):
+        with torch.random.fork_rng(devices=[]):
+            return forward(images)
+
+    return call
+
+
+def test_the_augmentation_grows_with_the_overfitting_and_is_logged():
+    augmentation = DiscriminatorAugmentation(target=-1.0, images=80, every=2)
+    engine = trainer(6, augmentation=augmentation, r1_every=2)
+    seen = []
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(float(augmentation.p)))
+    engine.run()
+    assert seen == pytest.approx([0.0, 0.1, 0.1, 0.2, 0.2, 0.3])
+    assert engine.state.metrics["augmentation_p"] == pytest.approx(0.1)  # what was used, not what comes next
+    assert -1 < engine.state.metrics["overfitting"] <= 1
+
+
+def test_the_generator_learns_through_the_augmentation():
+    augmentation = DiscriminatorAugmentation()
+    augmentation.p.fill_(0.8)
+    engine = trainer(1, augmentation=augmentation, path_length_weight=0.0)
+    engine.state.iteration = 1
+    before = {n: p.clone() for n, p in engine.network.generator.named_parameters()}
+    engine._generator_step(batches(1)[0]["domain"], torch.rand(4))
+    moved = {n for n, p in engine.network.generator.named_parameters() if not torch.equal(before[n], p)}
+    assert moved == {n for n in before if not n.endswith("noise_strength")} | {
+        n for n in moved if "noise" in n
+    }
+
+
+def test_heights_are_drawn_from_the_slices_intervals_and_single_slices_have_none():
+    engine = trainer(1)
+    engine.state.iteration = 1
+    drawn = []
+    step = engine._generator_step
+    engine._generator_step = lambda domain, position: drawn.append(position) or step(domain, position)
+    batch = batches(1)[0]
+    batch["interval"][3] = torch.nan
+    for _ in range(20):
+        engine._iteration(engine, batch)
+    heights = torch.stack(drawn)[:, :3]
+    assert bool((heights >= batch["interval"][:3, 0]).all() and (heights <= batch["interval"][:3, 1]).all())
+    assert float(heights.std(0).min()) > 0.03
+    assert bool(torch.stack(drawn)[:, 3].isnan().all())
+    generator = engine.network.generator
+    assert generator.slices_seen.tolist() == [[0, 1], [1, 1]]
+    assert all(bool(parameter.isfinite().all()) for parameter in engine.network.parameters())

@@ -11,7 +11,7 @@ from shared_components.networks.style_layers import fir_downsample
 @pytest.mark.parametrize(("size", "channels"), [(24, (8, 8, 6, 4)), (32, (8, 8, 8, 4))])
 def test_shapes(size, channels):
     network = Discriminator(size, 3, 5, channels, width=16)
-    logits = network(torch.randn(4, 1, size, size), torch.tensor([0, 1, 2, 0]), torch.arange(4))
+    logits = network(torch.randn(4, 1, size, size), torch.tensor([0, 1, 2, 0]), torch.arange(4) / 4)
     assert logits.shape == (4, 1)
 
 
@@ -32,7 +32,7 @@ def test_group_falls_back_to_a_divisor_of_the_batch():
 
 def test_logit_is_the_projection_on_the_condition():
     network = Discriminator(24, 3, 5, (8, 8, 6, 4), width=16)
-    image, domain, position = torch.randn(2, 1, 24, 24), torch.tensor([0, 2]), torch.tensor([1, 4])
+    image, domain, position = torch.randn(2, 1, 24, 24), torch.tensor([0, 2]), torch.tensor([0.3, torch.nan])
     h, c = network.embed(image), network.condition(domain, position)
     assert torch.allclose(network(image, domain, position)[:, 0], (h * c).sum(1) / 4, atol=1e-6)
     assert not torch.allclose(network(image, domain, position), network(image, 2 - domain, position))
@@ -41,9 +41,10 @@ def test_logit_is_the_projection_on_the_condition():
 def test_coarse_images_enter_further_on_and_fading_mixes_two_entrances():
     network = Discriminator(24, 3, 5, (8, 8, 6, 4), width=16)
     image, zero = torch.randn(4, 1, 12, 12), torch.zeros(4, dtype=torch.long)
+    height = torch.zeros(4)
     ends = [network.embed(image, fade) for fade in (1e-9, 1.0)]
     coarse = network.embed(fir_downsample(image))
     assert torch.allclose(ends[0], coarse, atol=1e-5) and not torch.allclose(ends[1], coarse)
-    assert network(image, zero, zero).shape == (4, 1)
+    assert network(image, zero, height).shape == (4, 1)
     with pytest.raises(ValueError, match=r"expected a size among \(3, 6, 12, 24\) px"):
-        network(torch.randn(4, 1, 20, 20), zero, zero)
+        network(torch.randn(4, 1, 20, 20), zero, height)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from shared_components.errors import InputError
 from shared_components.files import load_tensors, save_tensors
@@ -14,7 +15,7 @@ from shared_components.networks.factory import (
     load_generator,
 )
 from shared_components.networks.generator import Generator
-from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
+from shared_components.networks.style_layers import rms_normalise
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def test_average_follows_the_generator(generator):
 def test_a_factory_file_rebuilds_the_generator(generator, tmp_path):
     path = exported(generator, tmp_path)
     loaded = load_generator(path)
-    z, index = torch.randn(2, 8), torch.tensor([0, 1])
-    assert torch.equal(loaded(z, index, index, "none"), generator(z, index, index, "none"))
+    condition = torch.randn(2, 8), torch.tensor([0, 1]), torch.tensor([0.2, 0.9])
+    assert torch.equal(loaded(*condition, "none"), generator(*condition, "none"))
     assert factory_description(path)["spacing"] == 4.5 and domain_index(path, "south") == 1
     with pytest.raises(InputError, match=r"'east'.*name one of them"):
         domain_index(path, "east")
@@ -62,23 +63,22 @@ def test_files_that_are_no_factory_are_refused(generator, tmp_path):
         load_generator(tmp_path / "misfit.pt")
 
 
-def test_volumes_interpolate_between_positions_and_repeat_for_the_same_latent(generator):
-    with torch.no_grad():
-        for layer in generator.layers:
-            layer.noise_strength.fill_(0.3)
-    z = sample_latents(2, 8, seed=5)
-    volumes = VolumeGenerator(generator, domain=1, slices=7)
-    drawn = volumes(torch.stack(z))
-    assert drawn.shape == (2, 1, 24, 24, 7) and float(drawn.abs().max()) <= 1
-    assert torch.equal(volumes(z[1][None])[0], drawn[1])
-    exact = VolumeGenerator(generator, domain=1, slices=4)
-    index = torch.arange(4)
-    w = generator.mapping(z[0].expand(4, -1), torch.ones(4, dtype=torch.long), index)
-    assert torch.allclose(exact.w_plus(z[0]), generator.to_w_plus(w), atol=1e-6)
-    middle = VolumeGenerator(generator, domain=1, slices=8).w_plus(z[0])
-    assert torch.allclose(middle[2], 0.75 * exact.w_plus(z[0])[1] + 0.25 * exact.w_plus(z[0])[0], atol=1e-6)
+def test_a_file_of_an_earlier_version_draws_its_bins_at_their_centres(generator, tmp_path):
+    content = load_tensors(exported(generator, tmp_path))
+    del content["model"]["slices_seen"]
+    save_tensors(tmp_path / "earlier.pt", content)
+    loaded = load_generator(tmp_path / "earlier.pt")
+    assert not loaded.is_flat(0)
+    z, domain, bins = torch.randn(4, 8), torch.tensor([0, 1, 0, 1]), torch.arange(4)
+    hot = torch.cat([F.one_hot(domain, 2), F.one_hot(bins, 4)], dim=1).float()
+    embedded = rms_normalise(loaded.condition.linear(hot))
+    w = loaded.mapping_network(torch.cat([rms_normalise(z), embedded], dim=1))
+    assert torch.equal(loaded.mapping(z, domain, (bins + 0.5) / 4), w)
 
 
-def test_latents_repeat_with_the_seed():
-    assert torch.equal(torch.stack(sample_latents(3, 4, 1)), torch.stack(sample_latents(3, 4, 1)))
-    assert not torch.equal(torch.stack(sample_latents(3, 4, 1)), torch.stack(sample_latents(3, 4, 2)))
+def test_the_average_knows_what_the_generator_has_seen(generator):
+    network = FactoryNetwork(generator, Discriminator(24, 2, 4, (8, 8, 6, 4), width=12))
+    generator.remember(torch.tensor([1, 1]), torch.tensor([torch.nan, torch.nan]))
+    assert generator.slices_seen.tolist() == [[0, 0], [1, 0]] and int(generator.updates) == 1
+    network.update_average(0.9)
+    assert network.generator_ema.is_flat(1) and not network.generator_ema.is_flat(0)

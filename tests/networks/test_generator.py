@@ -14,7 +14,7 @@ def small(size: int = 24, channels=(8, 8, 6, 4)) -> Generator:
 
 def drawn(generator: Generator, batch: int = 2):
     z = torch.randn(batch, generator.z_dim)
-    return z, torch.arange(batch) % 3, torch.arange(batch) % 5
+    return z, torch.arange(batch) % 3, (torch.arange(batch) % 5 + 0.5) / 5
 
 
 def test_resolutions_of_48_and_64():
@@ -58,11 +58,12 @@ def test_rows_of_w_plus_act_from_coarse_to_fine_and_all_of_them_count():
 def test_condition_changes_the_image_and_style_does_not_depend_on_the_scale_of_z():
     generator = small()
     z = torch.randn(1, 8)
-    zero, one = torch.tensor([0]), torch.tensor([1])
+    zero, one, low, high, none = (torch.tensor([value]) for value in (0, 1, 0.1, 0.3, torch.nan))
     with torch.no_grad():
-        images = [generator(z, d, p, "none") for d, p in ((zero, zero), (one, zero), (zero, one))]
-        assert not torch.allclose(images[0], images[1]) and not torch.allclose(images[0], images[2])
-        assert torch.allclose(generator(z * 9, zero, zero, "none"), images[0], atol=1e-4)
+        conditions = ((zero, low), (one, low), (zero, high), (zero, none))
+        images = [generator(z, domain, position, "none") for domain, position in conditions]
+        assert all(not torch.allclose(images[0], other) for other in images[1:])
+        assert torch.allclose(generator(z * 9, zero, low, "none"), images[0], atol=1e-4)
 
 
 def test_noise_counts_only_with_a_strength_and_can_be_shared():
@@ -103,6 +104,8 @@ def test_wrong_input_is_named():
     generator = small()
     with pytest.raises(ValueError, match=r"w_plus: expected \(B, 8, 12\)"):
         generator.synthesis(torch.randn(1, 3, 12))
+    with pytest.raises(ValueError, match=r"heights in \[0, 1\] as floats, found torch.int64"):
+        generator(torch.randn(1, 8), torch.tensor([0]), torch.tensor([3]))
     with pytest.raises(ValueError, match="'random', 'none'"):
         generator.synthesis(torch.randn(1, 8, 12), noise="some")
 

@@ -29,7 +29,7 @@ def tried(tmp_path, bundle, *files, timed=False, **overrides):
 
 def test_blank_slices_are_those_that_real_ones_would_be_but_for_their_pixels(tmp_path):
     items = datalist(blank_root(tmp_path, "t2", LABELS, subjects=3), "training")
-    slices = BlankSlices(items, ["t1", "t2"], size=32, spacing=None, positions=4, slices_per_volume=2)
+    slices = BlankSlices(items, ["t1", "t2"], size=32, spacing=None, slices_per_volume=2)
     assert isinstance(slices, SliceDataset) and len(slices) == 6
     one = slices[0]
     assert one["image"].shape == (1, 32, 32) and one["image"].abs().max() <= 1 and one["labelled"]

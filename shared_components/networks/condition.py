@@ -1,0 +1,50 @@
+"""What generator and discriminator are told of a slice: its domain, and where in a volume it lies."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shared_components.networks.style_layers import EqualLinear, rms_normalise
+
+
+def place_of(heights: Tensor, positions: int) -> Tensor:
+    """Weights (B, P) of the P learnt positions at ``heights`` (B,): linear between the two beside each.
+
+    Position p lies at the relative height (p + 1/2) / P of a volume; below the first and above the last there is
+    nothing to interpolate. A height that is NaN, that of an image without neighbours, has no position at all.
+    """
+    index = torch.arange(positions, device=heights.device, dtype=heights.dtype)
+    place = (heights * positions - 0.5).clamp(0, positions - 1)
+    weights = (1 - (place[:, None] - index).abs()).clamp_min(0)
+    return torch.where(heights.isnan()[:, None], 0.0, weights)
+
+
+class ConditionEmbedding(nn.Module):
+    """e = rms-normalise(EqualLinear([one-hot domain, position])), the position as in :func:`place_of`.
+
+    Args:
+        domains: number of domains K.
+        positions: number of learnt positions P.
+        width: width of the embedding.
+    Deviation: the published position is one of P bins; at the centres of the bins this is the same.
+    """
+
+    def __init__(self, domains: int, positions: int, width: int) -> None:
+        super().__init__()
+        self.domains, self.positions = domains, positions
+        self.linear = EqualLinear(domains + positions, width)
+
+    def forward(self, domain: Tensor, position: Tensor) -> Tensor:
+        """``domain`` (B,) integers, ``position`` (B,) relative heights in [0, 1], NaN for none; returns (B, width).
+
+        Raises:
+            ValueError: positions that are whole numbers, such as those of bins.
+        """
+        if not position.is_floating_point():
+            raise ValueError(f"position: expected heights in [0, 1] as floats, found {position.dtype}")
+        place = place_of(position.to(self.linear.weight.dtype), self.positions)
+        return rms_normalise(
+            self.linear(torch.cat([F.one_hot(domain, self.domains).to(place), place], dim=1))
+        )

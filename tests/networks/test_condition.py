@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from shared_components.networks.condition import ConditionEmbedding, place_of
+from shared_components.networks.generator import Generator
+
+
+def test_a_height_lies_between_the_two_positions_beside_it():
+    heights = torch.tensor([0.0, 0.125, 0.25, 0.40625, 1.0, torch.nan])
+    assert place_of(heights, 4).tolist() == [
+        [1, 0, 0, 0], [1, 0, 0, 0], [0.5, 0.5, 0, 0], [0, 0.875, 0.125, 0], [0, 0, 0, 1], [0, 0, 0, 0]
+    ]  # fmt: skip
+    assert place_of(torch.tensor([0.0, 0.7, torch.nan]), 1).tolist() == [[1], [1], [0]]
+
+
+@pytest.mark.parametrize("depth", [*range(1, 201)])
+def test_weights_of_any_stack_are_shares(depth):
+    heights = (torch.arange(depth) + 0.5) / depth
+    weights = place_of(heights, 16)
+    assert torch.allclose(weights.sum(1), torch.ones(depth), atol=1e-5) and float(weights.min()) >= 0
+    assert int((weights > 0).sum(1).max()) <= 2
+
+
+def test_an_image_without_a_height_is_told_by_its_domain_alone():
+    condition = ConditionEmbedding(2, 4, 8)
+    nowhere = condition(torch.tensor([1]), torch.tensor([torch.nan]))
+    alone = condition.linear(torch.tensor([[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]]))
+    assert torch.allclose(nowhere, alone / alone.square().mean().sqrt(), atol=1e-5)
+    nowhere.sum().backward()
+    assert float(condition.linear.weight.grad[:, 2:].abs().max()) == 0
+    assert bool(condition.linear.weight.grad.isfinite().all())
+
+
+def test_two_positions_receive_gradient_in_their_shares():
+    condition = ConditionEmbedding(1, 4, 8)
+    condition.linear(torch.cat([torch.ones(1, 1), place_of(torch.tensor([0.3125]), 4)], 1)).sum().backward()
+    share = condition.linear.weight.grad[0] / condition.linear.scale
+    assert torch.allclose(share, torch.tensor([1.0, 0.25, 0.75, 0.0, 0.0]))
+
+
+class Drawing(nn.Module):
+    """The generator as it is exported: without noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+
+    def forward(self, z, domain, position):
+        return self.generator(z, domain, position, "none")
+
+
+def test_torchscript_draws_at_heights_other_than_those_it_was_traced_with():
+    drawing = Drawing().eval()
+    z, domain = torch.randn(3, 8), torch.tensor([0, 1, 1])
+    traced = torch.jit.trace(drawing, (z, domain, torch.tensor([0.5, 0.5, 0.5])), check_trace=False)
+    with torch.no_grad():
+        for heights in ([0.0, 0.33, 1.0], [0.9, torch.nan, 0.1]):
+            position = torch.tensor(heights)
+            assert torch.allclose(traced(z, domain, position), drawing(z, domain, position), atol=1e-6)
