@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared_components.networks.style_layers import EqualLinear, rms_normalise
@@ -45,6 +44,6 @@ class ConditionEmbedding(nn.Module):
         if not position.is_floating_point():
             raise ValueError(f"position: expected heights in [0, 1] as floats, found {position.dtype}")
         place = place_of(position.to(self.linear.weight.dtype), self.positions)
-        return rms_normalise(
-            self.linear(torch.cat([F.one_hot(domain, self.domains).to(place), place], dim=1))
-        )
+        # compared, since torch's one_hot looks at the values first, for which an accelerator would be waited
+        own = domain[:, None] == torch.arange(self.domains, device=domain.device)
+        return rms_normalise(self.linear(torch.cat([own.to(place), place], dim=1)))

@@ -13,8 +13,10 @@ import pytest
 import torch
 from monai.bundle import run
 
+from shared_components.federation.client_plan import client_plan
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
+from shared_components.federation.site import Site
 from shared_components.networks.factory import factory_description, load_generator
 from tests.bundles.tiny import (
     BUNDLES,
@@ -29,6 +31,8 @@ from tests.bundles.tiny import (
     tensors,
     workflow,
 )
+
+LAZY = {"ada_target": 0.0, "ada_images": 64, "path_length_weight": 2.0, "r1_every": 3}
 
 
 def training(clients: Path, output_dir: Path, **overrides):
@@ -92,6 +96,46 @@ def test_pictures_change_nothing(clients, whole, tmp_path):
 def test_another_seed_gives_another_factory(clients, whole, tmp_path):
     training(clients, tmp_path, max_epochs=3, seed=1).run()
     assert different(tensors(whole / "factory.pt"), tensors(tmp_path / "factory.pt"))
+
+
+def test_with_lazy_terms_and_augmentation_resuming_equals_an_unbroken_run(clients, tmp_path):
+    values = {"max_epochs": 6, **LAZY}
+    training(clients, tmp_path / "whole", **values).run()
+    kill_at(
+        training(clients, tmp_path / "resumed", **values), 7
+    )  # between two lazy terms and two adaptations
+    training(clients, tmp_path / "resumed", resume=True, **values).run()
+    assert_same_run(tmp_path / "whole", tmp_path / "resumed", "factory.pt")
+    state = torch.load(tmp_path / "whole/checkpoint.pt", weights_only=True)
+    assert float(state["augmentation"]["p"]) > 0.1 and float(state["path_length"]["mean"]) > 0
+    with (tmp_path / "whole/metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["augmentation_p"]) > 0 and -1 <= float(rows[-1]["overfitting"]) <= 1
+
+
+def test_a_site_that_is_built_anew_goes_on_with_its_augmentation_which_is_not_exchanged(clients, tmp_path):
+    content = {
+        "name": "alone", "bundle": str(BUNDLES / "factory"), "domains": ["t1", "t2", "pet"], "labels": LABELS,
+        "configs": ["common.yaml", "train.yaml", "smoke.yaml"], "overrides": SIZES | LAZY, "seed": 5,
+        "clients": {"north": {"data_root": str(clients / "north"), "domain": "t1"}},
+        "rounds": 5, "updates_per_round": 2, "workers": 0, "output_dir": str(tmp_path),
+    }  # fmt: skip
+    plan = client_plan(federation_from(content, source=Path("alone.yaml")), "north")
+    kept = Site(plan)
+    kept.build(0)
+    weights, third, ended = kept.shared_weights(), None, None
+    for number in range(1, 6):
+        ended = kept.train(number, number - 1, weights)
+        kept.remember(number)
+        third = weights if number == 4 else third
+        weights = ended.weights
+    anew = Site(plan)
+    again = anew.train(4, 3, third)
+    anew.remember(4)
+    again = anew.train(5, 4, again.weights)
+    assert different(ended.weights, again.weights) == []
+    assert ended.values["augmentation_p"] == again.values["augmentation_p"] > 0
+    assert not any("augmentation" in name for name in ended.weights)
 
 
 def test_federation_of_one_equals_plain_training(clients, tmp_path):

@@ -112,7 +112,7 @@ def test_training_refuses_what_the_check_refuses(tmp_path):
     WRONG["missing"][0](tmp_path / "x")
     item = {"image": str(tmp_path / "x"), "domain": "t1", "subject": "x"}
     with pytest.raises(InputError, match="6 slices lie 3 mm apart, but 9 mm between"):
-        SliceDataset([item], ["t1"], size=16, spacing=None, positions=2)
+        SliceDataset([item], ["t1"], size=16, spacing=None)
 
 
 def test_a_number_written_as_a_sequence_is_no_number():

@@ -23,7 +23,7 @@ def dataset(folder: Path, label: np.ndarray) -> SliceDataset:
     for name, voxels in (("image", image), ("label", label)):
         nibabel.save(nibabel.Nifti1Image(voxels, AFFINE), folder / f"{name}.nii")
     item = {key: str(folder / f"{key}.nii") for key in ("image", "label")}
-    return SliceDataset([item | {"domain": "t1", "subject": "s"}], ["t1"], 16, None, 1, orientation=None)
+    return SliceDataset([item | {"domain": "t1", "subject": "s"}], ["t1"], 16, None, orientation=None)
 
 
 @pytest.mark.parametrize("one", [0.9999999, 0.9995, 1.0000001])

@@ -210,11 +210,11 @@ def test_heights_are_drawn_from_the_slices_intervals_and_single_slices_have_none
     engine._generator_step = lambda domain, position: drawn.append(position) or step(domain, position)
     batch = batches(1)[0]
     batch["interval"][3] = torch.nan
-    for _ in range(20):
+    for _ in range(12):
         engine._iteration(engine, batch)
     heights = torch.stack(drawn)[:, :3]
     assert bool((heights >= batch["interval"][:3, 0]).all() and (heights <= batch["interval"][:3, 1]).all())
-    assert float(heights.std(0).min()) > 0.03
+    assert float(heights.std(0).min()) > 0.02
     assert bool(torch.stack(drawn)[:, 3].isnan().all())
     generator = engine.network.generator
     assert generator.slices_seen.tolist() == [[0, 1], [1, 1]]

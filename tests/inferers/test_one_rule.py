@@ -119,7 +119,7 @@ def by_training(folder: Path) -> None:
         "domain": "t",
         "subject": "s",
     }
-    SliceDataset([item], ["t"], 16, None, 1)
+    SliceDataset([item], ["t"], 16, None)
 
 
 @pytest.mark.parametrize(("shift", "one_grid"), [(0.005, True), (0.049, True), (0.051, False), (0.5, False)])
