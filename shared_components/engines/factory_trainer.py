@@ -116,8 +116,11 @@ class FactoryTrainer(UpdateTrainer):
         self.add_event_handler(Events.EPOCH_STARTED, self._count)
 
     def _count(self) -> None:
-        """At the start of an epoch: a checkpoint or a federation may have changed the generator since the last one."""
-        self._updates = int(self.network.generator.updates)
+        """At the start of an epoch: a checkpoint or a federation may have changed the generator since the last one.
+
+        A federation that protects updates by noise keeps the generator's counter; then one's own updates count.
+        """
+        self._updates = max(int(self.network.generator.updates), self.state.iteration)
 
     def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:
         """W+ (B, rows, w_dim) of random latents, with style mixing."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import zlib
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_components.networks.condition import place_of
 from shared_components.networks.generator import Generator
 
 
@@ -15,29 +17,30 @@ class VolumeGenerator(nn.Module):
 
     For one z the generator is asked for W+ at the height of every slice, so that a volume of any depth scrolls
     smoothly. The noise maps are seeded by z alone, so the same z gives the same volume every time, and twins under
-    two domains share it. A domain that was trained on single-slice images alone knows no heights: its volumes are
-    separate images, the first of z, the others of latents that z seeds.
+    two domains share it; they are drawn at the learnt positions and mixed in between. A domain that was trained on
+    single-slice images alone knows no heights: its volumes are separate images, the first of z, the others of
+    latents that z seeds.
 
     Args:
         generator: the factory's generator.
         domain: index of the domain.
         slices: number of slices of the volume.
         noise: False for no per-pixel noise.
-        separate: give every slice a latent of its own, as a domain without heights needs, and its twins in others;
-            None: where this domain knows no heights.
+        separate: give every slice a latent of its own also where the domain knows heights, for twins of one that does
+            not.
     Source: Galati et al. 2024, Sec. 2.2 (synthetic source volumes).
     Deviation: heights are interpolated in the condition, with which they were trained, not in W+ between bins.
     """
 
     def __init__(
-        self, generator: Generator, domain: int, slices: int, noise: bool = True, separate: bool | None = None
+        self, generator: Generator, domain: int, slices: int, noise: bool = True, separate: bool = False
     ) -> None:
         super().__init__()
         self.generator = generator
         self.domain = domain
         self.slices = slices
         self.noise = noise
-        self.separate = generator.is_flat(domain) if separate is None else separate
+        self.separate = separate or generator.is_flat(domain)
 
     def w_plus(self, z: Tensor) -> Tensor:
         """``z`` (z_dim,) to W+ of every slice, (slices, rows, w_dim)."""
@@ -52,9 +55,18 @@ class VolumeGenerator(nn.Module):
         return torch.cat([z[None], others.to(z)])
 
     def _one(self, z: Tensor) -> Tensor:
-        noise = self.generator.sample_noise(self.slices, _seeded_by(z)) if self.noise else "none"
+        noise = self._noise(_seeded_by(z)) if self.noise else "none"
         image = self.generator.synthesis(self.w_plus(z), noise).image  # (slices, 1, S, S)
         return image.clamp(-1, 1).movedim(0, -1)
+
+    def _noise(self, random: torch.Generator) -> list[Tensor]:
+        """Noise maps (slices, 1, h, w) of unit variance, one per layer."""
+        if self.separate:
+            return self.generator.sample_noise(self.slices, random)
+        positions = self.generator.positions
+        share = F.normalize(place_of(self.generator.heights(self.domain, self.slices), positions), dim=1)
+        maps = self.generator.sample_noise(positions, random)
+        return [(share @ noise.flatten(1)).view(-1, *noise.shape[1:]) for noise in maps]
 
     def forward(self, z: Tensor) -> Tensor:
         """``z`` (B, z_dim) to volumes (B, 1, S, S, slices) in [-1, 1]."""

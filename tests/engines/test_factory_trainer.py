@@ -128,6 +128,20 @@ def test_coarse_training_leaves_the_fine_layers_alone():
     assert int(engine.network.generator_ema.updates) == 2
 
 
+def test_growth_goes_on_where_a_federation_does_not_exchange_the_counter():
+    engine = trainer(2, growth={2: 3}, fade=0)
+    levels = []
+    step = engine._discriminator_step
+    engine._discriminator_step = lambda *batch: (
+        levels.append(engine.resolution(engine._updates)[0]) or step(*batch)
+    )
+    for epoch in range(3):
+        engine.state.max_epochs = epoch + 1
+        engine.run()
+        engine.network.generator.updates.zero_()
+    assert levels == [2, 2, 2, 3, 3, 3]
+
+
 class Reads(TorchDispatchMode):
     """Collects the operations that hand a tensor's value to the host, for which an accelerator would be waited."""
 

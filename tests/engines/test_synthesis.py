@@ -91,6 +91,19 @@ def test_the_same_subject_whatever_else_is_drawn(generator, tmp_path):
             assert found == (tmp_path / "all" / name / file).read_bytes()
 
 
+def test_with_a_domain_of_single_slices_every_slice_is_another_image(generator, tmp_path):
+    flat = copy.deepcopy(generator)
+    flat.remember(torch.tensor([1]), torch.tensor([torch.nan]))
+    with torch.no_grad():
+        flat.condition.linear.weight[:, 3:].zero_()  # heights that change nothing
+    stacks = run(flat, tmp_path / "stacks", twin_domains=["pet"])
+    separate = run(flat, tmp_path / "separate", twin_domains=["t2"])
+    for folder, alike in ((stacks["t1"], True), (separate["t1"], False), (separate["t2"], False)):
+        volume = torch.from_numpy(nib.load(folder / "images/synthetic_0000.nii.gz").get_fdata())
+        assert (float(volume.diff(dim=-1).abs().max()) < 1e-5) == alike
+    assert check_client_root(separate["t2"], labels=LABELS, domains=DOMAINS) == []
+
+
 def test_validation_subjects_are_further_ones(generator, tmp_path):
     roots = run(generator, tmp_path / "more", validation=1)
     fewer = run(generator, tmp_path / "fewer")

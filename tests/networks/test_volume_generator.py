@@ -33,13 +33,22 @@ def test_every_slice_is_drawn_at_its_height(generator):
     assert generator.heights(1, 1).tolist() == [0.5]
 
 
-def test_a_volume_scrolls_the_more_smoothly_the_more_slices_it_has(generator):
+@pytest.mark.parametrize("noise", [False, True])
+def test_a_volume_scrolls_the_more_smoothly_the_more_slices_it_has(generator, noise):
     z = sample_latents(1, 8, seed=5)[0][None]
     steps = []
     for slices in (8, 16, 64):
-        volume = VolumeGenerator(generator, 0, slices, noise=False)(z)
+        volume = VolumeGenerator(generator, 0, slices, noise=noise)(z)
         steps.append(float(volume.diff(dim=-1).abs().mean()))
     assert steps[0] > 1.5 * steps[1] > 4 * steps[2] > 0
+
+
+def test_noise_has_unit_variance_at_every_height_and_is_drawn_at_the_learnt_positions(generator):
+    maps = VolumeGenerator(generator, 0, slices=50)._noise(torch.Generator().manual_seed(3))
+    assert all(float(m.flatten(1).var(1).mean()) == pytest.approx(1, abs=0.15) for m in maps[3:])
+    drawn = generator.sample_noise(4, torch.Generator().manual_seed(3))
+    exact = VolumeGenerator(generator, 0, slices=4)._noise(torch.Generator().manual_seed(3))
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(drawn, exact, strict=True))
 
 
 def test_a_domain_without_heights_draws_separate_images(generator):
