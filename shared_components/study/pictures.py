@@ -12,6 +12,7 @@ from shared_components.data.slices import SliceDataset
 from shared_components.handlers.pictures import picture_grid, save_picture
 from shared_components.networks.factory import factory_description, load_generator
 from shared_components.networks.generator import Generator
+from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
 
 if TYPE_CHECKING:
     from shared_components.study.client_data import ClientData
@@ -47,12 +48,10 @@ def few_items(data: ClientData) -> list[dict[str, str]]:
 
 @torch.no_grad()
 def generated_slices(generator: Generator, domain: int, seed: int) -> Tensor:
-    """Slices of ROWS latents from the lowest to the highest position, (ROWS · COLUMNS, 1, S, S)."""
-    random = torch.Generator().manual_seed(seed)
-    z = torch.randn(ROWS, generator.z_dim, generator=random).repeat_interleave(COLUMNS, dim=0)
-    position = generator.heights(domain, COLUMNS).repeat(ROWS)
-    noise = generator.sample_noise(ROWS * COLUMNS, random)
-    return generator(z, torch.full((len(z),), domain), position, noise)
+    """Volumes of ROWS latents from the lowest to the highest slice, (ROWS · COLUMNS, 1, S, S)."""
+    latents = torch.stack(sample_latents(ROWS, generator.z_dim, seed))
+    volumes = VolumeGenerator(generator, domain, COLUMNS)(latents)  # (ROWS, 1, S, S, COLUMNS)
+    return volumes.movedim(-1, 1).flatten(0, 1)
 
 
 def write_pictures(study: Study) -> dict[str, dict[str, str]]:
