@@ -36,7 +36,7 @@ def test_blank_slices_are_those_that_real_ones_would_be_but_for_their_pixels(tmp
     assert one["label"].shape == (1, 32, 32) and int(one["domain"]) == 1
     assert slices.index[0].depth == DEPTH and len(slices.labelled) == 6
     unlabelled = [{k: v for k, v in item.items() if k != "label"} for item in items]
-    assert len(BlankSlices(unlabelled, ["t2"], 32, None, 4).unlabelled) == 3 * DEPTH
+    assert len(BlankSlices(unlabelled, ["t2"], 32, None).unlabelled) == 3 * DEPTH
 
 
 def test_updates_are_counted_and_timed_and_the_random_state_is_kept(tmp_path):
