@@ -119,6 +119,7 @@ def test_a_site_that_is_built_anew_goes_on_with_its_augmentation_which_is_not_ex
         "configs": ["common.yaml", "train.yaml", "smoke.yaml"], "overrides": SIZES | LAZY, "seed": 5,
         "clients": {"north": {"data_root": str(clients / "north"), "domain": "t1"}},
         "rounds": 5, "updates_per_round": 2, "workers": 0, "output_dir": str(tmp_path),
+        "exchange": {"what": "weights"},  # nothing rounded
     }  # fmt: skip
     plan = client_plan(federation_from(content, source=Path("alone.yaml")), "north")
     kept = Site(plan)
@@ -151,6 +152,7 @@ def test_federation_of_one_equals_plain_training(clients, tmp_path):
         "configs": ["common.yaml", "train.yaml", "smoke.yaml"], "overrides": values, "seed": 5,
         "clients": {"north": {"data_root": str(clients / "north"), "domain": "t1"}},
         "rounds": 3, "updates_per_round": 2, "workers": 0, "output_dir": str(tmp_path / "federation"),
+        "exchange": {"what": "weights"},  # nothing rounded
     }  # fmt: skip
     folder = LocalEngine(federation_from(content, source=Path("alone.yaml")), quiet=True).run()
     network = torch.load(plain / "checkpoint.pt", weights_only=True)["network"]
