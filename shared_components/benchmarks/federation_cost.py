@@ -111,7 +111,12 @@ def federation_benchmark(
 HEAD = (
     *("engine", "clients", "parameters (M)", "overhead of a round (s)", "training an update (s)"),
     f"overhead / {ROUND} updates",
-    *("MB up and down, by default", "float16", "float32 G + D + average (MB)", "memory of all (GB)"),
+    *(
+        "MB up and down, by default",
+        "exchange: {what: weights}",
+        "float32 G + D + average (MB)",
+        "memory of all (GB)",
+    ),
 )
 
 
@@ -121,7 +126,7 @@ def _lines(
     for size in sizes:
         whole = _bytes_of_networks(folder, data, size)
         for engine in engines:
-            half = _run(_federation(folder, data, size, min(clients), engine, half=True), size)
+            plain = _run(_federation(folder, data, size, min(clients), engine, plain=True), size)
             for number in clients:
                 cost = _run(_federation(folder, data, size, number, engine), size)
                 yield [
@@ -133,7 +138,7 @@ def _lines(
                         f"{cost.update:.2f}",
                     ),
                     f"{cost.overhead / (ROUND * cost.update):.1%}",
-                    *(_megabytes(cost), _megabytes(half), f"{whole / 1e6:.1f}"),
+                    *(_megabytes(cost), _megabytes(plain), f"{whole / 1e6:.1f}"),
                     f"{cost.peak.bytes / 1e9:.1f} ({cost.peak.processes} processes)",
                 ]
 
@@ -142,9 +147,9 @@ def _megabytes(cost: Cost) -> str:
     return f"{cost.up / 1e6:.1f} + {cost.down / 1e6:.1f}"
 
 
-def _federation(folder: Path, data: Path, size: Size, clients: int, engine: str, half: bool = False) -> Path:
+def _federation(folder: Path, data: Path, size: Size, clients: int, engine: str, plain: bool = False) -> Path:
     """The file of a federation whose clients take the domains in turn."""
-    name = f"{engine}-{clients}-{size.name.replace(' ', '')}{'-half' if half else ''}"
+    name = f"{engine}-{clients}-{size.name.replace(' ', '')}{'-plain' if plain else ''}"
     places = {f"c{i}": divmod(i, len(DOMAINS)) for i in range(clients)}
     values = {
         "name": name,
@@ -154,12 +159,12 @@ def _federation(folder: Path, data: Path, size: Size, clients: int, engine: str,
             name: {"data_root": str(data / str(seed) / DOMAINS[i]), "domain": DOMAINS[i]}
             for name, (seed, i) in places.items()
         },
-        "rounds": 1 if half else size.rounds,
+        "rounds": 1 if plain else size.rounds,
         "updates_per_round": size.updates,
         "overrides": {**size.overrides, "device": "$torch.device('cpu')"},
         "engine": engine,
         "output_dir": str(folder / name),
-        **({"exchange": {"dtype": "float16", "down": "float16"}} if half else {}),
+        **({"exchange": {"what": "weights"}} if plain else {}),
     }
     return write_text(folder / f"{name}.yaml", yaml.safe_dump(values, sort_keys=False))
 
