@@ -109,6 +109,22 @@ def meta_step(
     time_meta_step(size, batch, repeats, threads, memory)
 
 
+def factory_speed(
+    sizes: int | Sequence[int] = (64, 128, 256), batch: int = 4, repeats: int = 2, threads: int = 2
+) -> None:
+    """Time a full update of the factory at published widths, against its textbook form: seconds, peak memory.
+
+    Args:
+        sizes: heights and widths of a slice, pixels.
+        batch: slices of an update.
+        repeats: timed updates of each kind, after one that warms up; the fastest counts.
+        threads: of torch.
+    """
+    from shared_components.benchmarks.factory_speed import factory_speed as time_factory
+
+    print(time_factory([sizes] if isinstance(sizes, int) else list(sizes), batch, repeats, threads))
+
+
 def inference(
     volumes: int = 100,
     shape: Sequence[int] = (256, 256, 32),
@@ -205,6 +221,7 @@ COMMANDS = {
     "slices": slices,
     "real-head": real_head,
     "meta-step": meta_step,
+    "factory-speed": factory_speed,
     "inference": inference,
     "faults": faults,
     "malicious": malicious,

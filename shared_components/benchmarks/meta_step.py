@@ -149,13 +149,18 @@ def _peak_memory(form: str, size: int, batch: int) -> float:
 def _measure_memory(form: str, size: int, batch: int) -> float:
     torch.set_num_threads(1)
     update = _Update(size, batch)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
-    before = _peak_kilobytes()
+    forget_peak()
+    before = peak_kilobytes()
     update(form)
-    return (_peak_kilobytes() - before) / 1024
+    return (peak_kilobytes() - before) / 1024
 
 
-def _peak_kilobytes() -> int:
+def forget_peak() -> None:
+    """Count the peak memory of this process from now on, without that of the imports (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_kilobytes() -> int:
     """Peak resident memory of this process since it was last reset (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

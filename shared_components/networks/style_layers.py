@@ -89,17 +89,41 @@ def fir_downsample(x: Tensor) -> Tensor:
     return F.conv2d(x, _fir_kernel(channels, 1.0, x), stride=2, padding=1, groups=channels)
 
 
+class FirUpsample(nn.Module):
+    """:func:`fir_upsample` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fir_upsample(x)
+
+
+class FirDownsample(nn.Module):
+    """:func:`fir_downsample` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fir_downsample(x)
+
+
 def _fir_blur_after_transposed(x: Tensor) -> Tensor:
     """Blur a stride-2 transposed 3×3 convolution's ``(B, C, 2H+1, 2W+1)`` to ``(B, C, 2H, 2W)``."""
     channels = x.shape[1]
     return F.conv2d(x, _fir_kernel(channels, 4.0, x), padding=1, groups=channels)
 
 
+def grouped_is_faster(channels: int, pixels: int) -> bool:
+    """Whether per-sample grouped weights are faster than scaled activations, by ``scripts/benchmark.py kernels``.
+
+    Args:
+        channels: of the input.
+        pixels: height and width of the input.
+    """
+    return 2 * pixels >= channels
+
+
 class ModulatedConv2d(nn.Module):
     """Convolution whose input channels are scaled per sample by a style, optionally demodulated and upsampling.
 
-    Two equal formulations: scaling the activations (faster up to about 32 px) and per-sample grouped weights
-    (faster above); ``fused=None`` chooses by the input's resolution.
+    Two equal formulations: scaling the activations (faster for many channels at few pixels) and per-sample grouped
+    weights (faster for few channels at many pixels); ``fused=None`` chooses by both.
 
     Args:
         in_channels: channels of the input.
@@ -108,11 +132,9 @@ class ModulatedConv2d(nn.Module):
         w_dim: width of the latent ``w``.
         demodulate: normalise each output channel to unit expected variance (not for to-image layers).
         upsample: double the resolution (transposed convolution followed by the FIR filter).
-        fused: True for grouped weights, False for scaled activations, None to choose by resolution.
+        fused: True for grouped weights, False for scaled activations, None to choose by the input's size.
     Source: Karras et al. 2020, Sec. 2.2, Eqs. 1-3.
     """
-
-    FUSE_ABOVE = 32  # px; measured on CPU, see scripts/benchmark.py
 
     def __init__(
         self,
@@ -136,7 +158,7 @@ class ModulatedConv2d(nn.Module):
         """``x`` (B, C_in, H, W) and ``w`` (B, w_dim) to (B, C_out, H, W), twice as large when upsampling."""
         style = self.affine(w)  # (B, C_in)
         weight = self.weight * self.scale
-        fused = x.shape[-1] > self.FUSE_ABOVE if self.fused is None else self.fused
+        fused = grouped_is_faster(weight.shape[1], x.shape[-1]) if self.fused is None else self.fused
         out = self._grouped(x, style, weight) if fused else self._scaled(x, style, weight)
         return _fir_blur_after_transposed(out) if self.upsample else out
 
