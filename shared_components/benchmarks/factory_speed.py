@@ -76,7 +76,9 @@ def _measure(form: str, size: int, batch: int, repeats: int, threads: int) -> Up
             update(trainer, data, iteration)
             if turn:  # the first warms up
                 seconds[iteration].append(time.perf_counter() - start)
-    return Update(_share({kind: min(times) for kind, times in seconds.items()}, trainer), peak_kilobytes() / 1e6)
+    return Update(
+        _share({kind: min(times) for kind, times in seconds.items()}, trainer), peak_kilobytes() / 1e6
+    )
 
 
 def _share(seconds: dict[int, float], trainer: FactoryTrainer) -> float:
@@ -126,7 +128,7 @@ def batch_of(size: int, batch: int) -> dict[str, torch.Tensor]:
     return {
         "image": torch.rand(batch, 1, size, size) * 2 - 1,
         "domain": torch.arange(batch) % DOMAINS,
-        "position": torch.linspace(0, 1, batch),
+        "interval": torch.linspace(0, 1, batch)[:, None].expand(-1, 2),
     }
 
 

@@ -14,7 +14,7 @@ from shared_components.networks.generator import resolutions
 from shared_components.networks.style_layers import (
     EqualConv2d,
     EqualLinear,
-    fir_downsample,
+    FirDownsample,
     scaled_leaky_relu,
 )
 
@@ -45,11 +45,12 @@ class ResidualDownBlock(nn.Module):
         self.first = EqualConv2d(in_channels, in_channels, 3)
         self.second = EqualConv2d(in_channels, out_channels, 3)
         self.skip = EqualConv2d(in_channels, out_channels, 1, bias=False)
+        self.downsample = FirDownsample()
 
     def forward(self, x: Tensor) -> Tensor:
         main = scaled_leaky_relu(self.first(x))
-        main = scaled_leaky_relu(self.second(fir_downsample(main)))
-        return (main + self.skip(fir_downsample(x))) / math.sqrt(2.0)
+        main = scaled_leaky_relu(self.second(self.downsample(main)))
+        return (main + self.skip(self.downsample(x))) / math.sqrt(2.0)
 
 
 class Discriminator(nn.Module):
@@ -84,6 +85,7 @@ class Discriminator(nn.Module):
         self.sizes = resolutions(size, len(channels))
         fine_to_coarse = list(channels)[::-1]
         self.from_image = nn.ModuleList([EqualConv2d(image_channels, c, 1) for c in fine_to_coarse])
+        self.downsample = FirDownsample()
         self.blocks = nn.ModuleList([ResidualDownBlock(a, b) for a, b in itertools.pairwise(fine_to_coarse)])
         self.final_convolution = EqualConv2d(channels[0] + 1, channels[0], 3)
         self.final_linear = EqualLinear(channels[0] * base**2, width, activate=True)
@@ -113,7 +115,7 @@ class Discriminator(nn.Module):
         for number, block in enumerate(self.blocks[first:], first):
             x = block(x)
             if number == first and fade < 1.0:
-                coarse = scaled_leaky_relu(self.from_image[first + 1](fir_downsample(image)))
+                coarse = scaled_leaky_relu(self.from_image[first + 1](self.downsample(image)))
                 x = torch.lerp(coarse, x, fade)
         x = minibatch_standard_deviation(x, self.group_size)
         x = scaled_leaky_relu(self.final_convolution(x))

@@ -13,8 +13,8 @@ from shared_components.errors import InputError
 from shared_components.networks.condition import ConditionEmbedding
 from shared_components.networks.style_layers import (
     EqualLinear,
+    FirUpsample,
     ModulatedConv2d,
-    fir_upsample,
     rms_normalise,
     scaled_leaky_relu,
 )
@@ -132,6 +132,7 @@ class Generator(nn.Module):
         self.to_image = nn.ModuleList(
             [ModulatedConv2d(c, image_channels, 1, w_dim, demodulate=False) for c in channels]
         )
+        self.upsample = FirUpsample()
         self.image_bias = nn.Parameter(torch.zeros(len(channels), image_channels))
         # an integer buffer: a federation keeps the furthest client's, so that all grow together
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -214,7 +215,7 @@ class Generator(nn.Module):
             )
             if current == last and fade < 1.0:
                 contribution = contribution * fade
-            image = contribution if image is None else fir_upsample(image) + contribution
+            image = contribution if image is None else self.upsample(image) + contribution
         return SynthesisOutput(image, tuple(features))
 
     def _noise_maps(self, noise: Noise, like: Tensor) -> Sequence[Tensor | None]:

@@ -30,7 +30,8 @@ def test_the_filters_are_the_textbooks():
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize(
-    ("kernel", "demodulate", "upsample"), [(3, True, True), (3, True, False), (3, False, True), (1, False, False)]
+    ("kernel", "demodulate", "upsample"),
+    [(3, True, True), (3, True, False), (3, False, True), (1, False, False)],
 )
 def test_a_modulated_convolution_is_the_textbooks(kernel, demodulate, upsample, fused):
     layer = ModulatedConv2d(5, 7, kernel, 4, demodulate, upsample, fused)
