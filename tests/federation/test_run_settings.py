@@ -25,6 +25,7 @@ def begun_earlier(folder, *missing: str, version: str = "0.0.9") -> None:
 
 
 def test_a_run_of_an_earlier_version_goes_on_where_new_settings_are_left_as_they_are(values, tmp_path):
+    values["exchange"] = {}
     folder = run(values, rounds=1)
     begun_earlier(folder, "exchange", "privacy", "versions", "seed", version="0.1.0")
     with pytest.raises(InputError, match=r"seed was 0 and is now 5; put them back"):
@@ -35,22 +36,22 @@ def test_a_run_of_an_earlier_version_goes_on_where_new_settings_are_left_as_they
 
 
 def test_a_new_setting_that_is_used_is_refused_with_the_version(values):
-    folder = run(values, rounds=1)
+    folder = run(values, rounds=1, exchange={})
     begun_earlier(folder, "exchange.down")
     with pytest.raises(InputError) as caught:
-        run(values, resume=True, exchange={"down": "float16"})
+        run(values, resume=True, exchange={"down": "float32"})
     assert (
-        "exchange.what was 'weights' and is now 'differences'; exchange.down was None and is now 'float16'; it was "
-        "begun with fedfoundry 0.0.9, and this is 0.1.0: go on with that version, or put them back, or start over"
+        "exchange.down was 'float16' and is now 'float32'; it was begun with fedfoundry 0.0.9, and this is 0.1.0: "
+        "go on with that version, or put them back, or start over"
     ) in str(caught.value)
     assert RunFolder(folder).committed().round == 1
 
 
 def test_what_a_federation_file_leaves_open_is_no_new_setting(values):
-    made = federation(values, overrides={"learning_rate": 0.5})
+    made = federation(values, exchange={}, overrides={"learning_rate": 0.5})
     before = {key: value for key, value in made.as_dict().items() if key != "exchange"} | {"overrides": {}}
     filled = completed(before, made)
-    assert filled["exchange"] == {"what": "weights", "dtype": None, "down": None}
+    assert filled["exchange"] == {"what": "differences", "dtype": "float16", "down": "float16"}
     assert differences(filled, made.as_dict(), ("configs", "domains", "clients")) == [
         "overrides.learning_rate was None and is now 0.5"
     ]
