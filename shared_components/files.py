@@ -137,8 +137,8 @@ def save_tensors(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
         )
     buffer = io.BytesIO()  # at a full disk torch.save itself ends in a RuntimeError about its archive
     torch.save(dict(content), buffer)
-    sealed = seal_archive(buffer.getvalue())
-    return write_atomically(path, lambda temporary: temporary.write_bytes(sealed))
+    seal_archive(buffer)
+    return write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
 
 
 def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") -> dict[str, Any]:

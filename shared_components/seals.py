@@ -7,6 +7,7 @@ the CRC-32 of all that comes before them; an archive of ``torch.save`` by a dige
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import struct
@@ -71,16 +72,21 @@ def has_sealed_rows(text: str) -> bool | None:
     return bool(end)
 
 
-def seal_archive(content: bytes) -> bytes:
-    """A zip file with its digest as its comment.
+def seal_archive(archive: io.BytesIO) -> None:
+    """Give a zip file its digest as its comment, where it is: states of hundreds of megabytes are not copied.
 
     Raises:
-        ValueError: ``content`` is no zip file, or has a comment.
+        ValueError: ``archive`` is no zip file, or has a comment.
     """
-    if content[-_END_BYTES:][:4] != _END_OF_ZIP or content[-2:] != b"\0\0":
+    archive.seek(max(0, archive.getbuffer().nbytes - _END_BYTES))
+    end = archive.read()
+    if end[:4] != _END_OF_ZIP or end[-2:] != b"\0\0":
         raise ValueError("expected a zip file without a comment")
-    sealed = content[:-2] + struct.pack("<H", _ARCHIVE_SEAL)
-    return sealed + _PREFIX + hashlib.sha256(sealed).hexdigest().encode()
+    archive.seek(-2, os.SEEK_END)
+    archive.write(struct.pack("<H", _ARCHIVE_SEAL))
+    with archive.getbuffer() as content:
+        digest = hashlib.sha256(content).hexdigest()
+    archive.write(_PREFIX + digest.encode())
 
 
 def archive_fault(path: Path) -> str | None:
