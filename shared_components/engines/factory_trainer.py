@@ -16,7 +16,8 @@ from shared_components.engines.update_trainer import UpdateTrainer
 from shared_components.errors import InputError
 from shared_components.losses.adversarial import (
     PathLengthPenalty,
-    discriminator_logistic_loss,
+    discriminator_fake_loss,
+    discriminator_real_loss,
     generator_nonsaturating_loss,
     r1_penalty,
 )
@@ -163,11 +164,14 @@ class FactoryTrainer(UpdateTrainer):
             real, fake = self.augmentation(self._at_level(real, level)), self.augmentation(fake)
         lazy = bool(self.r1_gamma) and (self.state.iteration - 1) % self.r1_every == 0
         real = real.detach().requires_grad_(lazy)
-        real_logits = discriminator(real, domain, position, fade)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
         fake_logits = discriminator(fake, domain, position, fade)
-        loss = discriminator_logistic_loss(real_logits, fake_logits)
+        fake_loss = discriminator_fake_loss(fake_logits)
+        fake_loss.backward()  # before the real ones come, which halves the memory
+        real_logits = discriminator(real, domain, position, fade)
+        loss = discriminator_real_loss(real_logits)
         losses = {
-            "discriminator": loss.detach(),
+            "discriminator": fake_loss.detach() + loss.detach(),
             "real_logit": real_logits.detach().mean(),
             "fake_logit": fake_logits.detach().mean(),
             "overfitting": real_logits.detach().sign().mean(),
@@ -179,7 +183,6 @@ class FactoryTrainer(UpdateTrainer):
             penalty = r1_penalty(real_logits, real)
             loss = loss + penalty * (self._gamma(level) / 2 * self.r1_every)
             losses["r1"] = penalty.detach()
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.discriminator_optimizer.step()
         return losses
@@ -190,15 +193,15 @@ class FactoryTrainer(UpdateTrainer):
         fake = self.network.generator.synthesis(self._w_plus(domain, position), level=level, fade=fade).image
         loss = self.loss_function(discriminator(self.augmentation(fake), domain, position, fade))
         losses = {"generator": loss.detach()}
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
         if self.path_length_weight and (self.state.iteration - 1) % self.path_length_every == 0:
             few = max(1, len(domain) // self.path_length_shrink)
             w_plus = self._w_plus(domain[:few], position[:few])
             image = self.network.generator.synthesis(w_plus, level=level, fade=fade).image
             penalty = self.path_length(image, w_plus)
-            loss = loss + penalty * (self.path_length_weight * self.path_length_every)
+            (penalty * (self.path_length_weight * self.path_length_every)).backward()
             losses["path_length"] = penalty.detach()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         self.optimizer.step()
         return losses
 

@@ -9,17 +9,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def discriminator_logistic_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    r"""Logistic loss :math:`E[\mathrm{softplus}(-D(x))] + E[\mathrm{softplus}(D(G(z)))]`.
+def discriminator_real_loss(real_logits: Tensor) -> Tensor:
+    r"""The real images' part of the logistic loss, :math:`E[\mathrm{softplus}(-D(x))]`; scalar.
 
     Args:
         real_logits: discriminator output on real images, (B, 1), before any sigmoid.
-        fake_logits: the same on generated images, (B, 1).
-    Returns:
-        Scalar.
     Source: Goodfellow et al. 2014, Eq. 1.
     """
-    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+    return F.softplus(-real_logits).mean()
+
+
+def discriminator_fake_loss(fake_logits: Tensor) -> Tensor:
+    r"""The generated images' part of the logistic loss, :math:`E[\mathrm{softplus}(D(G(z)))]`; scalar.
+
+    Args:
+        fake_logits: discriminator output on generated images, (B, 1), before any sigmoid.
+    Source: Goodfellow et al. 2014, Eq. 1.
+    """
+    return F.softplus(fake_logits).mean()
+
+
+def discriminator_logistic_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The sum of :func:`discriminator_real_loss` and :func:`discriminator_fake_loss`; scalar."""
+    return discriminator_real_loss(real_logits) + discriminator_fake_loss(fake_logits)
 
 
 def generator_nonsaturating_loss(fake_logits: Tensor) -> Tensor:
