@@ -15,10 +15,10 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.app_common.workflows.model_controller import ModelController
 
 from shared_components.errors import InputError
+from shared_components.federation.nvflare.living import PROBE_TOPIC
 from shared_components.federation.nvflare.message import Message, read_message
 from shared_components.federation.signs_of_life import tell_while
 
-PROBE_TOPIC = "fedfoundry.alive"  # nobody answers it: that the topic is unknown comes from a living process
 PROBE_EVERY = 2.0  # seconds
 START_WITHIN = 120.0  # seconds until a client's process must have been seen
 GRACE = 30.0  # seconds beyond a client's time limit, which the site itself keeps, for its answer to arrive
@@ -127,6 +127,7 @@ class Asking:
         self._probed = time.monotonic()
         for name in names:
             reply = (replies or {}).get(name)
+            # a process that has only just started does not know the topic yet
             if reply is not None and reply.get_return_code() in (ReturnCode.OK, ReturnCode.TOPIC_UNKNOWN):
                 self._seen.add(name)
                 self._silent.pop(name, None)

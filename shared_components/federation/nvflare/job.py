@@ -26,6 +26,7 @@ from shared_components.federation.nvflare.job_file import (
     refuse_data_roots,
     tasks_of,
 )
+from shared_components.federation.nvflare.living import Living
 from shared_components.federation.nvflare.places import plain_name
 from shared_components.files import remove_tree, write_text
 
@@ -86,6 +87,7 @@ def write_job(
     job.set_app_packages(["shared_components"])  # staged whole, with files that no import names
     job.to_server(controller)
     job.to_clients(_executor(), tasks=list(tasks_of(parts)))
+    job.to_clients(Living(), id="living")
     return finished_job(job, federation, folder, parts)
 
 

@@ -44,6 +44,8 @@ def test_a_job_is_for_the_server_and_the_clients_alone(job):
     server = json.loads((job / "app" / "config" / "config_fed_server.json").read_text())
     (workflow,) = server["workflows"]
     assert workflow["path"].endswith("controller.FederationController") and workflow["args"]["resume"] is True
+    client = json.loads((job / "app" / "config" / "config_fed_client.json").read_text())
+    assert [component["path"].rpartition(".")[2] for component in client["components"]] == ["Living"]
 
 
 def test_a_job_runs_where_the_repository_is_not(job, tmp_path):
