@@ -141,6 +141,7 @@ class FederatedClient:
             state.max_epochs = state.epoch + 1
             with self._aggregator.local_training(self._optimizers(), self._shared_parameters()):
                 self.trainer.run()
+            self.trainer.network.zero_grad(set_to_none=True)  # memory for the other clients of this process
             check_finite(self.trainer.network.state_dict(), f"update {state.iteration}")
         return Update(self.shared_weights(), self.images, self._metrics(), time.perf_counter() - start)
 
