@@ -14,25 +14,26 @@ from torch.utils.data import Dataset
 from torch.utils.tensorboard import SummaryWriter
 
 from shared_components.files import write_atomically
+from shared_components.handlers.labelled_grid import upright_pixels
 from shared_components.networks.factory import FactoryNetwork
 from shared_components.networks.translator import AdaptationNetwork
 
 
 def picture_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
-    """Tile slices to one picture.
+    """Tile slices to one picture, each upright.
 
     Args:
         images: (N, 1, H, W) in [-1, 1].
         columns: pictures in a row.
         gap: white pixels between two pictures.
     Returns:
-        (1, rows·(H + gap) - gap, columns·(W + gap) - gap) uint8.
+        (1, rows·(W + gap) - gap, columns·(H + gap) - gap) uint8.
     """
-    count, _, height, width = images.shape
+    pixels = upright_pixels(images)
+    count, height, width = pixels.shape
     rows = -(-count // columns)
     canvas = torch.full((rows * (height + gap), columns * (width + gap)), 255, dtype=torch.uint8)
-    pixels = ((images.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    for n, picture in enumerate(pixels[:, 0]):
+    for n, picture in enumerate(pixels):
         top, left = n // columns * (height + gap), n % columns * (width + gap)
         canvas[top : top + height, left : left + width] = picture
     return canvas[None, : -gap or None, : -gap or None]

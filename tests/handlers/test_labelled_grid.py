@@ -34,7 +34,7 @@ def test_slices_share_the_width_within_limits(columns, expected):
 
 
 def test_slices_keep_their_proportions():
-    wide = labelled_grid(torch.full((1, 1, 40, 80), -1.0), ["x"], ["y"])[0]
+    wide = labelled_grid(torch.full((1, 1, 80, 40), -1.0), ["x"], ["y"])[0]
     dark = (wide[21:] == 0).nonzero()
     height, width = (dark.max(0).values - dark.min(0).values + 1).tolist()
     assert (height, wide.shape[0]) == (144, 21 + 144) and width >= 288

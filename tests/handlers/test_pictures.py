@@ -31,6 +31,13 @@ def test_grid_without_gap_clamps_what_lies_outside():
     assert grid.tolist() == [[[0, 255]]]
 
 
+def test_slices_stand_upright():
+    """The second axis, towards the front of an axial slice in RAS, goes up."""
+    image = torch.full((1, 1, 2, 3), -1.0)
+    image[0, 0, 0, 2] = 1.0  # at the left, in front
+    assert picture_grid(image, columns=1).tolist() == [[[255, 0], [0, 0], [0, 0]]]
+
+
 def test_saved_picture_is_enlarged(tmp_path):
     path = save_picture(tmp_path / "new" / "p.png", torch.full((1, 4, 6), 90, dtype=torch.uint8), zoom=2)
     with Image.open(path) as picture:
