@@ -117,7 +117,7 @@ def factory_speed(
     Args:
         sizes: heights and widths of a slice, pixels.
         batch: slices of an update.
-        repeats: timed updates of each kind, after one that warms up; the fastest counts.
+        repeats: timed updates of each kind and form, in turns; the fastest counts.
         threads: of torch.
     """
     from shared_components.benchmarks.factory_speed import factory_speed as time_factory

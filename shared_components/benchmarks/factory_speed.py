@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
@@ -23,62 +24,59 @@ from shared_components.networks.generator import Generator
 CONFIGS = BUNDLES / "factory" / "configs"
 FORMS = ("ours", "textbook")
 DOMAINS = 6
-KINDS = {2: "plain", 5: "path length", 1: "path length and R1"}  # iteration -> which lazy terms it has
+KINDS = (2, 5, 1)  # iterations of a training: without lazy terms, with path length, with path length and R1
 HEAD = ("size (px)", "parameters (M)", "s, ours", "s, textbook", "ratio", "GB, ours", "GB, textbook")
 
 
-@dataclass(frozen=True)
-class Update:
-    """What an update takes.
-
-    Attributes:
-        seconds: of a discriminator and a generator step, the lazy terms in their share.
-        gigabytes: peak memory of the process, the networks, their gradients and Adam's moments included.
-    """
-
-    seconds: float
-    gigabytes: float
-
-
 def factory_speed(sizes: Sequence[int], batch: int, repeats: int, threads: int) -> str:
-    """The table of full updates at published widths, each form and size in a process of its own.
+    """The table of full updates at published widths; the forms take turns, so that both see the same machine.
 
     Args:
         sizes: heights and widths of a slice, px; each 4 px times a power of two.
         batch: slices of an update.
-        repeats: timed updates of each kind, after one that warms up; the fastest counts.
+        repeats: timed updates of each kind and form; the fastest counts.
         threads: of torch.
     """
     lines = []
     for size in sizes:
-        ours, other = (_apart(form, size, batch, repeats, threads) for form in FORMS)
-        numbers = (ours.seconds, other.seconds, other.seconds / ours.seconds, ours.gigabytes, other.gigabytes)
+        peaks = [_apart(_peak, form, size, batch, threads) for form in FORMS]
+        ours, other = _apart(_seconds, size, batch, repeats, threads)
         millions = sum(p.numel() for p in networks(size).parameters()) / 1e6
-        lines.append([str(size), f"{millions:.1f}", *(f"{number:.2f}" for number in numbers)])
+        lines.append(
+            [str(size), f"{millions:.1f}", *(f"{n:.2f}" for n in (ours, other, other / ours, *peaks))]
+        )
         print(" | ".join(lines[-1]), flush=True)
     return f"{markdown(HEAD, lines)}\n{batch} slices, {threads} threads. {machine()}"
 
 
-def _apart(form: str, size: int, batch: int, repeats: int, threads: int) -> Update:
+def _apart(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What ``call`` returns in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (form, size, batch, repeats, threads))
+        return pool.apply(call, arguments)
 
 
-def _measure(form: str, size: int, batch: int, repeats: int, threads: int) -> Update:
+def _peak(form: str, size: int, batch: int, threads: int) -> float:
+    """Most GB that an update of any kind takes, the process, the networks and Adam's moments included."""
     torch.set_num_threads(threads)
+    trainer, data = make_trainer(form, size), batch_of(size, batch)
     forget_peak()
-    trainer = make_trainer(form, size)
-    data = batch_of(size, batch)
-    seconds = {kind: [] for kind in KINDS}
-    for turn in range(repeats + 1):
+    for iteration in KINDS:
+        update(trainer, data, iteration)
+    return peak_kilobytes() * 1024 / 1e9
+
+
+def _seconds(size: int, batch: int, repeats: int, threads: int) -> list[float]:
+    """s of an update of each form, the lazy terms in their share."""
+    torch.set_num_threads(threads)
+    trainers, data = [make_trainer(form, size) for form in FORMS], batch_of(size, batch)
+    fastest = [dict.fromkeys(KINDS, math.inf) for _ in FORMS]
+    for _ in range(repeats):
         for iteration in KINDS:
-            start = time.perf_counter()
-            update(trainer, data, iteration)
-            if turn:  # the first warms up
-                seconds[iteration].append(time.perf_counter() - start)
-    return Update(
-        _share({kind: min(times) for kind, times in seconds.items()}, trainer), peak_kilobytes() / 1e6
-    )
+            for trainer, times in zip(trainers, fastest, strict=True):
+                start = time.perf_counter()
+                update(trainer, data, iteration)
+                times[iteration] = min(times[iteration], time.perf_counter() - start)
+    return [_share(times, trainer) for times, trainer in zip(fastest, trainers, strict=True)]
 
 
 def _share(seconds: dict[int, float], trainer: FactoryTrainer) -> float:
