@@ -215,6 +215,38 @@ def federation(
     print(federation_benchmark(output_dir, numbers, _names(engines), smoke))
 
 
+def privacy(
+    factory: str,
+    *data_roots: str,
+    output_dir: str = "outputs/benchmark/privacy",
+    drawn: int = 400,
+    seed: int = 0,
+    percentiles: Sequence[float] = (0.5, 99.5),
+    min_foreground: float = 0.02,
+    slices_per_volume: int | None = None,
+) -> None:
+    """Tell what a factory gives away of its clients' images, and how well it draws them.
+
+    Generated slices are compared with training and with held-out slices (validation and test): copies, a membership
+    attack, distances, density, coverage. Pictures of the nearest pairs show real images: they are for their client.
+
+    Args:
+        factory: a factory file, such as outputs/quickstart/factory/factory.pt.
+        data_roots: of the clients that trained it.
+        output_dir: privacy.md and privacy.csv, and a folder for each data root.
+        drawn: slices to draw of each domain.
+        seed: of everything random.
+        percentiles: intensities of a volume that become -1 and 1, as in the factory's training.
+        min_foreground: share of a slice above air below which the factory was not trained on it.
+        slices_per_volume: as in the factory's training; all by default.
+    """
+    from shared_components.benchmarks.privacy import privacy_benchmark
+
+    settings = {"percentiles": percentiles, "min_foreground": min_foreground}
+    settings |= {"slices_per_volume": slices_per_volume, "drawn": drawn, "seed": seed}
+    print(privacy_benchmark(factory, data_roots, output_dir, settings))
+
+
 COMMANDS = {
     "quality": quality,
     "kernels": kernels,
@@ -226,6 +258,7 @@ COMMANDS = {
     "faults": faults,
     "malicious": malicious,
     "federation": federation,
+    "privacy": privacy,
 }
 
 if __name__ == "__main__":

@@ -178,6 +178,8 @@ RULES: Mapping[str, Rule] = {
     "validation": whole(0, 10**5),
     "slices": whole(1, 4096),
     "thickness": number(0.01, 1000, unit="mm"),
+    "drawn": whole(2, 10**6),
+    "stacks": whole(1, 10**4),
     "first": whole(0, 2**31),
     "noise": flag(),
     # segmenting

@@ -24,7 +24,7 @@ EXPRESSIONS = {
 WORKFLOWS = [
     (bundle, files)
     for bundle, several in {
-        "factory": ("train", "train smoke", "train paper", "inference", "inference demo"),
+        "factory": ("train", "train smoke", "train paper", "inference", "inference demo", "audit"),
         "adaptation": (
             "train",
             "train smoke",

@@ -77,13 +77,18 @@ def feature_distance(real: Tensor, generated: Tensor, seed: int = 0, batch_size:
             "feature distance: expected two sets of at least two slices (N, 1, H, W) of the same size, "
             f"found {tuple(real.shape)} and {tuple(generated.shape)}"
         )
-    network = RandomFeatures(seed).to(real.device)
     first, second = (
-        torch.cat([network(batch.float()) for batch in images.split(batch_size)]).double()
-        for images in (real, generated.to(real.device))
+        random_features(images, seed, batch_size) for images in (real, generated.to(real.device))
     )
     spread = first.std(dim=0).clamp_min(1e-6)
     return frechet_distance(first / spread, second / spread)
+
+
+@torch.no_grad()
+def random_features(images: Tensor, seed: int = 0, batch_size: int = 64) -> Tensor:
+    """:class:`RandomFeatures` of slices ``(N, 1, H, W)`` in [-1, 1], ``(N, F)`` float64."""
+    network = RandomFeatures(seed).to(images.device)
+    return torch.cat([network(batch.float()) for batch in images.split(batch_size)]).double()
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:

@@ -17,6 +17,7 @@ its section then says what is missing. ::
                                  folder of the inference run (with cases.json), by default the CSV's; the methods'
                                  order is the table's, ours last; no "csv": there are no labels to score against
     methods                      {method: a sentence about it}
+    audit                        {client: CSV of what the factory gives away, see shared_components.audit}
     matrix                       {"sites": [client…], "models": [{"model", "scores": {client: CSV}}]}
     origins                      [text…], whose images and labels are in what, and what left whom
     pictures                     {client: {"real": [path…], "generated": [path…], "translations": [path…]}}:
@@ -41,6 +42,7 @@ from shared_components.report.html import Html, element, join, missing, page, pi
 from shared_components.report.left_out import left_out_section
 from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
 from shared_components.report.study import Study
+from shared_components.report.study_audit import audit_section
 from shared_components.report.study_exchange import exchange_section
 from shared_components.report.study_failed import failed_section
 from shared_components.report.study_matrix import matrix_section
@@ -77,6 +79,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
             _clients_section(study),
             _left_out_section(study),
             pictures_section(study),
+            audit_section(study),
             translations_section(study),
             disentanglement_section(study),
             overlays_section(study),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared_components.federation.data_record import TRAINED_ON
+from shared_components.study.audits import audit_stages
 from shared_components.study.generalisation import SYNTHETIC_VALIDATION, generalisation_stages
 from shared_components.study.matrix import matrix_stages
 from shared_components.study.segmenting import segmenting, segmenting_together
@@ -45,6 +46,8 @@ def study_stages(study: Study) -> list[Stage]:
         stages += generalisation_stages(study)
     if study.flag("matrix"):
         stages += matrix_stages(study, stages)
+    if study.flag("audit"):
+        stages += audit_stages(study)
     check_overrides(study, stages)
     rank = {name: place for place, name in enumerate(ORDER)}
     return sorted(stages, key=lambda stage: rank.get(stage.name, len(rank)))

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from shared_components.errors import InputError
+from shared_components.study.audits import NAME as AUDIT
 from shared_components.study.stage import Stage
 from shared_components.study.stages import stop_at_failure
 from shared_components.study.study import Study
@@ -14,8 +15,9 @@ from shared_components.study.study import Study
 class FailedStages:
     """Told whenever a stage has ended, see :func:`run_stages`.
 
-    What a client that adapts makes is its own; nobody else's model waits for it. A labelled client's failure, or one
-    of a stage that is everybody's, ends the study: others go on from what it makes.
+    What a client that adapts makes is its own; nobody else's model waits for it, nor for any client's audit of the
+    factory. Another failure of a labelled client, or one of a stage that is everybody's, ends the study: others go on
+    from what it makes.
 
     Args:
         study: whose stages they are.
@@ -33,7 +35,7 @@ class FailedStages:
         """
         if failure is None:
             return
-        if stage.client not in self._study.targets:
+        if stage.client not in self._study.targets and stage.name != AUDIT:
             stop_at_failure(stage, failure)
         self._failed.append((stage, failure))
 

@@ -15,6 +15,7 @@ from shared_components.federation.exchange_table import exchange_problems, excha
 from shared_components.federation.federation import Federation
 from shared_components.federation.shared_tensors import Layout
 from shared_components.hyper_parameters import has_our_values, value_faults
+from shared_components.study.audits import NAME as AUDIT
 from shared_components.study.client_stages import study_stages
 from shared_components.study.origins import joined
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
@@ -23,6 +24,7 @@ from shared_components.study.stage import Stage
 from shared_components.study.study import Study, plan_study
 from shared_components.yaml_files import read_configs
 
+UNTRAINED = {"synthetic": "draws volumes", AUDIT: "audits the factory"}  # stages that train nothing
 UNKNOWN = "what is exchanged: not known before the bundle has read its data; rounds.csv tells the bytes"
 UNPROTECTED = (
     "what a study passes on beside it (source model, synthetic volumes, scores) gets no clipping and no noise"
@@ -131,7 +133,7 @@ def _stages(study: Study) -> list[Step]:
 
 
 def _step(stage: Stage, result: Rehearsal) -> Step:
-    what = "trains" if result.updates else "draws volumes" if stage.name == "synthetic" else "segments"
+    what = "trains" if result.updates else UNTRAINED.get(stage.name, "segments")
     seconds = result.updates * result.seconds if result.updates and result.seconds else None
     return Step(stage.key, what, result.updates, seconds)
 
@@ -157,16 +159,19 @@ def _joined(places: Sequence[str], of: int) -> str:
 
 
 def _lines(trainings: Sequence[Step], stages: Sequence[Step], jobs: int) -> Iterator[str]:
-    steps = [*trainings, *(step for step in stages if step.updates or step.name.endswith("/synthetic"))]
+    steps = [*trainings, *(step for step in stages if step.updates or step.what == UNTRAINED["synthetic"])]
     width = max(len(step.name) for step in steps)
     yield "what it will do, and very roughly how long on this machine:"
     for step in steps:
         count = f", {step.updates} updates" if step.updates else ""
         time = f", about {duration(step.seconds)}" if step.seconds is not None else ""
         yield f"  {step.name:{width}}  {step.what}{count}{time}"
-    others = len(trainings) + len(stages) - len(steps)
+    audits = sum(step.what == UNTRAINED[AUDIT] for step in stages)
+    others = len(trainings) + len(stages) - len(steps) - audits
     if others:
         yield f"  and {others} stage{' that segments' if others == 1 else 's that segment'} test volumes"
+    if audits:
+        yield "  and at each client the audit of the factory on its own images, seconds each"
     timed = [step.seconds for step in steps if step.updates]
     if all(seconds is not None for seconds in timed):
         beside = min(jobs, os.cpu_count() or 1)

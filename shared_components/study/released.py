@@ -19,6 +19,7 @@ from shared_components.records import read_table, write_table
 MODEL = "model.pt"
 METRICS = "metrics.csv"
 SCORES = "scores.csv"
+AUDIT = "audit.csv"
 VOLUMES = r"[^/.][^/]*/(dataset\.json|[\w-]+/[\w.-]+\.nii\.gz)"  # of a data root for each domain
 RELEASED: dict[str, tuple[str, ...]] = {  # name of a stage to the patterns of what may leave
     "source_model": (re.escape(MODEL), METRICS),
@@ -27,6 +28,7 @@ RELEASED: dict[str, tuple[str, ...]] = {  # name of a stage to the patterns of w
     "adaptation": (METRICS,),
     "self_trained": (METRICS,),
     "generalisation": (re.escape(MODEL), METRICS),
+    "audit": (re.escape(AUDIT),),  # numbers; its page and pictures, of real images, stay
 }
 PREDICTIONS = "_predictions"  # how the names of stages that segment end: they may release scores alone
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every entry: the same files make the same archive

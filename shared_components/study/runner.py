@@ -18,6 +18,7 @@ from shared_components.federation.resumable import resumable
 from shared_components.files import remove_tree, sweep
 from shared_components.records import write_record
 from shared_components.report import write_study_report
+from shared_components.study.audits import audits
 from shared_components.study.client_data import ClientData
 from shared_components.study.client_stages import study_stages
 from shared_components.study.coverage import study_coverage
@@ -189,6 +190,7 @@ def describe(
         "scores": _scores(study, stages),
         "coverage": study_coverage(study),
         **({"matrix": matrix(study, [stage.key for stage in stages])} if study.flag("matrix") else {}),
+        **({"audit": audits(study, [stage.key for stage in stages])} if study.flag("audit") else {}),
         "methods": method_texts(study),
         "pictures": dict(pictures),
     }

@@ -9,7 +9,7 @@ from shared_components.errors import shown
 from shared_components.spelling import closest, unknown
 
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
-FLAGS = {"baselines": True, "matrix": True, "joint": False}  # and what they are by default
+FLAGS = {"baselines": True, "matrix": True, "audit": True, "joint": False}  # and what they are by default
 FEDERATED_SOURCE = ("rounds", "updates_per_round", "aggregator")
 PUBLISHED = ("volumes", "model")
 KEYS = (

@@ -26,6 +26,7 @@ SECTION_OF = {  # the section of the federation file that overrides a stage; any
     "adaptation": "train",
     "self_trained": "self_training",
     "generalisation": "generalisation",
+    "audit": "audit",  # no section: it takes what the factory was trained with
 }
 
 

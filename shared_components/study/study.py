@@ -27,6 +27,7 @@ The federation file's ``study`` section, all optional::
       jobs: 2                          # stages at a time
       baselines: true                  # other uses of the source model beside the adaptation, to compare it with
       matrix: true                     # every model segments every client's labelled test volumes
+      audit: true                      # what the factory gives away of each client's images, and how well it draws
       joint: false                     # one more source model, of the labelled clients' images in one place
       overrides: {segmenter_channels: [16, 32, 64, 128]}   # of every stage whose config has them
       pretrain: {max_epochs: 16}       # overrides of one kind of stage
@@ -141,7 +142,7 @@ class Study:
         return self.settings.get("publish") == "model"
 
     def flag(self, name: str) -> bool:
-        """``baselines``, ``matrix`` or ``joint``."""
+        """``baselines``, ``matrix``, ``audit`` or ``joint``."""
         return self.settings.get(name, FLAGS[name])
 
     @property

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from shared_components.audit.figures import read_figures
+from shared_components.audit.sentence import sentence
 from shared_components.data.grids import grid_fault
 from shared_components.data.nifti import is_nifti
 from shared_components.data.stored_grid import stored_grid
@@ -77,6 +79,7 @@ def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
         unseen = " (unseen)" if entry["client"] in study.get("unseen", ()) else ""
         yield f"  {entry['client']}{unseen}, {entry['method']}: {number}{score}  {_short(place)}"
     yield from _matrix(folder, study.get("matrix", {"sites": [], "models": []}))
+    yield from _audits(folder, study.get("audit", {}))
     yield "seconds per stage:"
     for stage in study["stages"]:
         yield f"  {stage['seconds']:7.1f}  {stage['client']}/{stage['stage']}"
@@ -111,6 +114,15 @@ def _epsilons(study: Mapping[str, Any]) -> Iterator[str]:
     if spent:
         told = (f"{name} {epsilon_text(c['epsilon'], c.get('epsilons'))}" for name, c in spent.items())
         yield f"  epsilon  {', '.join(told)}; at delta {study['privacy']['delta']:g}"
+
+
+def _audits(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+    """What the factory gives away of each client's images."""
+    if files:
+        yield "what the factory gives away of each client's images:"
+    for client, file in files.items():
+        for domain, figures in read_figures(folder / file).items():
+            yield f"  {client}, {domain}: {sentence(figures)}"
 
 
 def _matrix(folder: Path, matrix: Mapping[str, Any]) -> Iterator[str]:

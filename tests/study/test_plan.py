@@ -56,7 +56,7 @@ def test_a_study_is_told_stage_by_stage_and_nothing_is_written(factory, tmp_path
     assert sorted(tmp_path.rglob("*")) == before
     lines = text[text.index("what it will do") :].splitlines()
     assert lines[0] == "what it will do, and very roughly how long on this machine:"
-    steps = {line.split()[0]: line for line in lines[1:] if "/" in line or "factory" in line}
+    steps = {line.split()[0]: line for line in lines[1:] if "/" in line or "  factory" in line}
     assert list(steps) == ["factory", "north/source_model", "north/synthetic", "south/adaptation"]
     assert "5 rounds of 6 updates at each client, 30 updates, about " in steps["factory"]
     assert "trains, 800 updates, about " in steps["north/source_model"]
@@ -74,6 +74,7 @@ def test_the_model_for_anyone_is_rehearsed_on_volumes_that_are_still_to_be_drawn
     lines = plan(read(factory, study=study)).splitlines()
     assert any(line.split()[:4] == ["all/generalisation", "trains,", "1000", "updates,"] for line in lines)
     assert "  and 4 stages that segment test volumes" in lines
+    assert "  and at each client the audit of the factory on its own images, seconds each" in lines
     study["generalisation"] = {"teacher_epochs": [0]}
     with pytest.raises(InputError, match=r"study: generalisation: teacher_epochs: .* found \[0\]"):
         plan(read(factory, study=study))

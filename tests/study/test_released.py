@@ -30,11 +30,17 @@ from shared_components.study.released import carries, may_leave, pack, unpack
         ("synthetic", "s0.nii.gz"),
         ("synthetic", "t1/images/../../../s0.nii.gz"),
         ("pictures", "real.png"),
+        ("audit", "worst_pairs_0.png"),  # real images
+        ("audit", "audit.md"),
         ("something", "model.pt"),
     ],
 )
 def test_nothing_else_may_leave(stage, path):
     assert not may_leave(stage, path)
+
+
+def test_the_numbers_of_an_audit_may_leave():
+    assert may_leave("audit", "audit.csv") and not carries("audit")
 
 
 def test_models_and_volumes_go_on_to_other_sites_and_an_adapted_model_does_not():

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from shared_components.audit.figures import read_figures
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.folder_lock import FolderLock
@@ -130,6 +131,31 @@ def test_what_the_updates_of_the_factory_have_spent_stands_beside_each_client(fi
     assert "Losses stayed at the clients" in page and "at delta 1e-05" in page
 
 
+def test_every_client_audits_the_factory_on_its_own_images(finished, values):
+    study = json.loads((finished / "study.json").read_text())
+    assert study["audit"] == {
+        name: f"clients/{name}/audit/audit.csv" for name in ("north", "south", "island")
+    }
+    for name, domain in (("north", "t1"), ("south", "t2"), ("island", "pet")):
+        figures = read_figures(finished / study["audit"][name])[domain]
+        assert figures["training_volumes"].value == figures["held_out_volumes"].value == 2
+        assert 0 <= figures["memorised_image"].value <= 1 and figures["frechet"].value > 0
+        assert figures["membership_features"].low <= 1 and figures["neighbour_difference"].real > 0
+    page, told = (finished / "report.html").read_text(), study_summary(finished)
+    section = page[page.index("What the factory gives away, and how well it draws") :]
+    assert section[: section.index("</section>")].count("No sign of copies") == 3
+    assert told.count("No sign of copies") == 3 and "  island, pet: No sign of copies" in told
+    found = yaml.safe_load((finished / "clients" / "south" / "audit" / "overrides.yaml").read_text())
+    assert (found["min_foreground"], found["slices_per_volume"]) == (0.02, None), "as the factory was trained"
+
+
+def test_an_audit_can_be_left_out(values):
+    stages = {stage.key for stage in study_stages(plan_study(made(values, audit=False)))}
+    assert stages == {s.key for s in study_stages(plan_study(made(values)))} - {
+        f"{name}/audit" for name in ("north", "south", "island")
+    }
+
+
 def test_last_lines_segment_a_new_volume_with_each_model(finished, values, tmp_path):
     lines = study_summary(finished).splitlines()
     start = lines.index("to segment new volumes, a file, a folder or a data root in place of VOLUMES:")
@@ -175,7 +201,7 @@ def test_stages_take_over_what_the_factory_was_trained_with(finished):
 
 def test_second_run_keeps_what_is_finished(finished, values):
     times = {file: file.stat().st_mtime_ns for file in finished.glob("clients/*/*/done.json")}
-    assert len(times) == 15
+    assert len(times) == 18
     before = (finished / "factory" / "global.pt").stat().st_mtime_ns
     with pytest.raises(InputError, match="already holds a run"):
         run_study(made(values), quiet=True)
@@ -257,11 +283,11 @@ def test_roles_follow_from_labels(values):
     assert (study.source, study.sources, study.targets) == ("north", ("north",), ("island", "south"))
     without = {stage.key for stage in study_stages(plan_study(made(values, baselines=False, matrix=False)))}
     assert without == {
-        *(f"north/{name}" for name in ("source_model", "source_model_predictions", "synthetic")),
+        *(f"north/{name}" for name in ("source_model", "source_model_predictions", "synthetic", "audit")),
         *(
             f"{name}/{stage}"
             for name in ("island", "south")
-            for stage in ("adaptation", "adaptation_predictions")
+            for stage in ("adaptation", "adaptation_predictions", "audit")
         ),
     }
 

@@ -99,6 +99,7 @@ def test_only_models_synthetic_volumes_and_tables_have_left_a_site(spread):
             for model in ("source_model", "source_only", "self_trained", "adaptation")
         ),
         "island/adaptation/metrics.csv",
+        *(f"{client}/audit/audit.csv" for client in ("north", "south", "island")),
     }
     assert not (spread / "exchange").exists() and not (spread / "nvflare").exists()
 
@@ -124,11 +125,13 @@ def test_report_names_what_came_from_where(spread, values):
         assert entry["data_root"] not in page + json.dumps(study)
     assert set(study["models"]) == {"north"}
     text = study_summary(spread)
+    assert sent["south", "the server", "audit: audit.csv"] < 4000
+    assert "What the factory gives away" in page and "south, t2: No sign of copies" in text
     assert "south, adaptation: at its site, in clients/south/adaptation_predictions, Dice" in text
 
 
 def test_a_second_run_keeps_what_is_done_at_the_sites(spread, over_nvflare):
     times = {file: file.stat().st_mtime_ns for file in spread.glob("sites/*/clients/*/*/done.json")}
-    assert len(times) == 12
+    assert len(times) == 15
     run_study(made(over_nvflare), resume=True, quiet=True)
     assert {file: file.stat().st_mtime_ns for file in times} == times

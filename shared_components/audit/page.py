@@ -1,0 +1,94 @@
+"""The page of an audit, in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from shared_components.audit.figures import Figure, Figures
+from shared_components.audit.sentence import sentence
+
+WORDS = {  # a figure's name, without the space's, to what it is
+    "training_slices": "training slices",
+    "training_volumes": "training volumes",
+    "held_out_slices": "held-out slices, of validation and test volumes",
+    "held_out_volumes": "held-out volumes",
+    "drawn_slices": "slices drawn by the factory",
+    "memorised": "memorised share of the drawn slices; real: expected by chance",
+    "memorised_by_chance": "the same of held-out slices",
+    "flagged": "1: more than chance explains",
+    "membership": "AUC of the membership attack; real: it tells nothing",
+    "nearer_to_training": "share nearer to a training than to a held-out slice, of as many",
+    "nearest_distance": "median distance to the nearest training slice; real: to the nearest held-out slice",
+    "data_copying": "z-score of Meehan's test (far below 0: nearer to training slices than new ones are)",
+    "frechet": "Fréchet distance from held-out slices; real: that of training slices",
+    "kernel_distance": "kernel distance (squared MMD), the same",
+    "density": "density (Naeem et al.); real: of training slices",
+    "coverage": "coverage of held-out slices; real: by training slices",
+    "frechet_lower": "Fréchet distance in the lowest third of the volumes",
+    "frechet_middle": "in the middle third",
+    "frechet_upper": "in the highest third",
+    "neighbour_difference": "mean absolute difference of neighbouring slices of a volume; real: of real volumes",
+}
+SPACES = {"image": "pixels", "features": "features"}
+NOTE = """Slices are prepared as for the factory's training. *Pixels* are those of slices of at most 64 px; *features* \
+those of a fixed random convolutional network, seed 0, which needs no download; distances in them are of features \
+divided by their spread over the training slices. A slice is memorised if its distance to the nearest training slice, \
+over the mean distance to the 50 nearest (Carlini et al. 2023), is below that of 99 % of held-out slices (as Meehan \
+et al. 2020 calibrate); intervals are Wilson's. The attack takes slices near to a generated one for training slices \
+(GAN-Leaks, Chen et al. 2020); its interval is a bootstrap over volumes. No test proves that nothing is given away."""
+STAY = """The pictures show **real images**: they are for this client alone, and must not leave it. Each line: a \
+generated slice, the training slice that it is nearest to, and their difference; the most suspicious first."""
+
+
+def page(name: str, figures: Mapping[str, Figures], pictures: Mapping[str, Path]) -> str:
+    """Markdown whose first line says what it means.
+
+    Args:
+        name: of the factory.
+        figures: domain to its figures.
+        pictures: domain to the picture of the worst pairs.
+    """
+    return "\n".join(_lines(name, figures, pictures))
+
+
+def _lines(name: str, figures: Mapping[str, Figures], pictures: Mapping[str, Path]) -> Iterator[str]:
+    several = len(figures) > 1
+    for domain, own in figures.items():
+        yield f"{domain}: {sentence(own)}" if several else sentence(own)
+        yield ""
+    yield f"# Audit of {name}"
+    for domain, own in figures.items():
+        yield from (
+            "",
+            f"## {domain}",
+            "",
+            "| figure | factory | 95 % interval | real |",
+            "|---|---|---|---|",
+        )
+        yield from (f"| {' | '.join(row)} |" for row in map(_row, own, own.values()))
+    yield from ("", NOTE, "")
+    if pictures:
+        yield from (STAY, "")
+        yield from (f"![{domain}: worst pairs]({path.name})\n" for domain, path in pictures.items())
+
+
+def words_of(name: str) -> str:
+    """What a figure is."""
+    for space, word in SPACES.items():
+        if name.endswith(f"_{space}"):
+            return f"{WORDS[name.removesuffix(f'_{space}')]} ({word})"
+    return WORDS[name]
+
+
+def _row(name: str, figure: Figure) -> list[str]:
+    between = "" if math.isnan(figure.low) else f"{number(figure.low)} to {number(figure.high)}"
+    return [words_of(name), number(figure.value), between, number(figure.real)]
+
+
+def number(value: float) -> str:
+    """Three digits; empty where there is none."""
+    if math.isnan(value):
+        return ""
+    return f"{value:.0f}" if value == round(value) and abs(value) >= 1 else f"{value:.3g}"

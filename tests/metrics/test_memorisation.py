@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shared_components.metrics.memorisation import (
+    data_copying,
+    distance_ratio,
+    memorisation,
+    nearer_to_training,
+    nearest,
+)
+
+
+@pytest.fixture
+def sets():
+    """Training, held-out and fresh points of one distribution."""
+    random = torch.Generator().manual_seed(0)
+    return tuple(torch.randn(count, 20, generator=random) for count in (200, 150, 300))
+
+
+def test_nearest_of_points_on_a_line():
+    references = torch.tensor([[0.0], [2.0], [5.0]])
+    found = nearest(torch.tensor([[1.9], [6.0]]), references, 2)
+    assert found.index.tolist() == [[1, 0], [2, 1]]
+    assert torch.allclose(found.distance, torch.tensor([[0.1, 1.9], [1.0, 4.0]]))
+
+
+def test_ratio_by_hand():
+    training = torch.tensor([[0.0], [1.0], [3.0]])
+    found = distance_ratio(torch.tensor([[0.0], [-1.0]]), training)
+    assert torch.allclose(found.distance[:, 0], torch.tensor([0.0, 1 / ((1 + 2 + 4) / 3)]))
+    assert found.index[:, 0].tolist() == [0, 0]
+
+
+def test_fresh_samples_are_not_memorised(sets):
+    training, held_out, fresh = sets
+    found = memorisation(fresh, training, held_out)
+    assert not found.flagged and found.rate.value < 0.05
+    assert found.chance.value == 0.01
+
+
+def test_smoothed_samples_are_not_taken_for_copies_though_they_are_near_to_everything(sets):
+    training, held_out, fresh = sets
+    assert not memorisation(0.3 * fresh, training, held_out).flagged
+    assert data_copying(0.3 * fresh, training, held_out) < -10, "the published test does"
+
+
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_noisy_copies_are_counted(sets, share):
+    training, held_out, fresh = sets
+    copies = int(share * 300)
+    generated = torch.cat([training.repeat(2, 1)[:copies] + 0.1 * fresh[:copies], fresh[copies:]])
+    found = memorisation(generated, training, held_out)
+    assert found.flagged and found.rate.low <= share <= found.rate.high + 0.02
+    assert found.index[:copies].tolist() == [*range(200), *range(200)][:copies]
+
+
+def test_few_held_out_samples_flag_nothing_small(sets):
+    training, held_out, fresh = sets
+    generated = torch.cat([training[:30], fresh[:270]])  # a tenth are copies
+    assert memorisation(generated, training, held_out).flagged
+    assert not memorisation(generated, training, held_out[:5]).flagged
+
+
+def test_nearer_to_training_is_a_half_for_fresh_samples_however_many_trained(sets):
+    training, held_out, fresh = sets
+    share = nearer_to_training(fresh, training, held_out[:60])
+    assert share.low < 0.5 < share.high
+    assert nearer_to_training(training, training, held_out).value == pytest.approx(0.875, abs=0.04)
+
+
+def test_meehans_score_is_near_zero_for_fresh_samples(sets):
+    training, held_out, fresh = sets
+    assert abs(data_copying(fresh, training, held_out)) < 3
+    assert data_copying(training, training, held_out) == pytest.approx(-((3 * 200 * 150 / 351) ** 0.5))
