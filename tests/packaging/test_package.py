@@ -86,7 +86,8 @@ def test_without_weights_the_demo_is_packaged_and_says_so(tmp_path, bundle):
     demo, packaged = (
         load_tensors(file) for file in (REPO / f"bundles/{bundle}/models/demo.pt", folder / "models/model.pt")
     )
-    assert tensors_of(packaged).keys() == tensors_of(demo).keys()
+    # what a file of an earlier version lacks is completed
+    assert tensors_of(packaged).keys() >= tensors_of(demo).keys()
     assert all(torch.equal(tensors_of(packaged)[name], tensor) for name, tensor in tensors_of(demo).items())
     metadata = json.loads((folder / "configs" / "metadata.json").read_text("utf-8"))
     assert metadata["intended_use"].startswith("Demo weights: for trying out, not for patients.")
