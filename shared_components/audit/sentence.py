@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared_components.audit.figures import Figure, Figures
+from shared_components.metrics.membership import FEWEST
 
 SPACES = ("image", "features")
 ROUGH = 0.1  # share of memorised slices that could go unnoticed, above which the evidence is called weak
@@ -14,10 +15,15 @@ def is_flagged(figures: Figures) -> bool:
 
 
 def tells_members(figures: Figures) -> bool:
-    """Whether the membership attack does better than chance in either space."""
-    return any(
+    """Whether the membership attack does better than chance in either space, with volumes enough to say so."""
+    return not has_few_volumes(figures) and any(
         figures[f"membership_{space}"].low > 0.5 for space in SPACES if f"membership_{space}" in figures
     )
+
+
+def has_few_volumes(figures: Figures) -> bool:
+    """Whether training and held-out slices may differ because two patients do."""
+    return min(figures[f"{split}_volumes"].value for split in ("training", "held_out")) < FEWEST
 
 
 def sentence(figures: Figures) -> str:
@@ -52,10 +58,15 @@ def _copies(figures: Figures, rate: Figure) -> str:
 
 
 def _members(figures: Figures, attack: Figure) -> str:
-    told = f"AUC {interval(attack, 2)}, 0.5: not at all, 1: always"
-    if tells_members(figures):
-        return f"Who has an image and the factory can guess whether it was trained on ({told})."
-    return f"Who has an image and the factory cannot tell whether it was trained on ({told})."
+    told = f"AUC {interval(attack, 2)}; 0.5 is guessing, 1 always right"
+    if has_few_volumes(figures):
+        return (
+            f"Of so few volumes a membership attack's success ({told}) may be the difference of two patients."
+        )
+    success = (
+        "tells training images from new ones" if tells_members(figures) else "does no better than guessing"
+    )
+    return f"A membership attack {success} ({told})."
 
 
 def _weak(figures: Figures) -> str:
@@ -63,7 +74,7 @@ def _weak(figures: Figures) -> str:
         return ""
     unnoticed = figures["memorised_by_chance_image"].high
     volumes = int(figures["held_out_volumes"].value), int(figures["training_volumes"].value)
-    if unnoticed <= ROUGH and min(volumes) > 2:
+    if unnoticed <= ROUGH and not has_few_volumes(figures):
         return ""
     return (
         f"This is weak evidence, from {counted(volumes[0], 'held-out volume')} and "

@@ -8,7 +8,9 @@ from torch import Tensor
 from shared_components.metrics.memorisation import nearest
 from shared_components.metrics.rates import Estimate, area_with_interval
 
-FEWEST = 3  # volumes on each side, below which slices are drawn in their place
+FEWEST = (
+    3  # volumes on each side, below which slices are drawn in their place, and nothing should be concluded
+)
 
 
 def membership_inference(
