@@ -120,7 +120,7 @@ def test_fedbn_leaves_every_client_a_model_of_its_own_and_clipped_halves_travel(
 
 
 def test_noise_is_told_with_every_round_and_counted_at_the_site(roots, tmp_path, capfd):
-    noise = {"privacy": {"clip": 0.1, "noise": 2.0}, "rounds": 2, "engine": "nvflare"}
+    noise = {"privacy": {"clip": 0.1, "noise": 2.0}, "exchange": {}, "rounds": 2, "engine": "nvflare"}
     aggregator = {"_target_": "shared_components.federation.FedBN"}
     values = file_values(roots, tmp_path / "server") | noise | {"aggregator": aggregator}
     federation = federation_from(values, source=Path("f.yaml"))
