@@ -74,25 +74,23 @@ def check_same_layout(expected: NamedTensors, tensors: NamedTensors, reference: 
         expected: name -> tensor.
         tensors: name -> tensor.
         reference: whose ``expected`` is, for the message.
-        found: whose ``tensors`` are, for the message.
+        found: whose ``tensors`` are, at the start of the message.
     Raises:
         InputError: naming the first difference.
     """
     cure = "all clients must run the same bundle with the same settings"
     for name in [*expected, *tensors]:
         if name not in tensors:
-            raise InputError(f"client {found}: '{name}' is missing, which {reference} has; {cure}")
+            raise InputError(f"{found}: '{name}' is missing, which {reference} has; {cure}")
         if name not in expected:
-            raise InputError(f"client {found}: sent '{name}', which {reference} lacks; {cure}")
+            raise InputError(f"{found}: sent '{name}', which {reference} lacks; {cure}")
         here, there = tensors[name], expected[name]
         odd = _no_plain_tensor(here)
         if odd:
-            raise InputError(
-                f"client {found}: '{name}' is {odd}, expected a tensor as in {reference}; {cure}"
-            )
+            raise InputError(f"{found}: '{name}' is {odd}, expected a tensor as in {reference}; {cure}")
         if here.shape != there.shape or here.dtype != there.dtype:
             raise InputError(
-                f"client {found}: '{name}' is {tuple(here.shape)} {here.dtype}, expected "
+                f"{found}: '{name}' is {tuple(here.shape)} {here.dtype}, expected "
                 f"{tuple(there.shape)} {there.dtype} as in {reference}; {cure}"
             )
 
@@ -133,7 +131,9 @@ def check_layouts(updates: Mapping[str, NamedTensors]) -> NamedTensors:
     if not clients:
         raise InputError("expected updates of at least one client, found none")
     for client in clients:
-        check_same_layout(updates[clients[0]], updates[client], reference=clients[0], found=client)
+        check_same_layout(
+            updates[clients[0]], updates[client], reference=f"client {clients[0]}", found=f"client {client}"
+        )
     return updates[clients[0]]
 
 

@@ -134,7 +134,7 @@ class Exchange:
         expected = {
             name: _like(tensor, self.up_type(tensor.dtype)) for name, tensor in global_weights.items()
         }
-        check_same_layout(expected, tensors, reference="the global model", found=client)
+        check_same_layout(expected, tensors, reference="the global model", found=f"client {client}")
         weights = {name: tensors[name].to(tensor.dtype) for name, tensor in global_weights.items()}
         if self.what == WEIGHTS:
             return weights
@@ -153,7 +153,12 @@ class Exchange:
 
 
 def differences(weights: NamedTensors, begun: NamedTensors) -> dict[str, Tensor]:
-    """How far the floating tensors of ``weights`` are from ``begun``: name -> tensor."""
+    """How far the floating tensors of ``weights`` are from ``begun``: name -> tensor.
+
+    Raises:
+        InputError: a name, shape or type differs, which a subtraction alone might hide.
+    """
+    check_same_layout(begun, weights, reference="the global model", found="its network")
     return {name: tensor - begun[name] for name, tensor in weights.items() if _is_float(tensor)}
 
 

@@ -92,7 +92,7 @@ def norm_bounded_mean(
     """
     clients, first = sorted(updates), check_layouts(updates)
     check_weights(clients, weights)
-    check_same_layout(global_weights, first, reference="the global model", found=clients[0])
+    check_same_layout(global_weights, first, reference="the global model", found=f"client {clients[0]}")
     _check_all_finite(updates)
     norms = [l2_norm(updates[client], global_weights) for client in clients]
     limit = sorted(norms)[(len(norms) - 1) // 2] if bound is None else bound

@@ -26,7 +26,9 @@ def screen(
     norms: dict[str, float] = {}
     for client in sorted(updates):
         try:
-            check_same_layout(global_weights, updates[client], reference="the global model", found=client)
+            check_same_layout(
+                global_weights, updates[client], reference="the global model", found=f"client {client}"
+            )
             check_finite(updates[client], "its update")
         except InputError as error:
             refused[client] = str(error).removeprefix(f"client {client}: ")

@@ -252,3 +252,13 @@ def test_contradictions_are_refused(values, section, private, message):
     with pytest.raises(InputError, match=message) as caught:
         federation(values, exchange=section, privacy=private)
     assert len(str(caught.value).splitlines()) == 1 and Path("tiny.yaml").name in str(caught.value)
+
+
+def test_a_difference_of_another_shape_is_refused_at_the_client():
+    """Of shapes that broadcast, too: the sum at the coordinator would look like a whole update."""
+    begun, weights = tensors(), tensors(step=0.1)
+    weights["layer.weight"] = weights["layer.weight"][:1]
+    with pytest.raises(
+        InputError, match=r"^its network: 'layer.weight' is .*, expected .* as in the global model"
+    ):
+        DIFFERENCES.outgoing(weights, begun)

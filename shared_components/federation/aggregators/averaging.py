@@ -76,7 +76,9 @@ def check_global_layout(updates: Mapping[str, NamedTensors], global_weights: Nam
         InputError: naming the client and the first difference.
     """
     for client in sorted(updates):
-        check_same_layout(global_weights, updates[client], reference="the global model", found=client)
+        check_same_layout(
+            global_weights, updates[client], reference="the global model", found=f"client {client}"
+        )
 
 
 def foreign_state(aggregator: FedAvg, state: Mapping[str, Any]) -> str:
