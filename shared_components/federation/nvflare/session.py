@@ -122,7 +122,8 @@ def connected(kit: Path) -> Iterator[Administrator]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # where it says that it connects
             session = new_secure_session(user, str(kit.absolute()), timeout=PATIENCE)
-    except (NoConnection, AuthenticationError) as error:
+    except (NoConnection, AuthenticationError, TypeError) as error:
+        # the last where a server that is still starting answers without its certificate, on which NVFlare trips
         raise InputError(
             f"{kit}: no federation answers as {user} ({error}); start the server, or check the startup kit"
         ) from error
