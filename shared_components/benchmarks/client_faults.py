@@ -38,7 +38,7 @@ CLIENT_FAULTS = (
     ),
     ClientFault(2, "south", 2, "nan", "update with NaN", "holds NaN or infinite values"),
     ClientFault(3, "island", 3, "shape", "update of a wrong shape", r"expected \(.*as in the global model"),
-    ClientFault(4, "north", 3, "huge", "10⁶-fold update", "more than largest_update"),
+    ClientFault(4, "north", 3, "huge", "10⁶-fold update", "more than largest_update|beyond float16"),
     ClientFault(5, "south", 4, "slow", "client slower than round_timeout", r"\(round_timeout\)"),
 )
 SITE_FAULT = ClientFault(
