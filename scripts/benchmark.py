@@ -167,7 +167,7 @@ def faults(
         part: study, federation or all.
         engines: of the federation: local, nvflare (its simulator), certificates (NVFlare with a process for each site).
         only: some of the faults; the others' rows stay in the table as they were last seen. Of the federation: clients,
-            sites, fedbn, coordinator, model, state, disk; of the study: kills, two, together, damage, full.
+            sites, coordinator, model, state, disk; of the study: kills, two, together, damage, full.
         count: of the study's kills and kinds of damaged files, at most; all by default.
     """
     from shared_components.benchmarks.faults import PARTS, inject_faults

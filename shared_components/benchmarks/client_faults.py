@@ -49,7 +49,6 @@ DEAD_FOR_GOOD = (
     ClientFault(3, "south", 3, "machine_killed", "kill -9 of all of a site's NVFlare", SITE_FAULT.reason),
 )
 ROUNDS = 6
-OWN_MODELS = "clients/{}/factory.pt"  # with FedBN
 
 
 def faults_in_turn(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
@@ -117,35 +116,3 @@ def _rows(
         yield Outcome("the other rounds", len(others), "the run", others, engine)
     if lost:
         yield Outcome("these faults in one run", 1, "what is told of each", tuple(lost), engine)
-
-
-def dead_at_the_end(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
-    """With FedBN, a client that dies in the last round: its own model is made up for by ``--resume``."""
-    if engine == CERTIFICATES:
-        return
-    fedbn = {"aggregator": {"_target_": "shared_components.federation.FedBN"}}
-    expected = FaultyFederation(
-        folder / f"errors-fedbn-{engine}", data, "local", 2, ["2 south error"], **fedbn
-    )
-    expected.must_run("--force")
-    kind = "killed" if engine == "local" else "site_killed"
-    federation = FaultyFederation(folder / f"fedbn-{engine}", data, engine, 2, [f"2 south {kind}"], **fedbn)
-    code = federation.run("--force")
-    lost = [] if code == 0 else [federation.ending(code)]
-    warnings = federation.lines(r"^warning: client south, the export: .*--resume")
-    if engine != "local":  # there the next task gets a new process
-        lost += [] if warnings else ["no warning names the client and the cure"]
-        lost += _differing(expected, federation, ["island", "north"])
-        code = federation.run("--resume")
-        lost += [] if code == 0 else [f"resuming: {federation.ending(code)}"]
-    lost += _differing(expected, federation, ["island", "north", "south"])
-    survived = (
-        "every client's own model" if engine == "local" else "the others' own models; resumed, its own too"
-    )
-    told = (warnings or [f"left out: south ({federation.left_out().get((2, 'south'), '')})"])[0]
-    yield Outcome("FedBN, kill -9 of a client in the last round", 1, survived, tuple(lost), engine, told)
-
-
-def _differing(expected: FaultyFederation, federation: FaultyFederation, names: Sequence[str]) -> list[str]:
-    files = [OWN_MODELS.format(name) for name in names]
-    return [f"{file}: gone or another" for file in files if not same_weights(expected, federation, file)]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from shared_components.benchmarks.client_faults import dead_at_the_end, dead_sites, faults_in_turn
+from shared_components.benchmarks.client_faults import dead_sites, faults_in_turn
 from shared_components.benchmarks.coordinator_faults import (
     coordinator_killed,
     full_disk,
@@ -22,7 +22,6 @@ ENGINES = ("local", "nvflare", CERTIFICATES)
 GROUPS: dict[str, Callable[[Path, Path, str], Iterator[Outcome]]] = {
     "clients": faults_in_turn,
     "sites": dead_sites,
-    "fedbn": dead_at_the_end,
     "coordinator": coordinator_killed,
     "model": truncated_model,
     "state": truncated_state,
