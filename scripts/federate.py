@@ -253,13 +253,12 @@ def export(
 
     federation = read_federation(str(file), engine="nvflare", elsewhere=True)
     require_nvflare()
-    from shared_components.federation.nvflare.job import write_job
     from shared_components.federation.nvflare.kits import write_project
 
     if check:
         _check_settings(federation)
     kind = _kind(federation, _is_study(federation, study))
-    print(write_job(federation, Path(out), kind.controller(resume=True), kind.parts))
+    print(kind.write(federation, Path(out), resume=True))
     print(write_project(federation, Path(out), server, port, list(kind.guests)))
 
 

@@ -258,9 +258,7 @@ class FederatedClient:
     def _metrics(self) -> dict[str, float]:
         """The trainer's scalar metrics; those of a stock trainer without any: its last loss."""
         found = self.trainer.state.metrics.items()
-        metrics = {
-            str(k): float(v) for k, v in found if _is_scalar(v)
-        }  # MONAI's names may be members of an enum
+        metrics = {str(k): float(v) for k, v in found if _is_scalar(v)}  # MONAI's names may be an enum's
         output = self.trainer.state.output
         first = output[0] if isinstance(output, list) and output else output
         if not metrics and isinstance(first, dict) and _is_scalar(first.get("loss")):
