@@ -168,13 +168,17 @@ class Generator(nn.Module):
         """Repeat w (B, w_dim) for every row: (B, rows, w_dim)."""
         return w[:, None].expand(-1, self.rows, -1)
 
+    @property
+    def noise_sizes(self) -> list[int]:
+        """Height and width of the noise map of each 3×3 layer, px."""
+        return [self.sizes[(layer + 1) // 2] for layer in range(len(self.layers))]
+
     def sample_noise(self, batch: int, generator: torch.Generator | None = None) -> list[Tensor]:
         """Noise maps (B, 1, h, w) on the CPU, one per 3×3 layer, for ``synthesis(noise=...)``.
 
         The same maps under two domains give twins that share fine detail as well as anatomy.
         """
-        layer_sizes = [self.sizes[(layer + 1) // 2] for layer in range(len(self.layers))]
-        return [torch.randn(batch, 1, size, size, generator=generator) for size in layer_sizes]
+        return [torch.randn(batch, 1, size, size, generator=generator) for size in self.noise_sizes]
 
     def synthesis(
         self,
@@ -225,8 +229,7 @@ class Generator(nn.Module):
             return [None] * len(self.layers)
         if noise != "random":
             raise ValueError(f"noise: expected 'random', 'none' or a sequence of maps, found {noise!r}")
-        layer_sizes = [self.sizes[(layer + 1) // 2] for layer in range(len(self.layers))]
-        return [like.new_empty(like.shape[0], 1, size, size).normal_() for size in layer_sizes]
+        return [like.new_empty(like.shape[0], 1, size, size).normal_() for size in self.noise_sizes]
 
     def forward(self, z: Tensor, domain: Tensor, position: Tensor, noise: Noise = "random") -> Tensor:
         """``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to images (B, image_channels, S, S)."""
