@@ -1,4 +1,5 @@
-"""Prepare a client's data root: write its dataset.json, check it, split time series, take over challenge data.
+"""Prepare a client's data root: write its dataset.json, check it, split time series, take over challenge data,
+or take the real hospitals that the project ships.
 
 python scripts/prepare_data.py make-datalist ROOT --domain t2 --labels background,brain
 python scripts/prepare_data.py check ROOT [ROOT ...]
@@ -6,6 +7,7 @@ python scripts/prepare_data.py split SERIES.nii.gz
 python scripts/prepare_data.py threshold MAP.nii.gz [MAP.nii.gz ...] --folder OUT
 python scripts/prepare_data.py mnms FOLDER OUT
 python scripts/prepare_data.py scgm FOLDER OUT
+python scripts/prepare_data.py spinal-cord OUT
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from shared_components.data.patients import (
     patients_by_table,
     shared_patients,
 )
+from shared_components.data.spinal_cord import SITES, make_spinal_cord
 from shared_components.data.thresholding import threshold_map
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, shown
@@ -344,6 +347,25 @@ def scgm(
     _tell(roots)
 
 
+def spinal_cord(out: str, labelled: str | Sequence[str] = "ceitec", force: bool = False) -> None:
+    """Make client data roots of the spinal cords that the project ships: OUT/ceitec … OUT/milan.
+
+    Sixteen real T2*-weighted volumes of six hospitals, with white and grey matter. Run 2 of each session is for
+    training; run 1, which has labels, is the test, or trains and chooses where a hospital has labels.
+
+    Args:
+        out: folder for the client data roots.
+        labelled: hospitals whose labels may be trained on, such as ceitec,milan; all or none.
+        force: replace data roots that are there.
+    """
+    named = {"all": SITES, "none": ()}.get(str(labelled), labelled)
+    _tell(make_spinal_cord(str(out), _names(named), force))
+
+
+def _names(words: str | Sequence[str]) -> list[str]:
+    return [word.strip() for word in (words.split(",") if isinstance(words, str) else words)]
+
+
 def _tell(roots: Sequence[Path]) -> None:
     for root in roots:
         print(f"{root}: {_counts(ClientRoot.load(root))}")
@@ -357,6 +379,7 @@ COMMANDS = {
     "threshold": threshold,
     "mnms": mnms,
     "scgm": scgm,
+    "spinal-cord": spinal_cord,
 }
 
 if __name__ == "__main__":

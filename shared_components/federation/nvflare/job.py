@@ -31,7 +31,7 @@ from shared_components.federation.nvflare.places import plain_name
 from shared_components.files import remove_tree, write_text
 
 SCRIPT = "shared_components/federation/nvflare/client_script.py"
-NOT_IN_A_JOB = ("__pycache__", "*.pyc", "benchmarks", "packaging", "colin27")
+NOT_IN_A_JOB = ("__pycache__", "*.pyc", "benchmarks", "packaging", "colin27", "spinal_cord")
 POLL = 0.1  # seconds between two looks of a client for the next task
 
 

@@ -1,0 +1,61 @@
+import filecmp
+
+import nibabel
+import numpy as np
+import pytest
+
+from shared_components.data.check import inspect_client_root
+from shared_components.data.client_root import ClientRoot
+from shared_components.data.spinal_cord import SITES, make_spinal_cord
+from shared_components.data.spinal_cord.roots import FOLDER
+from shared_components.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    return dict(zip(SITES, make_spinal_cord(tmp_path_factory.mktemp("spine")), strict=True))
+
+
+def names(root, split, labelled=None):
+    return {item["image"].rsplit("/", 1)[-1][:-7] for item in ClientRoot.load(root).items(split, labelled)}
+
+
+def test_six_sound_data_roots_have_sixteen_volumes(roots):
+    reports = [inspect_client_root(root) for root in roots.values()]
+    assert [report.problems for report in reports] == [[]] * 6
+    splits = ("training", "validation", "test")
+    assert sum(len(ClientRoot.load(root).items(split)) for root in roots.values() for split in splits) == 16
+
+
+def test_without_labels_run_2_trains_and_run_1_is_the_test(roots):
+    assert names(roots["milan"], "training") == {"milan_ses1_run2", "milan_ses2_run2"}
+    assert names(roots["milan"], "test", True) == {"milan_ses1_run1", "milan_ses2_run1"}
+    assert not names(roots["milan"], "training", True) and not names(roots["milan"], "validation")
+
+
+def test_with_labels_the_first_session_trains_and_the_second_chooses(roots):
+    assert names(roots["ceitec"], "training", True) == {"ceitec_ses1_run1"}
+    assert names(roots["ceitec"], "validation", True) == {"ceitec_ses2_run1"}
+    assert names(roots["ceitec"], "training", False) == {"ceitec_ses1_run2", "ceitec_ses2_run2"}
+    assert not names(roots["ceitec"], "test")
+
+
+def test_slices_that_nobody_annotated_are_unknown(roots):
+    (item,) = ClientRoot.load(roots["philips"]).items("test")
+    assert item["annotated"] == {"first": 0, "last": 13}
+    label = np.asarray(nibabel.load(item["label"]).dataobj)
+    assert label[..., :14].any(axis=(0, 1)).all() and not label[..., 14:].any()
+    assert "annotated" not in ClientRoot.load(roots["ucl"]).items("test")[0]
+
+
+def test_files_are_the_shipped_ones(roots):
+    file = "images/juntendo_ses1_run2.nii.gz"
+    assert filecmp.cmp(roots["juntendo"] / file, FOLDER / file, shallow=False)
+
+
+def test_refusals(roots, tmp_path):
+    with pytest.raises(InputError, match=r"ceitec/dataset\.json: is there already"):
+        make_spinal_cord(roots["ceitec"].parent)
+    with pytest.raises(InputError, match=r"expected some of ceitec, .* found 'oxford'"):
+        make_spinal_cord(tmp_path, ["oxford"])
+    assert not list(tmp_path.iterdir())
