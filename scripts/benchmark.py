@@ -125,6 +125,33 @@ def factory_speed(
     print(time_factory([sizes] if isinstance(sizes, int) else list(sizes), batch, repeats, threads))
 
 
+def factory(
+    scenario: str = "spine",
+    output_dir: str = "outputs/benchmark",
+    rows: str | Sequence[str] | None = None,
+    updates: int = 1200,
+    size: int = 64,
+    seed: int = 0,
+    report_only: bool = False,
+    smoke: bool = False,
+) -> None:
+    """Train the factory together in every way: what is exchanged, how often, how it is averaged; quality against cost.
+
+    Args:
+        scenario: spine (six real hospitals) or head (phantoms).
+        output_dir: runs go into <output_dir>/factory/<scenario>, with the table, factory.md; what is there is kept.
+        rows: ways, by their keys in shared_components/benchmarks/factory_rows.py; all by default.
+        updates: of every client, in total.
+        size: height and width of a slice, pixels.
+        seed: of phantoms and training.
+        report_only: print the table of the runs that are there.
+        smoke: at the smallest size, to try it.
+    """
+    from shared_components.benchmarks.factory_choices import factory_choices
+
+    print(factory_choices(scenario, output_dir, rows, updates, size, seed, report_only, smoke))
+
+
 def inference(
     volumes: int = 100,
     shape: Sequence[int] = (256, 256, 32),
@@ -253,6 +280,7 @@ COMMANDS = {
     "slices": slices,
     "real-head": real_head,
     "meta-step": meta_step,
+    "factory": factory,
     "factory-speed": factory_speed,
     "inference": inference,
     "faults": faults,

@@ -14,7 +14,12 @@ from shared_components.audit.client_slices import ClientSlices, client_slices, d
 from shared_components.audit.figures import Figure, write_figures
 from shared_components.audit.page import page
 from shared_components.audit.privacy import FEWEST, Compared, features, pixels, privacy_figures
-from shared_components.audit.quality import frechet_by_height, neighbours_figure, quality_figures
+from shared_components.audit.quality import (
+    frechet_by_height,
+    neighbours_figure,
+    path_figure,
+    quality_figures,
+)
 from shared_components.data import datalist
 from shared_components.errors import InputError
 from shared_components.files import write_text
@@ -80,7 +85,11 @@ def audit_factory(
         number = list(description["domains"]).index(domain)
         one = _Audit(generator, number, *sets, drawn=drawn, seed=seed)
         difference = drawn_difference(generator, number, sets[0].depth, stacks, min_foreground, seed)
-        figures[domain] = one.figures() | neighbours_figure(difference, sets[0].neighbour_difference())
+        figures[domain] = (
+            one.figures()
+            | neighbours_figure(difference, sets[0].neighbour_difference())
+            | path_figure(generator, number, sets[0], seed)
+        )
         if one.worst is not None:
             pictures[domain] = save_picture(Path(output_dir) / f"worst_pairs_{number}.png", one.worst)
     write_figures(Path(output_dir) / TABLE, figures)

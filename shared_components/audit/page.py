@@ -29,6 +29,7 @@ WORDS = {  # a figure's name, without the space's, to what it is
     "frechet_lower": "Fréchet distance in the lowest third of the volumes",
     "frechet_middle": "in the middle third",
     "frechet_upper": "in the highest third",
+    "path_length": "path length between latents (PPL, in squared spreads of features); small: even",
     "neighbour_difference": "mean absolute difference of neighbouring slices of a volume; real: of real volumes",
 }
 SPACES = {"image": "pixels", "features": "features"}

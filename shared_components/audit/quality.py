@@ -7,9 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from shared_components.audit.client_slices import ClientSlices
 from shared_components.audit.figures import Figure
-from shared_components.metrics.random_features import frechet_distance
+from shared_components.metrics.path_length import perceptual_path_length
+from shared_components.metrics.random_features import frechet_distance, random_features
 from shared_components.metrics.support import density_and_coverage, kernel_distance
+from shared_components.networks.generator import Generator
 
 NEIGHBOURS = 5  # of density and coverage, published
 FEWEST = 8  # slices on each side
@@ -68,3 +71,13 @@ def equal_numbers(first: Tensor, second: Tensor, seed: int) -> tuple[Tensor, Ten
 def neighbours_figure(drawn: float, real: float) -> dict[str, Figure]:
     """Mean absolute difference of neighbouring slices beside real volumes' own; nothing where there is no stack."""
     return {} if math.isnan(drawn) or math.isnan(real) else {"neighbour_difference": Figure(drawn, real=real)}
+
+
+def path_figure(generator: Generator, domain: int, training: ClientSlices, seed: int) -> dict[str, Figure]:
+    """Perceptual path length, in the features' spread over the training slices; nothing where there are too few."""
+    if len(training) < FEWEST:
+        return {}
+    spread = random_features(training.images).std(0).clamp_min(1e-6)
+    return {
+        "path_length": Figure(perceptual_path_length(generator, domain, training.heights, spread, seed=seed))
+    }

@@ -1,0 +1,111 @@
+"""Ways to train the factory together, compared by quality, bytes and processor time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shared_components.benchmarks.cardiac_quality import chosen
+from shared_components.benchmarks.factory_rows import ROWS, federation_values
+from shared_components.benchmarks.factory_run import result_of
+from shared_components.benchmarks.factory_scenarios import SCENARIOS, training_root
+from shared_components.benchmarks.factory_segmenter import trained_segmenter
+from shared_components.benchmarks.tables import machine, markdown
+from shared_components.errors import InputError
+from shared_components.federation.folder_lock import FolderLock
+from shared_components.files import write_text
+from shared_components.steps import steps
+
+HEAD = (
+    *("way", "Fréchet distance", "floor", "of joint", "density", "coverage", "path length"),
+    *("neighbours", "of real ones", "twins' Dice", "memorised", "MB", "processor s"),
+)
+SMALL = {"channels": [8, 8, 8, 8], "discriminator_channels": [8, 8, 8, 8], "z_dim": 16, "w_dim": 16}
+SMOKE_SIZE, SMOKE_UPDATES = 32, 12
+
+
+def factory_choices(
+    scenario: str,
+    output_dir: str | Path,
+    rows: str | Sequence[str] | None = None,
+    updates: int = 1200,
+    size: int = 64,
+    seed: int = 0,
+    report_only: bool = False,
+    smoke: bool = False,
+) -> str:
+    """Train the factory in every way and compare what it draws; what has been run is kept.
+
+    Args:
+        scenario: of ``SCENARIOS``.
+        output_dir: all lies in ``<output_dir>/factory/<scenario>``, with the table, ``factory.md``.
+        rows: keys of ``ROWS``; all by default.
+        updates: of every client, in total.
+        size: px of a slice's side.
+        seed: of the phantoms and of everything random in the training.
+        report_only: run nothing.
+        smoke: at the smallest size; in ``<output_dir>/factory/<scenario>_smoke``.
+    Raises:
+        InputError: an unknown scenario or row, a training failed, or nothing has been run yet.
+    """
+    if scenario not in SCENARIOS:
+        raise InputError(f"scenario: expected one of {', '.join(SCENARIOS)}, found {scenario!r}")
+    keys = chosen(rows, tuple(ROWS), "rows")
+    size, updates = (SMOKE_SIZE, SMOKE_UPDATES) if smoke else (size, updates)
+    folder = (Path(output_dir) / "factory" / (f"{scenario}_smoke" if smoke else scenario)).resolve()
+    with FolderLock(folder).held():
+        made = SCENARIOS[scenario]
+        data = folder / f"data{seed}"
+        made.make(data, seed, smoke)
+        geometry = made.geometry(size)
+        roots = [str(data / root) for root in made.labelled.values()]
+        segment = trained_segmenter(folder / f"segmenter{seed}_{size}", geometry, roots, smoke)
+        clients = {d: str(training_root(scenario, data, d)) for d in made.domains}
+        found: dict[str, dict[str, Any]] = {}
+        for key in steps(keys, f"factory, {scenario}", "way", not report_only):
+            values = federation_values(ROWS[key], clients, updates)
+            small = SMALL if smoke else {}
+            overrides = {"spacing": geometry["spacing"], "image_size": size, **values["overrides"], **small}
+            whole = {
+                "domains": geometry["domains"], "labels": geometry["labels"], "seed": seed, "workers": 1,
+                **values, "overrides": overrides,
+            }  # fmt: skip
+            place = folder / f"{key}_{size}px_{updates}_seed{seed}"
+            result = result_of(place, whole, clients, segment, made.slices, report_only)
+            if result is not None:
+                found[key] = result
+                table = _table(scenario, found, f"{size} px, {updates} updates a client, seed {seed}")
+                write_text(folder / "factory.md", table)
+    if not found:
+        raise InputError(f"{folder}: holds none of these runs; run without --report_only")
+    return table
+
+
+def _table(scenario: str, found: Mapping[str, Mapping[str, Any]], what: str) -> str:
+    joint = _mean(found["joint"], "frechet") if "joint" in found else None
+    lines = [_line(ROWS[key].text, result, joint) for key, result in found.items()]
+    return f"{scenario}, {what}.\n\n{markdown(HEAD, lines)}\n{machine()}\n"
+
+
+def _line(text: str, result: Mapping[str, Any], joint: float | None) -> list[str]:
+    distance = _mean(result, "frechet")
+    return [
+        text,
+        f"{distance:.2f}",
+        f"{_mean(result, 'frechet', 3):.2f}",
+        "–" if joint is None else f"{distance / joint:.2f}",
+        *(f"{_mean(result, name):.2f}" for name in ("density", "coverage", "path_length")),
+        *(f"{_mean(result, 'neighbour_difference', at):.3f}" for at in (0, 3)),
+        f"{result['twins']:.3f}",
+        f"{_mean(result, 'memorised_image'):.1%}",
+        f"{result['megabytes']:.0f}",
+        f"{result['seconds']:.0f}",
+    ]
+
+
+def _mean(result: Mapping[str, Any], name: str, at: int = 0) -> float:
+    """Of a figure over the domains: ``at`` 0 the factory's, 3 what real slices give."""
+    values = [own[name][at] for own in result["figures"].values() if name in own]
+    return statistics.fmean(values) if values else float("nan")

@@ -1,0 +1,102 @@
+"""Ways to train the factory together: what of it travels, how often, how it is averaged, what discriminators see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+UPDATES = 6  # of a client in a round, as in the quickstart
+GROWTH = 8  # an eighth of the updates at half the size first, as in the quickstart
+AVERAGED = ["generator_ema"]
+MODULES = ["generator", "generator_ema"]
+TRUNK = ["discriminator.from_image", "discriminator.blocks"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to train.
+
+    Attributes:
+        text: for the table.
+        federation: keys of the federation file.
+        overrides: ids of the bundle's train config.
+        updates: of a client in a round; the rounds follow, so that the total stays.
+        drawn: share of the clients that train in a round; the rounds follow.
+        joint: all images in one place, with as many updates as all clients have together.
+    """
+
+    text: str
+    federation: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    updates: int = UPDATES
+    drawn: float = 1.0
+    joint: bool = False
+
+
+ROWS = {
+    "default": Row("federated, as the bundle does it"),
+    "joint": Row("all images in one place", joint=True),
+    "ada": Row("default + augmentation (ADA, 0.6)", overrides={"ada_target": 0.6}),
+    "discriminator": Row(
+        "discriminator exchanged too (published)",
+        overrides={"federation::shared": [*MODULES, "discriminator"]},
+    ),
+    "trunk": Row("discriminator's trunk exchanged too", overrides={"federation::shared": [*MODULES, *TRUNK]}),
+    "generator": Row(
+        "generator alone, no average",
+        overrides={
+            "federation::shared": ["generator"],
+            "federation::export::generator": "$@network.generator",
+        },
+    ),
+    "small": Row(
+        "discriminators of half the width", overrides={"discriminator_channels": [32, 32, 32, 16, 8]}
+    ),
+    "weights": Row("whole weights in float32, not differences", {"exchange": {"what": "weights"}}),
+    "rare": Row("24 updates a round", updates=24),
+    "often": Row("2 updates a round", updates=2),
+    "half": Row("half of the clients drawn", drawn=0.5),
+    "momentum": Row(
+        "server momentum (FedAvgM, 0.6, rate 0.5)",
+        {
+            "aggregator": {
+                "_target_": "shared_components.federation.FedAvgM",
+                "momentum": 0.6,
+                "learning_rate": 0.5,
+                "averaged": AVERAGED,
+            }
+        },
+    ),
+    "adam": Row(
+        "server Adam (FedAdam)",
+        {"aggregator": {"_target_": "shared_components.federation.FedAdam", "averaged": AVERAGED}},
+    ),
+}
+
+
+def federation_values(row: Row, clients: Mapping[str, str], updates: int) -> dict[str, Any]:
+    """What a federation file says for a row, beside name, bundle, geometry and output folder.
+
+    Args:
+        row: the row.
+        clients: domain to data root, one client for each.
+        updates: of every client, in total, on the mean.
+    """
+    times = len(clients) if row.joint else 1
+    drawn = max(1, round(len(clients) * row.drawn))
+    named = {d: {"data_root": root, "domain": d} for d, root in clients.items()}
+    joint = {"all": {"data_root": list(clients.values()), "domain": list(clients)}}
+    values: dict[str, Any] = {
+        "clients": joint if row.joint else named,
+        "rounds": max(1, round(updates / row.updates * len(clients) / drawn)),
+        "updates_per_round": row.updates * times,
+        "overrides": {
+            "growth": {2: updates * times // GROWTH},
+            "fade": max(1, updates * times // (3 * GROWTH)),
+            "picture_every": 0,
+            **row.overrides,
+        },
+        **row.federation,
+    }
+    return values | ({"clients_per_round": drawn} if row.drawn < 1 else {})

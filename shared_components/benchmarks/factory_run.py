@@ -1,0 +1,123 @@
+"""One federated training of the factory: run as a user would, measured, and remembered."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from shared_components.audit.audit import audit_factory
+from shared_components.audit.figures import Figure
+from shared_components.benchmarks.repository import BUNDLES, SCRIPTS
+from shared_components.benchmarks.tables import read_table
+from shared_components.errors import InputError
+from shared_components.files import remove_tree, write_text
+from shared_components.metrics.twin_agreement import Segment, twin_dice
+from shared_components.networks.factory import factory_description, load_generator
+from shared_components.records import found_record, write_record
+
+RESULT = "result.json"
+KEPT = ("frechet", "kernel_distance", "density", "coverage", "neighbour_difference", "path_length")
+COPIED = ("memorised_image", "memorised_features")
+
+
+def result_of(
+    folder: Path,
+    values: Mapping[str, Any],
+    data: Mapping[str, str],
+    segment: Segment,
+    slices: int,
+    report_only: bool = False,
+) -> dict[str, Any] | None:
+    """What a training gave; it is run unless the same one has been.
+
+    Args:
+        folder: of the run.
+        values: of the federation file, but for name, bundle and output folder.
+        data: domain to the data root whose training and held-out images the factory is compared with.
+        segment: segments slices of every domain; for the agreement of twins.
+        slices: of a synthetic volume.
+        report_only: run nothing.
+    Returns:
+        ``figures`` (domain to name to value and what real slices give), ``twins`` (mean Dice), ``seconds`` of
+        processors, ``megabytes``; None where nothing has been run and nothing is to be.
+    Raises:
+        InputError: the training failed.
+    """
+    whole = {"name": folder.name, "bundle": str(BUNDLES / "factory"), **values, "output_dir": str(folder)}
+    text = yaml.safe_dump(whole, sort_keys=False)
+    found = found_record(folder / RESULT)
+    if found is not None and found["federation"] == text:
+        return found
+    if report_only:
+        return None
+    remove_tree(folder)
+    seconds = _train(folder, text)
+    rows = read_table(folder / "rounds.csv")
+    result = {
+        "federation": text,
+        "seconds": seconds,
+        "megabytes": sum(int(row["bytes_up"]) + int(row["bytes_down"]) for row in rows) / 1e6,
+        **_quality(folder, data, segment, slices),
+    }
+    write_record(folder / RESULT, result)
+    return result
+
+
+def _train(folder: Path, federation: str) -> float:
+    """Run the federation that a file's text describes; seconds of processors that all its processes took."""
+    file = write_text(folder.with_suffix(".yaml"), federation)
+    command = [sys.executable, str(SCRIPTS / "federate.py"), "run", str(file), "--nocheck"]
+    log = folder.with_suffix(".log")
+    before = _processor_seconds()
+    with log.open("wb") as output:
+        ended = subprocess.run(
+            command,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    if ended.returncode:
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise InputError(f"{log}: the training failed: {said[-1] if said else ended.returncode}")
+    return _processor_seconds() - before
+
+
+def _processor_seconds() -> float:
+    """Of all processes that were started here and have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _quality(folder: Path, data: Mapping[str, str], segment: Segment, slices: int) -> dict[str, Any]:
+    file = folder / "factory.pt"
+    generator, description = load_generator(file), factory_description(file)
+    domains = list(description["domains"])
+    figures: dict[str, dict[str, Figure]] = {}
+    for domain, root in data.items():
+        figures |= audit_factory(generator, description, root, folder / "audit" / domain)
+    pairs = twin_dice(
+        generator, dict.fromkeys(range(len(domains)), segment), len(description["labels"]), slices=slices
+    )
+    return {
+        "figures": {
+            domain: {name: list(own[name]) for name in (*KEPT, *COPIED) if name in own}
+            for domain, own in figures.items()
+        },
+        "twins": statistics.fmean(_mean(dice) for dice in pairs.values()),
+    }
+
+
+def _mean(dice: torch.Tensor) -> float:
+    value = dice.nanmean().item()
+    return 0.0 if math.isnan(value) else value  # no network sees the organ in either

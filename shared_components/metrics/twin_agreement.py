@@ -1,0 +1,59 @@
+"""Whether twins show one anatomy: how well the segmentation of a slice agrees with that of its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from monai.metrics import compute_dice
+from monai.networks.utils import one_hot
+from torch import Tensor
+
+from shared_components.networks.generator import Generator
+from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
+
+Segment = Callable[[Tensor], Tensor]
+"""Slices (N, 1, S, S) in [-1, 1] to class scores (N, C, S, S)."""
+
+
+@torch.no_grad()
+def twin_dice(
+    generator: Generator,
+    segment: Mapping[int, Segment],
+    classes: int,
+    volumes: int = 20,
+    slices: int = 8,
+    seed: int = 0,
+) -> dict[tuple[int, int], Tensor]:
+    """Dice of the segmentations of the same synthetic volumes in two domains, each by its domain's own network.
+
+    Each network should segment real slices of its domain well, and none should have been trained on twins: then
+    disagreement is the factory's, up to what the networks themselves miss.
+
+    Args:
+        generator: the factory.
+        segment: index of a domain to its network.
+        classes: number of classes C, the background counted.
+        volumes: number of latents.
+        slices: of each volume.
+        seed: of the latents.
+    Returns:
+        Pair of domains, the lower index first, to the Dice of each volume and class but the background, (volumes,
+        C - 1); NaN where neither segmentation has the class.
+    """
+    separate = any(generator.is_flat(domain) for domain in segment)
+    latents = sample_latents(volumes, generator.z_dim, seed)
+    drawn = {d: VolumeGenerator(generator, d, slices, separate=separate) for d in sorted(segment)}
+    labels = {d: [_label(volume, z, segment[d], classes) for z in latents] for d, volume in drawn.items()}
+    pairs = [(a, b) for a in labels for b in labels if a < b]
+    return {pair: _dice(labels[pair[0]], labels[pair[1]]) for pair in pairs}
+
+
+def _label(volume: VolumeGenerator, z: Tensor, segment: Segment, classes: int) -> Tensor:
+    """One-hot segmentation (C, S, S, slices) of the volume that a latent gives."""
+    stack = volume(z[None].to(volume.generator.constant.device))[0].movedim(-1, 0)  # (slices, 1, S, S)
+    return one_hot(segment(stack).argmax(1, keepdim=True), classes).movedim(0, -1)
+
+
+def _dice(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    return compute_dice(torch.stack(first), torch.stack(second), include_background=False)
