@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from scripts.benchmark import factory
+from shared_components.benchmarks.factory_rows import ROWS, federation_values
+from shared_components.benchmarks.repository import BUNDLES
+from shared_components.errors import InputError
+from shared_components.federation.federation_file import federation_from
+
+CLIENTS = {"a": "A", "b": "B", "c": "C", "d": "D"}
+
+
+@pytest.mark.parametrize("key", ROWS)
+def test_every_way_trains_as_many_updates_in_total(key, tmp_path, monkeypatch):
+    values = federation_values(ROWS[key], CLIENTS, 120)
+    drawn = values.get("clients_per_round", len(values["clients"]))
+    assert values["rounds"] * values["updates_per_round"] * drawn == 120 * len(CLIENTS)
+    monkeypatch.chdir(tmp_path)
+    for root in CLIENTS.values():
+        (tmp_path / root).mkdir()
+    more = {"bundle": str(BUNDLES / "factory"), "domains": list(CLIENTS), "output_dir": "out"}
+    federation_from({**more, **values}, tmp_path / "file.yaml")
+
+
+def test_a_way_is_run_once_and_stands_in_the_table(tmp_path, capsys):
+    factory("head", str(tmp_path), rows="joint", smoke=True)
+    table = capsys.readouterr().out.splitlines()
+    head = next(line for line in table if line.startswith("| way"))
+    joint = next(line for line in table if line.startswith("| all images in one place"))
+    cells = dict(zip(head.split("|"), joint.split("|"), strict=True))
+    assert cells[" of joint "] == " 1.00 " and float(cells[" MB "]) >= 0
+    assert all(float(cells[f" {name} "]) > 0 for name in ("Fréchet distance", "floor", "path length"))
+    assert 0 <= float(cells[" twins' Dice "]) <= 1
+    result = tmp_path / "factory/head_smoke/joint_32px_12_seed0/result.json"
+    before = result.stat().st_mtime_ns
+    factory("head", str(tmp_path), rows="joint,default", smoke=True, report_only=True)
+    assert result.stat().st_mtime_ns == before
+    assert "federated, as the bundle does it" not in capsys.readouterr().out
+
+
+def test_faults_are_told(tmp_path):
+    with pytest.raises(InputError, match="scenario: expected one of head, spine, found 'knee'"):
+        factory("knee", str(tmp_path))
+    with pytest.raises(InputError, match=r"rows: expected some of default, .* found best"):
+        factory("head", str(tmp_path), rows="best")
