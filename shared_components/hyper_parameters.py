@@ -196,6 +196,9 @@ RULES: Mapping[str, Rule] = {
     # habits
     "resume": flag(),
     "quiet": flag(),
+    "amp": flag(),
+    "channels_last": flag(),
+    "compiled": optional(text(r"[a-z_]{1,40}", "a backend of torch.compile, such as inductor")),
     "progress": flag(),
 }
 

@@ -80,7 +80,7 @@ class FactoryTrainer(UpdateTrainer):
         growth: updates at coarser resolutions first, {divisor of the image size: updates}; empty trains the finest
             from the start. Counted by the generator's own buffer, which a federation keeps in step.
         fade: updates over which a new resolution is faded in.
-        supervised: the rest of ``SupervisedTrainer``.
+        supervised: the rest of ``UpdateTrainer``.
     """
 
     def __init__(
@@ -113,6 +113,7 @@ class FactoryTrainer(UpdateTrainer):
         self.style_mixing, self.ema_decay = style_mixing, ema_decay
         self.growth = growth_steps(growth or {}, network.generator.sizes)
         self.fade = fade
+        self._fast = (self.fast_form(network.generator.synthesis), self.fast_form(network.discriminator))
         self._updates = 0  # the generator's own, known without waiting for the device
         self.add_event_handler(Events.EPOCH_STARTED, self._count)
 
@@ -154,21 +155,34 @@ class FactoryTrainer(UpdateTrainer):
         sizes = self.network.generator.sizes
         return self.r1_gamma * (sizes[level] / sizes[-1]) ** 2
 
+    def _draw(self, w_plus: Tensor, level: int, fade: float, exact: bool = False) -> Tensor:
+        """Images (B, 1, s, s) of W+; ``exact``: in float32, and such that gradients can be differentiated again."""
+        plain = exact or fade < 1.0  # a compiled form would be made anew for each value of ``fade``
+        synthesis = self.network.generator.synthesis if plain else self._fast[0]
+        with self.lower_precision(not exact):
+            return synthesis(w_plus, level=level, fade=fade).image.float()
+
+    def _judge(
+        self, image: Tensor, domain: Tensor, position: Tensor, fade: float, exact: bool = False
+    ) -> Tensor:
+        """Logits (B, 1) of images; ``exact`` as in :meth:`_draw`."""
+        discriminator = self.network.discriminator if exact or fade < 1.0 else self._fast[1]
+        with self.lower_precision(not exact):
+            return discriminator(image, domain, position, fade).float()
+
     def _discriminator_step(self, real: Tensor, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
-        discriminator = self.network.discriminator.requires_grad_(True)
+        self.network.discriminator.requires_grad_(True)
         level, fade = self.resolution(self._updates)
         with torch.no_grad():
-            fake = self.network.generator.synthesis(
-                self._w_plus(domain, position), level=level, fade=fade
-            ).image
+            fake = self._draw(self._w_plus(domain, position), level, fade)
             real, fake = self.augmentation(self._at_level(real, level)), self.augmentation(fake)
         lazy = bool(self.r1_gamma) and (self.state.iteration - 1) % self.r1_every == 0
         real = real.detach().requires_grad_(lazy)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
-        fake_logits = discriminator(fake, domain, position, fade)
+        fake_logits = self._judge(fake, domain, position, fade)
         fake_loss = discriminator_fake_loss(fake_logits)
         fake_loss.backward()  # before the real ones come, which halves the memory
-        real_logits = discriminator(real, domain, position, fade)
+        real_logits = self._judge(real, domain, position, fade, exact=lazy)
         loss = discriminator_real_loss(real_logits)
         losses = {
             "discriminator": fake_loss.detach() + loss.detach(),
@@ -188,17 +202,17 @@ class FactoryTrainer(UpdateTrainer):
         return losses
 
     def _generator_step(self, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
-        discriminator = self.network.discriminator.requires_grad_(False)
+        self.network.discriminator.requires_grad_(False)
         level, fade = self.resolution(self._updates)
-        fake = self.network.generator.synthesis(self._w_plus(domain, position), level=level, fade=fade).image
-        loss = self.loss_function(discriminator(self.augmentation(fake), domain, position, fade))
+        fake = self._draw(self._w_plus(domain, position), level, fade)
+        loss = self.loss_function(self._judge(self.augmentation(fake), domain, position, fade))
         losses = {"generator": loss.detach()}
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.path_length_weight and (self.state.iteration - 1) % self.path_length_every == 0:
             few = max(1, len(domain) // self.path_length_shrink)
             w_plus = self._w_plus(domain[:few], position[:few])
-            image = self.network.generator.synthesis(w_plus, level=level, fade=fade).image
+            image = self._draw(w_plus, level, fade, exact=True)
             penalty = self.path_length(image, w_plus)
             (penalty * (self.path_length_weight * self.path_length_every)).backward()
             losses["path_length"] = penalty.detach()

@@ -233,3 +233,37 @@ def test_heights_are_drawn_from_the_slices_intervals_and_single_slices_have_none
     generator = engine.network.generator
     assert generator.slices_seen.tolist() == [[0, 1], [1, 1]]
     assert all(bool(parameter.isfinite().all()) for parameter in engine.network.parameters())
+
+
+def test_mixed_precision_stays_near_and_differentiates_twice_in_float32():
+    losses = []
+    for amp in (False, True):
+        engine = trainer(1, amp=amp)
+        engine.run()
+        losses.append(engine.state.metrics)
+        assert all(
+            parameter.grad.dtype == torch.float32 for parameter in engine.network.generator.parameters()
+        )
+    assert losses[0]["r1"] == losses[1]["r1"]  # before any step, of the same weights and images
+    assert losses[0]["generator"] != losses[1]["generator"]
+    assert losses[0]["generator"] == pytest.approx(losses[1]["generator"], rel=0.02)
+    assert losses[0]["path_length"] == pytest.approx(losses[1]["path_length"], rel=0.02)
+
+
+@pytest.mark.parametrize("switch", [{"channels_last": True}, {"compiled": "aot_eager"}])
+def test_faster_forms_compute_the_same(switch):
+    """The first discriminator step: before it both forms have the same weights, and see the same images."""
+    engines = [trainer(1), trainer(1, **switch)]
+    for engine in engines:
+        torch.manual_seed(1)
+        engine.run()
+    kernel = engines[1].network.generator.layers[0].convolution.weight
+    last = kernel.is_contiguous(memory_format=torch.channels_last) and not kernel.is_contiguous()
+    assert last == ("channels_last" in switch)
+    for name in ("discriminator", "r1", "real_logit"):
+        one, other = (engine.state.metrics[name] for engine in engines)
+        assert other == pytest.approx(one, rel=1e-4, abs=1e-6), name
+    first, second = (dict(engine.network.discriminator.named_parameters()) for engine in engines)
+    for name, parameter in first.items():
+        if parameter.grad is not None:
+            assert torch.allclose(second[name].grad, parameter.grad, rtol=1e-3, atol=1e-5), name
