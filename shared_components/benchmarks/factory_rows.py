@@ -50,6 +50,11 @@ ROWS = {
             "federation::export::generator": "$@network.generator",
         },
     ),
+    "average": Row(
+        "generator alone, averaged at the server",
+        {"aggregator": {"_target_": "shared_components.federation.ServerAverage", "decay": 0.9}},
+        {"federation::shared": ["generator"], "federation::export::generator": "$@network.generator"},
+    ),
     "small": Row(
         "discriminators of half the width", overrides={"discriminator_channels": [32, 32, 32, 16, 8]}
     ),

@@ -15,6 +15,7 @@ from shared_components.federation.aggregators import (
     FedProx,
     MultiKrum,
     NormBounded,
+    ServerAverage,
     TrimmedMean,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "FedProx",
     "MultiKrum",
     "NormBounded",
+    "ServerAverage",
     "TrimmedMean",
     "federated_average",
 ]

@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -169,6 +170,7 @@ class Coordinator:
             InputError: none can.
         """
         answers: dict[str, Answer] = {}
+        committed = replace(committed, weights=self._aggregator.deliverable(committed.weights))
         for names in [self._names] if self._aggregator.personal else [[name] for name in self._names]:
             answers |= self._sites.export(committed, names)
             self._check()

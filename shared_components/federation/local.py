@@ -23,7 +23,7 @@ from shared_components.federation.lane import Lane
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.signs_of_life import tell_while
 from shared_components.federation.sites import MEND, Answer, Sites
-from shared_components.files import load_tensors, remove_files, write_text
+from shared_components.files import load_tensors, remove_files, save_tensors, write_text
 from shared_components.interrupts import Interrupts
 
 
@@ -95,12 +95,11 @@ class LocalSites(Sites):
                 raise InputError(f"client {name}, round {round}: {error}; {MEND}") from error
 
     def export(self, committed: Committed, clients: Sequence[str]) -> dict[str, Answer]:
-        futures = {
-            name: self._submit(name, worker.export, self._folder.global_file, committed.states[name])
-            for name in clients
-        }
+        place = self._folder.deliverable_file
+        save_tensors(place, {"model": committed.weights})
+        futures = {name: self._submit(name, worker.export, place, committed.states[name]) for name in clients}
         answers = self._answers(futures, "the export")
-        remove_files(*(self._folder.update_file(name) for name in self._plans))
+        remove_files(place, *(self._folder.update_file(name) for name in self._plans))
         return answers
 
     def _submit(

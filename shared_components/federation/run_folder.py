@@ -49,6 +49,7 @@ class RunFolder:
         self.federation_file = self.root / "federation.yaml"
         self.bundle_file = self.root / "bundle.yaml"
         self.global_file = self.root / "global.pt"
+        self.deliverable_file = self.root / "deliverable.pt"  # while it is exported
         self.previous_file = self.root / "global.previous.pt"
         self.next_file = self.root / "global.next.pt"
         self.rounds_file = self.root / "rounds.csv"
@@ -211,6 +212,7 @@ class RunFolder:
             self.rounds_file,
             *globals_,
             self.seconds_file,
+            self.deliverable_file,
             self.exports_file,
             *exported,
             self.tensorboard,

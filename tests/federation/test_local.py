@@ -113,7 +113,7 @@ def test_resumed_run_equals_unbroken(values, whole, tmp_path):
     assert_same_run(whole(values), run(values, resume=True))
 
 
-@pytest.mark.parametrize("name", ["FedAvgM", "FedAdam"])
+@pytest.mark.parametrize("name", ["FedAvgM", "FedAdam", "ServerAverage"])
 def test_state_of_the_aggregator_resumes(values, tmp_path, name):
     aggregator = {"_target_": f"shared_components.federation.{name}"}
     unbroken = run(values, aggregator=aggregator)

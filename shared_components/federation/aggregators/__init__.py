@@ -6,6 +6,7 @@ from shared_components.federation.aggregators.averaging import FedAvg
 from shared_components.federation.aggregators.configured import make_aggregator
 from shared_components.federation.aggregators.proximal import FedBN, FedProx
 from shared_components.federation.aggregators.robust import FedMedian, MultiKrum, NormBounded, TrimmedMean
+from shared_components.federation.aggregators.server_average import ServerAverage
 from shared_components.federation.aggregators.server_optimizers import FedAdam, FedAvgM
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "FedProx",
     "MultiKrum",
     "NormBounded",
+    "ServerAverage",
     "TrimmedMean",
     "make_aggregator",
 ]

@@ -40,6 +40,14 @@ class FedAvg:
         check_global_layout(updates, global_weights)
         return federated_average(updates, weights)
 
+    def deliverable(self, weights: NamedTensors) -> dict[str, Tensor]:
+        """What the bundle exports in the end.
+
+        Args:
+            weights: name -> tensor, the global weights after the last round.
+        """
+        return dict(weights)
+
     def state_dict(self) -> dict[str, Any]:
         """What it must remember between rounds, in tensors, numbers and dicts of them; nothing here."""
         return {}
