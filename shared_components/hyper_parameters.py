@@ -182,6 +182,12 @@ RULES: Mapping[str, Rule] = {
     "stacks": whole(1, 10**4),
     "first": whole(0, 2**31),
     "noise": flag(),
+    "truncation": number(0, 2),
+    "direction": optional(whole(0, 4095)),
+    "strength": number(-100, 100),
+    "direction_rows": optional(
+        such(several(whole(0, 100), 2, 2), "[first, last]", lambda value: value[0] <= value[1])
+    ),
     # segmenting
     "split": choice("training", "validation", "test"),
     "labelled": optional(flag()),

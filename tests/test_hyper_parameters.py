@@ -16,6 +16,7 @@ EXPRESSIONS = {
     "segmenter",
     "critic",
     "generator",
+    "number",
     "description",
     "cases",
     "pending",

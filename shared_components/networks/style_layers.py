@@ -12,9 +12,9 @@ LEAKY_SLOPE = 0.2
 LEAKY_GAIN = math.sqrt(2.0)  # keeps the variance of a unit-variance input after the leaky ReLU
 
 
-def scaled_leaky_relu(x: Tensor) -> Tensor:
+def scaled_leaky_relu(x: Tensor, slope: float = LEAKY_SLOPE, gain: float = LEAKY_GAIN) -> Tensor:
     """Leaky ReLU with slope 0.2 and gain √2; any shape."""
-    return F.leaky_relu(x, LEAKY_SLOPE) * LEAKY_GAIN
+    return F.leaky_relu(x, slope) * gain  # TorchScript knows no numbers of a module
 
 
 def rms_normalise(x: Tensor, eps: float = 1e-8) -> Tensor:
@@ -185,4 +185,4 @@ class ModulatedConv2d(nn.Module):
             kernels = kernels.transpose(1, 2)
         kernels = kernels.flatten(0, 1)
         out = self._convolve(x.reshape(1, batch * channels, height, width), kernels, groups=batch)
-        return out.reshape(batch, -1, *out.shape[-2:])
+        return out.reshape(batch, -1, out.shape[-2], out.shape[-1])

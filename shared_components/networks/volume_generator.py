@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from shared_components.networks.condition import place_of
 from shared_components.networks.generator import Generator
+from shared_components.networks.latent_edit import LatentEdit
 
 
 class VolumeGenerator(nn.Module):
@@ -28,12 +29,19 @@ class VolumeGenerator(nn.Module):
         noise: False for no per-pixel noise.
         separate: give every slice a latent of its own also where the domain knows heights, for twins of one that does
             not.
+        edit: what is done to the latents, such as truncation; None: nothing.
     Source: Galati et al. 2024, Sec. 2.2 (synthetic source volumes).
     Deviation: heights are interpolated in the condition, with which they were trained, not in W+ between bins.
     """
 
     def __init__(
-        self, generator: Generator, domain: int, slices: int, noise: bool = True, separate: bool = False
+        self,
+        generator: Generator,
+        domain: int,
+        slices: int,
+        noise: bool = True,
+        separate: bool = False,
+        edit: LatentEdit | None = None,
     ) -> None:
         super().__init__()
         self.generator = generator
@@ -41,12 +49,14 @@ class VolumeGenerator(nn.Module):
         self.slices = slices
         self.noise = noise
         self.separate = separate or generator.is_flat(domain)
+        self.edit = edit
 
     def w_plus(self, z: Tensor) -> Tensor:
         """``z`` (z_dim,) to W+ of every slice, (slices, rows, w_dim)."""
         heights = self.generator.heights(self.domain, self.slices).to(z)
         domain = torch.full((self.slices,), self.domain, device=z.device)
-        return self.generator.to_w_plus(self.generator.mapping(self._latents(z), domain, heights))
+        w = self.generator.mapping(self._latents(z), domain, heights)
+        return self.generator.to_w_plus(w) if self.edit is None else self.edit(w, domain, heights)
 
     def _latents(self, z: Tensor) -> Tensor:
         if not self.separate:

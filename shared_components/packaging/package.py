@@ -17,7 +17,7 @@ from shared_components.packaging.archive import copy_components, write_checksum,
 from shared_components.packaging.metadata import package_metadata
 from shared_components.packaging.settings import Overrides, as_json, merged_configs, read_overrides
 from shared_components.packaging.versions import require_release
-from shared_components.packaging.weights import is_factory, write_torchscript, write_weights
+from shared_components.packaging.weights import write_torchscript, write_weights
 
 COMPONENTS = Path(shared_components.__file__).parent
 REPO = COMPONENTS.parent
@@ -109,8 +109,7 @@ def _fill(
     write_text(folder / METADATA, json.dumps(content, indent=4) + "\n")
     for workflow, config in configs.items():
         write_text(folder / "configs" / f"{workflow}.json", as_json(config))
-    if not is_factory(inference):  # a factory takes latents, seeds noise by them and returns volumes
-        write_torchscript(folder)
+    write_torchscript(folder)
     template = (bundle / "docs" / "package.md").read_text("utf-8")
     values = {"trained_on": weights.trained_on, "figures": weights.figures}
     values |= {"version": content["version"], "settings": texts.settings_table(inference)}

@@ -1,4 +1,4 @@
-"""Weights in a package: those that fit its config, as ``model.pt`` and, of segmentation networks, ``model.ts``."""
+"""Weights in a package: those that fit its config, as ``model.pt`` and as TorchScript, ``model.ts``."""
 
 from __future__ import annotations
 
@@ -44,9 +44,11 @@ def write_torchscript(package: Path) -> None:
     line of source lay on this machine; that is left out, since only messages of errors use it.
     """
     file, config = package / "models" / "model.ts", package / "configs" / "inference.json"
-    network = with_weights(
-        parsed(json.loads(config.read_text("utf-8")), "network_def"), file.with_suffix(".pt")
-    )
+    content = json.loads(config.read_text("utf-8"))
+    if is_factory(content):  # the network that inference runs seeds its noise by the latent
+        network = parsed(content, "drawer_def", bundle_root=str(package))
+    else:
+        network = with_weights(parsed(content, "network_def"), file.with_suffix(".pt"))
     save_net_with_metadata(
         convert_to_torchscript(network),
         str(file),

@@ -208,6 +208,19 @@ def test_a_volume_depends_on_seed_number_and_domain_alone(factory, tmp_path):
     assert drawn != (tmp_path / "domain/t1_0001_synthetic.nii.gz").read_bytes()
 
 
+def test_truncation_and_directions_change_what_is_drawn_and_their_defaults_do_not(factory, tmp_path):
+    volumes = {"volumes": 1, "slices": 9}
+    changes = {"plain": {}, "mean": {"truncation": 0.0}, "step": {"direction": 0, "strength": 0.5}}
+    changes |= {"none": {"truncation": 1.0, "direction": 3, "strength": 0.0}}
+    drawn = {}
+    for name, options in changes.items():
+        drawing(factory, tmp_path / name, **volumes, **options).run()
+        drawn[name] = nib.load(tmp_path / name / "t2_0000_synthetic.nii.gz").get_fdata()
+    plain = drawn.pop("plain")
+    assert plain.shape == (32, 32, 9) and np.array_equal(drawn.pop("none"), plain)
+    assert all(np.abs(volume - plain).max() > 1e-3 for volume in drawn.values())
+
+
 # --- faults --------------------------------------------------------------------------------------------------------
 
 

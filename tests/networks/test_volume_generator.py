@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from shared_components.networks.generator import Generator
+from shared_components.networks.latent_edit import LatentEdit
+from shared_components.networks.latent_means import mean_at, means_by_position
 from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
 
 
@@ -62,6 +64,26 @@ def test_a_domain_without_heights_draws_separate_images(generator):
     assert torch.equal(twin._latents(z), VolumeGenerator(generator, 1, slices=3)._latents(z))
     generator.remember(torch.tensor([1]), torch.tensor([0.3]))
     assert not generator.is_flat(1) and not VolumeGenerator(generator, 1, slices=3).separate
+
+
+def test_fully_truncated_every_latent_gives_the_mean_volume(generator):
+    volumes = VolumeGenerator(generator, 1, slices=4, edit=LatentEdit(generator, truncation=0.0))
+    heights, domain = generator.heights(1, 4), torch.ones(4, dtype=torch.long)
+    mean = generator.to_w_plus(mean_at(means_by_position(generator), domain, heights))
+    for z in sample_latents(2, 8, seed=5):
+        assert torch.allclose(volumes.w_plus(z), mean, atol=1e-6)
+    assert not torch.allclose(mean[0], mean[-1], atol=1e-3)  # it still scrolls
+
+
+def test_truncated_twins_keep_their_latent_and_noise(generator):
+    z = sample_latents(1, 8, seed=5)[0]
+    drawn = [VolumeGenerator(generator, k, 5, edit=LatentEdit(generator, 0.5)) for k in (0, 1)]
+    means = means_by_position(generator)
+    for domain, twin in enumerate(drawn):
+        number, heights = torch.full((5,), domain), generator.heights(domain, 5)
+        off = VolumeGenerator(generator, domain, 5).w_plus(z)[:, 0] - mean_at(means, number, heights)
+        assert torch.allclose(twin.w_plus(z)[:, 0] - mean_at(means, number, heights), 0.5 * off, atol=1e-5)
+    assert not torch.equal(drawn[0](z[None]), drawn[1](z[None]))
 
 
 def test_latents_repeat_with_the_seed():

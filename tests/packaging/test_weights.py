@@ -75,8 +75,9 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path, content):
         write_weights(inference("segmentation"), tmp_path / "model.pt", tmp_path / "out.pt")
 
 
-def test_torchscript_holds_metadata_and_config_but_no_path_of_this_machine(packages):
-    folder = packages["segmentation"].folder
+@pytest.mark.parametrize("bundle", ["segmentation", "factory"])
+def test_torchscript_holds_metadata_and_config_but_no_path_of_this_machine(packages, bundle):
+    folder = packages[bundle].folder
     with zipfile.ZipFile(folder / "models" / "model.ts") as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     assert json.loads(content["model/extra/inference.json"]) == json.loads(

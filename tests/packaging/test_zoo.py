@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from monai.bundle import (
+    ConfigParser,
     ckpt_export,
     create_workflow,
     load,
@@ -23,6 +24,7 @@ from monai.bundle import (
 )
 
 from shared_components.inferers import inference_transforms
+from shared_components.networks.volume_drawer import VolumeDrawer
 from shared_components.packaging.versions import required_packages
 from tests.packaging.small import LABELS, NAMES, SCHEMA, SEGMENTING
 
@@ -42,7 +44,7 @@ def test_it_has_the_zoos_files_and_no_others(packages, name):
     folder = packages[name].folder
     expected = {"LICENSE", "requirements.txt", "docs/README.md", "docs/data_license.txt", "models/model.pt"}
     expected |= {f"configs/{workflow}.json" for workflow in ["metadata", *WORKFLOWS[name]]}
-    expected |= {"models/model.ts"} if name in SEGMENTING else set()
+    expected |= {"models/model.ts"}
     files = [file for file in folder.rglob("*") if file.is_file()]
     names = {file.relative_to(folder).as_posix() for file in files}
     assert {file for file in names if not file.startswith("shared_components/")} == expected
@@ -189,6 +191,53 @@ def test_onnx_gives_the_networks_scores_on_a_real_head(trained, name, head, tmp_
         with torch.no_grad():
             expected = network(slices).numpy()
         assert np.allclose(session.run(None, {image: slices.numpy()})[0], expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def drawer(trained) -> VolumeDrawer:
+    """What the factory's package exports, as PyTorch runs it."""
+    parser = ConfigParser()
+    parser.read_config(config(trained["factory"], "inference"))
+    parser["bundle_root"] = str(trained["factory"].folder)
+    return parser.get_parsed_content("drawer_def").eval()
+
+
+def test_the_factorys_torchscript_and_its_export_draw_what_the_network_draws(trained, drawer, tmp_path):
+    folder = trained["factory"].folder
+    scripted, metadata, extra = load(
+        folder.name,
+        bundle_dir=folder.parent,
+        load_ts_module=True,
+        config_files=["inference.json"],
+        device="cpu",
+    )
+    ckpt_export(
+        "drawer_def", filepath=str(tmp_path / "model.ts"), bundle_root=str(folder), key_in_ckpt="model",
+        config_file=config(trained["factory"], "inference"),
+    )  # fmt: skip
+    latents = torch.randn(2, 128)
+    with torch.no_grad():
+        for module in (scripted, torch.jit.load(tmp_path / "model.ts")):
+            assert torch.allclose(module.eval()(latents), drawer(latents), atol=1e-4)
+            for domain, slices in ((2, 5), (1, 40)):
+                found = module(latents[:1], domain, slices)
+                assert torch.allclose(found, drawer(latents[:1], domain, slices), atol=1e-4)
+    assert found.shape == (1, 1, 48, 48, 40) and float(found.std()) > 0.1
+    assert metadata["version"] and "drawer_def" in json.loads(extra["inference.json"])
+
+
+def test_the_factorys_onnx_draws_what_the_network_draws(trained, drawer, tmp_path):
+    folder = trained["factory"].folder
+    onnx_export(
+        "drawer_def", filepath=str(tmp_path / "model.onnx"), ckpt_file=str(folder / "models/model.pt"),
+        key_in_ckpt="model", config_file=config(trained["factory"], "inference"), input_shape=[1, 128],
+        bundle_root=str(folder), domain="t2", slices=3,
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    for latent in torch.randn(2, 1, 128):
+        found = session.run(None, {session.get_inputs()[0].name: latent.numpy()})[0]
+        with torch.no_grad():
+            assert np.allclose(found, drawer(latent, 1, 3).numpy(), atol=1e-4)
 
 
 def test_the_code_needs_nothing_but_itself_and_the_packages_of_the_metadata(packages):
