@@ -50,6 +50,7 @@ CORRECT_AXES = text(
 RULES: Mapping[str, Rule] = {
     # what a federation agrees on
     "domains": such(several(NAME, 1, 1000), "no two alike", lambda value: len(set(value)) == len(value)),
+    "label_domains": several(NAME, 0, 1000),
     "source_domains": several(NAME, 1, 1000),
     "held_out": optional(NAME),
     "labels": such(
@@ -173,6 +174,7 @@ RULES: Mapping[str, Rule] = {
     "domain": NAME,
     "source_domain": NAME,
     "target_domain": NAME,
+    "labels_from": choice("model", "factory"),
     "twin_domains": optional(several(NAME, 0, 1000)),
     "volumes": whole(1, 10**5),
     "validation": whole(0, 10**5),

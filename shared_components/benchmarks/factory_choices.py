@@ -20,7 +20,8 @@ from shared_components.steps import steps
 
 HEAD = (
     *("way", "Fréchet distance", "floor", "of joint", "density", "coverage", "path length"),
-    *("neighbours", "of real ones", "twins' Dice", "memorised", "MB", "processor s"),
+    *("neighbours", "of real ones", "twins' Dice", "drawn labels' Dice", "memorised"),
+    *("MB", "processor s"),
 )
 SMALL = {"channels": [8, 8, 8, 8], "discriminator_channels": [8, 8, 8, 8], "z_dim": 16, "w_dim": 16}
 SMOKE_SIZE, SMOKE_UPDATES = 32, 12
@@ -65,7 +66,7 @@ def factory_choices(
         clients = {d: str(training_root(scenario, data, d)) for d in made.domains}
         found: dict[str, dict[str, Any]] = {}
         for key in steps(keys, f"factory, {scenario}", "way", not report_only):
-            values = federation_values(ROWS[key], clients, updates)
+            values = federation_values(ROWS[key], clients, updates, roots[0])
             small = SMALL if smoke else {}
             overrides = {"spacing": geometry["spacing"], "image_size": size, **values["overrides"], **small}
             whole = {
@@ -99,6 +100,7 @@ def _line(text: str, result: Mapping[str, Any], joint: float | None) -> list[str
         *(f"{_mean(result, name):.2f}" for name in ("density", "coverage", "path_length")),
         *(f"{_mean(result, 'neighbour_difference', at):.3f}" for at in (0, 3)),
         f"{result['twins']:.3f}",
+        "–" if result["labels"] is None else f"{result['labels']:.3f}",
         f"{_mean(result, 'memorised_image'):.1%}",
         f"{result['megabytes']:.0f}",
         f"{result['seconds']:.0f}",

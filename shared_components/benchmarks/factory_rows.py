@@ -23,6 +23,7 @@ class Row:
         overrides: ids of the bundle's train config.
         updates: of a client in a round; the rounds follow, so that the total stays.
         drawn: share of the clients that train in a round; the rounds follow.
+        labelled: the first domain's label maps teach the generator to draw one beside each image.
         joint: all images in one place, with as many updates as all clients have together.
     """
 
@@ -32,6 +33,7 @@ class Row:
     updates: int = UPDATES
     drawn: float = 1.0
     joint: bool = False
+    labelled: bool = False
 
 
 ROWS = {
@@ -55,6 +57,7 @@ ROWS = {
         {"aggregator": {"_target_": "shared_components.federation.ServerAverage", "decay": 0.9}},
         {"federation::shared": ["generator"], "federation::export::generator": "$@network.generator"},
     ),
+    "labels": Row("default, drawing label maps beside images", labelled=True),
     "small": Row(
         "discriminators of half the width", overrides={"discriminator_channels": [32, 32, 32, 16, 8]}
     ),
@@ -80,16 +83,21 @@ ROWS = {
 }
 
 
-def federation_values(row: Row, clients: Mapping[str, str], updates: int) -> dict[str, Any]:
+def federation_values(
+    row: Row, clients: Mapping[str, str], updates: int, labelled: str = ""
+) -> dict[str, Any]:
     """What a federation file says for a row, beside name, bundle, geometry and output folder.
 
     Args:
         row: the row.
         clients: domain to data root, one client for each.
+        labelled: data root of the first domain with the labels of its training images.
         updates: of every client, in total, on the mean.
     """
     times = len(clients) if row.joint else 1
     drawn = max(1, round(len(clients) * row.drawn))
+    first = next(iter(clients))
+    clients = {**clients, first: labelled} if row.labelled else clients
     named = {d: {"data_root": root, "domain": d} for d, root in clients.items()}
     joint = {"all": {"data_root": list(clients.values()), "domain": list(clients)}}
     values: dict[str, Any] = {
@@ -100,6 +108,7 @@ def federation_values(row: Row, clients: Mapping[str, str], updates: int) -> dic
             "growth": {2: updates * times // GROWTH},
             "fade": max(1, updates * times // (3 * GROWTH)),
             "picture_every": 0,
+            **({"label_domains": [first]} if row.labelled else {}),
             **row.overrides,
         },
         **row.federation,

@@ -21,7 +21,7 @@ from shared_components.benchmarks.repository import BUNDLES, SCRIPTS
 from shared_components.benchmarks.tables import read_table
 from shared_components.errors import InputError
 from shared_components.files import remove_tree, write_text
-from shared_components.metrics.twin_agreement import Segment, twin_dice
+from shared_components.metrics.twin_agreement import Segment, drawn_labels_dice, twin_dice
 from shared_components.networks.factory import factory_description, load_generator
 from shared_components.records import found_record, write_record
 
@@ -48,8 +48,9 @@ def result_of(
         slices: of a synthetic volume.
         report_only: run nothing.
     Returns:
-        ``figures`` (domain to name to value and what real slices give), ``twins`` (mean Dice), ``seconds`` of
-        processors, ``megabytes``; None where nothing has been run and nothing is to be.
+        ``figures`` (domain to name to value and what real slices give), ``twins`` (mean Dice), ``labels`` (mean Dice
+        of drawn label maps, None without), ``seconds`` of processors, ``megabytes``. None where nothing has been run
+        and nothing is to be.
     Raises:
         InputError: the training failed.
     """
@@ -109,12 +110,14 @@ def _quality(folder: Path, data: Mapping[str, str], segment: Segment, slices: in
     pairs = twin_dice(
         generator, dict.fromkeys(range(len(domains)), segment), len(description["labels"]), slices=slices
     )
+    values = [_mean(dice) for dice in drawn_labels_dice(generator, segment, slices=slices)]
     return {
         "figures": {
             domain: {name: list(own[name]) for name in (*KEPT, *COPIED) if name in own}
             for domain, own in figures.items()
         },
         "twins": statistics.fmean(_mean(dice) for dice in pairs.values()),
+        "labels": statistics.fmean(values) if values else None,
     }
 
 

@@ -12,6 +12,7 @@ from monai.utils import CommonKeys as Keys
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from shared_components.engines.label_channels import LabelChannels
 from shared_components.engines.update_trainer import UpdateTrainer
 from shared_components.errors import InputError
 from shared_components.losses.adversarial import (
@@ -58,13 +59,16 @@ def growth_steps(growth: Mapping[int, int], sizes: Sequence[int]) -> list[tuple[
 
 
 class FactoryTrainer(UpdateTrainer):
-    """Alternates discriminator and generator steps on the client's own slices; no label is read.
+    """Alternates discriminator and generator steps on the client's own slices.
+
+    No label is read, unless the generator draws label maps too: then those of ``label_domains`` are.
 
     R1 is taken of the changed images that the discriminator is shown, at them, not through the augmentation.
 
     Args:
         train_data_loader: batches with "image" (B, 1, S, S) in [-1, 1], "domain" (B,), "interval" (B, 2): the heights
-            that each slice stands for, of which every update draws one; NaN where there are none.
+            that each slice stands for, of which every update draws one; NaN where there are none. "label" (B, 1, S,
+            S), -1 where unknown, if the generator draws label maps.
         network: generator, discriminator and EMA.
         optimizer: the generator's.
         discriminator_optimizer: the discriminator's.
@@ -80,6 +84,7 @@ class FactoryTrainer(UpdateTrainer):
         growth: updates at coarser resolutions first, {divisor of the image size: updates}; empty trains the finest
             from the start. Counted by the generator's own buffer, which a federation keeps in step.
         fade: updates over which a new resolution is faded in.
+        label_domains: indices of the domains whose label maps the discriminator is shown.
         supervised: the rest of ``UpdateTrainer``.
     """
 
@@ -100,6 +105,7 @@ class FactoryTrainer(UpdateTrainer):
         ema_decay: float = 0.995,
         growth: Mapping[int, int] | None = None,
         fade: int = 100,
+        label_domains: Sequence[int] = (),
         loss_function: Callable[[Tensor], Tensor] = generator_nonsaturating_loss,
         **supervised: Any,
     ) -> None:
@@ -113,6 +119,12 @@ class FactoryTrainer(UpdateTrainer):
         self.style_mixing, self.ema_decay = style_mixing, ema_decay
         self.growth = growth_steps(growth or {}, network.generator.sizes)
         self.fade = fade
+        generator = network.generator
+        self.labels = (
+            LabelChannels(generator.classes, label_domains, generator.domains, self.state.device)
+            if generator.classes
+            else None
+        )
         self._fast = (self.fast_form(network.generator.synthesis), self.fast_form(network.discriminator))
         self._updates = 0  # the generator's own, known without waiting for the device
         self.add_event_handler(Events.EPOCH_STARTED, self._count)
@@ -155,12 +167,20 @@ class FactoryTrainer(UpdateTrainer):
         sizes = self.network.generator.sizes
         return self.r1_gamma * (sizes[level] / sizes[-1]) ** 2
 
-    def _draw(self, w_plus: Tensor, level: int, fade: float, exact: bool = False) -> Tensor:
-        """Images (B, 1, s, s) of W+; ``exact``: in float32, and such that gradients can be differentiated again."""
+    def _draw(
+        self, w_plus: Tensor, level: int, fade: float, known: Tensor | None = None, exact: bool = False
+    ) -> Tensor:
+        """Images (B, 1, s, s) of W+, with label maps as further channels where these are ``known``.
+
+        ``exact``: in float32, and such that gradients can be differentiated again.
+        """
         plain = exact or fade < 1.0  # a compiled form would be made anew for each value of ``fade``
         synthesis = self.network.generator.synthesis if plain else self._fast[0]
         with self.lower_precision(not exact):
-            return synthesis(w_plus, level=level, fade=fade).image.float()
+            output = synthesis(w_plus, level=level, fade=fade)
+        return (
+            output.image.float() if known is None else self.labels.drawn(output, self._at_level(known, level))
+        )
 
     def _judge(
         self, image: Tensor, domain: Tensor, position: Tensor, fade: float, exact: bool = False
@@ -170,11 +190,13 @@ class FactoryTrainer(UpdateTrainer):
         with self.lower_precision(not exact):
             return discriminator(image, domain, position, fade).float()
 
-    def _discriminator_step(self, real: Tensor, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
+    def _discriminator_step(
+        self, real: Tensor, domain: Tensor, position: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         self.network.discriminator.requires_grad_(True)
         level, fade = self.resolution(self._updates)
         with torch.no_grad():
-            fake = self._draw(self._w_plus(domain, position), level, fade)
+            fake = self._draw(self._w_plus(domain, position), level, fade, known)
             real, fake = self.augmentation(self._at_level(real, level)), self.augmentation(fake)
         lazy = bool(self.r1_gamma) and (self.state.iteration - 1) % self.r1_every == 0
         real = real.detach().requires_grad_(lazy)
@@ -201,10 +223,12 @@ class FactoryTrainer(UpdateTrainer):
         self.discriminator_optimizer.step()
         return losses
 
-    def _generator_step(self, domain: Tensor, position: Tensor) -> dict[str, Tensor]:
+    def _generator_step(
+        self, domain: Tensor, position: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         self.network.discriminator.requires_grad_(False)
         level, fade = self.resolution(self._updates)
-        fake = self._draw(self._w_plus(domain, position), level, fade)
+        fake = self._draw(self._w_plus(domain, position), level, fade, known)
         loss = self.loss_function(self._judge(self.augmentation(fake), domain, position, fade))
         losses = {"generator": loss.detach()}
         self.optimizer.zero_grad(set_to_none=True)
@@ -227,9 +251,13 @@ class FactoryTrainer(UpdateTrainer):
             batchdata[key].to(self.state.device, non_blocking=True) for key in ("image", "domain", "interval")
         )
         position = torch.lerp(*interval.unbind(1), torch.rand(len(domain), device=domain.device))
+        known = None
+        if self.labels is not None:
+            label = batchdata["label"].to(self.state.device, non_blocking=True)
+            real, known = self.labels.real(real, label, domain)
         self.network.train()
-        losses = self._discriminator_step(real, domain, position)
-        losses |= self._generator_step(domain, position)
+        losses = self._discriminator_step(real, domain, position, known)
+        losses |= self._generator_step(domain, position, known)
         self.network.generator.remember(domain, position)
         self._updates += 1
         self.network.update_average(self.ema_decay)

@@ -1,4 +1,4 @@
-"""Labelled synthetic volumes of every domain, drawn by the factory and labelled by a source model."""
+"""Labelled synthetic volumes of every domain, drawn by the factory and labelled by a source model or by the factory."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def label_volume(model: nn.Module, volume: Tensor, largest_component: bool = Fal
             "look at the slices, and use the settings of the model's training"
         )
     label = torch.cat([part.indices for part in best]).movedim(0, -1)
+    return _tidied(label, largest_component)
+
+
+def _tidied(label: Tensor, largest_component: bool) -> Tensor:
+    """A label map as uint8, of each class the largest component alone if wanted."""
     if largest_component:
         label = torch.from_numpy(keep_largest(label.numpy(), range(1, int(label.max()) + 1)))
     return label.to(torch.uint8)
@@ -42,7 +47,7 @@ def label_volume(model: nn.Module, volume: Tensor, largest_component: bool = Fal
 
 def synthesize(
     generator: Generator,
-    model: nn.Module,
+    model: nn.Module | None,
     domains: Sequence[str],
     labels: Mapping[int, str],
     source_domain: str,
@@ -62,12 +67,13 @@ def synthesize(
 
     Each subject is one latent. Its volume in the source domain is labelled by the source model; the same latent
     under another domain's condition shows the same anatomy, so the labels hold for it as well. One client data
-    root is written per domain, ``output_dir/<domain>``, with the same subjects and labels. If one of the domains
-    knows no heights (single-slice images), every slice of every domain has a latent of its own.
+    root is written per domain, ``output_dir/<domain>``, with the same subjects and labels. Without a model the
+    factory's own label maps of the source domain are taken. If one of the domains knows no heights (single-slice
+    images), every slice of every domain has a latent of its own.
 
     Args:
         generator: the factory.
-        model: the labelled client's segmentation model, (B, 1, S, S) to class scores.
+        model: the labelled client's segmentation model, (B, 1, S, S) to class scores; None: the factory labels.
         domains: the factory's domain names, in order.
         labels: the label set.
         source_domain: whose model labels.
@@ -85,11 +91,12 @@ def synthesize(
     Returns:
         Domain name to its client data root.
     Raises:
-        InputError: an unknown domain, or drawn values or a model's scores that are not finite.
+        InputError: an unknown domain, drawn values or a model's scores that are not finite, or neither a model nor a
+            factory that draws label maps.
     Source: Galati et al. 2024, Sec. 2.2 (synthetic source volumes); the twins are ours.
     """
     wanted = _drawn_domains(domains, source_domain, twin_domains)
-    model = model.eval()
+    model = model and model.eval()
     size = generator.sizes[-1]
     affine = slice_affine(spacing, thickness, orientation, (size, size, slices))
     index = {name: list(domains).index(name) for name in wanted}
@@ -103,7 +110,10 @@ def synthesize(
         file = f"synthetic_{number:04d}.nii.gz"
         for name in wanted:
             write_volume(roots[name] / "images" / file, drawn[name][0].numpy().astype(np.float32), affine)
-        label = label_volume(model, drawn[source_domain], largest_component)
+        if model is None:
+            label = _tidied(draw[source_domain].labelled(z)[1], largest_component)
+        else:
+            label = label_volume(model, drawn[source_domain], largest_component)
         for name in wanted:
             write_volume(roots[name] / "labels" / file, label.numpy(), affine)
     for name in wanted:

@@ -49,6 +49,30 @@ def twin_dice(
     return {pair: _dice(labels[pair[0]], labels[pair[1]]) for pair in pairs}
 
 
+@torch.no_grad()
+def drawn_labels_dice(
+    generator: Generator, segment: Segment, volumes: int = 20, slices: int = 8, seed: int = 0
+) -> list[Tensor]:
+    """Dice of the label maps that a factory draws with those that a network gives to its images.
+
+    Args:
+        generator: the factory.
+        segment: segments real slices of every domain well.
+        volumes: number of latents.
+        slices: of each volume.
+        seed: of the latents.
+    Returns:
+        For each domain (volumes, C - 1), see :func:`twin_dice`; nothing if the factory draws no label maps.
+    """
+    found = []
+    for domain in range(generator.domains if generator.classes else 0):
+        volume = VolumeGenerator(generator, domain, slices)
+        latents = [z.to(generator.constant.device) for z in sample_latents(volumes, generator.z_dim, seed)]
+        own = [one_hot(volume.labelled(z)[1][None], generator.classes, dim=0) for z in latents]
+        found.append(_dice(own, [_label(volume, z, segment, generator.classes) for z in latents]))
+    return found
+
+
 def _label(volume: VolumeGenerator, z: Tensor, segment: Segment, classes: int) -> Tensor:
     """One-hot segmentation (C, S, S, slices) of the volume that a latent gives."""
     stack = volume(z[None].to(volume.generator.constant.device))[0].movedim(-1, 0)  # (slices, 1, S, S)

@@ -69,7 +69,10 @@ class DiscriminatorAugmentation(nn.Module):
         return self.target is not None and bool(self.transforms)
 
     def forward(self, images: Tensor) -> Tensor:
-        """``images`` (B, C, S, S), in [-1, 1], to what the discriminator is shown; bit for bit the same at p = 0."""
+        """``images`` (B, C, S, S), in [-1, 1], to what the discriminator is shown; bit for bit the same at p = 0.
+
+        Channels after the first are label maps: they move with the image, and keep their values.
+        """
         if not self.active:
             return images
         for name in self.transforms:
@@ -80,7 +83,8 @@ class DiscriminatorAugmentation(nn.Module):
             images = nonleaking.move(images, self.p, geometry)
         for name in self.transforms:
             if name in INTENSITIES:
-                images = INTENSITIES[name](images, self.p)
+                image, labels = images[:, :1], images[:, 1:]
+                images = torch.cat([INTENSITIES[name](image, self.p), labels], 1)
         return images
 
     @torch.no_grad()

@@ -27,11 +27,12 @@ class SynthesisOutput(NamedTuple):
     """What the synthesis network returns.
 
     image: (B, image_channels, S, S), about [-1, 1]. features: the last features of each resolution,
-    coarsest first, (B, C_l, h_l, w_l).
+    coarsest first, (B, C_l, h_l, w_l). labels: scores of the classes (B, classes, S, S), None without classes.
     """
 
     image: Tensor
     features: tuple[Tensor, ...]
+    labels: Tensor | None = None
 
 
 def resolutions(size: int, levels: int) -> tuple[int, ...]:
@@ -81,6 +82,7 @@ class Generator(nn.Module):
         mapping_layers: depth of the mapping network.
         mapping_lr: learning-rate multiplier of the mapping network.
         image_channels: channels of the image.
+        classes: number of classes of the label map that is drawn beside the image; 0: none is.
     Raises:
         InputError: the size does not fit the number of resolutions.
     Source: Karras et al. 2020; condition: Galati et al. 2024, Sec. 2.1.
@@ -98,6 +100,7 @@ class Generator(nn.Module):
         mapping_layers: int = 4,
         mapping_lr: float = 0.01,
         image_channels: int = 1,
+        classes: int = 0,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -110,11 +113,13 @@ class Generator(nn.Module):
             "mapping_layers": int(mapping_layers),
             "mapping_lr": float(mapping_lr),
             "image_channels": int(image_channels),
+            "classes": int(classes),
         }
         self.sizes = resolutions(size, len(channels))
         self.channels = tuple(channels)
         self.domains, self.positions = domains, positions
         self.z_dim, self.w_dim = z_dim, w_dim
+        self.image_channels, self.classes = image_channels, classes
         self.rows = 2 * len(channels)
         self.condition = ConditionEmbedding(domains, positions, w_dim)
         widths = [z_dim + w_dim] + [w_dim] * mapping_layers
@@ -130,10 +135,10 @@ class Generator(nn.Module):
             self.layers.append(StyledLayer(low, high, w_dim, upsample=True))
             self.layers.append(StyledLayer(high, high, w_dim))
         self.to_image = nn.ModuleList(
-            [ModulatedConv2d(c, image_channels, 1, w_dim, demodulate=False) for c in channels]
+            [ModulatedConv2d(c, image_channels + classes, 1, w_dim, demodulate=False) for c in channels]
         )
         self.upsample = FirUpsample()
-        self.image_bias = nn.Parameter(torch.zeros(len(channels), image_channels))
+        self.image_bias = nn.Parameter(torch.zeros(len(channels), image_channels + classes))
         # an integer buffer: a federation keeps the furthest client's, so that all grow together
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         # 1 where domain k has been trained on slices without a height, and on slices with one
@@ -220,7 +225,8 @@ class Generator(nn.Module):
             if current == last and fade < 1.0:
                 contribution = contribution * fade
             image = contribution if image is None else self.upsample(image) + contribution
-        return SynthesisOutput(image, tuple(features))
+        labels = image[:, self.image_channels :] if self.classes else None
+        return SynthesisOutput(image[:, : self.image_channels], tuple(features), labels)
 
     def _noise_maps(self, noise: Noise, like: Tensor) -> Sequence[Tensor | None]:
         if not isinstance(noise, str):

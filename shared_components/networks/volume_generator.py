@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_components.errors import InputError
 from shared_components.networks.condition import place_of
-from shared_components.networks.generator import Generator
+from shared_components.networks.generator import Generator, SynthesisOutput
 from shared_components.networks.latent_edit import LatentEdit
 
 
@@ -64,10 +65,9 @@ class VolumeGenerator(nn.Module):
         others = torch.randn(self.slices - 1, len(z), generator=_seeded_by(z, offset=1))
         return torch.cat([z[None], others.to(z)])
 
-    def _one(self, z: Tensor) -> Tensor:
+    def _one(self, z: Tensor) -> SynthesisOutput:
         noise = self._noise(_seeded_by(z)) if self.noise else "none"
-        image = self.generator.synthesis(self.w_plus(z), noise).image  # (slices, 1, S, S)
-        return image.clamp(-1, 1).movedim(0, -1)
+        return self.generator.synthesis(self.w_plus(z), noise)
 
     def _noise(self, random: torch.Generator) -> list[Tensor]:
         """Noise maps (slices, 1, h, w) of unit variance, one per layer."""
@@ -80,7 +80,25 @@ class VolumeGenerator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """``z`` (B, z_dim) to volumes (B, 1, S, S, slices) in [-1, 1]."""
-        return torch.stack([self._one(latent) for latent in z])
+        return torch.stack([_stacked(self._one(latent).image.clamp(-1, 1)) for latent in z])
+
+    def labelled(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """``z`` (z_dim,) to a volume (1, S, S, slices) in [-1, 1] and its label map (S, S, slices), uint8.
+
+        Raises:
+            InputError: the factory draws no label maps.
+        """
+        if not self.generator.classes:
+            raise InputError(
+                "the factory draws no label maps; train it with label_domains, or let a source model label"
+            )
+        drawn = self._one(z)
+        return _stacked(drawn.image.clamp(-1, 1)), _stacked(drawn.labels.argmax(1)).to(torch.uint8)
+
+
+def _stacked(slices: Tensor) -> Tensor:
+    """Slices (D, ...) to a volume (..., D)."""
+    return slices.movedim(0, -1)
 
 
 def _seeded_by(z: Tensor, offset: int = 0) -> torch.Generator:

@@ -13,7 +13,7 @@ CLIENTS = {"a": "A", "b": "B", "c": "C", "d": "D"}
 
 @pytest.mark.parametrize("key", ROWS)
 def test_every_way_trains_as_many_updates_in_total(key, tmp_path, monkeypatch):
-    values = federation_values(ROWS[key], CLIENTS, 120)
+    values = federation_values(ROWS[key], CLIENTS, 120, "A")
     drawn = values.get("clients_per_round", len(values["clients"]))
     assert values["rounds"] * values["updates_per_round"] * drawn == 120 * len(CLIENTS)
     monkeypatch.chdir(tmp_path)

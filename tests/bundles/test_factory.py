@@ -113,6 +113,13 @@ def test_with_lazy_terms_and_augmentation_resuming_equals_an_unbroken_run(client
     assert float(rows[-1]["augmentation_p"]) > 0 and -1 <= float(rows[-1]["overfitting"]) <= 1
 
 
+def test_label_maps_of_a_domain_that_agrees_are_drawn_beside_images(clients, tmp_path):
+    training(clients, tmp_path, label_domains=["t1"]).run()
+    generator = load_generator(tmp_path / "factory.pt")
+    assert generator.classes == len(LABELS)
+    assert generator.to_image[0].state_dict()["weight"].shape[0] == 1 + len(LABELS)
+
+
 def test_a_site_that_is_built_anew_goes_on_with_its_augmentation_which_is_not_exchanged(clients, tmp_path):
     content = {
         "name": "alone", "bundle": str(BUNDLES / "factory"), "domains": ["t1", "t2", "pet"], "labels": LABELS,

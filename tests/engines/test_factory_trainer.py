@@ -221,7 +221,7 @@ def test_heights_are_drawn_from_the_slices_intervals_and_single_slices_have_none
     engine.state.iteration = 1
     drawn = []
     step = engine._generator_step
-    engine._generator_step = lambda domain, position: drawn.append(position) or step(domain, position)
+    engine._generator_step = lambda domain, position, known: drawn.append(position) or step(domain, position)
     batch = batches(1)[0]
     batch["interval"][3] = torch.nan
     for _ in range(12):

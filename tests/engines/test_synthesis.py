@@ -12,6 +12,7 @@ from shared_components.data.check import check_client_root
 from shared_components.engines.synthesis import label_volume, synthesize
 from shared_components.errors import InputError
 from shared_components.networks.generator import Generator
+from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
 
 DOMAINS, LABELS = ["t1", "t2", "pet"], {0: "background", 1: "brain"}
 
@@ -119,3 +120,20 @@ def test_an_unknown_domain_is_refused_before_anything_is_written(generator, tmp_
     with pytest.raises(InputError, match=r"domain 'ct': the factory knows t1, t2, pet"):
         run(generator, tmp_path / "out", **changes)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_factory_that_draws_label_maps_needs_no_model(tmp_path):
+    torch.manual_seed(0)
+    factory = Generator(16, 3, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1, classes=2).eval()
+    values = {"volumes": 1, "slices": 5, "spacing": 4.0, "thickness": 6.0, "progress": False}
+    roots = synthesize(factory, None, DOMAINS, LABELS, "t1", tmp_path, **values)
+    drawn = VolumeGenerator(factory, 0, 5).labelled(sample_latents(1, 4, 0)[0])[1]
+    for root in roots.values():
+        assert check_client_root(root) == []
+        label = np.asarray(nib.load(root / "labels/synthetic_0000.nii.gz").dataobj)
+        assert np.array_equal(label, drawn.numpy()) and 0 < label.mean() < 1
+
+
+def test_without_a_model_a_factory_must_draw_label_maps(generator, tmp_path):
+    with pytest.raises(InputError, match="draws no label maps; train it with label_domains"):
+        synthesize(generator, None, DOMAINS, LABELS, "t1", tmp_path, volumes=1, progress=False)

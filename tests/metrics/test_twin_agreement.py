@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared_components.metrics.twin_agreement import twin_dice
+from shared_components.metrics.twin_agreement import drawn_labels_dice, twin_dice
 from shared_components.networks.generator import Generator
 
 
@@ -41,3 +41,14 @@ def test_every_pair_has_the_dice_of_its_volumes_and_classes(generator):
 def test_a_class_that_neither_sees_has_no_dice(generator):
     found = twin_dice(generator, {0: above(9.0), 1: above(9.0)}, 2, volumes=1, slices=2)
     assert found[0, 1].isnan().all()
+
+
+def test_drawn_label_maps_agree_wholly_with_a_network_that_gives_the_same(generator):
+    torch.manual_seed(0)
+    labelled = Generator(**{**generator.arguments, "classes": 2}).eval()
+    with torch.no_grad():  # the scores of class 0 are the negative image, those of class 1 the image
+        for layer in labelled.to_image:
+            layer.weight[1], layer.weight[2] = -layer.weight[0], layer.weight[0]
+    found = drawn_labels_dice(labelled, above(0.0), volumes=2, slices=3)
+    assert len(found) == 3 and all(dice.tolist() == [[1.0]] * 2 for dice in found)
+    assert drawn_labels_dice(generator, above(0.0)) == []
