@@ -6,7 +6,7 @@ import math
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -76,11 +76,11 @@ def _seconds(size: int, batch: int, repeats: int, threads: int) -> list[float]:
                 start = time.perf_counter()
                 update(trainer, data, iteration)
                 times[iteration] = min(times[iteration], time.perf_counter() - start)
-    return [_share(times, trainer) for times, trainer in zip(fastest, trainers, strict=True)]
+    return [share(times, trainer) for times, trainer in zip(fastest, trainers, strict=True)]
 
 
-def _share(seconds: dict[int, float], trainer: FactoryTrainer) -> float:
-    """Mean over the updates of a period, of which one has both lazy terms."""
+def share(seconds: Mapping[int, float], trainer: FactoryTrainer) -> float:
+    """Mean s over the updates of a period, of which one has both lazy terms; ``seconds``: of each of ``KINDS``."""
     period, every = trainer.r1_every, trainer.path_length_every
     kinds = [1 if number == 0 else 5 if number % every == 0 else 2 for number in range(period)]
     return statistics.fmean(seconds[kind] for kind in kinds)
@@ -102,13 +102,27 @@ def networks(size: int, channels: Sequence[int] | None = None, width: int | None
     return FactoryNetwork(Generator(**common, **mapping), Discriminator(**common, width=width))
 
 
-def make_trainer(form: str, size: int, **widths: Sequence[int] | int) -> FactoryTrainer:
-    """A trainer with the published regularisers; the same initial weights for each ``form``."""
+def make_trainer(
+    form: str,
+    size: int,
+    device: torch.device | str = "cpu",
+    switches: Mapping[str, Any] | None = None,
+    **widths: Sequence[int] | int,
+) -> FactoryTrainer:
+    """A trainer with the published regularisers; the same initial weights for each ``form``.
+
+    Args:
+        form: ours or textbook.
+        size: height and width of a slice, px.
+        device: to train on.
+        switches: of :class:`UpdateTrainer`, such as ``{"amp": True}``.
+        widths: see :func:`networks`.
+    """
     torch.manual_seed(0)
     network = networks(size, **widths)
-    network = textbook(network) if form == "textbook" else network
+    network = (textbook(network) if form == "textbook" else network).to(device)
     return FactoryTrainer(
-        device=torch.device("cpu"),
+        device=torch.device(device),
         max_epochs=1,
         train_data_loader=[],
         epoch_length=1,
@@ -117,6 +131,7 @@ def make_trainer(form: str, size: int, **widths: Sequence[int] | int) -> Factory
         discriminator_optimizer=lazy_adam(network.discriminator.parameters(), 2e-3, 16),
         r1_every=16,
         path_length_every=4,
+        **(switches or {}),
     )
 
 

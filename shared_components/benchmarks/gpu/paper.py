@@ -1,0 +1,106 @@
+"""Trainings at the published sizes: they start, and how long an iteration takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from shared_components.benchmarks.gpu.bundles import LABELS, data, run_folder
+from shared_components.benchmarks.gpu.place import Place, Row
+from shared_components.benchmarks.gpu.updates import SWITCHES, trained, update_cost
+
+FACTORY_CUT = {
+    **{"image_size": 32, "channels": [8, 8, 8, 8], "discriminator_channels": [8, 8, 8, 8], "batch_size": 4},
+    **{"z_dim": 16, "w_dim": 16, "mapping_layers": 2, "spacing": 6.0},
+}
+SEGMENTATION_CUT = {
+    **{
+        "image_size": 32,
+        "spacing": 6.0,
+        "anatomy_encoder::features": [4, 4, 8, 8, 8, 4],
+        "style_channels": [4, 8],
+    },
+    **{"style_hidden": 16, "decoder_channels": 4, "batch_size": 2},
+}
+TRAINING_ALONE = ("style_channels", "style_hidden", "decoder_channels", "batch_size")
+ADAPTATION_CUT = {"image_size": 32, "segmenter_channels": [4, 8, 8], "batch_size": 4}
+
+
+def factory(place: Place) -> Iterator[Row]:
+    """paper.yaml's training starts; then an update with the switches."""
+    iterations = 3
+    cut = FACTORY_CUT if place.smoke else {}
+    values = _values(place, "paper_factory", iterations) | {"dataset_dir": data(place, "t1"), **cut}
+    flow = place.workflow("factory", ("train.yaml", "paper.yaml"), values)
+    yield Row("paper.yaml", *trained(place, flow, 1), "an iteration without lazy terms, files read")
+    drawn = {"ckpt_path": f"{run_folder(place, 'paper_factory')}/factory.pt", "volumes": 1, "slices": 16}
+    drawn |= {"output_dir": run_folder(place, "paper_drawn")}
+    yield Row("drawing, 16 slices", *place.run("factory", "inference.yaml", **drawn))
+    size, batch = (16, 2) if place.smoke else (512, 16)
+    for name in ("float32", "bfloat16", "bfloat16, channels last"):
+        yield Row(f"full update, {batch} slices, {name}", *update_cost(place, size, batch, SWITCHES[name]))
+
+
+def segmentation(place: Place) -> Iterator[Row]:
+    """Iterations of meta-learning at paper.yaml's size, and what they wait for."""
+    iterations = 3 if place.smoke else 12
+    cut = SEGMENTATION_CUT if place.smoke else {}
+    for name, more in {"float32": {}, "first order": {"second_order": False}}.items():
+        values = _values(place, "paper_segmentation", iterations) | cut | more
+        values |= {"dataset_dir": [data(place, "t1"), f"{run_folder(place, 'synthetic')}/t2"]}
+        values |= {"domains": ["t1", "t2"], "labels": LABELS, "val_interval": 0}
+        flow = place.workflow("segmentation", ("train.yaml", "paper.yaml"), values)
+        yield Row(f"an iteration, {name}", *trained(place, flow, 2))
+    yield from _parts(place, flow)
+    values = {name: cut[name] for name in cut if name not in TRAINING_ALONE} | {"labels": LABELS}
+    values |= {
+        "dataset_dir": data(place, "t1"),
+        "ckpt_path": f"{run_folder(place, 'paper_segmentation')}/model.pt",
+    }
+    values |= {"output_dir": run_folder(place, "paper_segmented")}
+    yield Row("inference", *place.run("segmentation", "inference.yaml", "paper.yaml", **values), "one head")
+
+
+def _parts(place: Place, flow: Any) -> Iterator[Row]:
+    """What the host does for an iteration: slices from the cache, and their augmentation."""
+    batches = list(flow.parser.get_parsed_content("train::dataloader"))
+    loading = place.seconds(lambda: list(flow.parser.get_parsed_content("train::dataloader")))
+    yield Row("loading of an iteration", loading / len(batches))
+    augmentation = flow.parser.get_parsed_content("augmentation")
+    trainer = flow.parser.get_parsed_content("train::trainer")
+    episodes = [trainer._on_device(episode) for episode in batches[0].values()]
+    seconds = place.median(lambda: [trainer._augmented(episode) for episode in episodes])
+    yield Row("augmentation of an iteration", seconds, remark=type(augmentation).__name__)
+
+
+def adaptation(place: Place) -> Iterator[Row]:
+    """The default adaptation with slices of 256 px: each phase."""
+    iterations = 3 if place.smoke else 12
+    synthetic = run_folder(place, "synthetic")
+    size = {"image_size": 256, "spacing": 1.0, "discriminator_channels": [64, 64, 64, 64, 32, 16, 16]}
+    more = ADAPTATION_CUT | {"discriminator_channels": [8, 8, 8, 8]} if place.smoke else size
+    source = run_folder(place, "paper_source")
+    values = (
+        _values(place, "paper_source", iterations)
+        | more
+        | {"dataset_dir": data(place, "t1"), "val_interval": 0}
+    )
+    values.pop("discriminator_channels")
+    flow = place.workflow("adaptation", ("pretrain.yaml",), values)
+    yield Row("an iteration, source model", *trained(place, flow, 2))
+    for number, phase in enumerate(("translation", "segmentation", "self-training")):
+        phases = [iterations * (place_ == number) for place_ in range(3)]
+        values = _values(place, "paper_adaptation", iterations) | more | {"phases": phases}
+        values |= {"dataset_dir": data(place, "t2"), "source_model_path": f"{source}/model.pt"}
+        values |= {"source_dir": f"{synthetic}/t1", "twin_dir": f"{synthetic}/t2"}
+        flow = place.workflow("adaptation", ("train.yaml",), values)
+        yield Row(f"an iteration, {phase}", *trained(place, flow, 2))
+
+
+def _values(place: Place, name: str, iterations: int) -> dict[str, Any]:
+    """One epoch of a few iterations, without pictures."""
+    out = run_folder(place, name)
+    return {
+        **{"output_dir": out, "ckpt_path": f"{out}/model.pt", "epoch_length": iterations, "max_epochs": 1},
+        **{"picture_every": 0, "quiet": True},
+    }
