@@ -112,6 +112,7 @@ RULES: Mapping[str, Rule] = {
     "learning_rate": RATE,
     "generator_lr": RATE,
     "discriminator_lr": RATE,
+    "noise_rate": SHARE,
     "translator_lr": RATE,
     "weight_decay": number(0, 10),
     "plateau_factor": such(number(0, 1, above=True), "below 1", lambda value: value < 1),

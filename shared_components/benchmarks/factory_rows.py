@@ -39,6 +39,8 @@ class Row:
 ROWS = {
     "default": Row("federated, as the bundle does it"),
     "joint": Row("all images in one place", joint=True),
+    "noise": Row("strengths of the noise learn a tenth as fast", overrides={"noise_rate": 0.1}),
+    "r1": Row("R1 three times as heavy", overrides={"r1_gamma": 1.0}),
     "ada": Row("default + augmentation (ADA, 0.6)", overrides={"ada_target": 0.6}),
     "discriminator": Row(
         "discriminator exchanged too (published)",

@@ -27,15 +27,25 @@ from shared_components.networks.factory import FactoryNetwork
 
 
 def lazy_adam(
-    parameters: Iterable[Tensor], lr: float, interval: int, betas: tuple[float, float] = (0.0, 0.99)
+    parameters: Iterable[Tensor] | Mapping[float, Iterable[Tensor]],
+    lr: float,
+    interval: int,
+    betas: tuple[float, float] = (0.0, 0.99),
 ) -> Adam:
     """Adam corrected for a regulariser that is evaluated every ``interval`` updates only.
 
     lr and betas are changed with c = interval / (interval + 1): lr·c and β^c; ``interval`` 0 means none.
 
+    Args:
+        parameters: what it moves; a mapping gives factors of the learning rate, each with the parameters that have it.
+        lr: learning rate.
+        interval: updates between two regularisers.
+        betas: of Adam.
     Source: Karras et al. 2020, Appendix B ("Lazy regularization").
     """
     c = interval / (interval + 1) if interval else 1.0
+    if isinstance(parameters, Mapping):
+        parameters = [{"params": list(own), "lr": lr * c * by} for by, own in parameters.items() if own]
     return Adam(parameters, lr=lr * c, betas=(betas[0] ** c, betas[1] ** c), fused=True)
 
 

@@ -53,6 +53,17 @@ def test_lazy_adam_corrects_rate_and_betas():
     assert lazy_adam([torch.nn.Parameter(torch.zeros(1))], 0.02, 0).param_groups[0]["lr"] == 0.02
 
 
+def test_lazy_adam_moves_some_more_slowly():
+    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
+    adam = lazy_adam(generator.rated_parameters(0.1), 0.02, 4)
+    assert [group["lr"] for group in adam.param_groups] == [pytest.approx(0.016), pytest.approx(0.0016)]
+    slow = {id(parameter) for parameter in adam.param_groups[1]["params"]}
+    assert slow == {id(layer.noise_strength) for layer in generator.layers}
+    assert sum(len(group["params"]) for group in adam.param_groups) == len(list(generator.parameters()))
+    (whole,) = lazy_adam(generator.rated_parameters(1.0), 0.02, 4).param_groups
+    assert len(whole["params"]) == len(list(generator.parameters()))
+
+
 def test_lazy_terms_come_at_their_intervals():
     engine = trainer(4, r1_every=2, path_length_every=3)
     seen = []
