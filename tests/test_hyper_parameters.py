@@ -17,6 +17,7 @@ EXPRESSIONS = {
     "critic",
     "generator",
     "number",
+    "items",
     "description",
     "cases",
     "pending",
@@ -25,7 +26,16 @@ EXPRESSIONS = {
 WORKFLOWS = [
     (bundle, files)
     for bundle, several in {
-        "factory": ("train", "train smoke", "train paper", "inference", "inference demo", "audit"),
+        "factory": (
+            "train",
+            "train smoke",
+            "train paper",
+            "inference",
+            "inference demo",
+            "audit",
+            "directions",
+            "project",
+        ),
         "adaptation": (
             "train",
             "train smoke",

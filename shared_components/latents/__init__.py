@@ -1,0 +1,1 @@
+"""What can be seen and done in the factory's latent space."""

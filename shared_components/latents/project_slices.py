@@ -1,0 +1,180 @@
+"""A client's slices in the factory's latent space: with which latents it draws them, and how well."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.metrics import MAEMetric, PSNRMetric, SSIMMetric
+from torch import Tensor
+
+from shared_components.audit.client_slices import ClientSlices, client_slices
+from shared_components.csv_tables import table_text
+from shared_components.data import datalist
+from shared_components.data.description import DATASET_FILE
+from shared_components.errors import InputError
+from shared_components.files import save_tensors, write_text
+from shared_components.handlers.labelled_grid import labelled_grid
+from shared_components.handlers.pictures import save_picture
+from shared_components.inferers.cases import find_cases
+from shared_components.latents.projection import project, ssim_window, unit_range
+from shared_components.networks.generator import Generator
+from shared_components.networks.latent_means import mean_at, means_by_position
+
+TABLE = "projection.csv"
+LATENTS = "projection.pt"
+BRIGHTER = 3  # times a difference is shown
+ERRORS = ("mae", "ssim", "psnr")
+COLUMNS = ("case", "domain", "slice", "height", *ERRORS)
+
+
+def image_items(
+    dataset_dir: str | os.PathLike | Sequence[str | os.PathLike], split: str, image_domain: str | None = None
+) -> list[dict[str, str]]:
+    """``{"image", "subject", "domain"}`` of each volume.
+
+    Args:
+        dataset_dir: client data roots; with ``image_domain`` whatever inference takes: files, folders, patterns.
+        split: of a data root.
+        image_domain: name of the images' domain; None: as their data root says.
+    Raises:
+        InputError: no images, or some whose domain nobody names.
+    """
+    if image_domain is not None:
+        cases = find_cases(dataset_dir, split)
+        return [{"image": c["image"], "subject": c["case"], "domain": image_domain} for c in cases]
+    roots = [dataset_dir] if isinstance(dataset_dir, (str, os.PathLike)) else dataset_dir
+    for root in roots:
+        if not (Path(root) / DATASET_FILE).is_file():
+            raise InputError(
+                f"{root}: expected a client data root ({DATASET_FILE}), which names its domain, found none; "
+                "name the images' domain with --image_domain"
+            )
+    items = datalist(roots, split)
+    if not items:
+        raise InputError(
+            f"{dataset_dir}: expected images in its '{split}' list, found none; try another --split"
+        )
+    return [{name: item[name] for name in ("image", "subject", "domain")} for item in items]
+
+
+class SliceProjector:
+    """Projects slices into W+ and writes what came of it, of each volume ``<case>_projection.png`` among it.
+
+    Its rows are the real slices, those drawn, their difference, and if wanted the slices as in another domain. It shows
+    real images.
+
+    Args:
+        generator: the factory's, frozen.
+        description: of the factory file.
+        output_dir: folder.
+        to_domain: name of a domain in which the slices are drawn as well, by the difference of the domains' means of w
+            at their heights; None: none.
+        slice_batch: slices that are optimised at a time.
+        reading: ``percentiles``, ``slices_per_volume`` and ``min_foreground``, as in the factory's training.
+        settings: arguments of :func:`~shared_components.latents.projection.project`.
+    Raises:
+        InputError: ``to_domain`` is none of the factory's.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        description: Mapping[str, Any],
+        output_dir: str | os.PathLike,
+        to_domain: str | None = None,
+        slice_batch: int = 16,
+        reading: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.generator, self.description = generator, description
+        self.output_dir, self.slice_batch = Path(output_dir), slice_batch
+        self.reading, self.settings = dict(reading or {}), dict(settings or {})
+        self.to_domain = to_domain
+        self._target = None if to_domain is None else self._index(to_domain, "to_domain")
+        self._means = means_by_position(generator).to(generator.constant)
+
+    def run(self, items: Sequence[Mapping[str, str]]) -> dict[str, float]:
+        """Project all volumes of :func:`image_items`.
+
+        Writes ``projection.csv``, the errors of each slice, of intensities from 0 to 1, and ``projection.pt`` with
+        ``w_plus`` (slices, rows, w_dim), the ``slices``' numbers and the ``domain`` of each case.
+
+        Returns:
+            Mean of each error.
+        Raises:
+            InputError: a domain that the factory does not know, or a volume that cannot be read.
+        """
+        rows, latents = [], {}
+        for item in items:
+            self._index(item["domain"], "image_domain")  # all before the first is worked on
+        for item in items:
+            slices = client_slices([item], self.description, self.reading)
+            w_plus, drawn = self._projected(item, slices)
+            about = {"case": item["subject"], "domain": item["domain"]}
+            rows += [about | row for row in slice_errors(slices, drawn)]
+            latents[item["subject"]] = {
+                "w_plus": w_plus.cpu(), "slices": slices.numbers, "domain": item["domain"]
+            }  # fmt: skip
+        write_text(self.output_dir / TABLE, table_text(COLUMNS, rows))
+        save_tensors(self.output_dir / LATENTS, latents)
+        mean = {error: sum(row[error] for row in rows) / len(rows) for error in ERRORS}
+        told = f"MAE {mean['mae']:.3f}, SSIM {mean['ssim']:.3f}, PSNR {mean['psnr']:.1f} dB"
+        print(f"projected {len(rows)} slices: {told}; {self.output_dir / TABLE}", file=sys.stderr)
+        return mean
+
+    def _projected(self, item: Mapping[str, str], slices: ClientSlices) -> tuple[Tensor, Tensor]:
+        """W+ of a volume's slices and what it draws, on the CPU; the picture is written."""
+        start = self._means_at(item["domain"], slices.heights)
+        pairs = zip(slices.images.split(self.slice_batch), start.split(self.slice_batch), strict=True)
+        told = f"projecting {item['subject']}"
+        parts = [project(self.generator, x.to(w), w, told=told, **self.settings) for x, w in pairs]
+        w_plus = torch.cat(parts)
+        drawn = self._drawn(w_plus)
+        difference = (drawn - slices.images).abs()
+        shown = {"real": slices.images, "drawn": drawn, f"difference ({BRIGHTER}x)": BRIGHTER * difference - 1}
+        if self._target is not None:
+            moved = self._means_at(self.to_domain, slices.heights) - start
+            shown[f"as {self.to_domain}"] = self._drawn(w_plus + moved[:, None])
+        columns = [f"slice {number}" for number in slices.numbers.tolist()]
+        sheet = labelled_grid(torch.cat(list(shown.values())), list(shown), columns)
+        save_picture(self.output_dir / f"{item['subject']}_projection.png", sheet, zoom=1)
+        return w_plus, drawn
+
+    def _means_at(self, domain: str, heights: Tensor) -> Tensor:
+        number = torch.full((len(heights),), self._index(domain, "domain"), device=self._means.device)
+        return mean_at(self._means, number, heights.to(self._means))
+
+    @torch.no_grad()
+    def _drawn(self, w_plus: Tensor) -> Tensor:
+        parts = [self.generator.synthesis(part, "none").image for part in w_plus.split(self.slice_batch)]
+        return torch.cat(parts).clamp(-1, 1).cpu()
+
+    def _index(self, domain: str, option: str) -> int:
+        known = list(self.description["domains"])
+        if domain not in known:
+            raise InputError(
+                f"{option}: expected one of the factory's domains {known}, found {domain!r}; name one"
+            )
+        return known.index(domain)
+
+
+def slice_errors(slices: ClientSlices, drawn: Tensor) -> list[dict[str, float]]:
+    """Number, height and errors of each slice: MAE and SSIM of intensities from 0 to 1, PSNR in dB."""
+    pair = unit_range(drawn), unit_range(slices.images)
+    window = ssim_window(drawn.shape[-1])
+    metrics = (
+        MAEMetric(),
+        SSIMMetric(spatial_dims=2, data_range=1.0, win_size=window),
+        PSNRMetric(max_val=1.0),
+    )
+    values = torch.cat([metric(*pair).view(-1, 1) for metric in metrics], dim=1).tolist()
+    places = zip(slices.numbers.tolist(), slices.heights.tolist(), strict=True)
+    return [
+        {"slice": number, "height": round(height, 4)} | dict(zip(ERRORS, row, strict=True))
+        for (number, height), row in zip(places, values, strict=True)
+    ]

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from shared_components.audit.client_slices import ClientSlices
+from shared_components.errors import InputError
+from shared_components.handlers.labelled_grid import labelled_grid
+from shared_components.latents.project_slices import SliceProjector, image_items, slice_errors
+from shared_components.networks.generator import Generator
+from shared_components.networks.latent_means import mean_at, means_by_position
+from tests.bundles.tiny import make_root
+
+READING = {"slices_per_volume": 3, "percentiles": (0.5, 99.5)}
+QUICK = {"updates": 3}
+
+
+@pytest.fixture
+def generator() -> Generator:
+    torch.manual_seed(0)
+    generator = Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+    return generator.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return make_root(tmp_path_factory.mktemp("client") / "north", "t1")
+
+
+def described(generator: Generator) -> dict:
+    geometry = {"spacing": 4.0, "orientation": "RAS", "domains": ["t1", "t2"]}
+    return {"generator": generator.arguments, **geometry}
+
+
+def test_table_latents_and_pictures_of_a_root(generator, root, tmp_path, capsys):
+    projector = SliceProjector(generator, described(generator), tmp_path, "t2", 2, READING, QUICK)
+    mean = projector.run(image_items(root, "training"))
+    with (tmp_path / "projection.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["case", "domain", "slice", "height", "mae", "ssim", "psnr"]
+    latents = torch.load(tmp_path / "projection.pt", weights_only=True)
+    assert sorted(latents) == sorted({row["case"] for row in rows}) and len(latents) == 3
+    for case, found in latents.items():
+        own = [row for row in rows if row["case"] == case]
+        assert found["w_plus"].shape == (3, 8, 12) and found["domain"] == "t1"
+        assert [int(row["slice"]) for row in own] == found["slices"].tolist()
+        assert [float(row["height"]) for row in own] == pytest.approx(
+            [(n + 0.5) / 6 for n in found["slices"].tolist()], abs=1e-4
+        )
+        sheet = np.array(Image.open(tmp_path / f"{case}_projection.png"))
+        assert sheet.shape[1] > 3 * 64 and sheet.std() > 10
+    assert mean["mae"] == pytest.approx(np.mean([float(row["mae"]) for row in rows]))
+    said = capsys.readouterr().err
+    assert "projected 9 slices: MAE" in said and str(tmp_path / "projection.csv") in said
+
+
+def test_another_domain_is_the_difference_of_the_means_away(generator, root, tmp_path):
+    projector = SliceProjector(
+        generator, described(generator), tmp_path, "t2", reading=READING, settings=QUICK
+    )
+    projector.run(image_items(root, "test"))
+    found = torch.load(tmp_path / "projection.pt", weights_only=True)["test0"]
+    heights = (found["slices"] + 0.5) / 6
+    one, other = (mean_at(means_by_position(generator), torch.full((3,), k), heights) for k in (0, 1))
+    moved = found["w_plus"] + (other - one)[:, None]
+    images = torch.cat([generator.synthesis(w, "none").image for w in (found["w_plus"], moved)])
+    expected = labelled_grid(images, ["drawn", "as t2"], ["", "", ""])[0].numpy().astype(int)
+    sheet = np.array(Image.open(tmp_path / "test0_projection.png")).astype(int)
+    high, wide = (expected.shape[0] - 21 - 2) // 2, expected.shape[1]
+    for row, place in ((0, 1), (1, 3)):  # of the expected sheet, and of the four rows of the picture
+        pixels = [
+            of[21 + at * (high + 2) :][:high, -3 * high - 4 :] for of, at in ((expected, row), (sheet, place))
+        ]
+        assert pixels[0].shape == pixels[1].shape and np.abs(pixels[0] - pixels[1]).max() <= 1
+    assert wide < sheet.shape[1]
+
+
+def test_errors_are_those_of_intensities_from_0_to_1():
+    real = torch.rand(2, 1, 24, 24) - 0.5
+    slices = ClientSlices(real, torch.tensor([0.25, torch.nan]), torch.zeros(2), torch.tensor([3, 0]), 8)
+    found = slice_errors(slices, real + 0.2)
+    assert [row["slice"] for row in found] == [3, 0] and found[0]["height"] == 0.25
+    for row in found:
+        assert row["mae"] == pytest.approx(0.1, abs=1e-6) and row["psnr"] == pytest.approx(20, abs=1e-3)
+        assert 0.5 < row["ssim"] < 1
+    assert slice_errors(slices, real)[0]["ssim"] == pytest.approx(1, abs=1e-6)
+
+
+def test_one_file_needs_its_domain(root, tmp_path):
+    image = next((root / "images").glob("*.nii.gz"))
+    assert image_items(image, "test", "t2") == [
+        {"image": str(image), "subject": image.name.split(".")[0], "domain": "t2"}
+    ]
+    with pytest.raises(InputError, match=r"expected a client data root .* --image_domain"):
+        image_items(image, "test")
+    assert {item["domain"] for item in image_items([root], "test")} == {"t1"}
+
+
+def test_an_empty_list_and_unknown_domains_are_refused(generator, root, tmp_path):
+    empty = shutil.copytree(root, tmp_path / "empty")
+    content = json.loads((root / "dataset.json").read_text()) | {"test": []}
+    (empty / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="expected images in its 'test' list, found none"):
+        image_items(empty, "test")
+    with pytest.raises(InputError, match=r"to_domain: expected one of .*\['t1', 't2'\], found 'ct'"):
+        SliceProjector(generator, described(generator), tmp_path, "ct")
+    projector = SliceProjector(generator, described(generator), tmp_path)
+    items = image_items(next((root / "images").glob("*.nii.gz")), "test", "ct")
+    with pytest.raises(InputError, match=r"image_domain: expected one of .* found 'ct'"):
+        projector.run(items)
