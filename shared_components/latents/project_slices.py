@@ -136,7 +136,11 @@ class SliceProjector:
         w_plus = torch.cat(parts)
         drawn = self._drawn(w_plus)
         difference = (drawn - slices.images).abs()
-        shown = {"real": slices.images, "drawn": drawn, f"difference ({BRIGHTER}x)": BRIGHTER * difference - 1}
+        shown = {
+            "real": slices.images,
+            "drawn": drawn,
+            f"difference ({BRIGHTER}x)": BRIGHTER * difference - 1,
+        }
         if self._target is not None:
             moved = self._means_at(self.to_domain, slices.heights) - start
             shown[f"as {self.to_domain}"] = self._drawn(w_plus + moved[:, None])

@@ -61,6 +61,7 @@ class VolumeDrawer(nn.Module):
         self.edit = LatentEdit(generator) if edit is None else edit
         self.register_load_state_dict_pre_hook(partial(_complete, generator.added_tensors()))
         self.domain, self.slices, self.positions = int(domain), int(slices), generator.positions
+        self.image_channels = generator.image_channels  # label maps beside the image are left out
         self.flat = [generator.is_flat(number) for number in range(generator.domains)]
         self.sizes, self.with_noise = generator.noise_sizes, noise
         maps = generator.sample_noise(
@@ -102,7 +103,7 @@ class VolumeDrawer(nn.Module):
                 to_image(features[level], w_plus[:, 2 * level + 1]) + self.image_bias[level, :, None, None]
             )
             image = contribution if image is None else self.upsample(image) + contribution
-        return image.clamp(-1, 1)
+        return image[:, : self.image_channels].clamp(-1, 1)
 
     def noise_at(self, heights: Tensor) -> list[Tensor]:
         """Maps (N, 1, h, w) of unit variance, mixed of those at the learnt positions as a volume's are; or none."""

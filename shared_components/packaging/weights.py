@@ -85,18 +85,19 @@ def parsed(config: Mapping[str, Any], *ids: str, **values: Any) -> Any:
 def _write_factory(config: Mapping[str, Any], source: Path, target: Path) -> None:
     description = factory_description(source)
     wanted = dict(parsed(config, "generator_def").arguments)
-    found = dict(description["generator"])
-    different = [name for name in wanted if wanted[name] != found.get(name)]
+    generator = load_generator(source)
+    found = generator.arguments  # with those that files of earlier versions lack
+    different = [name for name in wanted if wanted[name] != found[name]]
     if different:
         name = different[0]
         raise InputError(
             f"{source}: its weights do not fit the configured generator ({name}: expected {wanted[name]}, "
-            f"found {found.get(name)}); give the settings of its training with --config"
+            f"found {found[name]}); give the settings of its training with --config"
         )
     _require_same(source, description, config)
     parsed(config, "network_def", ckpt_path=str(source))  # builds what the domain names, or says why not
     meaning = {name: description[name] for name in ("domains", "labels", "spacing", "orientation")}
-    export_generator(load_generator(source), target, **meaning)
+    export_generator(generator, target, **meaning)
 
 
 def _require_same(source: Path, description: Any, config: Mapping[str, Any]) -> None:

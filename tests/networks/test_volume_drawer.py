@@ -47,6 +47,14 @@ def test_torchscript_names_no_device(generator, tmp_path):
     assert b"prim.device" in code and b"torch.device(" not in code
 
 
+def test_of_a_generator_that_draws_label_maps_too_it_draws_the_images():
+    labelling = Generator(24, 1, 4, channels=(8, 6), z_dim=8, w_dim=12, mapping_layers=2, classes=3)
+    z = torch.randn(1, 8)
+    found = torch.jit.script(VolumeDrawer(labelling, 0, 3, noise=False))(z)
+    assert found.shape == (1, 1, 24, 24, 3)
+    assert torch.allclose(found, VolumeGenerator(labelling, 0, 3, noise=False)(z), atol=1e-5)
+
+
 def test_noise_is_fixed_by_the_seed_and_of_unit_variance_at_every_height(generator):
     z, more = torch.randn(1, 8), torch.randn(1, 8)
     drawers = [VolumeDrawer(generator, 0, 9, seed=seed) for seed in (0, 0, 1)]
