@@ -25,6 +25,7 @@ class Row:
         drawn: share of the clients that train in a round; the rounds follow.
         labelled: the first domain's label maps teach the generator to draw one beside each image.
         joint: all images in one place, with as many updates as all clients have together.
+        share: of these as many as one client has.
     """
 
     text: str
@@ -33,12 +34,29 @@ class Row:
     updates: int = UPDATES
     drawn: float = 1.0
     joint: bool = False
+    share: bool = False
     labelled: bool = False
 
 
 ROWS = {
     "default": Row("federated, as the bundle does it"),
     "joint": Row("all images in one place", joint=True),
+    "sequential": Row("all images in one place, as many updates as one client", joint=True, share=True),
+    "submodel": Row(
+        "each element averaged over those that moved it (FedSubAvg)",
+        {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
+    ),
+    "fast": Row(
+        "server rate 2",
+        {
+            "aggregator": {
+                "_target_": "shared_components.federation.FedAvgM",
+                "momentum": 0.0,
+                "learning_rate": 2.0,
+                "averaged": AVERAGED,
+            }
+        },
+    ),
     "noise": Row("strengths of the noise learn a tenth as fast", overrides={"noise_rate": 0.1}),
     "r1": Row("R1 three times as heavy", overrides={"r1_gamma": 1.0}),
     "ada": Row("default + augmentation (ADA, 0.6)", overrides={"ada_target": 0.6}),
@@ -96,7 +114,7 @@ def federation_values(
         labelled: data root of the first domain with the labels of its training images.
         updates: of every client, in total, on the mean.
     """
-    times = len(clients) if row.joint else 1
+    times = len(clients) if row.joint and not row.share else 1
     drawn = max(1, round(len(clients) * row.drawn))
     first = next(iter(clients))
     clients = {**clients, first: labelled} if row.labelled else clients

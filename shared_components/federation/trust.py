@@ -11,7 +11,7 @@ from shared_components.errors import shown
 SECTIONS = ("overrides", "aggregator", "study")  # what joins the configs of bundles
 AGGREGATORS = ("aggregator", "study: federated_source: aggregator")  # where one stands
 OUR_AGGREGATORS = (
-    r"shared_components\.federation\.(Fed(Avg|AvgM|Adam|BN|Median|Prox)"
+    r"shared_components\.federation\.(Fed(Avg|AvgM|Adam|BN|Median|Prox|SubAvg)"
     r"|TrimmedMean|NormBounded|MultiKrum|ServerAverage)"
 )
 COMPONENT = ("_target_", "_mode_", "_requires_")  # MONAI calls, debugs or imports what stands there

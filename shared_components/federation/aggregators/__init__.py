@@ -8,6 +8,7 @@ from shared_components.federation.aggregators.proximal import FedBN, FedProx
 from shared_components.federation.aggregators.robust import FedMedian, MultiKrum, NormBounded, TrimmedMean
 from shared_components.federation.aggregators.server_average import ServerAverage
 from shared_components.federation.aggregators.server_optimizers import FedAdam, FedAvgM
+from shared_components.federation.aggregators.submodel import FedSubAvg
 
 __all__ = [
     "FedAdam",
@@ -16,6 +17,7 @@ __all__ = [
     "FedBN",
     "FedMedian",
     "FedProx",
+    "FedSubAvg",
     "MultiKrum",
     "NormBounded",
     "ServerAverage",
