@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from monai.data import set_track_meta
 from monai.engines import PrepareBatch
 from monai.transforms import (
     Compose,
@@ -19,6 +19,7 @@ from monai.transforms import (
 )
 from torch import Tensor
 
+from shared_components.data import batch_transforms
 from shared_components.errors import InputError
 
 
@@ -61,9 +62,7 @@ class RandRemapIntensityd(RandomizableTransform):
 
 def remap_intensity(image: Tensor, heights: Tensor) -> Tensor:
     """Send ``image`` in [-1, 1], any shape, through the curve with ``heights`` (N,) at evenly spaced nodes."""
-    place = (image.clamp(-1, 1) + 1) / 2 * (len(heights) - 1)
-    low = place.floor().long().clamp(max=len(heights) - 2)
-    return torch.lerp(heights[low], heights[low + 1], place - low)
+    return batch_transforms.remapped(image[None], heights[None])[0]
 
 
 class RandBlurd(RandGaussianSmoothd):
@@ -80,7 +79,7 @@ class RandBlurd(RandGaussianSmoothd):
 
 
 class SliceAugmentation:
-    """Augments a batch slice by slice with MONAI's random transforms, all seeded from torch's global generator.
+    """Augments each slice of a batch with MONAI's random transforms, all seeded from torch's global generator.
 
     Rotation, flips along both axes and blur alone, the published augmentation for domain generalisation (which states
     no ranges), are ``looks=False, scale=0, shear=0, translation=0, flip_axis=(0, 1), blur=(0.1, 2)``.
@@ -145,21 +144,24 @@ class SliceAugmentation:
         self.transform = Compose(steps)
 
     def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """``image`` (B, 1, H, W) float and ``label`` (B, 1, H, W) integer to the same, augmented."""
+        """``image`` (B, 1, H, W) float and ``label`` (B, 1, H, W) integer to the same, augmented, where they lie."""
         if not self.transform.transforms:
             return image, label
         self.transform.set_random_state(seed=int(torch.randint(2**31 - 1, ())))
-        set_track_meta(False)
-        try:
-            items = [
-                self.transform({"image": i, "label": one.float()})
-                for i, one in zip(image.cpu(), label.cpu(), strict=True)
-            ]
-        finally:
-            set_track_meta(True)
-        images = torch.stack([torch.as_tensor(item["image"]) for item in items]).to(image)
-        labels = torch.stack([torch.as_tensor(item["label"]) for item in items]).to(label)
-        return images, labels
+        for step in self.transform.transforms:
+            image, label = IN_BATCHES[type(step)](step, image, label)
+        return image, label
+
+
+IN_BATCHES = {
+    RandAffined: batch_transforms.affine,
+    RandFlipd: batch_transforms.flip,
+    RandBlurd: partial(batch_transforms.blur, empty=-1.0),
+    RandRemapIntensityd: batch_transforms.remap,
+    RandBiasFieldd: batch_transforms.bias_field,
+    RandGaussianSmoothd: batch_transforms.blur,
+    RandGaussianNoised: batch_transforms.noise,
+}
 
 
 def _axes(flip_axis: int | Sequence[int] | None) -> list[int]:

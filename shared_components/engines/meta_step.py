@@ -82,18 +82,14 @@ def meta_gradients(
     total = _total(train_losses)
     wanted = {name: parameters[name] for name in adapted} if second_order else parameters
     inner = _gradients(total, wanted, create_graph=second_order)
-    moved = {
-        name: (parameters[name].detach() - inner_rate * inner[name].detach()).requires_grad_()
-        for name in adapted
-        if name in inner
-    }
+    moved = _moved({name: parameters[name] for name in adapted if name in inner}, inner, inner_rate)
     test_losses = meta_test(lambda *inputs: functional_call(network, moved, inputs))
     outer = _gradients(_total(test_losses), {**parameters, **moved})
-    directions = [
-        (inner[name], -inner_rate * outer[name])
-        for name in moved
-        if second_order and name in outer and inner[name].requires_grad  # a constant gradient has no slope
+    sloping = [  # a constant gradient has no slope
+        name for name in moved if second_order and name in outer and inner[name].requires_grad
     ]
+    along = torch._foreach_mul([outer[name] for name in sloping], -inner_rate) if sloping else []
+    directions = [(inner[name], slope) for name, slope in zip(sloping, along, strict=True)]
     if len(wanted) == len(parameters):
         gradients = {name: g.detach() for name, g in inner.items()}
     else:
@@ -135,8 +131,22 @@ def _slopes(directions: list[tuple[Tensor, Tensor]], parameters: Mapping[str, Te
     return {name: g for name, g in zip(parameters, found, strict=True) if g is not None}
 
 
+def _moved(
+    parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], rate: float
+) -> dict[str, Tensor]:
+    """Copies of parameters after a step of gradient descent, all by one call of the device."""
+    if not parameters:
+        return {}
+    slopes = [gradients[name].detach() for name in parameters]
+    stepped = torch._foreach_sub([p.detach() for p in parameters.values()], torch._foreach_mul(slopes, rate))
+    return {name: value.requires_grad_() for name, value in zip(parameters, stepped, strict=True)}
+
+
 def _sum(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    both = dict(first)
-    for name, value in second.items():
-        both[name] = both[name] + value if name in both else value
+    """The tensors of both; those of one name are added, all by one call of the device."""
+    common = [name for name in first if name in second]
+    both = {**first, **second}
+    if common:
+        added = torch._foreach_add([first[name] for name in common], [second[name] for name in common])
+        both |= zip(common, added, strict=True)
     return both

@@ -85,6 +85,8 @@ class MetaTrainer(UpdateTrainer):
         if teacher is not None:
             renewal = Events.EPOCH_STARTED(event_filter=lambda _, epoch: epoch in teacher_epochs)
             self.add_event_handler(renewal, lambda _: teacher.renew())
+            self.add_event_handler(Events.EPOCH_STARTED, self._note_teacher)
+        self._taught_by_now = False  # whether the teacher is ready, known without waiting for the device
         self.adapted = adapted_parameters(network, adapted)
         self.inner_rate, self.second_order = inner_rate, second_order
         self.meta_learning, self.clip_value = meta_learning, clip_value
@@ -94,6 +96,10 @@ class MetaTrainer(UpdateTrainer):
                 warm_up_epochs,
                 self.state.max_epochs,
             )
+
+    def _note_teacher(self) -> None:
+        """At the start of an epoch: renewed, loaded from a checkpoint, or not yet there."""
+        self._taught_by_now = bool(self.teacher.ready)
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, Episode]) -> dict:
         """The unlabelled update, then the labelled one."""
@@ -112,7 +118,10 @@ class MetaTrainer(UpdateTrainer):
         return self.state.output
 
     def _on_device(self, episode: Episode) -> Episode:
-        return convert_tensor(episode, self.state.device, self.non_blocking)
+        for batch in episode.values():
+            if "label" in batch:
+                self.loss_function.check_label(batch["label"])
+        return convert_tensor(episode, self.state.device, non_blocking=True)
 
     def _warm_up(self, episode: Episode) -> Losses:
         """One plain step of the anatomy encoder on labelled slices."""
@@ -124,7 +133,7 @@ class MetaTrainer(UpdateTrainer):
     def _learn(self, episode: Episode, kind: str) -> Losses:
         """One meta-learning update; none while a loss of labels alone waits for the teacher."""
         episode = self._on_device(episode)
-        taught = kind == "unlabelled" and self.teacher is not None and bool(self.teacher.ready)
+        taught = kind == "unlabelled" and self._taught_by_now
         if taught:
             episode = {half: self._taught(batch) for half, batch in episode.items()}
         labelled = kind == "labelled" or taught

@@ -103,7 +103,8 @@ def ordered_eigenvalue(matrix: Tensor, index: int) -> Tensor:
     .. math:: \lambda_k(M) = \lambda_k + E_{kk} + \sum_{j \ne k} E_{jk}^2 / (\lambda_k - \lambda_j) + O(E^3),
 
     whose value and first two derivatives at M_0 are those of the eigenvalue. Differentiating an eigenvector
-    instead divides by gaps that may be 0; here 1 / gap is taken as gap / (gap² + δ²).
+    instead divides by gaps that may be 0; here 1 / gap is taken as gap / (gap² + δ²). The eigenvectors of so small a
+    matrix are found on the host, which a GPU's solver would wait for as well, several times.
 
     Args:
         matrix: symmetric, (A, A).
@@ -113,7 +114,8 @@ def ordered_eigenvalue(matrix: Tensor, index: int) -> Tensor:
     Source: Kato 1995, Perturbation Theory for Linear Operators, Sec. II.2.
     """
     present = matrix.detach()
-    values, vectors = torch.linalg.eigh(present.double())  # ascending
+    values, vectors = torch.linalg.eigh(present.double().cpu())  # ascending
+    values, vectors = (part.to(matrix.device, non_blocking=True) for part in (values, vectors))
     place = len(values) - 1 - index
     gaps = values[place] - values
     inverse = gaps / (

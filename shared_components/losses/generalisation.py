@@ -108,6 +108,22 @@ class GeneralisationLoss(nn.Module):
             terms |= self.supervised(output.scores, batch)
         return terms
 
+    def check_label(self, label: Tensor) -> None:
+        """Refuse a label map (B, 1, H, W) with a value that is no class, if the host can tell without waiting.
+
+        Who sends batches to another device calls it before.
+
+        Raises:
+            InputError: there is such a value.
+        """
+        if label.device.type != "cpu":
+            return
+        least, most = (int(value) for value in label.aminmax())
+        if most >= self.classes or least < UNKNOWN:
+            raise InputError(
+                f"label: expected 0..{self.classes - 1}, found {least}..{most}; name every label"
+            )
+
     def supervised(self, scores: Tensor, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weighted Dice and focal loss of class scores (B, C, H, W), by name.
 
@@ -117,15 +133,11 @@ class GeneralisationLoss(nn.Module):
         if "label" not in batch:
             raise InputError(f"labelled batch: expected a label, found {sorted(batch)}; draw labelled slices")
         label = batch["label"]
-        if label.max() >= self.classes or label.min() < UNKNOWN:
-            values = f"{label.min().item()}..{label.max().item()}"
-            raise InputError(f"label: expected 0..{self.classes - 1}, found {values}; name every label")
+        self.check_label(label)
         known = (label >= 0).to(scores)
-        if not known.any():
-            return {"dice": scores.sum() * 0, "focal": scores.sum() * 0}
         truth = one_hot(label.clamp(min=0), self.classes)
-        # of the C channels of a pixel one counts: their sum, averaged over the pixels that are known
-        focal = (self.focal(scores, truth) * known).sum() / known.sum()
+        # of the C channels of a pixel one counts: their sum, averaged over the pixels that are known; 0 without any
+        focal = (self.focal(scores, truth) * known).sum() / known.sum().clamp(min=1)
         return {
             "dice": self.segmentation * self.dice(scores, truth, known),
             "focal": self.segmentation * focal,

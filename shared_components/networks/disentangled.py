@@ -80,10 +80,24 @@ class DisentangledNetwork(nn.Module):
         self.averaged_encoder = AveragedModel(
             self.anatomy_encoder, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True
         ).requires_grad_(False)
+        self._averaged = False  # known to have begun, without asking the device
 
     def update_average(self) -> None:
         """Move the averaged encoder towards the anatomy encoder; once an update."""
-        self.averaged_encoder.update_parameters(self.anatomy_encoder)
+        average = self.averaged_encoder
+        if not self._averaged:
+            average.update_parameters(self.anatomy_encoder)  # reads how often it was called, on the device
+            self._averaged = True
+            return
+        floating: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for mean, value in zip(_tensors(average.module), _tensors(self.anatomy_encoder), strict=True):
+            if mean.is_floating_point():
+                floating[0].append(mean)
+                floating[1].append(value)
+            else:
+                mean.copy_(value)
+        average.multi_avg_fn(*floating, average.n_averaged)
+        average.n_averaged += 1
 
     def forward(self, image: Tensor) -> DisentangledOutput:
         """``image`` (B, 1, H, W) in [-1, 1] to everything that is made of it.
@@ -130,6 +144,10 @@ class DisentangledNetwork(nn.Module):
         """
         codes = self.style_encoder(image_of_style)
         return self.decode(self.encode_anatomy(image_of_anatomy), codes.style.mean, codes.domain.mean)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
 
 
 class AnatomySegmenter(nn.Module):

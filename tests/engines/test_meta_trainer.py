@@ -14,6 +14,7 @@ from shared_components.networks.adain_decoder import AdainDecoder
 from shared_components.networks.disentangled import AnatomySegmenter, DisentangledNetwork
 from shared_components.networks.style_encoder import StyleEncoder
 from shared_components.networks.teacher import FrozenTeacher
+from tests.engines.test_factory_trainer import Reads
 
 
 def network() -> DisentangledNetwork:
@@ -41,7 +42,7 @@ BATCHES = [{"labelled": episode(n), "unlabelled": episode(n + 10)} for n in (1, 
 
 
 def trained(batches=BATCHES, **options) -> tuple[MetaTrainer, nn.Module]:
-    module = network()
+    module = options.pop("network", None) or network()
     defaults = {
         "optimizer": torch.optim.SGD(module.parameters(), lr=0.1),
         "loss_function": GeneralisationLoss(2, pixels=50),
@@ -189,3 +190,32 @@ def test_a_warm_up_without_end_is_pointed_out(caplog):
     caplog.clear()
     trained()
     assert "warm_up_epochs" not in caplog.text
+
+
+class Unchecked(GeneralisationLoss):
+    """Labels are looked at where the host has them, before they are sent, and on a GPU not again."""
+
+    def check_label(self, label):
+        pass
+
+
+@pytest.mark.parametrize("warm_up", [0, 1])
+@pytest.mark.parametrize("teacher_epochs", [[], [1]])
+def test_an_iteration_reads_nothing_of_the_device(teacher_epochs, warm_up):
+    """But for the rank's eigenvectors, one small matrix of each update, which the host finds."""
+    module = network()
+    teacher = FrozenTeacher(AnatomySegmenter(module.anatomy_encoder, 2))
+    engine, _ = trained(
+        network=module, optimizer=torch.optim.SGD(module.parameters(), lr=0.1), teacher=teacher,
+        teacher_epochs=teacher_epochs, warm_up_epochs=warm_up, loss_function=Unchecked(2, pixels=50),
+    )  # fmt: skip
+    with Reads() as reads:
+        engine._iteration(engine, BATCHES[0])
+    assert reads.found == []
+
+
+def test_labels_are_checked_before_they_are_sent():
+    broken = episode(1)
+    broken["meta_test"]["label"][0] = 2
+    with pytest.raises(InputError, match=r"label: expected 0\.\.1, found 0\.\.2"):
+        trained()[0]._on_device(broken)
