@@ -14,7 +14,7 @@ from shared_components.files import save_tensors
 from shared_components.handlers.labelled_grid import labelled_grid
 from shared_components.handlers.pictures import save_picture
 from shared_components.networks.generator import Generator
-from shared_components.networks.latent_edit import LatentEdit, typical_distance
+from shared_components.networks.latent_edit import LatentEdit, step_along, typical_distance
 from shared_components.networks.latent_means import means_by_position
 from shared_components.networks.semantic_directions import semantic_directions
 from shared_components.networks.volume_generator import VolumeGenerator
@@ -56,29 +56,31 @@ def write_directions(
     Raises:
         InputError: rows that W+ does not have, or a file that cannot be written.
     """
-    found = semantic_directions(generator, rows)
+    found, distance = semantic_directions(generator, rows), typical_distance(generator)
     shown = range(min(directions, len(found.vectors)))
     images = [
-        slice_at(generator, latent, domain, height, LatentEdit(generator, 1.0, number, strength, rows))
+        slice_at(
+            generator, latent, domain, height, step_along(generator, found.vectors[number], length, rows)
+        )
         for number in shown
-        for strength in strengths
+        for length in (strength * distance for strength in strengths)
     ]
     names = [f"{number} ({found.shares[number]:.1%})" for number in shown]
     sheet = labelled_grid(torch.cat(images), names, [f"{s:+g}" if s else "0" for s in strengths])
     save_picture(Path(output_dir) / DIRECTIONS, sheet, zoom=1)
     save_picture(Path(output_dir) / MEANS, _mean_volumes(generator, latent, description["domains"]), zoom=1)
     content = {"means": means_by_position(generator), "directions": found.vectors, "shares": found.shares}
-    content |= {"distance": typical_distance(generator), "domains": list(description["domains"])}
+    content |= {"distance": distance, "domains": list(description["domains"])}
     save_tensors(Path(output_dir) / LATENTS, content)
 
 
-def slice_at(generator: Generator, latent: Tensor, domain: int, height: float, edit: LatentEdit) -> Tensor:
-    """The slice of a latent (z_dim,) at a height of a domain, without noise: (1, 1, S, S)."""
+def slice_at(generator: Generator, latent: Tensor, domain: int, height: float, step: Tensor) -> Tensor:
+    """The slice of a latent (z_dim,) at a height of a domain, W+ moved by (rows, w_dim), no noise: (1, 1, S, S)."""
     device = generator.constant.device
     number = torch.tensor([domain], device=device)
     at = torch.full((1,), torch.nan if generator.is_flat(domain) else height, device=device)
     w = generator.mapping(latent[None].to(device), number, at)
-    return generator.synthesis(edit(w, number, at), "none").image.cpu()
+    return generator.synthesis(generator.to_w_plus(w) + step.to(w), "none").image.cpu()
 
 
 def _mean_volumes(generator: Generator, latent: Tensor, domains: Sequence[str]) -> Tensor:

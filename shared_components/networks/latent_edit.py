@@ -42,12 +42,11 @@ class LatentEdit(nn.Module):
         self.rows = generator.rows
         self.truncation = float(truncation)
         means = means_by_position(generator) if truncation != 1 else torch.zeros(1, 1, 1)
+        checked_rows(generator, rows)
         step = torch.zeros(generator.rows, generator.w_dim)
-        first, last = checked_rows(generator, rows)
         if direction is not None:
-            step[first : last + 1] = (
-                strength * typical_distance(generator) * _vector(generator, direction, rows)
-            )
+            vector = _vector(generator, direction, rows)
+            step = step_along(generator, vector, strength * typical_distance(generator), rows)
         # no part of a factory's weights, from which they follow
         self.register_buffer("means", means.to(generator.constant), persistent=False)
         self.register_buffer("step", step.to(generator.constant), persistent=False)
@@ -57,6 +56,16 @@ class LatentEdit(nn.Module):
         if self.truncation != 1:
             w = torch.lerp(mean_at(self.means, domain, heights), w, self.truncation)
         return w[:, None] + self.step
+
+
+def step_along(
+    generator: Generator, vector: Tensor, length: float, rows: Sequence[int] | None = None
+) -> Tensor:
+    """A step of W+ (rows, w_dim), ``length`` long in the given rows, none in the others; arguments as above."""
+    first, last = checked_rows(generator, rows)
+    step = torch.zeros(generator.rows, generator.w_dim)
+    step[first : last + 1] = length * vector
+    return step
 
 
 @torch.no_grad()

@@ -6,11 +6,13 @@ import torch
 from PIL import Image
 
 from shared_components.errors import InputError
+from shared_components.handlers.labelled_grid import labelled_grid
 from shared_components.latents.directions import slice_at, write_directions
 from shared_components.networks.generator import Generator
 from shared_components.networks.latent_edit import LatentEdit, typical_distance
 from shared_components.networks.latent_means import means_by_position
 from shared_components.networks.semantic_directions import semantic_directions
+from shared_components.networks.volume_generator import VolumeGenerator
 
 DESCRIPTION = {"domains": ["t1", "t2"]}
 
@@ -37,13 +39,25 @@ def test_pictures_and_numbers(generator, tmp_path):
 
 
 def test_a_slice_is_that_of_its_height_and_of_none_where_there_is_none(generator):
-    z, edit = torch.randn(8), LatentEdit(generator)
+    z, step = torch.randn(8), torch.zeros(8, 12)
     for height in (0.2, 0.9):
         expected = generator(z[None], torch.tensor([1]), torch.tensor([height]), "none")
-        assert torch.allclose(slice_at(generator, z, 1, height, edit), expected, atol=1e-6)
+        assert torch.allclose(slice_at(generator, z, 1, height, step), expected, atol=1e-6)
     generator.remember(torch.tensor([1]), torch.tensor([torch.nan]))
     expected = generator(z[None], torch.tensor([1]), torch.tensor([torch.nan]), "none")
-    assert torch.allclose(slice_at(generator, z, 1, 0.2, edit), expected, atol=1e-6)
+    assert torch.allclose(slice_at(generator, z, 1, 0.2, step), expected, atol=1e-6)
+
+
+def test_the_picture_shows_what_drawing_with_these_options_gives(generator, tmp_path):
+    z = torch.randn(8)
+    write_directions(generator, DESCRIPTION, z, 1, tmp_path, 1, (0.0, 2.0), height=0.5)
+    sheet = np.array(Image.open(tmp_path / "directions.png")).astype(int)
+    edit = LatentEdit(generator, direction=0, strength=2.0)
+    image = VolumeGenerator(generator, 1, 1, noise=False, edit=edit)(z[None])[..., 0]
+    expected = labelled_grid(image, [""], [""])[0].numpy().astype(int)[-144:, -144:]
+    assert (
+        np.abs(sheet[-144:, -144:] - expected).max() <= 1 < np.abs(sheet[-144:, -290:-146] - expected).max()
+    )
 
 
 def test_rows_that_are_not_there_are_refused(generator, tmp_path):
