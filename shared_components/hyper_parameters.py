@@ -192,6 +192,7 @@ RULES: Mapping[str, Rule] = {
     "updates": UPDATES,
     "projection_rate": RATE,
     "ssim_weight": WEIGHT,
+    "one_latent": flag(),
     "first": whole(0, 2**31),
     "noise": flag(),
     "truncation": number(0, 2),

@@ -21,6 +21,7 @@ def project(
     rate: float = 0.05,
     ssim_weight: float = 1.0,
     prior_weight: float = 0.05,
+    one_latent: bool = False,
     told: str | None = None,
 ) -> Tensor:
     r"""Optimise W+ by Adam until the generator draws ``images``, without noise; slices do not influence each other.
@@ -36,28 +37,30 @@ def project(
         rate: its learning rate at the start.
         ssim_weight: 0 for the squared error alone.
         prior_weight: 0 for none; with much of it, W+ stays among what the generator draws by itself.
+        one_latent: the same w in all rows (the space W): less exact, but another domain's look suits it better.
         told: what is done, for the progress bar; None for none.
     Returns:
         W+ (N, rows, w_dim).
     Source: Karras et al. 2020, Sec. 5 (projection); Abdal et al. 2019 (W+).
     Deviation: squared error and SSIM in the place of a perceptual distance, whose network would have to be downloaded.
     """
-    w_plus = generator.to_w_plus(start).detach().clone().requires_grad_()
+    apart = 1 if one_latent else generator.rows
+    latents = start.detach()[:, None].repeat(1, apart, 1).requires_grad_()
     variance = typical_distance(generator) ** 2 / generator.w_dim
-    optimizer = torch.optim.Adam([w_plus], rate)
+    optimizer = torch.optim.Adam([latents], rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
     similarity = dissimilarity(images.shape[-1])
     for _ in steps(range(updates), told or "", "update", told is not None):
-        drawn = generator.synthesis(w_plus, "none").image
+        drawn = generator.synthesis(latents.expand(-1, generator.rows, -1), "none").image
         loss = (drawn - images).square().mean() + ssim_weight * similarity(
             unit_range(drawn), unit_range(images)
         )
-        loss = loss + prior_weight * (w_plus - start[:, None]).square().mean() / variance
+        loss = loss + prior_weight * (latents - start[:, None]).square().mean() / variance
         optimizer.zero_grad(set_to_none=True)
         (len(images) * loss).backward()  # means over slices would make a step depend on their number
         optimizer.step()
         schedule.step()
-    return w_plus.detach()
+    return latents.detach().expand(-1, generator.rows, -1).contiguous()
 
 
 def unit_range(images: Tensor) -> Tensor:

@@ -45,6 +45,14 @@ def test_slices_do_not_influence_each_other(generator, slices):
     assert torch.allclose(together, alone, atol=1e-3)
 
 
+def test_one_latent_for_all_rows_is_less_exact(generator, slices):
+    images, start = slices
+    images = images.flip(2)  # what it cannot draw
+    one, own = (project(generator, images, start, 60, one_latent=single) for single in (True, False))
+    assert torch.equal(one, one[:, :1].expand(-1, 8, -1)) and not torch.allclose(own[:, 0], own[:, 1])
+    assert float(error(generator, one, images).mean()) > 1.1 * float(error(generator, own, images).mean())
+
+
 def test_a_heavy_prior_holds_the_latents_at_their_start(generator, slices):
     images, start = slices
     off = [
