@@ -19,6 +19,7 @@ from shared_components.errors import InputError
 from shared_components.federation.aggregation import check_finite, check_same_layout
 from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.bundle_workflow import build_workflow
+from shared_components.federation.first_weights import carry_over_of
 from shared_components.federation.shared_tensors import shared_names
 from shared_components.files import load_tensors, save_tensors
 from shared_components.tensors import misfit
@@ -152,10 +153,8 @@ class FederatedClient:
         Raises:
             InputError: some state cannot be loaded again without running code (told at the first save).
         """
-        network = self.trainer.network
-        shared = set(self._shared_names)
         state = {
-            "private": {k: v for k, v in network.state_dict().items() if k not in shared},
+            "private": self._private(),
             "objects": {k: v.state_dict() for k, v in self._objects().items()},
             "trainer": {k: getattr(self.trainer.state, k) for k in TRAINER_ATTRIBUTES},
             "random": self._random_state,
@@ -172,8 +171,7 @@ class FederatedClient:
             InputError: the file is missing, damaged or of another bundle.
         """
         state = load_tensors(path, cure="put a copy of it back, or start the run over with --force")
-        objects, network = self._objects(), self.trainer.network
-        private = {k: v for k, v in network.state_dict().items() if k not in set(self._shared_names)}
+        objects, private = self._objects(), self._private()
         if not state.keys() >= STATE or set(state["objects"]) != set(objects):
             raise InputError(f"{path}: holds the state of another bundle; start the run over with --force")
         fault = misfit(private, state["private"])
@@ -188,6 +186,39 @@ class FederatedClient:
         for name in TRAINER_ATTRIBUTES:
             setattr(self.trainer.state, name, state["trainer"][name])
         self._random_state = state["random"]
+
+    def go_on_from(self, path: str | os.PathLike) -> None:
+        """Begin with what this client kept of an earlier run: private tensors, and modules of ``checkpoint_state``.
+
+        Optimisers, counters and random state are new, as they are for clients without such a state.
+
+        Raises:
+            InputError: the file is missing or damaged, or its tensors do not fit.
+        """
+        cure = (
+            "set the sizes of the networks to those of the earlier run, or start from its exported file alone"
+        )
+        state = load_tensors(path, cure=cure)
+        carry_over = carry_over_of(self._workflow.parser, self.bundle_root)
+        if not state.keys() >= STATE:
+            raise InputError(f"{path}: holds no client's state; {cure}")
+        earlier = carry_over(state["private"], {}) if carry_over else state["private"]
+        private = self._private()
+        fault = misfit(private, {name: earlier[name] for name in private if name in earlier})
+        if fault:
+            raise InputError(f"{path}: the client's state does not fit its network ({fault}); {cure}")
+        with torch.no_grad():
+            for name, tensor in private.items():
+                tensor.copy_(earlier[name])
+        for name, value in self._objects().items():
+            before = state["objects"].get(name)
+            if isinstance(value, nn.Module) and before and misfit(value.state_dict(), before) is None:
+                value.load_state_dict(before)
+
+    def _private(self) -> dict[str, Tensor]:
+        """The tensors of the network that are not exchanged, as they live in it."""
+        shared = set(self._shared_names)
+        return {k: v for k, v in self.trainer.network.state_dict().items() if k not in shared}
 
     def export(self, weights: Mapping[str, Tensor]) -> bool:
         """Evaluate the bundle's ``federation::export`` with the global ``weights`` in the network.

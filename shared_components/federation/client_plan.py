@@ -31,6 +31,7 @@ class ClientPlan:
         privacy: how the client protects what it sends; None: not at all.
         demand: what its site demands of that.
         budget: the file in which the site counts what it has spent.
+        went_before: the state that the client kept of the run that the federation goes on from; empty: it begins anew.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ClientPlan:
     privacy: Privacy | None
     demand: Demand | None
     budget: str
+    went_before: str = ""
 
     def state_file(self, round: int) -> Path:
         """The client's state after ``round``."""
@@ -51,7 +53,11 @@ class ClientPlan:
 
 
 def client_plan(
-    federation: Federation, name: str, demand: Demand | None = None, budget: str | None = None
+    federation: Federation,
+    name: str,
+    demand: Demand | None = None,
+    budget: str | None = None,
+    went_before: str = "",
 ) -> ClientPlan:
     """What a site builds ``name`` from.
 
@@ -60,6 +66,7 @@ def client_plan(
         name: the client's.
         demand: its site's; by default what stands in its entry of the federation file.
         budget: file for what the site has spent in whatever federation; by default one of this run.
+        went_before: what it kept of the run that the federation goes on from, as :func:`own_state` finds it.
     Raises:
         InputError: its site demands more privacy.
     """
@@ -80,4 +87,5 @@ def client_plan(
         privacy=federation.privacy,
         demand=demand,
         budget=budget or str(Path(overrides["output_dir"]) / BUDGET),
+        went_before=went_before,
     )

@@ -16,6 +16,7 @@ from shared_components.errors import InputError
 from shared_components.federation.arrivals import arrived, client_row
 from shared_components.federation.committed import Committed
 from shared_components.federation.federation import Federation
+from shared_components.federation.first_weights import first_weights, start_of
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.screening import screen
@@ -72,8 +73,7 @@ class Coordinator:
         Returns:
             The round to go on from: the one before the last where a client's state after the last is lost.
         """
-        if not self._quiet:
-            print(f"{len(self._names)} clients read their images and build their networks", flush=True)
+        self._tell(f"{len(self._names)} clients read their images and build their networks")
         answers = self._build(committed)
         lost = [name for name, a in answers.items() if committed and committed.states[name] and a.failure]
         earlier = self._folder.earlier(committed) if lost else None
@@ -100,12 +100,20 @@ class Coordinator:
         return answers
 
     def _begin(self) -> Committed:
-        """Round 0: the global weights are those with which the first client was built."""
+        """Round 0: the global weights are those of the start, else those with which the first client was built."""
         answer = self._sites.initial_weights(self._names[0])
         refuse_failures({self._names[0]: answer}, "being built")
-        committed = Committed(0, dict(answer.tensors), dict.fromkeys(self._names, 0))
+        weights, start = dict(answer.tensors), start_of(self._federation)
+        if start is not None:
+            weights = first_weights(self._federation, start, weights)
+            self._tell(f"goes on from {start.words}")
+        committed = Committed(0, weights, dict.fromkeys(self._names, 0))
         self._folder.commit(committed)
         return committed
+
+    def _tell(self, line: str) -> None:
+        if not self._quiet:
+            print(line, flush=True)
 
     def _all_rounds(self, committed: Committed) -> Committed:
         table = RoundsCsv(self._folder.rounds_file, committed.round)

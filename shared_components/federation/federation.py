@@ -38,6 +38,7 @@ class Federation:
         engine: ``local``.
         workers: processes of the local engine; 0 runs every client in the calling process.
         threads_per_worker: torch's threads in each process.
+        start: a file or the folder of a run that the federation goes on from; None: it begins anew.
         output_dir: the run's folder.
         seed: client i of the sorted names trains with seed + i.
         versions: ``agree``: packages that matter are the same at all clients but for the patch; ``warn``: need not be.
@@ -64,6 +65,7 @@ class Federation:
     engine: str
     workers: int
     threads_per_worker: int
+    start: str | None
     output_dir: str
     seed: int
     versions: str

@@ -1,6 +1,6 @@
 """The federation file: one YAML that says who trains which bundle together, and how long.
 
-Relative paths follow one rule: what must exist already (``bundle``, ``data_root``) is looked for beside the
+Relative paths follow one rule: what must exist already (``bundle``, ``data_root``, ``start``) is looked for beside the
 federation file first and in the current working directory second; ``output_dir``, which is made, belongs to
 the current working directory.
 
@@ -108,6 +108,7 @@ def federation_from(values: Mapping[str, Any], source: Path, elsewhere: bool = F
         engine=values.get("engine", "local"),
         workers=values.get("workers"),
         threads_per_worker=values.get("threads_per_worker", 1),
+        start=_place(values, "start", source, problems) or None,
         output_dir=_output_dir(values, problems),
         seed=values.get("seed", 0),
         versions=values.get("versions", "agree"),

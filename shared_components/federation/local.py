@@ -19,10 +19,12 @@ from shared_components.federation.committed import Committed
 from shared_components.federation.coordinator import Coordinator
 from shared_components.federation.engine import Engine
 from shared_components.federation.federation import Federation
+from shared_components.federation.first_weights import start_of
 from shared_components.federation.lane import Lane
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.signs_of_life import tell_while
 from shared_components.federation.sites import MEND, Answer, Sites
+from shared_components.federation.start import own_state
 from shared_components.files import load_tensors, remove_files, save_tensors, write_text
 from shared_components.interrupts import Interrupts
 
@@ -52,7 +54,11 @@ class LocalSites(Sites):
 
     def __init__(self, federation: Federation, folder: RunFolder, quiet: bool = False) -> None:
         self._federation, self._folder, self._quiet = federation, folder, quiet
-        self._plans = {name: client_plan(federation, name) for name in federation.clients}
+        start = start_of(federation)
+        before = {
+            name: own_state(start, Path(start.place), name) if start else "" for name in federation.clients
+        }
+        self._plans = {name: client_plan(federation, name, went_before=before[name]) for name in before}
         self._lanes: dict[str, Lane] = {}
         self._remembered: dict[str, Future] = {}
 

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
@@ -48,6 +49,7 @@ def federation_problems(federation: Federation) -> list[str]:
         *_number_problems(federation),
         *_client_problems(federation),
         *_bundle_problems(federation),
+        *_start_problems(federation),
     ]
 
 
@@ -76,6 +78,18 @@ def _number_problems(federation: Federation) -> list[str]:
             f"'clients_per_round' is {shown(drawn)}, but there are {len(federation.clients)} clients"
         )
     return problems
+
+
+def _start_problems(federation: Federation) -> list[str]:
+    if federation.start is None:
+        return []
+    place = f"'start' {shown(federation.start, 300)[1:-1]}"
+    if not os.path.exists(federation.start):
+        return [f"{place} is no file and no folder; check the path"]
+    here = Path(federation.start)
+    if Path(federation.output_dir) in (here, *list(here.parents)[:2]):  # a rehearsal's job lies further down
+        return [f"{place} lies in 'output_dir', where the new run is written; name another 'output_dir'"]
+    return []
 
 
 def _is_number(value: Any) -> bool:

@@ -21,6 +21,7 @@ from shared_components.federation.committed import Committed, read_committed
 from shared_components.federation.data_record import data_changes, data_record, told
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.first_weights import start_of
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_settings import (
@@ -30,6 +31,7 @@ from shared_components.federation.run_settings import (
     differences,
     without_demands,
 )
+from shared_components.federation.start import Start
 from shared_components.federation.versions import begun_with, version_changes, versions
 from shared_components.files import remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
@@ -53,6 +55,7 @@ class RunFolder:
         self.previous_file = self.root / "global.previous.pt"
         self.next_file = self.root / "global.next.pt"
         self.rounds_file = self.root / "rounds.csv"
+        self.start_file = self.root / "start.json"
         self.data_file = self.root / "data.json"
         self.versions_file = self.root / "versions.json"
         self.seconds_file = self.root / "seconds.json"
@@ -101,12 +104,16 @@ class RunFolder:
             self.bundle_file: bundle_config(federation),
         }
         committed = None if force else self._whole_rounds(resume)
+        start = start_of(federation)
         if committed is None:
             self._clear(federation)
         else:
+            self._check_same_start(start)
             self._check_same_settings(federation, settings)
             self._check_rounds(federation, committed)
             read_rows(self.rounds_file)
+        if start is not None:
+            write_record(self.start_file, {"from": start.words, "digest": start.digest})
         data = data_record(federation.clients, digests)
         if committed is not None:
             self._check_same_data(data)
@@ -210,6 +217,7 @@ class RunFolder:
         exported = [self.root / f"{Path(name).name}.pt" for name in names]
         made = (
             self.rounds_file,
+            self.start_file,
             *globals_,
             self.seconds_file,
             self.deliverable_file,
@@ -233,6 +241,17 @@ class RunFolder:
                     f"{file}: the run to resume had other settings: {'; '.join(changes)}; "
                     f"{version}put them back, or start over with --force"
                 )
+
+    def _check_same_start(self, start: Start | None) -> None:
+        before = found_record(self.start_file) or {}
+        if before.get("digest") == (start.digest if start else None):
+            return
+        began, goes_on = (words or "nothing" for words in (before.get("from"), start and start.words))
+        other = f"{goes_on}, of other contents" if began == goes_on else goes_on
+        raise InputError(
+            f"{self.start_file}: the run to resume began from {began}; 'start' is now {other}; put it back, or start "
+            "over with --force"
+        )
 
     def _check_same_data(self, data: Mapping[str, Any]) -> None:
         if not self.data_file.is_file():

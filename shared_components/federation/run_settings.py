@@ -16,6 +16,7 @@ from shared_components.federation.federation_file import federation_from
 FREE_TO_CHANGE = (
     *("name", "rounds", "engine", "workers", "output_dir", "versions", "study"),
     "bundle",  # its place; what it says is compared in bundle.yaml
+    "start",  # the same; what it holds is compared by its digest
     *("min_clients", "round_timeout", "largest_update"),
 )
 

@@ -40,7 +40,7 @@ class Site:
         self._round: int | None = None  # of the state that the live client is in
 
     def build(self, round: int) -> int:
-        """Build the client in its state after ``round``; 0: as it begins.
+        """Build the client in its state after ``round``; 0: as it begins, with what it kept of a run before this one.
 
         Returns:
             Its number of training images.
@@ -66,6 +66,8 @@ class Site:
             )
         if round:
             client.load_state(file)
+        elif plan.went_before:
+            client.go_on_from(plan.went_before)
         self._client, self._round = client, round
         return client.images
 

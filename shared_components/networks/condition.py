@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +37,21 @@ class ConditionEmbedding(nn.Module):
         super().__init__()
         self.domains, self.positions = domains, positions
         self.linear = EqualLinear(domains + positions, width)
+
+    @torch.no_grad()
+    def with_more_domains(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What has changed in ``tensors`` of an embedding that knew the first of the domains alone.
+
+        New columns are the mean of the known ones; all are scaled, since the layer divides by the root of their number.
+        """
+        weight = tensors.get("linear.weight")
+        known = 0 if weight is None else weight.shape[1] - self.positions
+        if not 0 < known < self.domains:
+            return {}
+        domains, positions = weight[:, :known], weight[:, known:]
+        new = domains.mean(dim=1, keepdim=True).expand(-1, self.domains - known)
+        scale = math.sqrt((self.domains + self.positions) / weight.shape[1])
+        return {"linear.weight": torch.cat([domains, new, positions], dim=1) * scale}
 
     def forward(self, domain: Tensor, position: Tensor) -> Tensor:
         """``domain`` (B,) integers, ``position`` (B,) relative heights in [0, 1], NaN for none; returns (B, width).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -157,6 +157,13 @@ class Generator(nn.Module):
     def added_tensors(self) -> dict[str, Tensor]:
         """What files of earlier versions lack, with the values it then has."""
         return {"slices_seen": torch.zeros_like(self.slices_seen)}
+
+    def with_more_domains(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What has changed in ``tensors`` of a generator of fewer domains; nobody has trained the new ones."""
+        seen = tensors.get("slices_seen")
+        if seen is None or len(seen) >= self.domains:
+            return {}
+        return {"slices_seen": torch.cat([seen, seen.new_zeros(self.domains - len(seen), 2)])}
 
     @torch.no_grad()
     def remember(self, domain: Tensor, position: Tensor) -> None:

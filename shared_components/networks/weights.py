@@ -77,7 +77,7 @@ def filled(
             NaN or infinite.
     """
     if isinstance(weights, Mapping):
-        weights = {**_added_tensors(network), **weights}
+        weights = {**added_tensors(network), **weights}
     fault = misfit(network.state_dict(), weights) if isinstance(weights, Mapping) else "no named tensors"
     if fault:
         raise InputError(
@@ -88,7 +88,7 @@ def filled(
     return network
 
 
-def _added_tensors(network: nn.Module) -> dict[str, Tensor]:
+def added_tensors(network: nn.Module) -> dict[str, Tensor]:
     """What files of earlier versions lack, by name: the modules that have gained a tensor say what it was."""
     return {
         f"{name}.{tensor}" if name else tensor: value

@@ -19,7 +19,7 @@ from shared_components.study.stage import short_digest
 from shared_components.study.study import Study
 
 NO_MATTER = (
-    *("name", "engine", "workers", "output_dir", "versions", "min_clients", "round_timeout"),
+    *("name", "engine", "workers", "output_dir", "versions", "min_clients", "round_timeout", "start"),
     *("bundle", "clients"),  # where they lie; what the bundle says and what the data are is compared
 )
 PURPOSE = "purpose.json"

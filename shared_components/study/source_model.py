@@ -83,6 +83,7 @@ def source_federation(study: Study) -> Federation:
         aggregator=given.get("aggregator") or {"_target_": "shared_components.federation.FedAvg"},
         overrides={key: value for key, value in overrides.items() if key not in DRIVEN_IDS},
         workers=min(study.federation.workers, len(clients)),
+        start=None,
         output_dir=str(study.folder / FOLDER),
         study={},
     )

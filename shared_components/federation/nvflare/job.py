@@ -17,10 +17,12 @@ from nvflare.job_config.api import FedJob
 import shared_components
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
+from shared_components.federation.first_weights import start_of
 from shared_components.federation.nvflare.controller import FederationController
 from shared_components.federation.nvflare.job_file import (
     FILE,
     PARTS,
+    START,
     JobParts,
     job_values,
     refuse_data_roots,
@@ -28,7 +30,7 @@ from shared_components.federation.nvflare.job_file import (
 )
 from shared_components.federation.nvflare.living import Living
 from shared_components.federation.nvflare.places import plain_name
-from shared_components.files import remove_tree, write_text
+from shared_components.files import remove_tree, save_tensors, write_text
 
 SCRIPT = "shared_components/federation/nvflare/client_script.py"
 NOT_IN_A_JOB = ("__pycache__", "*.pyc", "benchmarks", "packaging", "colin27", "spinal_cord")
@@ -137,6 +139,9 @@ def _stage(federation: Federation, parts: JobParts, folder: Path) -> None:
     write_text(folder / PARTS, yaml.safe_dump(parts.values(), sort_keys=False, allow_unicode=True))
     values = yaml.safe_dump(job_values(federation), sort_keys=False, allow_unicode=True)
     write_text(folder / FILE, values)
+    start = start_of(federation)
+    if start is not None:
+        save_tensors(folder / START, start.content())
 
 
 def _name_sites(meta_file: Path, sites: Sequence[str]) -> None:

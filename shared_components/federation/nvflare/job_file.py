@@ -17,6 +17,7 @@ from shared_components.yaml_files import read_values
 TASKS = "shared_components.federation.nvflare.site_tasks"
 PARTS = "job.yaml"  # beside it: what the job has more than a federation
 FILE = "federation.yaml"  # in a job's folder ``custom``, beside ``bundles`` and ``shared_components``
+START = "start.pt"  # beside it: what the federation goes on from, if it does
 AT_HOME = ("output_dir", "study", "engine", "workers")  # what concerns the place of a run alone
 
 
@@ -65,6 +66,7 @@ def job_values(federation: Federation) -> dict[str, Any]:
     """
     values = {key: value for key, value in federation.as_dict().items() if key not in AT_HOME}
     values["bundle"] = f"bundles/{Path(federation.bundle).name}"
+    values["start"] = None if federation.start is None else START
     values["clients"] = {name: {"domain": client.domain} for name, client in federation.clients.items()}
     refuse_data_roots(federation, values)
     return values

@@ -12,6 +12,7 @@ from shared_components.errors import InputError, shown
 from shared_components.federation.client_entry import existing_place, path_faults, texts
 from shared_components.federation.client_plan import BUDGET
 from shared_components.federation.demand import Demand, read_demand
+from shared_components.federation.start import Start
 from shared_components.federation.statistics.published import MINIMUM
 from shared_components.spelling import unknown
 from shared_components.yaml_files import read_values
@@ -35,6 +36,7 @@ class Place:
         minimum: patients that a number of its statistics must stand for, whatever the coordinator asks for.
         demand: what privacy its updates must have.
         rehearsal: whether ``folder`` is the run's own, opened and locked by who started the rehearsal.
+        earlier: in a rehearsal, the folder of the run that it goes on from; empty if there is none.
     """
 
     name: str
@@ -43,10 +45,15 @@ class Place:
     minimum: int = 1
     demand: Demand | None = None
     rehearsal: bool = False
+    earlier: str = ""
 
     def run_folder(self, federation: str) -> str:
         """Where this machine keeps what it must remember of the federation of that name."""
         return self.folder if self.rehearsal else os.path.join(self.folder, plain_name(federation))
+
+    def earlier_folder(self, start: Start) -> Path:
+        """Where this machine kept what it must remember of the run that ``start`` is of."""
+        return Path(self.earlier or os.path.join(self.folder, plain_name(start.run), start.within))
 
     @property
     def budget(self) -> str | None:
@@ -102,7 +109,7 @@ def read_server(kit: Path) -> Place:
 
 def _read(file: Path, kit: Path, name: str) -> tuple[Place, list[str]]:
     values, problems = read_values(file, "site"), []
-    problems += unknown("key", values, ["data_root", "folder", "minimum", "privacy", "rehearsal"])
+    problems += unknown("key", values, ["data_root", "folder", "minimum", "privacy", "rehearsal", "earlier"])
     named = texts(values.get("data_root") or (), "'data_root'", problems)
     roots = tuple(existing_place(root, file, "'data_root'", problems) for root in named)
     problems += [
@@ -115,7 +122,8 @@ def _read(file: Path, kit: Path, name: str) -> tuple[Place, list[str]]:
             f"'minimum': expected the least number of patients in a statistic, found {shown(minimum)}"
         )
     demand = read_demand(values.get("privacy"), "'privacy'", problems)
-    return Place(name, folder, roots, minimum, demand, values.get("rehearsal") is True), problems
+    earlier = _folder(values.get("earlier"), file, problems)
+    return Place(name, folder, roots, minimum, demand, values.get("rehearsal") is True, earlier), problems
 
 
 def _folder(value: Any, file: Path, problems: list[str]) -> str:

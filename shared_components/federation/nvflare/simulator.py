@@ -12,6 +12,7 @@ from shared_components.federation.client_entry import Client
 from shared_components.federation.committed import Committed
 from shared_components.federation.engine import Engine
 from shared_components.federation.federation import Federation
+from shared_components.federation.first_weights import start_of
 from shared_components.federation.nvflare.leash import leashed
 from shared_components.federation.nvflare.outcome import check_outcome, simulated_outcome
 from shared_components.federation.nvflare.places import VARIABLE, Place
@@ -105,8 +106,12 @@ def file_logging() -> dict:
 
 def client_places(federation: Federation, folders: Mapping[str, Path]) -> list[Place]:
     """A federation's clients as sites of a rehearsal, each with the folder where it keeps what it must remember."""
+    start = start_of(federation)
+    earlier = start.place if start is not None and start.run else ""
     return [
-        Place(name, str(folders[name]), client.data_roots, demand=client.demand, rehearsal=True)
+        Place(
+            name, str(folders[name]), client.data_roots, demand=client.demand, rehearsal=True, earlier=earlier
+        )
         for name, client in federation.clients.items()
     ]
 
@@ -117,6 +122,7 @@ def write_sites(sites: Sequence[Place], server: Path, folder: Path) -> Path:
     for site in sites:
         own = Client(site.data_roots, (), site.demand).own
         values = {**own, "folder": site.folder, "minimum": site.minimum, "rehearsal": site.rehearsal}
+        values |= {"earlier": site.earlier} if site.earlier else {}
         write_record(folder / f"{site.name}.yaml", values)
     write_record(folder / "server.yaml", {"folder": str(server), "rehearsal": True})
     return folder

@@ -19,11 +19,13 @@ from shared_components.federation.client_plan import ClientPlan, client_plan
 from shared_components.federation.data_record import data_changes, data_record, told
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.first_weights import start_of
 from shared_components.federation.nvflare.job_file import JobParts, read_job, read_parts
 from shared_components.federation.nvflare.places import Place, read_site
 from shared_components.federation.nvflare.site_work import Done, Work
 from shared_components.federation.sent_record import SentRecord
 from shared_components.federation.site_check import PROBLEMS, site_check
+from shared_components.federation.start import own_state
 from shared_components.files import load_tensors, write_text
 from shared_components.records import found_record, write_record
 
@@ -111,7 +113,9 @@ def site_job(custom: Path, kit: Path, name: str) -> SiteJob:
         torch.set_num_threads(federation.threads_per_worker)
         plan = None
         if name in federation.clients:
-            plan = client_plan(federation, name, place.demand, place.budget)
+            start = start_of(federation)
+            before = own_state(start, place.earlier_folder(start), name) if start else ""
+            plan = client_plan(federation, name, place.demand, place.budget, before)
         _jobs[custom, name] = SiteJob(federation, plan, place, read_parts(custom))
     return _jobs[custom, name]
 

@@ -17,6 +17,7 @@ from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import RunFolder
 from shared_components.files import load_tensors
+from shared_components.networks.factory import factory_description
 from tests.federation.nvflare.processes import REPO, federate, killed_at, left_running
 from tests.federation.tiny import file_values, write_file
 from tests.study.test_study import make_client
@@ -80,6 +81,33 @@ def test_factory_that_was_killed_and_resumed_equals_the_unbroken_local_run(roots
     assert len(files) > 3
     assert_same_run(run(values, "local"), tmp_path / "nvflare", files)
     assert left_running(tmp_path) == []
+
+
+def test_a_hospital_that_joins_a_trained_factory_is_the_same_on_both_engines(roots, tmp_path):
+    values = file_values(roots, tmp_path) | {
+        "bundle": str(REPO / "bundles" / "factory"),
+        "configs": SMOKE,
+        "rounds": 1,
+        "updates_per_round": 1,
+        "overrides": {"spacing": 2.0},
+    }
+    clients = {name: values["clients"][name] for name in ("north", "south")}
+    earlier = {**values, "name": "earlier", "clients": clients, "domains": ["t1", "t2"]}
+    start = run(earlier | {"output_dir": str(tmp_path / "earlier")}, "local")
+    joined = [run({**values, "start": str(start)}, engine) for engine in ("local", "nvflare")]
+    files = (
+        "global.previous.pt",
+        "global.pt",
+        "factory.pt",
+        "clients/north/state.1.pt",
+        "clients/island/state.1.pt",
+    )
+    assert_same_run(*joined, files)
+    first = load_tensors(joined[0] / "global.previous.pt")["model"]
+    before = load_tensors(start / "global.pt")["model"]
+    grown = ("condition.linear.weight", "slices_seen")
+    assert [n for n in first if not n.endswith(grown) and not torch.equal(first[n], before[n])] == []
+    assert factory_description(joined[0] / "factory.pt")["domains"] == ["t1", "t2", "pet"]
 
 
 def test_segmentation_with_fedprox_over_sites_of_one_and_two_domains(tmp_path):

@@ -1,0 +1,141 @@
+"""Federations that go on from a trained bundle: its exported file, or the folder of a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared_components.errors import InputError
+from shared_components.federation.local import LocalEngine
+from shared_components.federation.start import read_start
+from shared_components.files import load_tensors, save_tensors
+from shared_components.records import read_record, write_record
+from tests.federation.test_local import assert_same, global_weights
+from tests.federation.tiny import federation
+
+TINY = "tiny_bundle"
+
+
+def run(values, resume=False, **changes) -> Path:
+    return LocalEngine(federation(values, **changes), quiet=True).run(resume=resume)
+
+
+@pytest.fixture(scope="module")
+def earlier(roots, tmp_path_factory) -> Path:
+    """A finished run of one round, of two clients."""
+    from tests.federation.tiny import file_values
+
+    values = file_values(roots, tmp_path_factory.mktemp("earlier") / "run")
+    values["clients"] = {name: values["clients"][name] for name in ("north", "south")}
+    return run({**values, "name": "earlier", "rounds": 1, "seed": 9})
+
+
+def round_0(folder: Path) -> dict:
+    """The weights that a run of one round began with."""
+    return load_tensors(folder / "global.previous.pt")["model"]
+
+
+def private(file: Path) -> dict:
+    return load_tensors(file)["private"]
+
+
+def test_a_federation_begins_with_the_weights_of_a_finished_run_and_its_clients_with_their_own(
+    values, earlier, capsys
+):
+    folder = run(values, start=str(earlier), rounds=1, overrides={"learning_rate": 1e-12})
+    assert_same(round_0(folder), global_weights(earlier))
+    kept = {name: private(folder / "clients" / name / "state.1.pt") for name in ("north", "island")}
+    before = private(earlier / "clients/north/state.1.pt")
+    weights = [name for name in before if name.endswith("weight")]
+    assert weights and all(torch.allclose(kept["north"][n], before[n], atol=1e-8) for n in weights)
+    assert not any(torch.allclose(kept["island"][n], before[n], atol=1e-3) for n in weights)
+    assert read_record(folder / "start.json", "")["from"] == "the last round of earlier"
+
+
+def test_a_federation_begins_with_an_exported_file_whose_private_modules_are_new(values, earlier):
+    folder = run(values, start=str(earlier / f"{TINY}.pt"), rounds=1)
+    assert_same(round_0(folder), global_weights(earlier))
+    assert all(name.startswith(("model.0.", "model.1.")) for name in round_0(folder))
+
+
+def test_resumed_equals_unbroken_and_another_start_is_refused(values, earlier, tmp_path):
+    whole = run(values, start=str(earlier), rounds=2, output_dir=str(tmp_path / "whole"))
+    begun = {**values, "start": str(earlier)}
+    run(begun, rounds=1)
+    moved = tmp_path / "moved.pt"
+    save_tensors(moved, {"model": global_weights(earlier)})
+    with pytest.raises(
+        InputError, match=r"began from the last round of earlier; 'start' is now .*moved.pt; put"
+    ):
+        run(values, rounds=2, resume=True, start=str(moved))
+    with pytest.raises(InputError, match="'start' is now nothing; put it back"):
+        run(values, rounds=2, resume=True)
+    assert_same(global_weights(run(begun, rounds=2, resume=True)), global_weights(whole))
+
+
+def test_a_run_without_a_start_does_not_go_on_with_one(values, earlier):
+    run(values, rounds=1)
+    with pytest.raises(InputError, match="began from nothing; 'start' is now the last round of earlier"):
+        run(values, rounds=2, resume=True, start=str(earlier))
+
+
+def test_a_start_as_a_job_carries_it_is_the_same(values, earlier, tmp_path):
+    start = read_start(earlier, TINY)
+    file = save_tensors(tmp_path / "start.pt", start.content())
+    travelled = read_start(file, TINY)
+    assert_same(travelled.weights, start.weights)
+    assert (travelled.digest, travelled.run, travelled.states) == (
+        start.digest,
+        "earlier",
+        {"north": 1, "south": 1},
+    )
+    assert str(earlier) not in str({**start.content()["start"], "weights": None})
+
+
+def test_the_run_of_a_study_is_found_by_the_bundles_name(earlier, tmp_path):
+    (tmp_path / TINY).symlink_to(earlier)
+    start = read_start(tmp_path, TINY)
+    assert start.run == "earlier" and start.within == TINY
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": "nowhere.pt"}, r"'start' .*nowhere.pt is no file and no folder; check the path"),
+        ({"domains": ["t2", "t1", "pet"]}, r"'domains': expected those of the start first .*t1, t2, pet, found t2"),
+        ({"overrides": {"network_def::channels": [4, 6]}},
+         r"client north.*state.1.pt: the client's state does not fit its network \('model.2.*expected .*found"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named_with_its_cure(values, earlier, changes, message):
+    with pytest.raises(InputError, match=message):
+        run(values, **{"start": str(earlier), **changes})
+
+
+def test_an_exported_file_of_other_sizes_is_named_with_its_tensor(values, earlier):
+    with pytest.raises(
+        InputError, match=r"do not fit this federation \('model.*expected .*found .*'overrides'"
+    ):
+        run(values, start=str(earlier / f"{TINY}.pt"), overrides={"network_def::channels": [4, 6]})
+
+
+def test_unfinished_runs_other_folders_and_other_files_are_no_start(values, earlier, tmp_path):
+    unfinished = run(values, rounds=1)
+    settings = read_record(unfinished / "federation.yaml", "")
+    write_record(unfinished / "federation.yaml", {**settings, "rounds": 2})
+    with pytest.raises(
+        InputError, match=r"expected a finished run to start from, found round 1 of 2; let it end"
+    ):
+        read_start(unfinished, TINY)
+    with pytest.raises(InputError, match=r"found no global.pt in it; name another"):
+        read_start(tmp_path, TINY)
+    save_tensors(tmp_path / "other.pt", {"weights": 1.0})
+    with pytest.raises(InputError, match=r"expected a start, .*found weights; name one of these"):
+        read_start(tmp_path / "other.pt", TINY)
+
+
+def test_a_start_in_the_output_folder_is_refused(values, earlier):
+    with pytest.raises(InputError, match=r"'start' .* lies in 'output_dir'"):
+        federation(values, start=str(earlier), output_dir=str(earlier))
