@@ -22,6 +22,7 @@ from shared_components.losses.adversarial import (
     generator_nonsaturating_loss,
     r1_penalty,
 )
+from shared_components.losses.domain_rehearsal import DomainRehearsal
 from shared_components.networks.discriminator_augmentation import DiscriminatorAugmentation
 from shared_components.networks.factory import FactoryNetwork
 
@@ -84,6 +85,8 @@ class FactoryTrainer(UpdateTrainer):
         discriminator_optimizer: the discriminator's.
         path_length: the path-length penalty with its running mean.
         augmentation: what the discriminator sees goes through it; None: nothing is changed.
+        rehearsal: holds the domains of a factory that the training goes on from; None: nothing is held.
+        discriminator_first: updates in which the generator rests, for a new discriminator to catch up with it.
         r1_gamma: weight γ of R1 (γ / 2 multiplies the penalty).
         r1_every: discriminator steps between two R1 terms.
         path_length_weight: weight of the path-length term; 0 switches it off.
@@ -106,6 +109,8 @@ class FactoryTrainer(UpdateTrainer):
         discriminator_optimizer: Optimizer,
         path_length: PathLengthPenalty | None = None,
         augmentation: DiscriminatorAugmentation | None = None,
+        rehearsal: DomainRehearsal | None = None,
+        discriminator_first: int = 0,
         r1_gamma: float = 10.0,
         r1_every: int = 16,
         path_length_weight: float = 2.0,
@@ -123,6 +128,8 @@ class FactoryTrainer(UpdateTrainer):
         self.discriminator_optimizer = discriminator_optimizer
         self.path_length = (path_length or PathLengthPenalty()).to(self.state.device)
         self.augmentation = (augmentation or DiscriminatorAugmentation(target=None)).to(self.state.device)
+        self.rehearsal = None if rehearsal is None else rehearsal.to(self.state.device)
+        self.discriminator_first = discriminator_first
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         self.path_length_weight, self.path_length_every = path_length_weight, path_length_every
         self.path_length_shrink = path_length_shrink
@@ -145,6 +152,8 @@ class FactoryTrainer(UpdateTrainer):
         A federation that protects updates by noise keeps the generator's counter; then one's own updates count.
         """
         self._updates = max(int(self.network.generator.updates), self.state.iteration)
+        if self.rehearsal is not None:
+            self.rehearsal.begin(None if self.state.iteration else self.network.generator_ema)
 
     def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:
         """W+ (B, rows, w_dim) of random latents, with style mixing."""
@@ -250,6 +259,10 @@ class FactoryTrainer(UpdateTrainer):
             penalty = self.path_length(image, w_plus)
             (penalty * (self.path_length_weight * self.path_length_every)).backward()
             losses["path_length"] = penalty.detach()
+        if self.rehearsal is not None and self.rehearsal.active:
+            held = self.rehearsal(self.network.generator)
+            (held * self.rehearsal.weight).backward()
+            losses["rehearsal"] = held.detach()
         self.optimizer.step()
         return losses
 
@@ -267,7 +280,8 @@ class FactoryTrainer(UpdateTrainer):
             real, known = self.labels.real(real, label, domain)
         self.network.train()
         losses = self._discriminator_step(real, domain, position, known)
-        losses |= self._generator_step(domain, position, known)
+        if self.state.iteration > self.discriminator_first:
+            losses |= self._generator_step(domain, position, known)
         self.network.generator.remember(domain, position)
         self._updates += 1
         self.network.update_average(self.ema_decay)

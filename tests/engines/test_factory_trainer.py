@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from ignite.engine import Events
@@ -8,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from shared_components.engines.factory_trainer import FactoryTrainer, lazy_adam
 from shared_components.errors import InputError
 from shared_components.losses.adversarial import PathLengthPenalty
+from shared_components.losses.domain_rehearsal import DomainRehearsal
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.discriminator_augmentation import DiscriminatorAugmentation
 from shared_components.networks.factory import FactoryNetwork
@@ -151,6 +154,42 @@ def test_growth_goes_on_where_a_federation_does_not_exchange_the_counter():
         engine.run()
         engine.network.generator.updates.zero_()
     assert levels == [2, 2, 2, 3, 3, 3]
+
+
+def rehearsed(engine: FactoryTrainer) -> DomainRehearsal:
+    return DomainRehearsal(engine.network.generator, 10.0, 4, ["a", "b"], rehearsed=["a"])
+
+
+def test_rehearsal_holds_the_average_with_which_the_training_began():
+    engine = trainer(2)
+    engine.network.generator_ema.updates += 5  # it goes on from a trained one
+    before = engine.network.generator_ema.constant.clone()
+    engine.rehearsal = rehearsed(engine)
+    engine.run()
+    assert float(engine.state.metrics["rehearsal"]) > 0
+    assert torch.equal(engine.rehearsal.teacher.constant, before)
+    engine.state.max_epochs = 2
+    engine.run()
+    assert torch.equal(engine.rehearsal.teacher.constant, before)
+    alone = trainer(2)
+    alone.run()
+    assert "rehearsal" not in alone.state.metrics
+
+
+def test_the_generator_rests_while_a_new_discriminator_catches_up():
+    engine = trainer(3, discriminator_first=2, path_length_weight=0.0)
+    moved = []
+
+    def look(engine):
+        now = engine.network.generator.constant.detach().clone(), engine.network.discriminator.state_dict()
+        moved.append((now[0], now[1]["final_linear.weight"].clone()))
+
+    engine.add_event_handler(Events.EPOCH_STARTED, look)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, look)
+    engine.run()
+    still = [torch.equal(a[0], b[0]) for a, b in itertools.pairwise(moved)]
+    assert still == [True, True, False]
+    assert not any(torch.equal(a[1], b[1]) for a, b in itertools.pairwise(moved))
 
 
 class Reads(TorchDispatchMode):
