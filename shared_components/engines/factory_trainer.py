@@ -23,6 +23,7 @@ from shared_components.losses.adversarial import (
     r1_penalty,
 )
 from shared_components.losses.domain_rehearsal import DomainRehearsal
+from shared_components.losses.semantic_alignment import SemanticAlignment
 from shared_components.networks.discriminator_augmentation import DiscriminatorAugmentation
 from shared_components.networks.factory import FactoryNetwork
 
@@ -86,7 +87,7 @@ class FactoryTrainer(UpdateTrainer):
         path_length: the path-length penalty with its running mean.
         augmentation: what the discriminator sees goes through it; None: nothing is changed.
         rehearsal: holds the domains of a factory that the training goes on from; None: nothing is held.
-        discriminator_first: updates in which the generator rests, for a new discriminator to catch up with it.
+        semantic: draws generated slices towards the mean of the client's own (refinement); None: does not.
         r1_gamma: weight γ of R1 (γ / 2 multiplies the penalty).
         r1_every: discriminator steps between two R1 terms.
         path_length_weight: weight of the path-length term; 0 switches it off.
@@ -110,7 +111,7 @@ class FactoryTrainer(UpdateTrainer):
         path_length: PathLengthPenalty | None = None,
         augmentation: DiscriminatorAugmentation | None = None,
         rehearsal: DomainRehearsal | None = None,
-        discriminator_first: int = 0,
+        semantic: SemanticAlignment | None = None,
         r1_gamma: float = 10.0,
         r1_every: int = 16,
         path_length_weight: float = 2.0,
@@ -129,7 +130,7 @@ class FactoryTrainer(UpdateTrainer):
         self.path_length = (path_length or PathLengthPenalty()).to(self.state.device)
         self.augmentation = (augmentation or DiscriminatorAugmentation(target=None)).to(self.state.device)
         self.rehearsal = None if rehearsal is None else rehearsal.to(self.state.device)
-        self.discriminator_first = discriminator_first
+        self.semantic = None if semantic is None else semantic.to(self.state.device)
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         self.path_length_weight, self.path_length_every = path_length_weight, path_length_every
         self.path_length_shrink = path_length_shrink
@@ -154,6 +155,8 @@ class FactoryTrainer(UpdateTrainer):
         self._updates = max(int(self.network.generator.updates), self.state.iteration)
         if self.rehearsal is not None:
             self.rehearsal.begin(None if self.state.iteration else self.network.generator_ema)
+        if self.semantic is not None and not self.state.iteration:
+            self.semantic.begin(self.network.discriminator)
 
     def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:
         """W+ (B, rows, w_dim) of random latents, with style mixing."""
@@ -250,6 +253,10 @@ class FactoryTrainer(UpdateTrainer):
         fake = self._draw(self._w_plus(domain, position), level, fade, known)
         loss = self.loss_function(self._judge(self.augmentation(fake), domain, position, fade))
         losses = {"generator": loss.detach()}
+        if self.semantic is not None and self.semantic.active:
+            losses["semantic"] = self.semantic(fake, domain)
+            loss = loss + self.semantic.weight * losses["semantic"]
+            losses["semantic"] = losses["semantic"].detach()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.path_length_weight and (self.state.iteration - 1) % self.path_length_every == 0:
@@ -280,8 +287,7 @@ class FactoryTrainer(UpdateTrainer):
             real, known = self.labels.real(real, label, domain)
         self.network.train()
         losses = self._discriminator_step(real, domain, position, known)
-        if self.state.iteration > self.discriminator_first:
-            losses |= self._generator_step(domain, position, known)
+        losses |= self._generator_step(domain, position, known)
         self.network.generator.remember(domain, position)
         self._updates += 1
         self.network.update_average(self.ema_decay)

@@ -144,15 +144,21 @@ class Generator(nn.Module):
         # 1 where domain k has been trained on slices without a height, and on slices with one
         self.register_buffer("slices_seen", torch.zeros(domains, 2, dtype=torch.int64))
 
-    def rated_parameters(self, noise_rate: float) -> dict[float, list[nn.Parameter]]:
-        """Factors of the learning rate, each with its parameters: ``noise_rate`` for the strengths of the noise."""
-        if noise_rate == 1.0:
-            return {1.0: list(self.parameters())}
-        strengths = {id(layer.noise_strength) for layer in self.layers}
-        return {
-            rate: [parameter for parameter in self.parameters() if (id(parameter) in strengths) == is_noise]
-            for rate, is_noise in ((1.0, False), (float(noise_rate), True))
-        }
+    def rated_parameters(
+        self, noise_rate: float, condition_rate: float = 1.0
+    ) -> dict[float, list[nn.Parameter]]:
+        """Factors of the learning rate, each with its parameters.
+
+        Args:
+            noise_rate: for the strengths of the noise.
+            condition_rate: for the weight of the condition's embedding.
+        """
+        rates = {id(layer.noise_strength): float(noise_rate) for layer in self.layers}
+        rates[id(self.condition.linear.weight)] = float(condition_rate)
+        found: dict[float, list[nn.Parameter]] = {}
+        for parameter in self.parameters():
+            found.setdefault(rates.get(id(parameter), 1.0), []).append(parameter)
+        return found
 
     def added_tensors(self) -> dict[str, Tensor]:
         """What files of earlier versions lack, with the values it then has."""

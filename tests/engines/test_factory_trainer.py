@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 from ignite.engine import Events
@@ -65,6 +63,16 @@ def test_lazy_adam_moves_some_more_slowly():
     assert sum(len(group["params"]) for group in adam.param_groups) == len(list(generator.parameters()))
     (whole,) = lazy_adam(generator.rated_parameters(1.0), 0.02, 4).param_groups
     assert len(whole["params"]) == len(list(generator.parameters()))
+
+
+def test_the_embedding_of_domains_may_move_faster():
+    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
+    adam = lazy_adam(generator.rated_parameters(0.1, 5.0), 0.02, 4)
+    rates = {id(p): group["lr"] for group in adam.param_groups for p in group["params"]}
+    assert rates[id(generator.condition.linear.weight)] == pytest.approx(0.08)
+    assert rates[id(generator.condition.linear.bias)] == pytest.approx(0.016)
+    assert rates[id(generator.layers[0].noise_strength)] == pytest.approx(0.0016)
+    assert len(rates) == len(list(generator.parameters()))
 
 
 def test_lazy_terms_come_at_their_intervals():
@@ -174,22 +182,6 @@ def test_rehearsal_holds_the_average_with_which_the_training_began():
     alone = trainer(2)
     alone.run()
     assert "rehearsal" not in alone.state.metrics
-
-
-def test_the_generator_rests_while_a_new_discriminator_catches_up():
-    engine = trainer(3, discriminator_first=2, path_length_weight=0.0)
-    moved = []
-
-    def look(engine):
-        now = engine.network.generator.constant.detach().clone(), engine.network.discriminator.state_dict()
-        moved.append((now[0], now[1]["final_linear.weight"].clone()))
-
-    engine.add_event_handler(Events.EPOCH_STARTED, look)
-    engine.add_event_handler(Events.ITERATION_COMPLETED, look)
-    engine.run()
-    still = [torch.equal(a[0], b[0]) for a, b in itertools.pairwise(moved)]
-    assert still == [True, True, False]
-    assert not any(torch.equal(a[1], b[1]) for a, b in itertools.pairwise(moved))
 
 
 class Reads(TorchDispatchMode):

@@ -1,0 +1,78 @@
+"""Frozen networks that describe a slice by a vector of unit length: what a *semantic encoding* is made of."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shared_components.metrics.random_features import RandomFeatures
+from shared_components.networks.discriminator import Discriminator
+
+AIR = -1.0  # of slices in [-1, 1]
+
+
+class ImageEncoder(nn.Module, ABC):
+    """Slices to embeddings; its own parameters never train, gradients reach the slices.
+
+    Attributes:
+        width: of the embedding.
+    """
+
+    width: int
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """``images`` (B, 1, S, S) in [-1, 1] to (B, width), of any length."""
+
+    def prepare(self, discriminator: Discriminator) -> None:
+        """Called once, before anything is encoded, with the discriminator as the training begins with it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``images`` (B, 1, S, S) in [-1, 1] to embeddings (B, width) of unit length."""
+        return F.normalize(self.features(images), dim=1)
+
+
+class RandomEncoder(ImageEncoder):
+    """A fixed random convolutional network, the same everywhere by its seed; needs nothing.
+
+    Features are told as deviations from those of an empty slice, which would else make all slices alike.
+
+    Args:
+        seed: of the filters.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.network = RandomFeatures(seed).requires_grad_(False)
+        empty = self.network(torch.full((1, 1, 32, 32), AIR))
+        self.register_buffer("empty", empty)
+        self.width = empty.shape[1]
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.network(images) - self.empty
+
+
+class DiscriminatorEncoder(ImageEncoder):
+    """What the client's own discriminator saw in a slice when the training began; a copy that trains no more.
+
+    For a federation that goes on from a run, whose clients have trained discriminators.
+
+    Args:
+        discriminator: of the shape of the one to come.
+    """
+
+    def __init__(self, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(discriminator).requires_grad_(False)
+        self.network.group_size = 1  # a slice's embedding must not depend on the others of its batch
+        self.width = self.network.final_linear.bias.shape[0]
+
+    def prepare(self, discriminator: Discriminator) -> None:
+        self.network.load_state_dict(discriminator.state_dict())
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.network.embed(images)

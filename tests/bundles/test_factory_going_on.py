@@ -1,0 +1,95 @@
+"""Federations of the factory bundle that go on from a trained factory: a hospital that joins, refinement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared_components.errors import InputError
+from shared_components.federation.federation_file import federation_from
+from shared_components.federation.local import LocalEngine
+from shared_components.federation.rounds_log import read_rows
+from shared_components.files import load_tensors
+from shared_components.networks.factory import factory_description, load_generator
+from shared_components.study.plan import plan
+from tests.bundles.tiny import BUNDLES, LABELS, SIZES, different, make_root
+
+HELD = {"rehearsal_weight": 10.0, "semantic_weight": 50.0}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """The data root of the hospital that joins."""
+    return make_root(tmp_path_factory.mktemp("newcomer") / "east", "ct", labelled=False, seed=4)
+
+
+def federation(root: Path, output_dir: Path, start: Path, **changes):
+    content = {
+        "name": "newcomer", "bundle": str(BUNDLES / "factory"), "domains": ["t1", "t2", "pet", "ct"],
+        "labels": LABELS, "configs": ["common.yaml", "train.yaml", "smoke.yaml"], "overrides": SIZES | HELD,
+        "clients": {"east": {"data_root": str(root), "domain": "ct"}}, "start": str(start), "seed": 5,
+        "rounds": 2, "updates_per_round": 2, "workers": 0, "output_dir": str(output_dir),
+        "exchange": {"what": "weights"},
+    }  # fmt: skip
+    return federation_from(content | changes, source=Path("newcomer.yaml"))
+
+
+def run(*arguments, resume: bool = False, **changes) -> Path:
+    return LocalEngine(federation(*arguments, **changes), quiet=True).run(resume=resume)
+
+
+def test_a_hospital_that_joins_alone_resumes_as_if_unbroken_and_the_factory_knows_it(factory, root, tmp_path):
+    start = factory / "factory.pt"
+    whole = run(root, tmp_path / "whole", start)
+    run(root, tmp_path / "resumed", start, rounds=1)
+    resumed = run(root, tmp_path / "resumed", start, resume=True)
+    files = ("global.pt", "factory.pt", "clients/east/state.2.pt")
+    for name in files:
+        first, second = load_tensors(whole / name), load_tensors(resumed / name)
+        for key in ("model", "private"):
+            assert different(first.get(key, {}), second.get(key, {})) == []
+    state = load_tensors(whole / "clients/east/state.2.pt")["objects"]
+    kept = state["rehearsal"]
+    before = load_generator(start)
+    assert torch.equal(kept["teacher.constant"], before.constant)
+    assert float(state["semantic"]["means"][3].norm()) == pytest.approx(1, abs=1e-5)
+    assert all(
+        float(row["rehearsal"]) > 0 and float(row["semantic"]) > 0 for row in read_rows(whole / "rounds.csv")
+    )
+    assert not any(
+        "teacher" in name or "means" in name for name in load_tensors(whole / "global.pt")["model"]
+    )
+    assert factory_description(whole / "factory.pt")["domains"] == ["t1", "t2", "pet", "ct"]
+    assert load_generator(whole / "factory.pt").slices_seen.tolist() == [[0, 1], [0, 1], [0, 0], [0, 1]]
+
+
+def test_before_the_first_round_it_draws_what_the_factory_drew(factory, root, tmp_path):
+    run(root, tmp_path, factory / "factory.pt", rounds=1)
+    first = load_tensors(tmp_path / "global.previous.pt")["model"]
+    names = ("generator", "generator_ema")
+    states = [{k.split(".", 1)[1]: v for k, v in first.items() if k.startswith(f"{name}.")} for name in names]
+    assert different(*states) == []
+    after, before = load_generator(tmp_path / "factory.pt"), load_generator(factory / "factory.pt")
+    after.load_state_dict(states[0])
+    condition = torch.randn(4, before.z_dim), torch.tensor([0, 1, 2, 0]), torch.rand(4)
+    assert torch.allclose(after(*condition, "none"), before(*condition, "none"), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"domains": ["ct", "t1", "t2", "pet"]}, "'domains': expected those of the start first and in its order"),
+        ({"overrides": SIZES | {"w_dim": 8}}, r"'w_dim': expected 16, .* found 8; set w_dim in 'overrides'"),
+        ({"overrides": SIZES | {"spacing": 3.0}}, r"'spacing': expected 4.0, .*found 3.0; set it in 'overrides'"),
+        ({"overrides": SIZES | {"image_size": 64}}, r"'image_size': expected 32, .* found 64"),
+    ],
+)  # fmt: skip
+def test_the_check_names_what_does_not_fit_the_factory(factory, root, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        plan(federation(root, tmp_path, factory / "factory.pt", **changes), study=False)
+
+
+def test_the_check_of_one_that_fits_tries_it(factory, root, tmp_path):
+    assert "2 rounds of 2 updates" in plan(federation(root, tmp_path, factory / "factory.pt"), study=False)
