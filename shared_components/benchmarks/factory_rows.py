@@ -46,6 +46,11 @@ ROWS = {
         "each element averaged over those that moved it (FedSubAvg)",
         {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
     ),
+    "both": Row(
+        "FedSubAvg, discriminator exchanged too",
+        {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
+        {"federation::shared": [*MODULES, "discriminator"]},
+    ),
     "fast": Row(
         "server rate 2",
         {

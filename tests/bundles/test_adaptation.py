@@ -205,6 +205,14 @@ def test_same_seed_same_bytes(factory, source, synthetic, tmp_path):
     assert all((tmp_path / "1" / file).read_bytes() != (synthetic / file).read_bytes() for file in images)
 
 
+def test_twins_of_one_model_are_compared_and_shown(factory, source, tmp_path):
+    workflow(
+        "adaptation", "twins.yaml", kind=None, factory_path=factory / "factory.pt", output_dir=tmp_path,
+        source_model_path=source / "model.pt", ckpt_path=source / "model.pt", volumes=2, slices=3,
+    ).run()  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {"twins.csv", "twins.png"}
+
+
 # --- adaptation ------------------------------------------------------------------------------------------------------
 
 
