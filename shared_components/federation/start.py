@@ -7,7 +7,7 @@ run, the tensors are those that it exchanged, and its clients' own states lie at
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,10 @@ class Start:
 
     def content(self) -> dict[str, Any]:
         """For a file that travels, which :func:`read_start` reads; without the place, which is one machine's."""
-        return {"start": {key: value for key, value in asdict(self).items() if key != "place"}}
+        return {"start": {key: value for key, value in asdict(self).items() if key in TRAVELS}}
+
+
+TRAVELS = {each.name for each in fields(Start)} - {"place"}
 
 
 def read_start(place: str | Path, bundle: str) -> Start:
@@ -73,7 +76,7 @@ def read_start(place: str | Path, bundle: str) -> Start:
     if path.is_dir():
         return _of_run(path, bundle)
     content = load_tensors(path, cure=CURE)
-    if isinstance(content.get("start"), dict):
+    if isinstance(content.get("start"), dict) and set(content["start"]) == TRAVELS:
         return Start(place=str(path), **content["start"])
     weights = content if is_state_dict(content) else content.get("model")
     if not isinstance(weights, dict) or not is_state_dict(weights):
@@ -118,7 +121,7 @@ def _of_run(place: Path, bundle: str) -> Start:
 
 def own_state(start: Start, folder: Path, client: str) -> str:
     """The state ``client`` kept when the run ended, in its ``folder`` at the client's site; empty if there is none."""
-    file = folder / "clients" / client / f"state.{start.states.get(client, 0)}.pt"
+    file = folder / "clients" / client / f"state.{int(start.states.get(client, 0))}.pt"
     return str(file) if file.is_file() else ""
 
 

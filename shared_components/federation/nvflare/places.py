@@ -53,7 +53,9 @@ class Place:
 
     def earlier_folder(self, start: Start) -> Path:
         """Where this machine kept what it must remember of the run that ``start`` is of."""
-        return Path(self.earlier or os.path.join(self.folder, plain_name(start.run), start.within))
+        if self.earlier:
+            return Path(self.earlier)
+        return Path(self.folder, *(plain_name(part) for part in (start.run, start.within) if part))
 
     @property
     def budget(self) -> str | None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from shared_components.errors import InputError
 from shared_components.federation.demand import Demand
-from shared_components.federation.nvflare.places import VARIABLE, plain_name, read_server, read_site
+from shared_components.federation.nvflare.places import VARIABLE, Place, plain_name, read_server, read_site
+from shared_components.federation.start import Start
 
 
 @pytest.fixture
@@ -83,3 +86,11 @@ def test_a_server_needs_no_file_and_has_no_data(kit, tmp_path):
 )
 def test_a_name_of_a_federation_names_one_folder(name, plain):
     assert plain_name(name) == plain
+
+
+def test_a_site_finds_what_it_kept_of_an_earlier_run_in_its_own_folder_alone(tmp_path):
+    start = Start("", {}, {}, "", run="../heads", within="../../factory")
+    place = Place("north", str(tmp_path))
+    assert place.earlier_folder(start) == tmp_path / "heads" / "factory"
+    assert place.earlier_folder(replace(start, run="two heads", within="")) == tmp_path / "two-heads"
+    assert replace(place, earlier=str(tmp_path / "run")).earlier_folder(start) == tmp_path / "run"
