@@ -22,10 +22,17 @@ from shared_components.networks.factory import FactoryNetwork
 from shared_components.networks.generator import Generator
 
 CONFIGS = BUNDLES / "factory" / "configs"
-FORMS = ("ours", "textbook")
+FORMS = {  # as in the table -> the form, and its switches
+    "ours": ("ours", {}),
+    "ours, bfloat16": ("ours", {"amp": True}),
+    "textbook": ("textbook", {}),
+}
 DOMAINS = 6
 KINDS = (2, 5, 1)  # iterations of a training: without lazy terms, with path length, with path length and R1
-HEAD = ("size (px)", "parameters (M)", "s, ours", "s, textbook", "ratio", "GB, ours", "GB, textbook")
+HEAD = (
+    *("size (px)", "parameters (M)", *(f"s, {form}" for form in FORMS), "textbook / ours"),
+    *("textbook / ours, bfloat16", *(f"GB, {form}" for form in FORMS)),
+)
 
 
 def factory_speed(sizes: Sequence[int], batch: int, repeats: int, threads: int) -> str:
@@ -40,11 +47,10 @@ def factory_speed(sizes: Sequence[int], batch: int, repeats: int, threads: int) 
     lines = []
     for size in sizes:
         peaks = [_apart(_peak, form, size, batch, threads) for form in FORMS]
-        ours, other = _apart(_seconds, size, batch, repeats, threads)
+        times = _apart(_seconds, size, batch, repeats, threads)
+        ratios = (times[-1] / ours for ours in times[:-1])
         millions = sum(p.numel() for p in networks(size).parameters()) / 1e6
-        lines.append(
-            [str(size), f"{millions:.1f}", *(f"{n:.2f}" for n in (ours, other, other / ours, *peaks))]
-        )
+        lines.append([str(size), f"{millions:.1f}", *(f"{n:.2f}" for n in (*times, *ratios, *peaks))])
         print(" | ".join(lines[-1]), flush=True)
     return f"{markdown(HEAD, lines)}\n{batch} slices, {threads} threads. {machine()}"
 
@@ -58,7 +64,7 @@ def _apart(call: Callable[..., Any], *arguments: Any) -> Any:
 def _peak(form: str, size: int, batch: int, threads: int) -> float:
     """Most GB that an update of any kind takes, the process, the networks and Adam's moments included."""
     torch.set_num_threads(threads)
-    trainer, data = make_trainer(form, size), batch_of(size, batch)
+    trainer, data = _trainer(form, size), batch_of(size, batch)
     forget_peak()
     for iteration in KINDS:
         update(trainer, data, iteration)
@@ -68,7 +74,7 @@ def _peak(form: str, size: int, batch: int, threads: int) -> float:
 def _seconds(size: int, batch: int, repeats: int, threads: int) -> list[float]:
     """s of an update of each form, the lazy terms in their share."""
     torch.set_num_threads(threads)
-    trainers, data = [make_trainer(form, size) for form in FORMS], batch_of(size, batch)
+    trainers, data = [_trainer(form, size) for form in FORMS], batch_of(size, batch)
     fastest = [dict.fromkeys(KINDS, math.inf) for _ in FORMS]
     for _ in range(repeats):
         for iteration in KINDS:
@@ -84,6 +90,11 @@ def share(seconds: Mapping[int, float], trainer: FactoryTrainer) -> float:
     period, every = trainer.r1_every, trainer.path_length_every
     kinds = [1 if number == 0 else 5 if number % every == 0 else 2 for number in range(period)]
     return statistics.fmean(seconds[kind] for kind in kinds)
+
+
+def _trainer(name: str, size: int) -> FactoryTrainer:
+    form, switches = FORMS[name]
+    return make_trainer(form, size, switches=switches)
 
 
 def networks(size: int, channels: Sequence[int] | None = None, width: int | None = None) -> FactoryNetwork:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from ignite.engine import Engine
 from monai.utils import CommonKeys as Keys
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shared_components.engines.update_trainer import UpdateTrainer
@@ -61,7 +61,7 @@ class AdaptationTrainer(UpdateTrainer):
         r1_every: discriminator steps between two R1 terms.
         own_share: share of the client's own slices in a batch of self-training.
         own_labels: the client's own labelled slices join phase 2; without, their labels are used in phase 3 alone.
-        supervised: the rest of ``SupervisedTrainer``.
+        supervised: the rest of ``UpdateTrainer``; ``compiled`` has no use here.
     Raises:
         InputError: a phase is negative, or all are 0.
     Deviation: not in the publications, whose combination is ``CycleTrainer``.
@@ -122,6 +122,11 @@ class AdaptationTrainer(UpdateTrainer):
         self.state.output = {Keys.LOSS: losses}
         return self.state.output
 
+    def _passed(self, network: nn.Module, *inputs: Tensor, exact: bool = False) -> Tensor:
+        """What a network makes of ``inputs``; ``exact``: in float32 in any case, for double derivatives."""
+        with self.lower_precision(not exact):
+            return network(*inputs).float()
+
     # --- phase 1 -------------------------------------------------------------------------------------------------
 
     def _translation_update(self, batch: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
@@ -129,10 +134,11 @@ class AdaptationTrainer(UpdateTrainer):
             self._decay(optimizer, step, steps)
         losses = self._discriminator_step(batch, step)
         discriminator = self.network.discriminator.requires_grad_(False)
-        fake = self.network.translator(batch["source"])
+        fake = self._passed(self.network.translator, batch["source"])
         domain = batch["domain"][:1].expand(len(fake))
-        adversarial = generator_nonsaturating_loss(discriminator(fake, domain, batch["source_position"]))
-        consistency = self.loss_function(self.network.teacher(fake), batch["source_label"])
+        logits = self._passed(discriminator, fake, domain, batch["source_position"])
+        adversarial = generator_nonsaturating_loss(logits)
+        consistency = self.loss_function(self._passed(self.network.teacher, fake), batch["source_label"])
         twin = F.l1_loss(fake, batch["twin"])
         total = adversarial + self.consistency_weight * consistency + self.twin_weight * twin
         self.translator_optimizer.zero_grad(set_to_none=True)
@@ -149,10 +155,11 @@ class AdaptationTrainer(UpdateTrainer):
         lazy = bool(self.r1_gamma) and step % self.r1_every == 0
         real = batch["image"].detach().requires_grad_(lazy)
         with torch.no_grad():
-            fake = self.network.translator(batch["source"])
+            fake = self._passed(self.network.translator, batch["source"])
         domain = batch["domain"][:1].expand(len(fake))
-        real_logits = discriminator(real, batch["domain"], batch["position"])
-        loss = discriminator_logistic_loss(real_logits, discriminator(fake, domain, batch["source_position"]))
+        real_logits = self._passed(discriminator, real, batch["domain"], batch["position"], exact=lazy)
+        fake_logits = self._passed(discriminator, fake, domain, batch["source_position"])
+        loss = discriminator_logistic_loss(real_logits, fake_logits)
         losses = {"discriminator": loss.detach()}
         if lazy:
             loss = loss + r1_penalty(real_logits, real) * (self.r1_gamma / 2 * self.r1_every)
@@ -168,13 +175,13 @@ class AdaptationTrainer(UpdateTrainer):
         looks = [batch["twin"], batch["source"]]
         if self.phases[0]:
             with torch.no_grad():
-                looks.insert(0, self.network.translator(batch["source"]))
+                looks.insert(0, self._passed(self.network.translator, batch["source"]))
         choice = torch.arange(len(batch["source"]), device=batch["source"].device) % len(looks)
         images = torch.stack(looks)[choice, torch.arange(len(choice), device=choice.device)]
         return images, batch["source_label"]
 
     def _segmenter_step(self, image: Tensor, label: Tensor) -> Tensor:
-        loss = self.loss_function(self.network.segmenter(image), label)
+        loss = self.loss_function(self._passed(self.network.segmenter, image), label)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -202,6 +209,7 @@ class AdaptationTrainer(UpdateTrainer):
     @torch.no_grad()
     def _own_labels(self, batch: dict[str, Tensor], count: int) -> Tensor:
         """Labels (count, 1, S, S) of the first own slices: the client's where it has one, else the teacher's."""
-        pseudo = self.network.teacher(batch["image"][:count]).argmax(dim=1, keepdim=True)
+        scores = self._passed(self.network.teacher, batch["image"][:count])
+        pseudo = scores.argmax(dim=1, keepdim=True)
         known = batch["labelled"][:count, None, None, None] & (batch["label"][:count] >= 0)
         return torch.where(known, batch["label"][:count], pseudo)

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from shared_components.engines.meta_step import Forward, Losses, adapted_parameters, meta_gradients
-from shared_components.engines.update_trainer import UpdateTrainer
+from shared_components.engines.update_trainer import UpdateTrainer, in_float32
 from shared_components.errors import InputError
 from shared_components.losses.generalisation import GeneralisationLoss
-from shared_components.networks.disentangled import DisentangledNetwork
+from shared_components.networks.disentangled import DisentangledNetwork, DisentangledOutput
 from shared_components.networks.teacher import FrozenTeacher
 
 Batch = dict[str, Tensor]
@@ -51,7 +51,7 @@ class MetaTrainer(UpdateTrainer):
         second_order: differentiate through the inner step.
         meta_learning: without it, both halves are one batch of plain training.
         clip_value: largest absolute value of a gradient's entry; None for no clipping.
-        supervised: the rest of ``SupervisedTrainer``.
+        supervised: the rest of ``UpdateTrainer``; ``compiled`` has no use here.
     Raises:
         InputError: ``adapted`` names no parameter, or a number or an epoch cannot be.
     Source: Liu et al. 2021 (arXiv:2106.13292), Sec. 2; Li et al. 2018 (MLDG).
@@ -126,7 +126,9 @@ class MetaTrainer(UpdateTrainer):
     def _warm_up(self, episode: Episode) -> Losses:
         """One plain step of the anatomy encoder on labelled slices."""
         batch = _joined(self._augmented(self._on_device(episode)))
-        losses = self.loss_function.supervised(self.network.class_scores(batch["image"]), batch)
+        with self.lower_precision():
+            scores = self.network.class_scores(batch["image"])
+        losses = self.loss_function.supervised(scores.float(), batch)
         self._plain_step(losses)
         return _detached(losses)
 
@@ -144,7 +146,9 @@ class MetaTrainer(UpdateTrainer):
     def _taught(self, batch: Batch) -> Batch:
         """The batch with the teacher's labels where it has none of its own."""
         own = batch["labelled"][:, None, None, None] & (batch["label"] >= 0)
-        return batch | {"label": torch.where(own, batch["label"], self.teacher(batch["image"]))}
+        with self.lower_precision():
+            taught = self.teacher(batch["image"])
+        return batch | {"label": torch.where(own, batch["label"], taught)}
 
     def _augmented(self, episode: Episode) -> dict[str, Batch]:
         if self.augmentation is None:
@@ -164,7 +168,8 @@ class MetaTrainer(UpdateTrainer):
             self._step()
         else:
             batch = _joined(episode)
-            train, test = self.loss_function.meta_train(self.network(batch["image"]), batch, labelled), {}
+            output = self._output(self.network, batch)
+            train, test = self.loss_function.meta_train(output, batch, labelled), {}
             self._plain_step(train)
             train = _detached(train)
         if kind == "unlabelled":
@@ -174,11 +179,12 @@ class MetaTrainer(UpdateTrainer):
     def _meta_gradients(self, episode: dict[str, Batch], labelled: bool) -> tuple[Losses, Losses]:
         def meta_train(forward: Forward) -> Losses:
             batch = episode["meta_train"]
-            return self.loss_function.meta_train(forward(batch["image"]), batch, labelled)
+            output = self._output(forward, batch, twice=self.second_order)
+            return self.loss_function.meta_train(output, batch, labelled)
 
         def meta_test(forward: Forward) -> Losses:
             batch = episode["meta_test"]
-            return self.loss_function.meta_test(forward(batch["image"]), batch, labelled)
+            return self.loss_function.meta_test(self._output(forward, batch), batch, labelled)
 
         found = meta_gradients(
             self.network, meta_train, meta_test, self.adapted, self.inner_rate, self.second_order
@@ -186,6 +192,11 @@ class MetaTrainer(UpdateTrainer):
         for name, parameter in self.network.named_parameters():
             parameter.grad = found.gradients.get(name)
         return found.meta_train, found.meta_test
+
+    def _output(self, forward: Forward, batch: Batch, twice: bool = False) -> DisentangledOutput:
+        """What the network makes of a batch, for losses in float32; ``twice``: it is differentiated twice."""
+        with self.lower_precision(not twice):
+            return in_float32(forward(batch["image"]))
 
     def _plain_step(self, losses: Losses) -> None:
         self.optimizer.zero_grad(set_to_none=True)

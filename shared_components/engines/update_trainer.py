@@ -51,3 +51,10 @@ class UpdateTrainer(SupervisedTrainer):
     def fast_form(self, call: Callable) -> Callable:
         """``call`` as it is, or compiled; its gradient can then not be differentiated once more."""
         return torch.compile(call, backend=self.compiled) if self.compiled else call
+
+
+def in_float32(output: Any) -> Any:
+    """A tensor, or named tuples of tensors, with what autocast has made shorter in float32 again."""
+    if isinstance(output, torch.Tensor):
+        return output.float()
+    return type(output)(*map(in_float32, output))

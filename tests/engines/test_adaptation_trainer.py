@@ -143,3 +143,18 @@ def test_slices_take_turns_in_their_looks():
 def test_phases_are_checked():
     with pytest.raises(InputError, match="phases: expected three numbers"):
         trainer((0, 1, -1))
+
+
+@pytest.mark.parametrize("phases", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_mixed_precision_stays_near(phases):
+    found = []
+    for amp in (False, True):
+        engine = trainer(phases, amp=amp, r1_every=1)
+        torch.manual_seed(1)
+        engine.run()
+        found.append(engine.state.metrics)
+        assert all(p.dtype == torch.float32 for p in engine.network.parameters())
+    plain, short = found
+    assert plain != short
+    for name, loss in plain.items():
+        assert short[name] == pytest.approx(loss, rel=0.03, abs=0.01), name

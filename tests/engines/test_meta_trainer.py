@@ -219,3 +219,18 @@ def test_labels_are_checked_before_they_are_sent():
     broken["meta_test"]["label"][0] = 2
     with pytest.raises(InputError, match=r"label: expected 0\.\.1, found 0\.\.2"):
         trained()[0]._on_device(broken)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"second_order": False}, {"meta_learning": False}, {"warm_up_epochs": 1}]
+)
+def test_mixed_precision_stays_near(options):
+    plain, short = (
+        trained([{"labelled": episode(1)}], amp=amp, **options)[0].state.metrics for amp in (False, True)
+    )
+    for name, loss in plain.items():
+        assert short[name] == pytest.approx(loss, rel=0.03, abs=0.01), name
+    assert plain != short
+    once = {"reconstruction", "domain", "rank"} & plain.keys()
+    exact = options == {}  # the first half of an episode, which is differentiated twice
+    assert all((plain[name] == short[name]) == exact for name in once)

@@ -45,7 +45,8 @@ def segmentation(place: Place) -> Iterator[Row]:
     """Iterations of meta-learning at paper.yaml's size, and what they wait for."""
     iterations = 3 if place.smoke else 12
     cut = SEGMENTATION_CUT if place.smoke else {}
-    for name, more in {"float32": {}, "first order": {"second_order": False}}.items():
+    ways = {"float32": {}, "bfloat16": {"amp": True}, "first order": {"second_order": False}}
+    for name, more in ways.items():
         values = _values(place, "paper_segmentation", iterations) | cut | more
         values |= {"dataset_dir": [data(place, "t1"), f"{run_folder(place, 'synthetic')}/t2"]}
         values |= {"domains": ["t1", "t2"], "labels": LABELS, "val_interval": 0}
@@ -88,13 +89,16 @@ def adaptation(place: Place) -> Iterator[Row]:
     values.pop("discriminator_channels")
     flow = place.workflow("adaptation", ("pretrain.yaml",), values)
     yield Row("an iteration, source model", *trained(place, flow, 2))
-    for number, phase in enumerate(("translation", "segmentation", "self-training")):
-        phases = [iterations * (place_ == number) for place_ in range(3)]
-        values = _values(place, "paper_adaptation", iterations) | more | {"phases": phases}
+    ways = [
+        (phase, amp) for phase in ("translation", "segmentation", "self-training") for amp in (False, True)
+    ]
+    for number, (phase, amp) in enumerate(ways):
+        phases = [iterations * (other == number // 2) for other in range(3)]
+        values = _values(place, "paper_adaptation", iterations) | more | {"phases": phases, "amp": amp}
         values |= {"dataset_dir": data(place, "t2"), "source_model_path": f"{source}/model.pt"}
         values |= {"source_dir": f"{synthetic}/t1", "twin_dir": f"{synthetic}/t2"}
         flow = place.workflow("adaptation", ("train.yaml",), values)
-        yield Row(f"an iteration, {phase}", *trained(place, flow, 2))
+        yield Row(f"an iteration, {phase}, {'bfloat16' if amp else 'float32'}", *trained(place, flow, 2))
 
 
 def _values(place: Place, name: str, iterations: int) -> dict[str, Any]:
