@@ -6,11 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from shared_components.errors import InputError
 from shared_components.federation.client_plan import client_plan
 from shared_components.federation.federation_file import federation_from
+from shared_components.federation.first_weights import start_of
+from shared_components.federation.start import read_start
+from shared_components.files import save_tensors
 from tests.federation.tiny import federation, file_values
 
 pytest.importorskip("nvflare")
@@ -89,6 +93,22 @@ def test_a_job_says_all_that_the_file_says(values, roots):
     )
     different = {key for key, value in whole.as_dict().items() if again.as_dict()[key] != value}
     assert different <= {"output_dir", "workers"}
+
+
+def test_what_a_federation_goes_on_from_travels_in_the_job_without_its_path(values, tmp_path):
+    weights = {"model.0.conv.weight": torch.rand(3)}
+    file = save_tensors(
+        tmp_path / "secret" / "factory.pt", {"model": weights, "description": {"domains": ["t1"]}}
+    )
+    whole = federation(values, start=str(file), engine="nvflare")
+    custom = write_job(whole, tmp_path / "jobs", FederationController()) / "app" / "custom"
+    start, before = (
+        start_of(read_job(custom, Place("server", str(tmp_path / "runs")))),
+        read_start(file, "tiny"),
+    )
+    assert torch.equal(start.weights["model.0.conv.weight"], weights["model.0.conv.weight"])
+    assert (start.digest, start.description) == (before.digest, before.description)
+    assert not any(b"secret" in each.read_bytes() for each in custom.glob("*.*"))
 
 
 def test_clients_need_no_data_in_the_administrators_file(values):

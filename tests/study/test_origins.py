@@ -1,0 +1,22 @@
+"""What is in a study's models is told, that of an earlier training included."""
+
+from __future__ import annotations
+
+from shared_components.files import save_tensors
+from shared_components.study.origins import origins
+from shared_components.study.source_model import source_federation
+from shared_components.study.study import plan_study
+from tests.study.test_several_labelled import made
+from tests.study.test_several_labelled import values as several_values
+
+__all__ = ["several_values"]
+
+
+def test_a_factory_that_goes_on_is_told_and_the_source_model_begins_anew(several_values, tmp_path):
+    file = save_tensors(tmp_path / "earlier.pt", {"model": {}})
+    values = {**several_values, "output_dir": str(tmp_path / "out")}
+    study = plan_study(made({**values, "start": str(file)}, joint=False))
+    (line,) = [line for line in origins(study) if "goes on from" in line]
+    assert line.startswith("It goes on from earlier.pt, trained before")
+    assert study.factory_federation.start == str(file) and source_federation(study).start is None
+    assert not any("goes on from" in line for line in origins(plan_study(made(values, joint=False))))
