@@ -136,6 +136,7 @@ RULES: Mapping[str, Rule] = {
     "ada_transforms": several(text(r"[a-z]{1,20}"), 0, 20),
     "path_length_weight": WEIGHT,
     "semantic_weight": WEIGHT,
+    "semantic_share": SHARE,
     "rehearsal_weight": WEIGHT,
     "rehearsal_batch": BATCH,
     "rehearsed": optional(several(NAME, 1, 1000)),

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from shared_components.losses.semantic_alignment import SemanticAlignment, spherical_distance_squared
+from shared_components.losses.semantic_alignment import SemanticAlignment, spherical_distance
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.image_encoder import RandomEncoder
 
@@ -27,8 +27,8 @@ class Slices(torch.utils.data.Dataset):
         return {"image": self.images[index], "domain": self.domains[index]}
 
 
-def alignment(weight: float = 50.0) -> SemanticAlignment:
-    return SemanticAlignment(RandomEncoder(), weight, Slices(), ["a", "b", "c"])
+def alignment(weight: float = 50.0, share: float = 0.0) -> SemanticAlignment:
+    return SemanticAlignment(RandomEncoder(), weight, Slices(), ["a", "b", "c"], share)
 
 
 def begun() -> SemanticAlignment:
@@ -41,15 +41,25 @@ def test_the_distance_is_the_angle():
     angles = torch.tensor([0.0, 0.3, 1.0, 2.5])
     first = torch.tensor([[1.0, 0.0]]).expand(4, -1)
     second = torch.stack([angles.cos(), angles.sin()], dim=1)
-    assert torch.allclose(spherical_distance_squared(first, second), angles.square(), atol=1e-4)
-    opposite = spherical_distance_squared(first[:1], -first[:1])
-    assert math.sqrt(float(opposite)) == pytest.approx(math.pi, abs=0.01)
+    assert torch.allclose(spherical_distance(first, second), angles, atol=1e-4)
+    assert float(spherical_distance(first[:1], -first[:1])) == pytest.approx(math.pi, abs=0.01)
 
 
 def test_the_gradient_of_equal_vectors_is_none_and_finite():
     first = torch.tensor([[0.6, 0.8]], requires_grad=True)
-    spherical_distance_squared(first, first.detach().clone()).sum().backward()
+    spherical_distance(first, first.detach().clone()).sum().backward()
     assert first.grad.abs().max() == 0
+
+
+def test_slices_as_near_as_the_share_of_the_clients_own_are_left_where_they_are():
+    loss, slices = alignment(share=0.8), Slices()
+    loss.begin(Discriminator(24, 3, 4, (8, 8, 6, 4), width=8))
+    own = slices.domains == 2
+    angles = spherical_distance(loss.encoder(slices.images[own]), loss.means[[2]])
+    assert float((angles <= loss.near[2]).float().mean()) == pytest.approx(0.8, abs=0.03)
+    assert float(loss.near[1]) == 0
+    expected = (angles - loss.near[2]).clamp_min(0).square().mean()
+    assert float(loss(slices.images[own], slices.domains[own])) == pytest.approx(float(expected))
 
 
 def test_the_mean_is_that_of_all_own_slices_of_a_domain_and_of_unit_length():
