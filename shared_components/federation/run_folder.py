@@ -31,7 +31,7 @@ from shared_components.federation.run_settings import (
     differences,
     without_demands,
 )
-from shared_components.federation.start import Start
+from shared_components.federation.start import refuse_other_start
 from shared_components.federation.versions import begun_with, version_changes, versions
 from shared_components.files import remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
@@ -108,12 +108,12 @@ class RunFolder:
         if committed is None:
             self._clear(federation)
         else:
-            self._check_same_start(start)
+            refuse_other_start(self.start_file, start)
             self._check_same_settings(federation, settings)
             self._check_rounds(federation, committed)
             read_rows(self.rounds_file)
         if start is not None:
-            write_record(self.start_file, {"from": start.words, "digest": start.digest})
+            write_record(self.start_file, start.record())
         data = data_record(federation.clients, digests)
         if committed is not None:
             self._check_same_data(data)
@@ -241,17 +241,6 @@ class RunFolder:
                     f"{file}: the run to resume had other settings: {'; '.join(changes)}; "
                     f"{version}put them back, or start over with --force"
                 )
-
-    def _check_same_start(self, start: Start | None) -> None:
-        before = found_record(self.start_file) or {}
-        if before.get("digest") == (start.digest if start else None):
-            return
-        began, goes_on = (words or "nothing" for words in (before.get("from"), start and start.words))
-        other = f"{goes_on}, of other contents" if began == goes_on else goes_on
-        raise InputError(
-            f"{self.start_file}: the run to resume began from {began}; 'start' is now {other}; put it back, or start "
-            "over with --force"
-        )
 
     def _check_same_data(self, data: Mapping[str, Any]) -> None:
         if not self.data_file.is_file():

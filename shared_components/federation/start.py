@@ -19,7 +19,7 @@ from shared_components.federation.committed import read_committed
 from shared_components.federation.file_digests import digest
 from shared_components.files import load_tensors
 from shared_components.networks.weights import is_state_dict
-from shared_components.records import read_record
+from shared_components.records import found_record, read_record
 
 GLOBAL, SETTINGS, CONFIG = "global.pt", "federation.yaml", "bundle.yaml"  # in the folder of a run
 KEPT = ("image_size", "spacing", "orientation", "percentiles", "positions", "mapping_lr")
@@ -54,6 +54,10 @@ class Start:
     def words(self) -> str:
         """What it is, in a few words."""
         return f"the last round of {self.run}" if self.run else self.place
+
+    def record(self) -> dict[str, str]:
+        """What a run's folder keeps of it."""
+        return {"from": self.words, "digest": self.digest}
 
     def content(self) -> dict[str, Any]:
         """For a file that travels, which :func:`read_start` reads; without the place, which is one machine's."""
@@ -123,6 +127,25 @@ def own_state(start: Start, folder: Path, client: str) -> str:
     """The state ``client`` kept when the run ended, in its ``folder`` at the client's site; empty if there is none."""
     file = folder / "clients" / client / f"state.{int(start.states.get(client, 0))}.pt"
     return str(file) if file.is_file() else ""
+
+
+def refuse_other_start(file: Path, start: Start | None) -> None:
+    """A run goes on with the start with which it began, or without any as it began.
+
+    Args:
+        file: of the run, with what it keeps of its start; there is none where it has none.
+        start: which it has now.
+    Raises:
+        InputError: it is another.
+    """
+    before = found_record(file) or {}
+    if before.get("digest") == (start.digest if start else None):
+        return
+    began, goes_on = (words or "nothing" for words in (before.get("from"), start and start.words))
+    other = f"{goes_on}, of other contents" if began == goes_on else goes_on
+    raise InputError(
+        f"{file}: the run to resume began from {began}; 'start' is now {other}; put it back, or start over with --force"
+    )
 
 
 def refuse_other_meaning(start: Start, domains: list[str], kept: Mapping[str, Any]) -> None:
