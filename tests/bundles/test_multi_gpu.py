@@ -13,25 +13,33 @@ from torch import multiprocessing
 
 from tests.bundles.tiny import LABELS, changed_modules, different, workflow
 
-CONFIGS = {"factory": "train.yaml", "adaptation": "pretrain.yaml", "segmentation": "train.yaml"}
-VALUES = {"segmentation": {"domains": ["t1"], "labels": LABELS}}
+CONFIGS = {  # the run's name, which begins with the bundle's -> configs; smoke.yaml, merged last, cuts sizes
+    "factory": ["train.yaml"],
+    "adaptation": ["pretrain.yaml"],
+    "segmentation": ["train.yaml"],
+    "factory-paper": ["train.yaml", "paper.yaml"],
+    "segmentation-paper": ["train.yaml", "paper.yaml"],
+}
+HEARTS = {"domains": ["t1"], "labels": LABELS}
+CUT = {"anatomy_encoder::features": [4, 4, 8, 8, 8, 4], "style_hidden": 16}
+VALUES = {"segmentation": HEARTS, "segmentation-paper": HEARTS | CUT}
 
 
-def build(bundle: str, clients: Path, output_dir: Path, *more: str, **overrides) -> ConfigWorkflow:
+def build(run: str, clients: Path, output_dir: Path, *more: str, **overrides) -> ConfigWorkflow:
     return workflow(
-        bundle, CONFIGS[bundle], *more, dataset_dir=clients / "north", output_dir=output_dir, max_epochs=2,
-        ckpt_path=output_dir / "model.pt", **VALUES.get(bundle, {}), **overrides,
+        run.split("-")[0], *CONFIGS[run], *more, dataset_dir=clients / "north", output_dir=output_dir, max_epochs=2,
+        ckpt_path=output_dir / "model.pt", **VALUES.get(run, {}), **overrides,
     )  # fmt: skip
 
 
 def train(rank: int, ports: dict[str, int], clients: Path, folder: Path) -> None:
-    """One of two processes: the bundles in turn."""
+    """One of two processes: the runs in turn."""
     torch.set_num_threads(1)
-    for bundle, port in ports.items():
+    for run, port in ports.items():
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-        flow = build(bundle, clients, folder / bundle, "multi_gpu.yaml")
+        flow = build(run, clients, folder / run, "multi_gpu.yaml")
         flow.run()
         flow.finalize()
 
@@ -53,21 +61,21 @@ def checkpoint(folder: Path) -> dict:
     return torch.load(folder / "checkpoint.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("bundle", CONFIGS)
-def test_processes_draw_their_own_batches_and_share_every_step(bundle, trained):
-    first, second = checkpoint(trained / bundle), checkpoint(trained / bundle / "rank1")
+@pytest.mark.parametrize("run", CONFIGS)
+def test_processes_draw_their_own_batches_and_share_every_step(run, trained):
+    first, second = checkpoint(trained / run), checkpoint(trained / run / "rank1")
     assert different(first["network"], second["network"]) == []
     assert different(first["optimizer"], second["optimizer"]) == []
     assert different(first["random_state"]["torch"], second["random_state"]["torch"])
     assert first["trainer"]["iteration"] == second["trainer"]["iteration"] == 4
 
 
-@pytest.mark.parametrize("bundle", CONFIGS)
-def test_the_first_process_writes_the_files(bundle, trained):
-    deliverable = "factory.pt" if bundle == "factory" else "model.pt"
-    assert {"metrics.csv", "tensorboard", deliverable} <= {p.name for p in (trained / bundle).iterdir()}
-    assert [path.name for path in (trained / bundle / "rank1").iterdir()] == ["checkpoint.pt"]
-    assert len(list((trained / bundle / "tensorboard").iterdir())) == 1
+@pytest.mark.parametrize("run", CONFIGS)
+def test_the_first_process_writes_the_files(run, trained):
+    deliverable = "factory.pt" if run.startswith("factory") else "model.pt"
+    assert {"metrics.csv", "tensorboard", deliverable} <= {p.name for p in (trained / run).iterdir()}
+    assert [path.name for path in (trained / run / "rank1").iterdir()] == ["checkpoint.pt"]
+    assert len(list((trained / run / "tensorboard").iterdir())) == 1
 
 
 def test_two_processes_train_otherwise_than_one(clients, trained, tmp_path):

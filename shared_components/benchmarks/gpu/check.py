@@ -27,6 +27,7 @@ STEPS = (
     Step("factory at 64 px", updates.factory, 60),
     Step("adaptation at 256 px", paper.adaptation, 40),
     Step("factory at 512 px", paper.factory, 90),
+    Step("published adaptation at 512 px", paper.published, 60),
     Step("inference", updates.inference, 40),
     Step("clients", clients.side_by_side, 90),
     Step("torch.compile", updates.compiled, 120),

@@ -8,6 +8,7 @@ from typing import Any
 from shared_components.benchmarks.gpu.bundles import LABELS, data, run_folder
 from shared_components.benchmarks.gpu.place import Place, Row
 from shared_components.benchmarks.gpu.updates import SWITCHES, trained, update_cost
+from shared_components.benchmarks.gpu.waits import free_choice, waits
 
 FACTORY_CUT = {
     **{"image_size": 32, "channels": [8, 8, 8, 8], "discriminator_channels": [8, 8, 8, 8], "batch_size": 4},
@@ -23,6 +24,10 @@ SEGMENTATION_CUT = {
     **{"style_hidden": 16, "decoder_channels": 4, "batch_size": 2},
 }
 TRAINING_ALONE = ("style_channels", "style_hidden", "decoder_channels", "batch_size")
+PUBLISHED_CUT = {
+    **{"image_size": 32, "spacing": 6.0, "encoder_widths": [4, 4, 8, 8], "encoder_blocks": [1, 1, 1, 1]},
+    **{"injection_resolutions": [8], "classifier_width": 8, "classifier_hidden": 4, "batch_size": 4},
+}
 ADAPTATION_CUT = {"image_size": 32, "segmenter_channels": [4, 8, 8], "batch_size": 4}
 
 
@@ -67,11 +72,18 @@ def _parts(place: Place, flow: Any) -> Iterator[Row]:
     batches = list(flow.parser.get_parsed_content("train::dataloader"))
     loading = place.seconds(lambda: list(flow.parser.get_parsed_content("train::dataloader")))
     yield Row("loading of an iteration", loading / len(batches))
-    augmentation = flow.parser.get_parsed_content("augmentation")
     trainer = flow.parser.get_parsed_content("train::trainer")
+    trainer.second_order = True
     episodes = [trainer._on_device(episode) for episode in batches[0].values()]
     seconds = place.median(lambda: [trainer._augmented(episode) for episode in episodes])
-    yield Row("augmentation of an iteration", seconds, remark=type(augmentation).__name__)
+    yield Row("augmentation of an iteration", seconds)
+
+    def iteration() -> None:
+        trainer._iteration(trainer, batches[0])
+
+    yield Row("an iteration without loading", place.median(iteration), remark=waits(place, iteration))
+    with free_choice():
+        yield Row("the same, cuDNN free to choose", place.median(iteration))
 
 
 def adaptation(place: Place) -> Iterator[Row]:
@@ -108,3 +120,26 @@ def _values(place: Place, name: str, iterations: int) -> dict[str, Any]:
         **{"output_dir": out, "ckpt_path": f"{out}/model.pt", "epoch_length": iterations, "max_epochs": 1},
         **{"picture_every": 0, "quiet": True},
     }
+
+
+def published(place: Place) -> Iterator[Row]:
+    """The published adaptation with the factory of 512 px: source model, adaptation, segmentation."""
+    iterations = 3 if place.smoke else 8
+    cut = PUBLISHED_CUT if place.smoke else {}
+    factory_path = f"{run_folder(place, 'paper_factory')}/factory.pt"
+    source = _values(place, "published_512_source", iterations) | cut | {"val_interval": 0}
+    source |= {"dataset_dir": data(place, "t1"), "factory_path": factory_path}
+    names = ("pretrain.yaml", "published_network.yaml", "published_pretrain.yaml", "paper.yaml")
+    yield Row("an iteration, source model", *trained(place, place.workflow("adaptation", names, source), 1))
+    values = _values(place, "published_512", iterations) | cut | {"factory_path": factory_path}
+    values |= {"dataset_dir": data(place, "t2"), "source_dir": data(place, "t1")}
+    values["source_model_path"] = source["ckpt_path"]
+    if place.smoke:
+        values["discriminator_channels"] = [8, 8, 8, 8]
+    names = ("train.yaml", "published_network.yaml", "published.yaml", "paper.yaml")
+    yield Row("an iteration", *trained(place, place.workflow("adaptation", names, values), 1))
+    kept = {name: values[name] for name in ("ckpt_path", "factory_path")} | cut
+    kept |= {"dataset_dir": data(place, "t2"), "output_dir": run_folder(place, "published_512_segmented")}
+    kept.pop("batch_size", None)
+    names = ("inference.yaml", "published_network.yaml", "published_inference.yaml", "paper.yaml")
+    yield Row("inference", *place.run("adaptation", *names, **kept), "one head")
