@@ -28,8 +28,8 @@ class DomainRehearsal(nn.Module):
         own: domains of the client's own images.
     Raises:
         InputError: a domain to hold is none of ``domains``.
-    Source: Robins 1995 (pseudo-rehearsal); with a frozen copy of a conditional generator, Wu et al. 2018 (memory
-    replay GANs), Sec. 3.2.
+    Source: Wu et al. 2018, Memory Replay GANs (replay alignment).
+    Deviation: absolute differences in place of squared ones.
     """
 
     def __init__(
