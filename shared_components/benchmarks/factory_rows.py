@@ -38,6 +38,12 @@ class Row:
     labelled: bool = False
 
 
+def server(**arguments: Any) -> dict[str, Any]:
+    """A section of a federation file: an optimiser at the server."""
+    target = "shared_components.federation.FedAvgM"
+    return {"aggregator": {"_target_": target, "averaged": AVERAGED, **arguments}}
+
+
 ROWS = {
     "default": Row("federated, as the bundle does it"),
     "joint": Row("all images in one place", joint=True),
@@ -51,17 +57,10 @@ ROWS = {
         {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
         {"federation::shared": [*MODULES, "discriminator"]},
     ),
-    "fast": Row(
-        "server rate 2",
-        {
-            "aggregator": {
-                "_target_": "shared_components.federation.FedAvgM",
-                "momentum": 0.0,
-                "learning_rate": 2.0,
-                "averaged": AVERAGED,
-            }
-        },
-    ),
+    "fast": Row("server rate 2", server(momentum=0.0, learning_rate=2.0)),
+    "faster": Row("server rate 4", server(momentum=0.0, learning_rate=4.0)),
+    "quick": Row("server rate 2, FedSubAvg", server(momentum=0.0, learning_rate=2.0, submodel=True)),
+    "rolling": Row("server momentum 0.7, FedSubAvg", server(momentum=0.7, learning_rate=1.0, submodel=True)),
     "noise": Row("strengths of the noise learn a tenth as fast", overrides={"noise_rate": 0.1}),
     "r1": Row("R1 three times as heavy", overrides={"r1_gamma": 1.0}),
     "ada": Row("augmentation (ADA, 0.6 over 1500 slices)", overrides={"ada_target": 0.6, "ada_images": 1500}),
@@ -90,17 +89,7 @@ ROWS = {
     "rare": Row("24 updates a round", updates=24),
     "often": Row("2 updates a round", updates=2),
     "half": Row("half of the clients drawn", drawn=0.5),
-    "momentum": Row(
-        "server momentum (FedAvgM, 0.6, rate 0.5)",
-        {
-            "aggregator": {
-                "_target_": "shared_components.federation.FedAvgM",
-                "momentum": 0.6,
-                "learning_rate": 0.5,
-                "averaged": AVERAGED,
-            }
-        },
-    ),
+    "momentum": Row("server momentum 0.6, rate 0.5", server(momentum=0.6, learning_rate=0.5)),
     "adam": Row(
         "server Adam (FedAdam)",
         {"aggregator": {"_target_": "shared_components.federation.FedAdam", "averaged": AVERAGED}},

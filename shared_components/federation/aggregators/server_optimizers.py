@@ -14,8 +14,9 @@ from shared_components.errors import InputError, shown
 from shared_components.federation.aggregation import NamedTensors
 from shared_components.federation.aggregators.arguments import check
 from shared_components.federation.aggregators.averaging import FedAvg, foreign_state
+from shared_components.federation.aggregators.submodel import over_movers
 from shared_components.tensors import misfit
-from shared_components.value_rules import Rule, number
+from shared_components.value_rules import Rule, flag, number
 
 STATISTICS = ("running_mean", "running_var")  # of normalisation layers
 POSITIVE = number(0, sys.float_info.max, above=True)
@@ -38,14 +39,17 @@ class ServerOptimizer(FedAvg):
         learning_rate: of the server.
         averaged: modules that are averaged as in FedAvg: copies that a bundle itself averages, such as the factory's
             ``generator_ema`` and the segmentation bundle's ``averaged_encoder``.
+        submodel: the mean change of each element is over the clients that moved it, as in :class:`FedSubAvg`.
     Raises:
         InputError: an argument is not what it may be.
     """
 
     moments: tuple[str, ...] = ()  # their names in the state
 
-    def __init__(self, learning_rate: float, averaged: Sequence[str]) -> None:
+    def __init__(self, learning_rate: float, averaged: Sequence[str], submodel: bool = False) -> None:
         check(POSITIVE, "learning_rate", learning_rate)
+        check(flag(), "submodel", submodel)
+        self.submodel = submodel
         check(MODULES, "averaged", averaged)
         self.learning_rate, self.averaged = learning_rate, tuple(averaged)
         self._state: dict[str, dict[str, Tensor]] = {moment: {} for moment in self.moments}
@@ -59,6 +63,8 @@ class ServerOptimizer(FedAvg):
             InputError: as of FedAvg, a module in ``averaged`` is not exchanged, or the state is of other tensors.
         """
         made = super().__call__(updates, weights, global_weights)
+        if self.submodel:
+            made = over_movers(made, updates, weights, global_weights)
         state = self._state_for(self._moving(global_weights))
         after: dict[str, dict[str, Tensor]] = {moment: {} for moment in self.moments}
         for name in state[self.moments[0]]:
@@ -138,7 +144,7 @@ class FedAvgM(ServerOptimizer):
     Args:
         momentum: :math:`\beta`, below 1; 0.7 to 0.997 in the paper.
         learning_rate: :math:`\eta`, of the server; the paper's is 1.
-        averaged: see :class:`ServerOptimizer`.
+        averaged, submodel: see :class:`ServerOptimizer`.
     Raises:
         InputError: an argument is not what it may be.
     Source: Hsu et al. 2019, Measuring the Effects of Non-Identical Data Distribution for Federated Visual
@@ -148,9 +154,13 @@ class FedAvgM(ServerOptimizer):
     moments = ("velocity",)
 
     def __init__(
-        self, momentum: float = 0.9, learning_rate: float = 1.0, averaged: Sequence[str] = ()
+        self,
+        momentum: float = 0.9,
+        learning_rate: float = 1.0,
+        averaged: Sequence[str] = (),
+        submodel: bool = False,
     ) -> None:
-        super().__init__(learning_rate, averaged)
+        super().__init__(learning_rate, averaged, submodel)
         check(DECAY, "momentum", momentum)
         self.momentum = momentum
 
@@ -173,7 +183,7 @@ class FedAdam(ServerOptimizer):
         beta1: decay of the mean of the changes, below 1.
         beta2: decay of the mean of their squares, below 1.
         tau: how adaptive: far above the changes, it is FedAvg with momentum.
-        averaged: see :class:`ServerOptimizer`.
+        averaged, submodel: see :class:`ServerOptimizer`.
     Raises:
         InputError: an argument is not what it may be.
     Source: Reddi et al. 2021, Adaptive Federated Optimization, Algorithm 2.
@@ -189,8 +199,9 @@ class FedAdam(ServerOptimizer):
         beta2: float = 0.99,
         tau: float = 1e-3,
         averaged: Sequence[str] = (),
+        submodel: bool = False,
     ) -> None:
-        super().__init__(learning_rate, averaged)
+        super().__init__(learning_rate, averaged, submodel)
         check(DECAY, "beta1", beta1)
         check(DECAY, "beta2", beta2)
         check(POSITIVE, "tau", tau)

@@ -28,13 +28,26 @@ class FedSubAvg(FedAvg):
         self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
     ) -> dict[str, Tensor]:
         made = super().__call__(updates, weights, global_weights)
-        total = sum(weights[client] for client in updates)
-        for name, start in global_weights.items():
-            if not start.is_floating_point():
-                continue
-            moved = sum(weights[client] * (updates[client][name] != start).double() for client in updates)
-            whole = (moved == 0) | (moved == total)
-            share = total / torch.where(whole, total, moved)
-            change = (made[name].double() - start.double()) * share
-            made[name] = torch.where(whole, made[name], (start.double() + change).to(start.dtype))
-        return made
+        return over_movers(made, updates, weights, global_weights)
+
+
+def over_movers(
+    made: NamedTensors,
+    updates: Mapping[str, NamedTensors],
+    weights: Mapping[str, float],
+    global_weights: NamedTensors,
+) -> dict[str, Tensor]:
+    """The mean ``made`` of all clients' weights, of each element over those that moved it; see :class:`FedSubAvg`.
+
+    Other arguments as of :class:`FedAvg`.
+    """
+    found, total = dict(made), sum(weights[client] for client in updates)
+    for name, start in global_weights.items():
+        if not start.is_floating_point():
+            continue
+        moved = sum(weights[client] * (updates[client][name] != start).double() for client in updates)
+        whole = (moved == 0) | (moved == total)
+        share = total / torch.where(whole, total, moved)
+        change = (made[name].double() - start.double()) * share
+        found[name] = torch.where(whole, made[name], (start.double() + change).to(start.dtype))
+    return found

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared_components.federation import FedAvg, FedSubAvg
+from shared_components.errors import InputError
+from shared_components.federation import FedAvg, FedAvgM, FedSubAvg
 
 IMAGES = {"a": 1, "b": 3}
 
@@ -36,3 +37,11 @@ def test_types_stay(dtype):
     updates = {"a": {"w": torch.ones(2, dtype=dtype)}, "b": {"w": torch.zeros(2, dtype=dtype)}}
     made = FedSubAvg()(updates, IMAGES, {"w": torch.zeros(2, dtype=dtype)})["w"]
     assert made.dtype == dtype and made.tolist() == [1.0, 1.0]
+
+
+def test_an_optimizer_at_the_server_takes_the_mean_of_those_that_moved():
+    aggregator = FedAvgM(momentum=0.0, learning_rate=2.0, submodel=True)
+    made = averaged([4.0, 4.0, 0.0], [8.0, 0.0, 0.0], aggregator=lambda: aggregator)["w"].tolist()
+    assert made == [14.0, 8.0, 0.0]
+    with pytest.raises(InputError, match="submodel"):
+        FedAvgM(submodel="yes")
