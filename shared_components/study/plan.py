@@ -13,7 +13,7 @@ import torch
 from shared_components.errors import InputError
 from shared_components.federation.exchange_table import exchange_problems, exchange_table
 from shared_components.federation.federation import Federation
-from shared_components.federation.first_weights import start_problems
+from shared_components.federation.first_weights import start_of, start_problems
 from shared_components.federation.shared_tensors import Layout
 from shared_components.hyper_parameters import has_our_values, value_faults
 from shared_components.study.audits import NAME as AUDIT
@@ -86,7 +86,9 @@ def plan(federation: Federation, study: bool | None = None) -> str:
     also = [] if planned is None else [f"  {UNPROTECTED}"]
     if len(tables) > 1:
         tables.insert(1, f"then the source model, among {joined(list(trainings[1][0].clients))}:")
-    return "\n".join([*tables, *also, *_lines([step for _, step, _ in trainings], steps, jobs)])
+    start = start_of(federation)
+    begins = [] if start is None else [f"goes on from {start.words}"]
+    return "\n".join([*begins, *tables, *also, *_lines([step for _, step, _ in trainings], steps, jobs)])
 
 
 def _training(federation: Federation, name: str) -> tuple[Step, Layout | None]:

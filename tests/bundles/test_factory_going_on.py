@@ -92,4 +92,5 @@ def test_the_check_names_what_does_not_fit_the_factory(factory, root, tmp_path, 
 
 
 def test_the_check_of_one_that_fits_tries_it(factory, root, tmp_path):
-    assert "2 rounds of 2 updates" in plan(federation(root, tmp_path, factory / "factory.pt"), study=False)
+    told = plan(federation(root, tmp_path, factory / "factory.pt"), study=False)
+    assert told.startswith(f"goes on from {factory / 'factory.pt'}\n") and "2 rounds of 2 updates" in told
