@@ -254,7 +254,7 @@ class FactoryTrainer(UpdateTrainer):
         loss = self.loss_function(self._judge(self.augmentation(fake), domain, position, fade))
         losses = {"generator": loss.detach()}
         if self.semantic is not None and self.semantic.active:
-            losses["semantic"] = self.semantic(fake, domain)
+            losses["semantic"] = self.semantic(fake[:, :1], domain)  # without label maps
             loss = loss + self.semantic.weight * losses["semantic"]
             losses["semantic"] = losses["semantic"].detach()
         self.optimizer.zero_grad(set_to_none=True)

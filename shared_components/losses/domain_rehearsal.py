@@ -94,5 +94,13 @@ class DomainRehearsal(nn.Module):
         condition = torch.randn(self.batch, generator.z_dim, device=device), self._held[chosen], height
         noise = [torch.randn(self.batch, 1, size, size, device=device) for size in generator.noise_sizes]
         with torch.no_grad():
-            before = self.teacher(*condition, noise)
-        return F.l1_loss(generator(*condition, noise), before)
+            before = _drawn(self.teacher, condition, noise)
+        return F.l1_loss(_drawn(generator, condition, noise), before)
+
+
+def _drawn(generator: Generator, condition: tuple[Tensor, Tensor, Tensor], noise: Sequence[Tensor]) -> Tensor:
+    """Images, with the probabilities of the classes as further channels where label maps are drawn too."""
+    output = generator.synthesis(generator.to_w_plus(generator.mapping(*condition)), noise)
+    if output.labels is None:
+        return output.image
+    return torch.cat([output.image, output.labels.softmax(dim=1)], dim=1)

@@ -12,6 +12,7 @@ from shared_components.networks.weights import added_tensors
 
 COPIES = ("generator", "generator_ema")  # of a factory file's one generator
 IDS = {"size": "image_size"}  # arguments of the generator that a config calls something else
+CURES = {"classes": "label_domains"}  # and those that follow from another id
 
 
 def carried_over(
@@ -48,5 +49,5 @@ def _refuse_other_sizes(found: Mapping[str, Any], expected: Mapping[str, Any]) -
             name = IDS.get(key, key)
             raise InputError(
                 f"start: '{name}': expected {found[key]}, as the factory that it goes on from has it, found {value}; "
-                f"set {name} in 'overrides', or name another start"
+                f"set {CURES.get(key, name)} in 'overrides', or name another start"
             )

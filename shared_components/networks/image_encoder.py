@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_components.errors import InputError
 from shared_components.metrics.random_features import RandomFeatures
 from shared_components.networks.discriminator import Discriminator
 
@@ -63,10 +64,18 @@ class DiscriminatorEncoder(ImageEncoder):
 
     Args:
         discriminator: of the shape of the one to come.
+    Raises:
+        InputError: it sees label maps, too.
     """
 
     def __init__(self, discriminator: Discriminator) -> None:
         super().__init__()
+        channels = discriminator.from_image[0].weight.shape[1]
+        if channels != 1:
+            raise InputError(
+                f"image_encoder: expected a discriminator of images alone, found one of {channels} channels, which "
+                "sees label maps too; use another encoder"
+            )
         self.network = copy.deepcopy(discriminator).requires_grad_(False)
         self.network.group_size = 1  # a slice's embedding must not depend on the others of its batch
         self.width = self.network.final_linear.bias.shape[0]

@@ -39,6 +39,17 @@ def test_the_difference_from_itself_is_none_and_from_another_is_that_of_the_imag
     assert float(loss(other).detach()) == pytest.approx(0.25, abs=1e-6)
 
 
+def test_label_maps_that_are_drawn_too_are_held():
+    torch.manual_seed(0)
+    drawing = Generator(24, 3, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, classes=2)
+    drawing.remember(torch.tensor([0]), torch.tensor([0.5]))
+    loss = begun(drawing)
+    assert float(loss(drawing)) == 0
+    with torch.no_grad():
+        drawing.image_bias[-1, 1] += 5  # scores of a class alone
+    assert float(loss(drawing).detach()) > 0.05
+
+
 def test_the_average_is_kept_as_it_was_and_the_generator_alone_gets_gradient(trained):
     loss = begun(trained)
     kept = loss.teacher.constant.clone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from shared_components.errors import InputError
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.image_encoder import DiscriminatorEncoder, ImageEncoder, RandomEncoder
 
@@ -54,3 +55,10 @@ def test_the_discriminators_copy_is_that_of_the_beginning():
         live.final_linear.weight += 1
     assert torch.equal(encoder(IMAGES), before)
     assert live.group_size == 4 and live.final_linear.weight.requires_grad
+
+
+def test_a_discriminator_of_label_maps_is_refused():
+    with pytest.raises(
+        InputError, match="found one of 3 channels, which sees label maps too; use another encoder"
+    ):
+        DiscriminatorEncoder(Discriminator(24, 2, 4, (8, 8, 6, 4), width=8, image_channels=3))
