@@ -139,7 +139,7 @@ def factory(
 
     Args:
         scenario: spine (six real hospitals) or head (phantoms).
-        output_dir: runs go into <output_dir>/factory/<scenario>, with the table, factory.md; what is there is kept.
+        output_dir: runs go into <output_dir>/factory/<scenario>, with their table; what is there is kept.
         rows: ways, by their keys in shared_components/benchmarks/factory_rows.py; all by default.
         updates: of every client, in total.
         size: height and width of a slice, pixels.

@@ -41,7 +41,7 @@ def factory_choices(
 
     Args:
         scenario: of ``SCENARIOS``.
-        output_dir: all lies in ``<output_dir>/factory/<scenario>``, with the table, ``factory.md``.
+        output_dir: all lies in ``<output_dir>/factory/<scenario>``, with a table for each size, length and seed.
         rows: keys of ``ROWS``; all by default.
         updates: of every client, in total.
         size: px of a slice's side.
@@ -65,6 +65,7 @@ def factory_choices(
         segment = trained_segmenter(folder / f"segmenter{seed}_{size}", geometry, roots, smoke)
         clients = {d: str(training_root(scenario, data, d)) for d in made.domains}
         found: dict[str, dict[str, Any]] = {}
+        run = f"{size}px_{updates}_seed{seed}"
         for key in steps(keys, f"factory, {scenario}", "way", not report_only):
             values = federation_values(ROWS[key], clients, updates, roots[0])
             small = SMALL if smoke else {}
@@ -73,12 +74,12 @@ def factory_choices(
                 "domains": geometry["domains"], "labels": geometry["labels"], "seed": seed, "workers": 1,
                 **values, "overrides": overrides,
             }  # fmt: skip
-            place = folder / f"{key}_{size}px_{updates}_seed{seed}"
+            place = folder / f"{key}_{run}"
             result = result_of(place, whole, clients, segment, made.slices, report_only)
             if result is not None:
                 found[key] = result
                 table = _table(scenario, found, f"{size} px, {updates} updates a client, seed {seed}")
-                write_text(folder / "factory.md", table)
+                write_text(folder / f"table_{run}.md", table)
     if not found:
         raise InputError(f"{folder}: holds none of these runs; run without --report_only")
     return table
