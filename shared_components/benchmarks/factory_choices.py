@@ -10,7 +10,7 @@ from typing import Any
 from shared_components.benchmarks.cardiac_quality import chosen
 from shared_components.benchmarks.factory_rows import ROWS, federation_values
 from shared_components.benchmarks.factory_run import result_of
-from shared_components.benchmarks.factory_scenarios import SCENARIOS, training_root
+from shared_components.benchmarks.factory_scenarios import SCENARIOS, Scenario
 from shared_components.benchmarks.factory_segmenter import trained_segmenter
 from shared_components.benchmarks.tables import machine, markdown
 from shared_components.errors import InputError
@@ -56,33 +56,51 @@ def factory_choices(
     keys = chosen(rows, tuple(ROWS), "rows")
     size, updates = (SMOKE_SIZE, SMOKE_UPDATES) if smoke else (size, updates)
     folder = (Path(output_dir) / "factory" / (f"{scenario}_smoke" if smoke else scenario)).resolve()
+    what = f"{size} px, {updates} updates a client, seed {seed}"
+    found: dict[str, dict[str, Any]] = {}
     with FolderLock(folder).held():
-        made = SCENARIOS[scenario]
-        data = folder / f"data{seed}"
-        made.make(data, seed, smoke)
-        geometry = made.geometry(size)
-        roots = [str(data / root) for root in made.labelled.values()]
-        segment = trained_segmenter(folder / f"segmenter{seed}_{size}", geometry, roots, smoke)
-        clients = {d: str(training_root(scenario, data, d)) for d in made.domains}
-        found: dict[str, dict[str, Any]] = {}
-        run = f"{size}px_{updates}_seed{seed}"
+        trainings = _Trainings(SCENARIOS[scenario], folder, updates, size, seed, smoke)
         for key in steps(keys, f"factory, {scenario}", "way", not report_only):
-            values = federation_values(ROWS[key], clients, updates, roots[0])
-            small = SMALL if smoke else {}
-            overrides = {"spacing": geometry["spacing"], "image_size": size, **values["overrides"], **small}
-            whole = {
-                "domains": geometry["domains"], "labels": geometry["labels"], "seed": seed, "workers": 1,
-                **values, "overrides": overrides,
-            }  # fmt: skip
-            place = folder / f"{key}_{run}"
-            result = result_of(place, whole, clients, segment, made.slices, report_only)
+            result = trainings.result(key, report_only)
             if result is not None:
                 found[key] = result
-                table = _table(scenario, found, f"{size} px, {updates} updates a client, seed {seed}")
-                write_text(folder / f"table_{run}.md", table)
+                write_text(folder / f"table_{trainings.name}.md", _table(scenario, found, what))
     if not found:
         raise InputError(f"{folder}: holds none of these runs; run without --report_only")
-    return table
+    return _table(scenario, found, what)
+
+
+class _Trainings:
+    """Trainings of one scenario, size, length and seed, below one folder; data and segmenter are made at first."""
+
+    def __init__(
+        self, scenario: Scenario, folder: Path, updates: int, size: int, seed: int, smoke: bool
+    ) -> None:
+        self._scenario, self._folder, self._updates, self._seed = scenario, folder, updates, seed
+        self.name = f"{size}px_{updates}_seed{seed}"
+        data = folder / f"data{seed}"
+        scenario.make(data, seed, smoke)
+        self._geometry = scenario.geometry(size)
+        self._overrides = {key: self._geometry[key] for key in ("spacing", "image_size")}
+        self._overrides |= SMALL if smoke else {}
+        self._labelled = [str(data / root) for root in scenario.labelled.values()]
+        self._clients = {domain: str(data / root) for domain, root in scenario.roots.items()}
+        place = folder / f"segmenter{seed}_{size}"
+        self._segment = trained_segmenter(place, self._geometry, self._labelled, smoke)
+
+    def result(self, key: str, report_only: bool) -> dict[str, Any] | None:
+        """Of one way; see :func:`result_of`."""
+        values = federation_values(ROWS[key], self._clients, self._updates, self._labelled[0])
+        whole = {
+            "domains": self._geometry["domains"],
+            "labels": self._geometry["labels"],
+            "seed": self._seed,
+            "workers": 1,
+            **values,
+            "overrides": {**values["overrides"], **self._overrides},
+        }
+        place, slices = self._folder / f"{key}_{self.name}", self._scenario.slices
+        return result_of(place, whole, self._clients, self._segment, slices, report_only)
 
 
 def _table(scenario: str, found: Mapping[str, Mapping[str, Any]], what: str) -> str:

@@ -22,6 +22,7 @@ class Scenario:
         millimetres: field of view that the slices show.
         slices: of a synthetic volume.
         make: writes the data roots of a seed into a folder; they are kept where they are.
+        roots: domain to the data root of its client, below that folder.
         labelled: domain to the data root whose labels a segmenter may train on, below that folder.
     """
 
@@ -30,6 +31,7 @@ class Scenario:
     millimetres: float
     slices: int
     make: Callable[[Path, int, bool], None]
+    roots: Mapping[str, str]
     labelled: Mapping[str, str]
 
     def geometry(self, size: int) -> dict[str, Any]:
@@ -62,6 +64,7 @@ SCENARIOS = {
         216.0,
         16,
         _make_heads,
+        {domain: domain for domain in HEAD_DOMAINS},
         {"t1": "t1", "t2": "t2_labelled", "pet": "pet_labelled"},
     ),
     "spine": Scenario(
@@ -70,11 +73,7 @@ SCENARIOS = {
         44.8,
         16,
         _make_cords,
+        {site: f"factory/{site}" for site in SITES},
         {site: f"labelled/{site}" for site in SITES},
     ),
 }
-
-
-def training_root(scenario: str, folder: Path, domain: str) -> Path:
-    """The data root of a client of the factory's federation."""
-    return folder / domain if scenario == "head" else folder / "factory" / domain
