@@ -10,6 +10,7 @@ from shared_components.benchmarks.gpu.place import Place, Row
 from shared_components.benchmarks.gpu.updates import SWITCHES, trained, update_cost
 from shared_components.benchmarks.gpu.waits import free_choice, waits
 
+FINE = {"spacing": 0.5}  # mm: a head fills 512 px, as it would not in its file's own pixels
 FACTORY_CUT = {
     **{"image_size": 32, "channels": [8, 8, 8, 8], "discriminator_channels": [8, 8, 8, 8], "batch_size": 4},
     **{"z_dim": 16, "w_dim": 16, "mapping_layers": 2, "spacing": 6.0},
@@ -34,7 +35,7 @@ ADAPTATION_CUT = {"image_size": 32, "segmenter_channels": [4, 8, 8], "batch_size
 def factory(place: Place) -> Iterator[Row]:
     """paper.yaml's training starts; then an update with the switches."""
     iterations = 3
-    cut = FACTORY_CUT if place.smoke else {}
+    cut = FACTORY_CUT if place.smoke else FINE
     values = _values(place, "paper_factory", iterations) | {"dataset_dir": data(place, "t1"), **cut}
     flow = place.workflow("factory", ("train.yaml", "paper.yaml"), values)
     yield Row("paper.yaml", *trained(place, flow, 1), "an iteration without lazy terms, files read")
@@ -125,7 +126,7 @@ def _values(place: Place, name: str, iterations: int) -> dict[str, Any]:
 def published(place: Place) -> Iterator[Row]:
     """The published adaptation with the factory of 512 px: source model, adaptation, segmentation."""
     iterations = 3 if place.smoke else 8
-    cut = PUBLISHED_CUT if place.smoke else {}
+    cut = PUBLISHED_CUT if place.smoke else FINE
     factory_path = f"{run_folder(place, 'paper_factory')}/factory.pt"
     source = _values(place, "published_512_source", iterations) | cut | {"val_interval": 0}
     source |= {"dataset_dir": data(place, "t1"), "factory_path": factory_path}
