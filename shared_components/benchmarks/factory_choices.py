@@ -57,13 +57,14 @@ def factory_choices(
     size, updates = (SMOKE_SIZE, SMOKE_UPDATES) if smoke else (size, updates)
     folder = (Path(output_dir) / "factory" / (f"{scenario}_smoke" if smoke else scenario)).resolve()
     what = f"{size} px, {updates} updates a client, seed {seed}"
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}  # all ways that have been run, also by earlier calls
     with FolderLock(folder).held():
         trainings = _Trainings(SCENARIOS[scenario], folder, updates, size, seed, smoke)
+        there = {key: trainings.result(key, report_only=True) for key in ROWS}
         for key in steps(keys, f"factory, {scenario}", "way", not report_only):
-            result = trainings.result(key, report_only)
-            if result is not None:
-                found[key] = result
+            there[key] = there[key] or trainings.result(key, report_only)
+            found = {key: result for key, result in there.items() if result is not None}
+            if found:
                 write_text(folder / f"table_{trainings.name}.md", _table(scenario, found, what))
     if not found:
         raise InputError(f"{folder}: holds none of these runs; run without --report_only")
@@ -100,7 +101,8 @@ class _Trainings:
             "overrides": {**values["overrides"], **self._overrides},
         }
         place, slices = self._folder / f"{key}_{self.name}", self._scenario.slices
-        return result_of(place, whole, self._clients, self._segment, slices, report_only)
+        clients = {d: values["clients"][d]["data_root"] for d in self._clients if d in values["clients"]}
+        return result_of(place, whole, clients or self._clients, self._segment, slices, report_only)
 
 
 def _table(scenario: str, found: Mapping[str, Mapping[str, Any]], what: str) -> str:

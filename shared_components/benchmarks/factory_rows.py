@@ -81,7 +81,7 @@ ROWS = {
         {"aggregator": {"_target_": "shared_components.federation.ServerAverage", "decay": 0.9}},
         {"federation::shared": ["generator"], "federation::export::generator": "$@network.generator"},
     ),
-    "labels": Row("default, drawing label maps beside images", labelled=True),
+    "labels": Row("default, drawing label maps (spine: the first hospital has other volumes)", labelled=True),
     "small": Row(
         "discriminators of half the width", overrides={"discriminator_channels": [32, 32, 32, 16, 8]}
     ),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
 from shared_components.files import write_text
 from shared_components.inferers.components import keep_largest
 from shared_components.inferers.synthesis import slice_affine, write_volume
@@ -62,6 +62,7 @@ def synthesize(
     orientation: str | None = "RAS",
     largest_component: bool = False,
     progress: bool = True,
+    factory_labels: Mapping[int, str] | None = None,
 ) -> dict[str, Path]:
     """Draw subjects in the source's look, label them with the source's model, and draw their twins.
 
@@ -88,13 +89,16 @@ def synthesize(
         orientation: axis codes of the volumes; the last is the slicing axis.
         largest_component: keep only the largest connected component of each label.
         progress: tell how far it is.
+        factory_labels: what the classes mean that the factory draws, from its file; None: as ``labels``.
     Returns:
         Domain name to its client data root.
     Raises:
-        InputError: an unknown domain, drawn values or a model's scores that are not finite, or neither a model nor a
-            factory that draws label maps.
+        InputError: an unknown domain, other ``factory_labels`` where the factory labels, drawn values or a model's
+            scores that are not finite, or neither a model nor a factory that draws label maps.
     Source: Galati et al. 2024, Sec. 2.2 (synthetic source volumes); the twins are ours.
     """
+    if model is None:
+        _check_meaning(factory_labels, labels)
     wanted = _drawn_domains(domains, source_domain, twin_domains)
     model = model and model.eval()
     size = generator.sizes[-1]
@@ -119,6 +123,17 @@ def synthesize(
     for name in wanted:
         _write_datalist(roots[name], name, labels, volumes, validation)
     return roots
+
+
+def _check_meaning(drawn: Mapping[int, str] | None, labels: Mapping[int, str]) -> None:
+    """Refuse a factory whose label maps mean something else."""
+    if drawn is not None and {int(k): str(v) for k, v in drawn.items()} != {
+        int(k): str(v) for k, v in labels.items()
+    }:
+        raise InputError(
+            f"labels: expected those of the factory's label maps, {shown(dict(drawn))}, found "
+            f"{shown(dict(labels))}; give the factory's, or let a source model label"
+        )
 
 
 def _drawn_domains(known: Sequence[str], source: str, twins: Sequence[str] | None) -> list[str]:

@@ -62,6 +62,18 @@ def image_items(
     return [{name: item[name] for name in ("image", "subject", "domain")} for item in items]
 
 
+def _refuse_alike(items: Sequence[Mapping[str, str]]) -> None:
+    """Refuse volumes of one name, whose results would have one name as well."""
+    seen: dict[str, str] = {}
+    for item in items:
+        other = seen.setdefault(item["subject"], item["image"])
+        if other != item["image"]:
+            raise InputError(
+                f"{item['image']}: {other} has the same name, which their results would share; project them one "
+                "after the other, each into a folder of its own"
+            )
+
+
 class SliceProjector:
     """Projects slices into W+ and writes what came of it, of each volume ``<case>_projection.png`` among it.
 
@@ -112,6 +124,7 @@ class SliceProjector:
         rows, latents = [], {}
         for item in items:
             self._index(item["domain"], "image_domain")  # all before the first is worked on
+        _refuse_alike(items)
         for item in items:
             slices = client_slices([item], self.description, self.reading)
             w_plus, drawn = self._projected(item, slices)

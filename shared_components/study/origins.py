@@ -15,7 +15,7 @@ def origins(study: Study) -> list[str]:
 
 
 def _sentences(study: Study) -> Iterator[str]:
-    yield f"Factory: weights of {joined(list(study.roots))}; it reads no label."
+    yield _factory(study)
     if study.federation.start is not None:
         start = Path(study.federation.start).name
         yield f"It goes on from {start}, trained before: the images that this was trained on are in it, too."
@@ -41,9 +41,32 @@ def _sentences(study: Study) -> Iterator[str]:
         yield f"Generalisation: synthetic volumes alone, drawn at {study.source} by the factory."
 
 
+def _teaching(study: Study) -> list[str]:
+    """Clients whose label maps teach the factory to draw some."""
+    domains = study.federation.overrides.get("label_domains") or ()
+    return [name for name in study.sources if set(study.roots[name].domains) & set(domains)]
+
+
+def _factory(study: Study) -> str:
+    weights = f"Factory: weights of {joined(list(study.roots))}"
+    if not _teaching(study):
+        return f"{weights}; it reads no label."
+    return (
+        f"{weights}; the label maps of {joined(_teaching(study))} taught it to draw some, so what it has learnt of "
+        "them is in it, and goes wherever it goes."
+    )
+
+
+def _labels_of_synthetic(study: Study) -> str:
+    """Who labels synthetic volumes."""
+    if study.section("synthesize").get("labels_from") == "factory":
+        return "the factory itself"
+    return "the federated source model" if study.federates_source else f"the source model of {study.source}"
+
+
 def _source_model(study: Study) -> str:
     if not study.federates_source:
-        others = [name for name in study.sources if name != study.source]
+        others = [name for name in study.sources if name != study.source and name not in _teaching(study)]
         unused = f" Labels of {joined(others)} are in none of the others' models." if others else ""
         return f"Source model: images and labels of {_counted(study, [study.source])}.{unused}"
     federation = source_federation(study)
@@ -57,16 +80,14 @@ def _source_model(study: Study) -> str:
 
 
 def _synthetic(study: Study) -> str:
-    model = f"the source model of {study.source}"
-    if study.federates_source:
-        model = "the federated source model"
+    labeller = _labels_of_synthetic(study)
     if study.publishes_model:
         return (
-            f"Synthetic volumes: drawn by the factory and labelled by {model} at each of {joined(study.targets)}, "
+            f"Synthetic volumes: drawn by the factory and labelled by {labeller} at each of {joined(study.targets)}, "
             "for its own use; they were handed the model, and no volume."
         )
     return (
-        f"Synthetic volumes: drawn by the factory and labelled by {model} at {study.source}, which handed them and "
+        f"Synthetic volumes: drawn by the factory and labelled by {labeller} at {study.source}, which handed them and "
         f"the model to {joined(study.targets)}."
     )
 

@@ -17,6 +17,8 @@ from shared_components.data.check import check_client_root
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
+from shared_components.networks.factory import export_generator, factory_description
+from shared_components.networks.generator import Generator
 from shared_components.records import read_table
 from tests.bundles.tiny import (
     BUNDLES,
@@ -188,6 +190,19 @@ def test_labels_are_what_the_source_model_says(source, synthetic):
     with torch.no_grad():
         found = model(torch.from_numpy(image).movedim(-1, 0)[:, None]).argmax(1).movedim(0, -1)
     assert np.mean(found.numpy() == label) > 0.999
+
+
+def test_a_factory_that_draws_label_maps_needs_no_source_model(factory, tmp_path):
+    description = factory_description(factory / "factory.pt")
+    torch.manual_seed(0)
+    drawing = Generator(**{**description["generator"], "classes": len(description["labels"])})
+    known = {key: description[key] for key in ("domains", "labels", "spacing", "orientation")}
+    export_generator(drawing, tmp_path / "factory.pt", **known)
+    workflow(
+        "adaptation", "synthesize.yaml", kind=None, factory_path=tmp_path / "factory.pt", labels_from="factory",
+        source_model_path=tmp_path / "nowhere.pt", output_dir=tmp_path / "out", progress=False, volumes=1,
+    ).run()  # fmt: skip
+    assert not check_client_root(tmp_path / "out" / "t1")
 
 
 def test_same_seed_same_bytes(factory, source, synthetic, tmp_path):

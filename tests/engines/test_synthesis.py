@@ -134,6 +134,13 @@ def test_a_factory_that_draws_label_maps_needs_no_model(tmp_path):
         assert np.array_equal(label, drawn.numpy()) and 0 < label.mean() < 1
 
 
+def test_drawn_label_maps_of_another_meaning_are_refused(generator, tmp_path):
+    turned = {0: "brain", 1: "background"}
+    with pytest.raises(InputError, match="labels: expected those of the factory's label maps"):
+        synthesize(generator, None, DOMAINS, LABELS, "t1", tmp_path, factory_labels=turned)
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_a_model_a_factory_must_draw_label_maps(generator, tmp_path):
     with pytest.raises(InputError, match="draws no label maps; train it with label_domains"):
         synthesize(generator, None, DOMAINS, LABELS, "t1", tmp_path, volumes=1, progress=False)

@@ -115,3 +115,12 @@ def test_an_empty_list_and_unknown_domains_are_refused(generator, root, tmp_path
     items = image_items(next((root / "images").glob("*.nii.gz")), "test", "ct")
     with pytest.raises(InputError, match=r"image_domain: expected one of .* found 'ct'"):
         projector.run(items)
+
+
+def test_two_volumes_of_one_name_are_refused(generator, root, tmp_path):
+    shutil.copytree(root, tmp_path / "south")
+    items = image_items([root, tmp_path / "south"], "training")
+    projector = SliceProjector(generator, described(generator), tmp_path / "out", reading=READING)
+    with pytest.raises(InputError, match="has the same name, which their results would share"):
+        projector.run(items)
+    assert not (tmp_path / "out").exists()

@@ -20,3 +20,19 @@ def test_a_factory_that_goes_on_is_told_and_the_source_model_begins_anew(several
     assert line.startswith("It goes on from earlier.pt, trained before")
     assert study.factory_federation.start == str(file) and source_federation(study).start is None
     assert not any("goes on from" in line for line in origins(plan_study(made(values, joint=False))))
+
+
+def test_label_maps_that_teach_the_factory_are_told(several_values, tmp_path):
+    values = {**several_values, "output_dir": str(tmp_path / "out")}
+    plain = " ".join(origins(plan_study(made(values, joint=False))))
+    assert "it reads no label" in plain and "labelled by the factory itself" not in plain
+    study = plan_study(
+        made(
+            {**values, "overrides": {**values.get("overrides", {}), "label_domains": ["t1"]}},
+            joint=False,
+            synthesize={"labels_from": "factory"},
+        )
+    )
+    told = " ".join(origins(study))
+    assert "it reads no label" not in told and "labelled by the factory itself" in told
+    assert "the label maps of north taught it to draw some" in told
