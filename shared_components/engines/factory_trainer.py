@@ -153,6 +153,8 @@ class FactoryTrainer(UpdateTrainer):
         A federation that protects updates by noise keeps the generator's counter; then one's own updates count.
         """
         self._updates = max(int(self.network.generator.updates), self.state.iteration)
+        if not self.state.iteration:
+            self.network.begin_average()  # a federation may have sent the generator alone
         if self.rehearsal is not None:
             self.rehearsal.begin(None if self.state.iteration else self.network.generator_ema)
         if self.semantic is not None and not self.state.iteration:

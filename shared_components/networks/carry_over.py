@@ -20,7 +20,8 @@ def carried_over(
 ) -> dict[str, Tensor]:
     """An earlier factory's tensors, by the names of ``network`` and in its shapes where it knows more domains.
 
-    The generator draws the domains that it knew as before; a new one begins as the mean of their conditions.
+    The generator draws the domains that it knew as before; a new one begins as the mean of their conditions. Of a run
+    that exchanged the generator but not its average, the generator is taken for the average too.
 
     Args:
         tensors: name -> tensor: of a factory file, or of a network like this one, private or exchanged alike.
@@ -32,6 +33,7 @@ def carried_over(
     if "generator" in description:
         _refuse_other_sizes(description["generator"], network.generator.arguments)
         tensors = {f"{copy}.{name}": tensor for copy in COPIES for name, tensor in tensors.items()}
+    tensors = {**_average_from_generator(tensors), **tensors}
     present = {name.split(".", 1)[0] for name in tensors}
     added = {k: v for k, v in added_tensors(network).items() if k.split(".", 1)[0] in present}
     found = {**added, **tensors}
@@ -41,6 +43,12 @@ def carried_over(
             own = {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
             found |= {f"{prefix}{k}": v for k, v in module.with_more_domains(own).items()}
     return found
+
+
+def _average_from_generator(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The average's names with the generator's tensors: an average as it was built would draw nothing."""
+    trained, average = (f"{copy}." for copy in COPIES)
+    return {average + k.removeprefix(trained): v for k, v in tensors.items() if k.startswith(trained)}
 
 
 def _refuse_other_sizes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -43,6 +43,11 @@ class FactoryNetwork(nn.Module):
         for average, value in zip(self.generator_ema.buffers(), self.generator.buffers(), strict=True):
             average.copy_(value)
 
+    def begin_average(self) -> None:
+        """Where the generator comes trained and the average is as it was built, begin it as the generator is."""
+        if int(self.generator.updates) and not int(self.generator_ema.updates):
+            self.generator_ema.load_state_dict(self.generator.state_dict())
+
     def forward(self, z: Tensor, domain: Tensor, position: Tensor) -> Tensor:
         """Images of the averaged generator: ``z`` (B, z_dim), ``domain`` (B,), heights (B,) to (B, 1, S, S)."""
         return self.generator_ema(z, domain, position)

@@ -184,6 +184,18 @@ def test_rehearsal_holds_the_average_with_which_the_training_began():
     assert "rehearsal" not in alone.state.metrics
 
 
+def test_an_average_that_does_not_come_with_the_trained_generator_begins_as_that_and_is_held():
+    engine = trainer(2)
+    with torch.no_grad():
+        engine.network.generator.constant += 1
+    engine.network.generator.updates += 5  # a federation has sent it, and keeps the average at each client
+    before = engine.network.generator.constant.clone()
+    engine.rehearsal = rehearsed(engine)
+    engine.run()
+    assert torch.equal(engine.rehearsal.teacher.constant, before)
+    assert "rehearsal" in engine.state.metrics
+
+
 class Reads(TorchDispatchMode):
     """Collects the operations that hand a tensor's value to the host, for which an accelerator would be waited."""
 

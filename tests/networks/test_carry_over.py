@@ -65,6 +65,20 @@ def test_a_factory_file_gives_the_generator_and_its_average_and_no_discriminator
     assert int(found["generator.updates"]) == int(before.generator_ema.updates)
 
 
+def test_of_a_run_that_exchanged_the_generator_alone_it_is_the_average_too(before):
+    exchanged = {k: v for k, v in before.state_dict().items() if k.startswith("generator.")}
+    found = carried_over(exchanged, {}, network=network(3, 1))
+    assert torch.equal(found["generator_ema.constant"], before.generator.constant)
+    assert int(found["generator_ema.updates"]) == int(before.generator.updates)
+    assert found["generator_ema.condition.linear.weight"].shape == (12, 3 + 4)
+    with torch.no_grad():
+        before.generator.constant += 1
+    found = carried_over(before.state_dict(), {}, network=network(3, 1))
+    assert torch.equal(
+        found["generator_ema.constant"], before.generator_ema.constant
+    )  # it has one of its own
+
+
 def test_a_file_of_an_earlier_version_knows_no_domain_as_seen(before):
     tensors = {k: v for k, v in before.generator_ema.state_dict().items() if k != "slices_seen"}
     after = network(3, 1)
