@@ -124,11 +124,12 @@ class FederatedClient:
             for name, tensor in own.items():
                 tensor.copy_(weights[name])
 
-    def run_round(self, weights: Mapping[str, Tensor]) -> Update:
+    def run_round(self, weights: Mapping[str, Tensor], number: int | None = None) -> Update:
         """Train one round from the global ``weights``.
 
         Args:
             weights: name -> tensor, as in :meth:`shared_weights`.
+            number: of the round, which the trainer's ``state.round`` says; None: as many as the client has trained.
         Returns:
             The update to send.
         Raises:
@@ -140,6 +141,7 @@ class FederatedClient:
             state = self.trainer.state
             state.metrics.clear()  # a loss that is not of this round must not be reported with it
             state.max_epochs = state.epoch + 1
+            state.round = state.max_epochs if number is None else number
             with self._aggregator.local_training(self._optimizers(), self._shared_parameters()):
                 self.trainer.run()
             self.trainer.network.zero_grad(set_to_none=True)  # memory for the other clients of this process

@@ -97,7 +97,7 @@ class Site:
             None  # whatever happens now, the client is no longer in a state that a round begins from
         )
         begun = self._plan.exchange.received(weights, client.shared_tensors)
-        update = client.run_round(begun)
+        update = client.run_round(begun, round)
         self._round = round
         return outgoing(self._plan, update, begun)
 

@@ -3,6 +3,7 @@
 from shared_components.handlers.best_weights import BestWeights
 from shared_components.handlers.checkpoints import attach_checkpoints
 from shared_components.handlers.disentanglement_pictures import DisentanglementPictures
+from shared_components.handlers.falling_rates import FallingRates
 from shared_components.handlers.finite_training import FiniteTraining
 from shared_components.handlers.parallel import SharedUpdates
 from shared_components.handlers.pictures import (
@@ -20,6 +21,7 @@ __all__ = [
     "DisentanglementPictures",
     "EpochProgress",
     "FactoryPictures",
+    "FallingRates",
     "FiniteTraining",
     "MetricsTable",
     "SettingsFile",

@@ -94,3 +94,14 @@ def test_the_check_names_what_does_not_fit_the_factory(factory, root, tmp_path, 
 def test_the_check_of_one_that_fits_tries_it(factory, root, tmp_path):
     told = plan(federation(root, tmp_path, factory / "factory.pt"), study=False)
     assert told.startswith(f"goes on from {factory / 'factory.pt'}\n") and "2 rounds of 2 updates" in told
+
+
+def test_rates_that_have_fallen_rise_again_where_the_run_goes_on_with_more_rounds(factory, root, tmp_path):
+    falling = {"overrides": SIZES | {"final_lr": 0.0}}
+    shares = []
+    for rounds, resume in ((1, False), (4, True)):
+        run(root, tmp_path, factory / "factory.pt", rounds=rounds, resume=resume, **falling)
+        state = load_tensors(tmp_path / f"clients/east/state.{rounds}.pt")["objects"]
+        groups = [g for k in ("optimizer", "discriminator_optimizer") for g in state[k]["param_groups"]]
+        shares.append({g["lr"] / g["initial_lr"] for g in groups})
+    assert shares == [{1.0}, {0.25}]
