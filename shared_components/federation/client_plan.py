@@ -66,7 +66,7 @@ def client_plan(
         name: the client's.
         demand: its site's; by default what stands in its entry of the federation file.
         budget: file for what the site has spent in whatever federation; by default one of this run.
-        went_before: what it kept of the run that the federation goes on from, as :func:`own_state` finds it.
+        went_before: what it kept of the run that the federation goes on from, as :func:`own_state` says.
     Raises:
         InputError: its site demands more privacy.
     """

@@ -21,6 +21,10 @@ CarryOver = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Tensor
 HOOK = "federation::start"
 """Id of a bundle's config: called with the tensors and the description of a start, it gives the network's tensors."""
 
+EVERY_CLIENT = "federation::every_client"
+"""Id of a bundle's config: the id of a setting with which all clients must take part in each round; None: none has."""
+LABELLED = "label_domains"
+
 
 def start_of(federation: Federation) -> Start | None:
     """What a federation goes on from; None if it begins anew.
@@ -35,7 +39,7 @@ def first_weights(federation: Federation, start: Start, built: Mapping[str, Tens
     """Weights of a start, as those of round 0.
 
     A module of the network of which the start knows nothing, such as a discriminator that an exported factory has
-    not, is as it was built.
+    not, is as it was built. Where the bundle draws label maps (``label_domains``), the labels must be the start's too.
 
     Args:
         federation: that goes on.
@@ -46,12 +50,14 @@ def first_weights(federation: Federation, start: Start, built: Mapping[str, Tens
     """
     parser = ConfigParser(bundle_config(federation))
     parser.update(federation.client_overrides(next(iter(federation.clients))))
-    kept = {id: parser.get_parsed_content(id) for id in KEPT if id in parser}
+    _refuse_missing_clients(federation, parser)
+    drawn = ["labels"] if LABELLED in parser and parser.get_parsed_content(LABELLED) else []
+    kept = {id: parser.get_parsed_content(id) for id in (*KEPT, *drawn) if id in parser}
     refuse_other_meaning(start, list(federation.domains), kept)
     with torch.random.fork_rng(devices=[]):
         carry_over = carry_over_of(parser, federation.bundle)
         found = carry_over(start.weights, start.description) if carry_over else dict(start.weights)
-    return _fitted(built, {name: tensor.cpu() for name, tensor in found.items()}, start.place)
+    return _fitted(built, {name: tensor.cpu() for name, tensor in found.items()}, start.name)
 
 
 def carry_over_of(parser: ConfigParser, bundle_root: str) -> CarryOver | None:
@@ -70,6 +76,16 @@ def start_problems(federation: Federation, layout: Mapping[str, Tensor]) -> list
     except InputError as error:
         return [str(error)]
     return []
+
+
+def _refuse_missing_clients(federation: Federation, parser: ConfigParser) -> None:
+    setting = parser.get_parsed_content(EVERY_CLIENT) if EVERY_CLIENT in parser else None
+    drawn, clients = federation.clients_per_round, len(federation.clients)
+    if setting and drawn < clients:
+        raise InputError(
+            f"'clients_per_round': expected all {clients}, since with '{setting}' each client keeps the start as it "
+            f"has it in the first round, found {drawn}; set clients_per_round: all, or {setting}: 0 in 'overrides'"
+        )
 
 
 def _fitted(built: Mapping[str, Tensor], found: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:

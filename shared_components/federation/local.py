@@ -56,7 +56,7 @@ class LocalSites(Sites):
         self._federation, self._folder, self._quiet = federation, folder, quiet
         start = start_of(federation)
         before = {
-            name: own_state(start, Path(start.place), name) if start else "" for name in federation.clients
+            name: own_state(start, [Path(start.place)], name) if start else "" for name in federation.clients
         }
         self._plans = {name: client_plan(federation, name, went_before=before[name]) for name in before}
         self._lanes: dict[str, Lane] = {}

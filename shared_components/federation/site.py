@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,7 @@ class Site:
         if round:
             client.load_state(file)
         elif plan.went_before:
-            client.go_on_from(plan.went_before)
+            _go_on(client, plan)
         self._client, self._round = client, round
         return client.images
 
@@ -132,6 +133,20 @@ class Site:
         earlier = [number for number in files if number < round]
         kept = {round, max(earlier, default=0)}
         remove_files(*(file for number, file in files.items() if number not in kept))
+
+
+def _go_on(client: FederatedClient, plan: ClientPlan) -> None:
+    """Begin with what the client kept of an earlier run; told where that is lost."""
+    if Path(plan.went_before).is_file():
+        client.go_on_from(plan.went_before)
+        return
+    print(
+        f"warning: client {plan.name}: {plan.went_before}: expected its own state of the run that this one goes on "
+        "from, found no file; it begins without its own tensors; put a copy of it back and use --force to begin with "
+        "them",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def outgoing(plan: ClientPlan, update: Update, begun: Mapping[str, Tensor]) -> Update:

@@ -6,7 +6,7 @@ run, the tensors are those that it exchanged, and its clients' own states lie at
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ GLOBAL, SETTINGS, CONFIG = "global.pt", "federation.yaml", "bundle.yaml"  # in t
 KEPT = ("image_size", "spacing", "orientation", "percentiles", "positions", "mapping_lr")
 """Ids of a bundle's config that say what weights mean and cannot be told from their shapes."""
 
+IN_STUDY = "factory"  # the folder in a study's in which the federation's bundle is trained
+
 CURE = "put a copy of it back, or name another start"
 
 
@@ -33,10 +35,11 @@ class Start:
     """What a federation goes on from.
 
     Attributes:
-        place: the file or the run's folder, for messages.
+        place: the file or the run's folder; of what a job carries, one of this machine that says nothing.
         weights: name -> tensor.
-        description: what is known of them: ``domains``, ids of :data:`KEPT`, and whatever else a file says.
+        description: what is known of them: ``domains``, ``labels``, ids of :data:`KEPT`, and whatever else a file says.
         digest: of the file that holds them.
+        name: of the file or the run's folder as it was first read, for messages.
         run: the name of the run; empty for a file that a bundle has exported.
         within: the run's folder below that of its study; empty if it is none's.
         states: client to the round of its own state that goes with the weights.
@@ -46,6 +49,7 @@ class Start:
     weights: dict[str, Tensor]
     description: dict[str, Any]
     digest: str
+    name: str = ""
     run: str = ""
     within: str = ""
     states: dict[str, int] = field(default_factory=dict)
@@ -53,15 +57,21 @@ class Start:
     @property
     def words(self) -> str:
         """What it is, in a few words."""
-        return f"the last round of {self.run}" if self.run else self.place
+        return f"the last round of {self.run}" if self.run else self.name
 
     def record(self) -> dict[str, str]:
         """What a run's folder keeps of it."""
         return {"from": self.words, "digest": self.digest}
 
-    def content(self) -> dict[str, Any]:
-        """For a file that travels, which :func:`read_start` reads; without the place, which is one machine's."""
-        return {"start": {key: value for key, value in asdict(self).items() if key in TRAVELS}}
+    def content(self, clients: Iterable[str]) -> dict[str, Any]:
+        """For a file that travels, which :func:`read_start` reads; without the place, which is one machine's.
+
+        Args:
+            clients: to which it travels, and of which alone it says something.
+        """
+        values = {key: value for key, value in asdict(self).items() if key in TRAVELS}
+        states = {name: self.states[name] for name in clients if name in self.states}
+        return {"start": {**values, "states": states}}
 
 
 TRAVELS = {each.name for each in fields(Start)} - {"place"}
@@ -72,7 +82,7 @@ def read_start(place: str | Path, bundle: str) -> Start:
 
     Args:
         place: a bundle's deliverable, the folder of a finished run or of a study, or what a job carries.
-        bundle: name of the bundle, which is that of the run's folder in a study's.
+        bundle: name of the bundle, which may be that of the run's folder.
     Raises:
         InputError: it is none of these, unfinished, or damaged.
     """
@@ -88,12 +98,15 @@ def read_start(place: str | Path, bundle: str) -> Start:
             f"{path}: expected a start, which is a file with weights under 'model', such as a factory.pt, or the "
             f"folder of a finished run; found {', '.join(sorted(map(str, content))[:8])}; name one of these"
         )
-    return Start(str(path), dict(weights), dict(content.get("description") or {}), str(digest(path)))
+    return Start(
+        str(path), dict(weights), dict(content.get("description") or {}), str(digest(path)), path.name
+    )
 
 
 def run_of(place: Path, bundle: str) -> Path | None:
     """The folder of a run: the place itself, or the folder in a study's in which the bundle was trained."""
-    return next((folder for folder in (place, place / bundle) if (folder / GLOBAL).is_file()), None)
+    folders = (place, place / bundle, place / IN_STUDY)
+    return next((folder for folder in folders if (folder / GLOBAL).is_file()), None)
 
 
 def _of_run(place: Path, bundle: str) -> Start:
@@ -111,22 +124,33 @@ def _of_run(place: Path, bundle: str) -> Start:
             f"{settings['rounds']}; let it end (--resume), with fewer rounds if these are enough"
         )
     config = ConfigParser(read_record(folder / CONFIG, CURE, sealed=True))
-    kept = {id: config.get_parsed_content(id) for id in KEPT if id in config}
+    kept = {id: config.get_parsed_content(id) for id in (*KEPT, "labels") if id in config}
+    kept |= {"labels": settings["labels"]} if settings.get("labels") else {}
     return Start(
         place=str(folder),
         weights=dict(committed.weights),
         description={"domains": list(settings["domains"]), **kept},
         digest=str(digest(folder / GLOBAL)),
+        name=folder.name,
         run=str(settings["name"]),
         within="" if folder == place else folder.name,
         states={name: round for name, round in committed.states.items() if round},
     )
 
 
-def own_state(start: Start, folder: Path, client: str) -> str:
-    """The state ``client`` kept when the run ended, in its ``folder`` at the client's site; empty if there is none."""
-    file = folder / "clients" / client / f"state.{int(start.states.get(client, 0))}.pt"
-    return str(file) if file.is_file() else ""
+def own_state(start: Start, folders: Iterable[Path], client: str) -> str:
+    """The state that a client kept when the run ended.
+
+    Args:
+        start: of the run.
+        folders: at the client's site, in one of which the run was kept.
+        client: the client's name.
+    Returns:
+        The file, which is missing if none of the folders has it; empty if the client was not in the run.
+    """
+    round = int(start.states.get(client, 0))
+    files = [folder / "clients" / client / f"state.{round}.pt" for folder in folders]
+    return str(next((file for file in files if file.is_file()), files[0])) if round else ""
 
 
 def refuse_other_start(file: Path, start: Start | None) -> None:
@@ -154,26 +178,29 @@ def refuse_other_meaning(start: Start, domains: list[str], kept: Mapping[str, An
     Args:
         start: what the federation goes on from.
         domains: of the federation.
-        kept: values of its ids of :data:`KEPT`.
+        kept: values of its ids of :data:`KEPT`, and ``labels`` where their order means something.
     Raises:
         InputError: they are not, naming the key.
     """
     known = start.description.get("domains")
     if isinstance(known, list | tuple) and list(known) != domains[: len(known)]:
         raise InputError(
-            f"{start.place}: 'domains': expected those of the start first and in its order, "
+            f"{start.name}: 'domains': expected those of the start first and in its order, "
             f"{', '.join(map(str, known))}, found {', '.join(domains)}; put new ones behind them"
         )
     for id, value in kept.items():
         if id in start.description and _plain(start.description[id]) != _plain(value):
+            where = "as the start has it" if id == "labels" else "in 'overrides'"
             raise InputError(
-                f"{start.place}: '{id}': expected {start.description[id]}, with which the start was trained, found "
-                f"{value}; set it in 'overrides', or name another start"
+                f"{start.name}: '{id}': expected {start.description[id]}, with which the start was trained, found "
+                f"{value}; set it {where}, or name another start"
             )
 
 
 def _plain(value: Any) -> Any:
-    """A number and a list of it twice are the same spacing; lists and tuples are alike."""
+    """A number and a list of it twice are the same spacing; lists and tuples are alike, and 1 and "1" as keys."""
+    if isinstance(value, Mapping):
+        return {str(key): entry for key, entry in value.items()}
     if isinstance(value, list | tuple):
         numbers = list(value)
         return numbers[0] if numbers and all(number == numbers[0] for number in numbers) else numbers

@@ -56,6 +56,7 @@ from monai.bundle import ConfigParser
 from shared_components.errors import InputError, shown
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_settings import bundle_config
+from shared_components.federation.start import IN_STUDY
 from shared_components.study.client_data import ClientData
 from shared_components.study.settings import FLAGS, setting_faults, synthesis_faults
 from shared_components.study.site_description import SiteDescription
@@ -105,7 +106,7 @@ class Study:
     @property
     def factory_federation(self) -> Federation:
         """The federated training of the factory, in a folder of its own."""
-        return replace(self.federation, output_dir=str(self.folder / "factory"))
+        return replace(self.federation, output_dir=str(self.folder / IN_STUDY))
 
     @property
     def factory(self) -> Path:

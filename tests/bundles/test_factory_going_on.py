@@ -91,9 +91,19 @@ def test_the_check_names_what_does_not_fit_the_factory(factory, root, tmp_path, 
         plan(federation(root, tmp_path, factory / "factory.pt", **changes), study=False)
 
 
+def test_rehearsal_needs_all_clients_in_each_round(factory, root, tmp_path):
+    west = make_root(tmp_path / "west", "ct", labelled=False, seed=5)
+    clients = {n: {"data_root": str(r), "domain": "ct"} for n, r in {"east": root, "west": west}.items()}
+    one = federation(root, tmp_path, factory / "factory.pt", clients=clients, clients_per_round=1)
+    with pytest.raises(
+        InputError, match="'clients_per_round': expected all 2, since with 'rehearsal_weight'"
+    ):
+        plan(one, study=False)
+
+
 def test_the_check_of_one_that_fits_tries_it(factory, root, tmp_path):
     told = plan(federation(root, tmp_path, factory / "factory.pt"), study=False)
-    assert told.startswith(f"goes on from {factory / 'factory.pt'}\n") and "2 rounds of 2 updates" in told
+    assert told.startswith("goes on from factory.pt\n") and "2 rounds of 2 updates" in told
 
 
 def test_rates_that_have_fallen_rise_again_where_the_run_goes_on_with_more_rounds(factory, root, tmp_path):

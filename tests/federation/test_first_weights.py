@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from shared_components.errors import InputError
+from shared_components.federation.first_weights import first_weights
 from shared_components.federation.local import LocalEngine
-from shared_components.federation.start import read_start
+from shared_components.federation.start import read_start, refuse_other_meaning
 from shared_components.files import load_tensors, save_tensors
 from shared_components.records import read_record, write_record
 from tests.federation.test_local import assert_same, global_weights
@@ -83,7 +86,7 @@ def test_a_run_without_a_start_does_not_go_on_with_one(values, earlier):
 
 def test_a_start_as_a_job_carries_it_is_the_same(values, earlier, tmp_path):
     start = read_start(earlier, TINY)
-    file = save_tensors(tmp_path / "start.pt", start.content())
+    file = save_tensors(tmp_path / "start.pt", start.content(["north", "south"]))
     travelled = read_start(file, TINY)
     assert_same(travelled.weights, start.weights)
     assert (travelled.digest, travelled.run, travelled.states) == (
@@ -91,13 +94,62 @@ def test_a_start_as_a_job_carries_it_is_the_same(values, earlier, tmp_path):
         "earlier",
         {"north": 1, "south": 1},
     )
-    assert str(earlier) not in str({**start.content()["start"], "weights": None})
+    assert str(earlier) not in str({**start.content([])["start"], "weights": None})
+
+
+def test_a_job_tells_its_sites_nothing_of_clients_of_the_earlier_run_alone(earlier):
+    start = read_start(earlier, TINY)
+    assert start.content(["south", "island"])["start"]["states"] == {"south": 1}
+
+
+def test_a_start_is_called_by_its_name_wherever_it_lies(earlier, tmp_path):
+    exported = read_start(earlier / f"{TINY}.pt", TINY)
+    travelled = read_start(save_tensors(tmp_path / "start.pt", exported.content([])), TINY)
+    assert travelled.words == exported.words == f"{TINY}.pt"
+    assert travelled.record() == exported.record()
+    with pytest.raises(InputError, match=f"^{TINY}.pt: 'spacing': expected 2, "):
+        refuse_other_meaning(replace(travelled, description={"spacing": 2}), [], {"spacing": 3})
 
 
 def test_the_run_of_a_study_is_found_by_the_bundles_name(earlier, tmp_path):
     (tmp_path / TINY).symlink_to(earlier)
     start = read_start(tmp_path, TINY)
     assert start.run == "earlier" and start.within == TINY
+    (tmp_path / TINY).rename(tmp_path / "factory")  # where a study trains whichever bundle
+    assert read_start(tmp_path, TINY).within == "factory"
+
+
+def test_a_clients_own_state_that_is_lost_is_told(values, earlier, tmp_path, capfd):
+    copy = shutil.copytree(earlier, tmp_path / "copy")
+    (copy / "clients/north/state.1.pt").unlink()
+    run(values, start=str(copy), rounds=1)
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "its own state of the run" in line]
+    assert line.startswith(f"warning: client north: {copy}/clients/north/state.1.pt: expected its own state")
+    run(values, start=str(copy), rounds=2, resume=True)
+    assert "its own state" not in capfd.readouterr().err
+
+
+def test_labels_in_another_order_are_refused_where_label_maps_are_drawn(values, earlier):
+    start, built = read_start(earlier, TINY), global_weights(earlier)
+    assert start.description["labels"] == {0: "background", 1: "brain"}
+    other = federation(values, start=str(earlier), labels={0: "brain", 1: "background"})
+    first_weights(other, start, built)
+    drawing = replace(other, overrides={"label_domains": ["t1"]})
+    with pytest.raises(InputError, match=r"'labels': expected .*0: 'background'.* found .*0: 'brain'"):
+        first_weights(drawing, start, built)
+    first_weights(replace(drawing, labels={0: "background", 1: "brain"}), start, built)
+
+
+def test_all_clients_must_take_part_where_the_bundle_says_so(values, earlier):
+    start, built = read_start(earlier, TINY), global_weights(earlier)
+    some = federation(values, start=str(earlier), clients_per_round=2)
+    first_weights(some, start, built)
+    held = {"federation": {"every_client": "rehearsal_weight"}}
+    with pytest.raises(
+        InputError, match=r"'clients_per_round': expected all 3, since with 'rehearsal_weight'"
+    ):
+        first_weights(replace(some, overrides=held), start, built)
+    first_weights(replace(some, overrides=held, clients_per_round=3), start, built)
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def _stage(federation: Federation, parts: JobParts, folder: Path) -> None:
     write_text(folder / FILE, values)
     start = start_of(federation)
     if start is not None:
-        save_tensors(folder / START, start.content())
+        save_tensors(folder / START, start.content(federation.clients))
 
 
 def _name_sites(meta_file: Path, sites: Sequence[str]) -> None:

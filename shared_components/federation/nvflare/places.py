@@ -12,7 +12,7 @@ from shared_components.errors import InputError, shown
 from shared_components.federation.client_entry import existing_place, path_faults, texts
 from shared_components.federation.client_plan import BUDGET
 from shared_components.federation.demand import Demand, read_demand
-from shared_components.federation.start import Start
+from shared_components.federation.start import IN_STUDY, Start
 from shared_components.federation.statistics.published import MINIMUM
 from shared_components.spelling import unknown
 from shared_components.yaml_files import read_values
@@ -51,11 +51,15 @@ class Place:
         """Where this machine keeps what it must remember of the federation of that name."""
         return self.folder if self.rehearsal else os.path.join(self.folder, plain_name(federation))
 
-    def earlier_folder(self, start: Start) -> Path:
-        """Where this machine kept what it must remember of the run that ``start`` is of."""
+    def earlier_folders(self, start: Start) -> list[Path]:
+        """Where this machine may have kept what it must remember of the run that ``start`` is of, likeliest first.
+
+        Whether the run was a study's, its own folder does not say to who names that.
+        """
         if self.earlier:
-            return Path(self.earlier)
-        return Path(self.folder, *(plain_name(part) for part in (start.run, start.within) if part))
+            return [Path(self.earlier)]
+        folder = Path(self.folder, plain_name(start.run))
+        return [folder / plain_name(start.within)] if start.within else [folder, folder / IN_STUDY]
 
     @property
     def budget(self) -> str | None:

@@ -114,7 +114,7 @@ def site_job(custom: Path, kit: Path, name: str) -> SiteJob:
         plan = None
         if name in federation.clients:
             start = start_of(federation)
-            before = own_state(start, place.earlier_folder(start), name) if start else ""
+            before = own_state(start, place.earlier_folders(start), name) if start else ""
             plan = client_plan(federation, name, place.demand, place.budget, before)
         _jobs[custom, name] = SiteJob(federation, plan, place, read_parts(custom))
     return _jobs[custom, name]

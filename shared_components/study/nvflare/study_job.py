@@ -11,6 +11,7 @@ from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.job_file import JobParts
 from shared_components.federation.nvflare.places import Place
+from shared_components.federation.start import IN_STUDY
 from shared_components.study.client_stages import study_stages
 from shared_components.study.released import carries
 from shared_components.study.site_description import SiteDescription
@@ -19,7 +20,7 @@ from shared_components.study.stage import Stage
 from shared_components.study.study import Study, check_section, plan_study
 from shared_components.study.unseen import unseen_names
 
-FACTORY = "factory"  # what sites train together: in the job's own federation
+FACTORY = IN_STUDY  # what sites train together: in the job's own federation
 SOURCE = "source_model"  # and in that of the labelled clients
 TASKS = "shared_components.study.nvflare.site_tasks"
 AT_HOME = ("adaptation", "segmentation", "jobs")  # settings that concern places of this machine

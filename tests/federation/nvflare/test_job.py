@@ -108,6 +108,7 @@ def test_what_a_federation_goes_on_from_travels_in_the_job_without_its_path(valu
     )
     assert torch.equal(start.weights["model.0.conv.weight"], weights["model.0.conv.weight"])
     assert (start.digest, start.description) == (before.digest, before.description)
+    assert start.words == "factory.pt"
     assert not any(b"secret" in each.read_bytes() for each in custom.glob("*.*"))
 
 
