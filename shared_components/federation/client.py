@@ -205,7 +205,8 @@ class FederatedClient:
         if not state.keys() >= STATE:
             raise InputError(f"{path}: holds no client's state; {cure}")
         earlier = carry_over(state["private"], {}) if carry_over else state["private"]
-        private = self._private()
+        known = {name.split(".", 1)[0] for name in earlier}  # the others were exchanged, and are as they come
+        private = {k: v for k, v in self._private().items() if k.split(".", 1)[0] in known}
         fault = misfit(private, {name: earlier[name] for name in private if name in earlier})
         if fault:
             raise InputError(f"{path}: the client's state does not fit its network ({fault}); {cure}")

@@ -106,6 +106,19 @@ def test_the_check_of_one_that_fits_tries_it(factory, root, tmp_path):
     assert told.startswith("goes on from factory.pt\n") and "2 rounds of 2 updates" in told
 
 
+def test_what_the_start_drew_is_held_where_averages_are_not_exchanged_then_or_before(factory, root, tmp_path):
+    alone = {"overrides": SIZES | HELD | {"federation::shared": ["generator"]}, "rounds": 1}
+    first = run(root, tmp_path / "first", factory / "factory.pt", **alone)
+    teacher = load_tensors(first / "clients/east/state.1.pt")["objects"]["rehearsal"]["teacher.constant"]
+    assert torch.equal(teacher, load_generator(factory / "factory.pt").constant)
+    second = run(root, tmp_path / "second", first, rounds=1)
+    begun = load_tensors(second / "global.previous.pt")["model"]
+    trained = load_tensors(first / "global.pt")["model"]
+    assert torch.equal(begun["generator_ema.constant"], trained["generator.constant"])
+    third = run(root, tmp_path / "third", second, **alone)  # its own state has no average
+    assert all(float(read_rows(f / "rounds.csv")[0]["rehearsal"]) > 0 for f in (first, second, third))
+
+
 def test_rates_that_have_fallen_rise_again_where_the_run_goes_on_with_more_rounds(factory, root, tmp_path):
     falling = {"overrides": SIZES | {"final_lr": 0.0}}
     shares = []

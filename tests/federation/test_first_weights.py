@@ -12,7 +12,7 @@ import torch
 from shared_components.errors import InputError
 from shared_components.federation.first_weights import first_weights
 from shared_components.federation.local import LocalEngine
-from shared_components.federation.start import read_start, refuse_other_meaning
+from shared_components.federation.start import own_state, read_start, refuse_other_meaning
 from shared_components.files import load_tensors, save_tensors
 from shared_components.records import read_record, write_record
 from tests.federation.test_local import assert_same, global_weights
@@ -117,6 +117,14 @@ def test_the_run_of_a_study_is_found_by_the_bundles_name(earlier, tmp_path):
     assert start.run == "earlier" and start.within == TINY
     (tmp_path / TINY).rename(tmp_path / "factory")  # where a study trains whichever bundle
     assert read_start(tmp_path, TINY).within == "factory"
+
+
+def test_a_clients_own_state_is_found_in_whichever_folder_has_it(earlier, tmp_path):
+    start = read_start(earlier, TINY)
+    file = Path("clients", "north", "state.1.pt")
+    assert own_state(start, [tmp_path, earlier], "north") == str(earlier / file)
+    assert own_state(start, [tmp_path, tmp_path / "factory"], "north") == str(tmp_path / file)
+    assert own_state(start, [tmp_path, earlier], "island") == ""
 
 
 def test_a_clients_own_state_that_is_lost_is_told(values, earlier, tmp_path, capfd):
