@@ -250,10 +250,7 @@ def test_the_code_needs_nothing_but_itself_and_the_packages_of_the_metadata(pack
     ] == []
     others = {module.split(".")[0] for module in modules - own} - sys.stdlib_module_names
     others.add("fire")  # the command line of monai.bundle
-    others -= {
-        "open_clip",
-        "safetensors",
-    }  # of an encoder that no config names, which says what to install for it
+    others -= {"open_clip", "safetensors"}  # of an encoder that no config names; it says what to install
     for name in NAMES:
         metadata = json.loads(Path(config(packages[name], "metadata")).read_text())
         listed = {required.lower() for required in required_packages(metadata)}
