@@ -153,17 +153,17 @@ def head(packages) -> torch.Tensor:
     return volume[..., [depth // 4, depth // 2, 3 * depth // 4]].movedim(-1, 0).contiguous()
 
 
+def scripted_of(folder):
+    """A package's TorchScript with its metadata and its inference config, as MONAI loads them."""
+    files = ["inference.json"]
+    return load(folder.name, bundle_dir=folder.parent, load_ts_module=True, config_files=files, device="cpu")
+
+
 @pytest.mark.parametrize("name", SEGMENTING)
 def test_torchscript_and_its_export_give_the_networks_scores_on_a_real_head(trained, name, head, tmp_path):
     folder = trained[name].folder
     network = load(folder.name, bundle_dir=folder.parent, device="cpu").eval()
-    scripted, metadata, extra = load(
-        folder.name,
-        bundle_dir=folder.parent,
-        load_ts_module=True,
-        config_files=["inference.json"],
-        device="cpu",
-    )
+    scripted, metadata, extra = scripted_of(folder)
     ckpt_export(
         "network_def", filepath=str(tmp_path / "model.ts"), bundle_root=str(folder),
         config_file=config(trained[name], "inference"),
@@ -204,13 +204,7 @@ def drawer(trained) -> VolumeDrawer:
 
 def test_the_factorys_torchscript_and_its_export_draw_what_the_network_draws(trained, drawer, tmp_path):
     folder = trained["factory"].folder
-    scripted, metadata, extra = load(
-        folder.name,
-        bundle_dir=folder.parent,
-        load_ts_module=True,
-        config_files=["inference.json"],
-        device="cpu",
-    )
+    scripted, metadata, extra = scripted_of(folder)
     ckpt_export(
         "drawer_def", filepath=str(tmp_path / "model.ts"), bundle_root=str(folder), key_in_ckpt="model",
         config_file=config(trained["factory"], "inference"),

@@ -62,15 +62,15 @@ def assert_same_run(first: Path, second: Path, files: tuple[str, ...]) -> None:
         assert {**row, "seconds": 0} == {**other, "seconds": 0}
 
 
+def factory_values(roots, tmp_path, **values):
+    """A federation file of the factory at its smallest size."""
+    bundle = str(REPO / "bundles" / "factory")
+    own = {"bundle": bundle, "configs": SMOKE, "overrides": {"spacing": 2.0}}
+    return file_values(roots, tmp_path) | own | values
+
+
 def test_factory_that_was_killed_and_resumed_equals_the_unbroken_local_run(roots, tmp_path):
-    values = file_values(roots, tmp_path) | {
-        "bundle": str(REPO / "bundles" / "factory"),
-        "configs": SMOKE,
-        "rounds": 4,
-        "updates_per_round": 2,
-        "clients_per_round": 2,
-        "overrides": {"spacing": 2.0},
-    }
+    values = factory_values(roots, tmp_path, rounds=4, updates_per_round=2, clients_per_round=2)
     file = write_file(tmp_path / "f.yaml", values, output_dir=str(tmp_path / "nvflare"), engine="nvflare")
     lines = killed_at(federate("run", file, "--nocheck"), "round 2/4")
     assert [line.split(" | ")[0] for line in lines if line.startswith("round")] == ["round 1/4", "round 2/4"]
@@ -84,13 +84,7 @@ def test_factory_that_was_killed_and_resumed_equals_the_unbroken_local_run(roots
 
 
 def test_a_hospital_that_joins_a_trained_factory_is_the_same_on_both_engines(roots, tmp_path):
-    values = file_values(roots, tmp_path) | {
-        "bundle": str(REPO / "bundles" / "factory"),
-        "configs": SMOKE,
-        "rounds": 1,
-        "updates_per_round": 1,
-        "overrides": {"spacing": 2.0},
-    }
+    values = factory_values(roots, tmp_path, rounds=1, updates_per_round=1)
     clients = {name: values["clients"][name] for name in ("north", "south")}
     earlier = {**values, "name": "earlier", "clients": clients, "domains": ["t1", "t2"]}
     start = run(earlier | {"output_dir": str(tmp_path / "earlier")}, "local")
