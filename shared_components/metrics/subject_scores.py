@@ -1,0 +1,129 @@
+"""Scores of single subjects of several methods, seeds and clients: what tables, intervals and plots are made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from shared_components.metrics.score_tables import read_scores
+from shared_components.records import read_table, write_table
+
+
+class SubjectScore(NamedTuple):
+    """One class of one test subject, as a method found it.
+
+    Attributes:
+        seed: of the run.
+        client: whose subject it is, as tables call the column.
+        method: as tables call the line.
+        case: the subject's name, unique at its client.
+        name: of the class.
+        dice: 0 to 1.
+        hd95_mm: 95th percentile of the Hausdorff distance; ``nan`` where one of the two lacks the class.
+    """
+
+    seed: int
+    client: str
+    method: str
+    case: str
+    name: str
+    dice: float
+    hd95_mm: float
+
+
+class Subject(NamedTuple):
+    """A test subject of a run. Its name alone may be another person's in another seed."""
+
+    seed: int
+    client: str
+    case: str
+
+
+Values = Mapping[Subject, float]
+"""A method's value for each subject."""
+
+
+def subject_scores(table: str | Path, seed: int, client: str, method: str) -> list[SubjectScore]:
+    """Rows of a CSV of :func:`write_scores`.
+
+    Raises:
+        InputError: no such file, or it is damaged.
+    """
+    return [
+        SubjectScore(
+            seed,
+            client,
+            method,
+            str(row["case"]),
+            str(row["name"]),
+            float(row["dice"]),
+            float(row["hd95_mm"]),
+        )
+        for row in read_scores(table)
+    ]
+
+
+def write_subject_scores(scores: Iterable[SubjectScore], path: str | Path) -> Path:
+    """All rows as CSV."""
+    return write_table(path, SubjectScore._fields, (score._asdict() for score in scores))
+
+
+def read_subject_scores(path: str | Path) -> list[SubjectScore]:
+    """The rows of :func:`write_subject_scores`.
+
+    Raises:
+        InputError: no such file, or it is damaged.
+    """
+    rows = read_table(path, "write it again with benchmark.py quality --report_only")
+    numbers = ("dice", "hd95_mm")
+    return [
+        SubjectScore(**row | {"seed": int(row["seed"])} | {key: float(row[key]) for key in numbers})
+        for row in rows
+    ]
+
+
+def subject_values(
+    scores: Sequence[SubjectScore], method: str, measure: str = "dice", name: str | None = None
+) -> dict[Subject, float]:
+    """A method's value for each subject: the mean over its classes.
+
+    Args:
+        scores: of any methods.
+        method: whose.
+        measure: ``dice`` or ``hd95_mm``.
+        name: of the class; by default all.
+    Returns:
+        Of subjects with a value: a distance that is ``nan`` is left out.
+    """
+    found: dict[Subject, list[float]] = {}
+    for score in scores:
+        value = getattr(score, measure)
+        if score.method == method and name in (None, score.name) and math.isfinite(value):
+            found.setdefault(Subject(score.seed, score.client, score.case), []).append(value)
+    return {subject: float(np.mean(values)) for subject, values in found.items()}
+
+
+def client_seed_means(values: Values) -> dict[str, dict[int, float]]:
+    """Client to seed to the mean over the subjects, both in order of appearance."""
+    groups: dict[str, dict[int, list[float]]] = {}
+    for subject, value in values.items():
+        groups.setdefault(subject.client, {}).setdefault(subject.seed, []).append(value)
+    return {
+        client: {seed: float(np.mean(own)) for seed, own in seeds.items()} for client, seeds in groups.items()
+    }
+
+
+def seed_means(values: Values, clients: Iterable[str]) -> dict[int, float]:
+    """Seed to the mean over clients of their subjects' means, of the seeds that have a value at every client."""
+    means = client_seed_means(values)
+    columns = [means.get(client, {}) for client in clients]
+    seeds = sorted({seed for column in columns for seed in column})
+    return {
+        seed: float(np.mean([column[seed] for column in columns]))
+        for seed in seeds
+        if all(seed in column for column in columns)
+    }

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shared_components.metrics.paired_differences import Design, Interval, bootstrap, paired_difference
+from shared_components.metrics.subject_scores import Subject
+
+
+def experiment(random, seeds=6, subjects=8, clients=("a",), seed_sd=0.05, subject_sd=0.1, effect=0.0):
+    """Differences with a part of each seed and a part of each subject of that seed."""
+    own = random.normal(0, seed_sd, seeds)
+    return {
+        Subject(s, c, f"{n}"): effect + own[s] + random.normal(0, subject_sd)
+        for s in range(seeds)
+        for c in clients
+        for n in range(subjects)
+    }
+
+
+def test_equal_methods_differ_by_nothing():
+    values = {Subject(s, "a", c): 0.1 * s for s in range(3) for c in "xyz"}
+    assert paired_difference(values, values) == Interval(0, 0, 0)
+    assert not Interval(0, 0, 0).excludes_zero
+
+
+def test_constant_difference_is_sure():
+    reference = {Subject(s, "a", c): np.sin(s + n) for s in range(3) for n, c in enumerate("xyz")}
+    better = {subject: value + 0.05 for subject, value in reference.items()}
+    difference = paired_difference(better, reference)
+    assert difference == pytest.approx((0.05, 0.05, 0.05)) and difference.excludes_zero
+    assert paired_difference(reference, better).mean == pytest.approx(-0.05)
+
+
+def test_only_subjects_of_both_count():
+    reference = {Subject(0, "a", "x"): 0.5, Subject(0, "a", "y"): 0.5}
+    values = {Subject(0, "a", "x"): 0.7, Subject(1, "a", "x"): 0.0, Subject(0, "b", "x"): 0.0}
+    assert paired_difference(values, reference).mean == pytest.approx(0.2)
+    assert paired_difference({Subject(9, "a", "x"): 1.0}, reference) is None
+
+
+def test_clients_weigh_alike_however_many_subjects_they_have():
+    values = {Subject(0, "a", str(n)): 1.0 for n in range(9)} | {Subject(0, "b", "x"): 0.0}
+    assert bootstrap(values) == (0.5, 0.5, 0.5)
+    drawn = bootstrap(values, Design(draw_clients=True))
+    assert (drawn.low, drawn.high) == (0.0, 1.0)  # a quarter of the draws sees one client alone
+
+
+def test_two_seeds_give_the_extremes_of_both():
+    """A quarter of the draws is one seed twice, more than what the interval leaves out at each end."""
+    values = {Subject(0, "a", "x"): -1.0, Subject(1, "a", "x"): 3.0}
+    assert bootstrap(values) == (1.0, -1.0, 3.0)
+
+
+def test_same_subjects_are_drawn_once_for_all_seeds():
+    """Subjects that differ in the same way in every seed: seeds tell nothing new about them."""
+    values = {Subject(s, "a", c): float(n) for s in range(50) for n, c in enumerate("xy")}
+    crossed, nested = (bootstrap(values, Design(same_subjects=same)) for same in (True, False))
+    assert (crossed.low, crossed.high) == (0.0, 1.0)
+    assert 0.35 < nested.low < 0.5 < nested.high < 0.65
+
+
+def test_width_is_that_of_the_normal_law():
+    """One client, one subject a seed: the interval is that of a mean of as many independent values."""
+    random = np.random.default_rng(1)
+    values = {Subject(s, "a", "x"): v for s, v in enumerate(random.normal(0, 1, 200))}
+    interval = bootstrap(values)
+    expected = 1.96 * np.std(list(values.values())) / np.sqrt(200)
+    assert interval.high - interval.mean == pytest.approx(expected, rel=0.06)
+    assert interval.mean - interval.low == pytest.approx(expected, rel=0.06)
+
+
+@pytest.mark.parametrize(("seeds", "least", "most"), [(12, 0.84, 0.99), (3, 0.6, 0.95)])
+def test_coverage_of_a_simulation(seeds, least, most):
+    """The interval holds the true difference about as often as it says; of three seeds it is too narrow."""
+    random, hits = np.random.default_rng(0), 0
+    for _ in range(150):
+        values = experiment(random, seeds, clients=("a", "b"), effect=0.02)
+        interval = bootstrap(values, draws=400, seed=int(random.integers(2**31)))
+        hits += interval.low <= 0.02 <= interval.high
+    assert least <= hits / 150 <= most
+
+
+def test_same_values_same_interval():
+    values = experiment(np.random.default_rng(2))
+    assert bootstrap(values) == bootstrap(dict(values))
+    assert bootstrap(values) != bootstrap(values, seed=1)
+
+
+def test_client_that_lacks_a_seed_takes_part_with_the_others():
+    values = {Subject(s, "a", "x"): 0.0 for s in range(3)} | {Subject(0, "b", "x"): 1.0}
+    interval = bootstrap(values)
+    assert interval.mean == 0.5 and 0 <= interval.low <= interval.high <= 1
