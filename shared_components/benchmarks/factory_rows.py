@@ -64,6 +64,7 @@ ROWS = {
     "noise": Row("strengths of the noise learn a tenth as fast", overrides={"noise_rate": 0.1}),
     "r1": Row("R1 three times as heavy", overrides={"r1_gamma": 1.0}),
     "ada": Row("augmentation (ADA, 0.6 over 1500 slices)", overrides={"ada_target": 0.6, "ada_images": 1500}),
+    "frozen": Row("discriminators on frozen random features", overrides={"frozen_features": True}),
     "discriminator": Row(
         "discriminator exchanged too (published)",
         overrides={"federation::shared": [*MODULES, "discriminator"]},

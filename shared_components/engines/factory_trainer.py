@@ -26,6 +26,7 @@ from shared_components.losses.domain_rehearsal import DomainRehearsal
 from shared_components.losses.semantic_alignment import SemanticAlignment
 from shared_components.networks.discriminator_augmentation import DiscriminatorAugmentation
 from shared_components.networks.factory import FactoryNetwork
+from shared_components.networks.frozen_discriminator import FrozenDiscriminator
 
 
 def lazy_adam(
@@ -153,6 +154,8 @@ class FactoryTrainer(UpdateTrainer):
         A federation that protects updates by noise keeps the generator's counter; then one's own updates count.
         """
         self._updates = max(int(self.network.generator.updates), self.state.iteration)
+        if isinstance(self.network.discriminator, FrozenDiscriminator):
+            self.network.discriminator.check_features()
         if not self.state.iteration:
             self.network.begin_average()  # a federation may have sent the generator alone
         if self.rehearsal is not None:
@@ -209,7 +212,7 @@ class FactoryTrainer(UpdateTrainer):
     def _judge(
         self, image: Tensor, domain: Tensor, position: Tensor, fade: float, exact: bool = False
     ) -> Tensor:
-        """Logits (B, 1) of images; ``exact`` as in :meth:`_draw`."""
+        """Logits (B, heads) of images; ``exact`` as in :meth:`_draw`."""
         discriminator = self.network.discriminator if exact or fade < 1.0 else self._fast[1]
         with self.lower_precision(not exact):
             return discriminator(image, domain, position, fade).float()

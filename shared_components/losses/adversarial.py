@@ -13,7 +13,7 @@ def discriminator_real_loss(real_logits: Tensor) -> Tensor:
     r"""The real images' part of the logistic loss, :math:`E[\mathrm{softplus}(-D(x))]`; scalar.
 
     Args:
-        real_logits: discriminator output on real images, (B, 1), before any sigmoid.
+        real_logits: discriminator output on real images, (B, heads), before any sigmoid.
     Source: Goodfellow et al. 2014, Eq. 1.
     """
     return F.softplus(-real_logits).mean()
@@ -23,7 +23,7 @@ def discriminator_fake_loss(fake_logits: Tensor) -> Tensor:
     r"""The generated images' part of the logistic loss, :math:`E[\mathrm{softplus}(D(G(z)))]`; scalar.
 
     Args:
-        fake_logits: discriminator output on generated images, (B, 1), before any sigmoid.
+        fake_logits: discriminator output on generated images, (B, heads), before any sigmoid.
     Source: Goodfellow et al. 2014, Eq. 1.
     """
     return F.softplus(fake_logits).mean()
@@ -35,7 +35,7 @@ def discriminator_logistic_loss(real_logits: Tensor, fake_logits: Tensor) -> Ten
 
 
 def generator_nonsaturating_loss(fake_logits: Tensor) -> Tensor:
-    r"""Non-saturating loss :math:`E[\mathrm{softplus}(-D(G(z)))]`; ``fake_logits`` (B, 1); scalar.
+    r"""Non-saturating loss :math:`E[\mathrm{softplus}(-D(G(z)))]`; ``fake_logits`` (B, heads); scalar.
 
     Source: Goodfellow et al. 2014, Sec. 3.
     """
@@ -46,7 +46,7 @@ def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
     r"""R1 penalty :math:`E\,\lVert\nabla_x D(x)\rVert^2`; the caller applies gamma / 2.
 
     Args:
-        real_logits: discriminator output, (B, 1), before any sigmoid.
+        real_logits: discriminator output, (B, heads), before any sigmoid; of several heads the mean is D.
         real: images, (B, C, H, W), in [-1, 1], requiring grad.
     Returns:
         Scalar, the mean over B.
@@ -58,7 +58,7 @@ def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
         raise ValueError(
             "real: expected images that require grad, found requires_grad=False; set it before D(real)"
         )
-    (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+    (gradient,) = torch.autograd.grad(real_logits.mean(dim=1).sum(), real, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 

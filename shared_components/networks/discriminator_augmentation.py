@@ -92,12 +92,12 @@ class DiscriminatorAugmentation(nn.Module):
         """Take in what the discriminator says of a batch of real images, and adapt p where it is time.
 
         Args:
-            real_logits: (B, 1), of changed real images.
+            real_logits: (B, heads), of changed real images.
             update: number of the update, from 1.
         """
         if not self.active:
             return
-        self.signs += real_logits.sign().sum()
+        self.signs += real_logits.sign().mean(dim=1).sum()
         self.seen += len(real_logits)
         if update % self.every == 0:
             overfitting = self.signs / self.seen

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from shared_components.errors import InputError
 from shared_components.files import load_tensors
 from shared_components.networks.discriminator import Discriminator
+from shared_components.networks.frozen_discriminator import FrozenDiscriminator
 from shared_components.networks.generator import Generator
 from shared_components.networks.weights import export_model, filled
 
@@ -29,7 +30,7 @@ class FactoryNetwork(nn.Module):
         discriminator: its critic.
     """
 
-    def __init__(self, generator: Generator, discriminator: Discriminator) -> None:
+    def __init__(self, generator: Generator, discriminator: Discriminator | FrozenDiscriminator) -> None:
         super().__init__()
         self.generator = generator
         self.discriminator = discriminator

@@ -63,13 +63,18 @@ class DiscriminatorEncoder(ImageEncoder):
     For a federation that goes on from a run, whose clients have trained discriminators.
 
     Args:
-        discriminator: of the shape of the one to come.
+        discriminator: of the shape of the one to come; None where a config has none, with ``frozen_features``.
     Raises:
-        InputError: it sees label maps, too.
+        InputError: it sees label maps, too, or there is none.
     """
 
-    def __init__(self, discriminator: Discriminator) -> None:
+    def __init__(self, discriminator: Discriminator | None) -> None:
         super().__init__()
+        if discriminator is None:
+            raise InputError(
+                "image_encoder: expected a discriminator that learns its features, found frozen_features; use another "
+                "encoder"
+            )
         channels = discriminator.from_image[0].weight.shape[1]
         if channels != 1:
             raise InputError(

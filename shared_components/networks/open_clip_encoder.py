@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
-from shared_components.files import load_tensors
+from shared_components.networks.frozen import Frozen
 from shared_components.networks.image_encoder import ImageEncoder
-from shared_components.networks.weights import filled, is_state_dict
+from shared_components.networks.weights import filled, read_weights
 
 INSTALL = 'pip install -e ".[clip]"'
 TOWER = "visual."  # what names of the image half begin with
@@ -36,8 +36,7 @@ class OpenClipEncoder(ImageEncoder):
         super().__init__()
         visual = _visual(name)
         filled(visual, _tower(Path(path)), path, plan=f"the image half of {name}")
-        visual.eval().requires_grad_(False)
-        self._visual = (visual,)  # no child of this module, so that it is in no state
+        self.visual = Frozen(visual)
         self.width = int(visual.output_dim)
         size = visual.image_size
         self.size = tuple(size) if isinstance(size, list | tuple) else (size, size)
@@ -47,7 +46,7 @@ class OpenClipEncoder(ImageEncoder):
     def features(self, images: Tensor) -> Tensor:
         grey = F.interpolate((images.clamp(-1, 1) + 1) / 2, self.size, mode="bicubic", antialias=True)
         pictures = (grey.expand(-1, 3, -1, -1) - self.mean) / self.std
-        return self._visual[0].to(images.device)(pictures)
+        return self.visual(pictures)
 
 
 def _visual(name: str) -> nn.Module:
@@ -67,9 +66,7 @@ def _visual(name: str) -> nn.Module:
 
 def _tower(path: Path) -> dict[str, Tensor]:
     """Tensors of the image half, by their names in it."""
-    content = _read(path)
-    weights = content if is_state_dict(content) else content.get("state_dict", {})
-    weights = {str(name).removeprefix("module."): tensor for name, tensor in weights.items()}
+    weights = read_weights(path)
     found = {name.removeprefix(TOWER): tensor for name, tensor in weights.items() if name.startswith(TOWER)}
     if not found:
         raise InputError(
@@ -77,18 +74,6 @@ def _tower(path: Path) -> dict[str, Tensor]:
             f"{', '.join(sorted(weights)[:4]) or 'none'}; name the file of its state_dict"
         )
     return found
-
-
-def _read(path: Path) -> dict:
-    if path.suffix != ".safetensors":
-        return load_tensors(path)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: expected a file of safetensors, found {error}; copy it again") from error
 
 
 def _normalisation(visual: nn.Module) -> dict[str, tuple[float, ...]]:

@@ -36,6 +36,39 @@ def is_state_dict(content: Mapping[str, Any]) -> bool:
     return bool(content) and all(isinstance(value, Tensor) for value in content.values())
 
 
+def read_weights(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Named tensors of a file of others: ``.safetensors``, or a state dict as ``torch.save`` writes it.
+
+    A state dict may stand alone or under ``model`` or ``state_dict``; a leading ``module.`` is cut off.
+
+    Raises:
+        InputError: the file is missing, damaged or holds no state dict.
+    """
+    content = _safetensors(Path(path)) if Path(path).suffix == ".safetensors" else load_tensors(path)
+    found = (content, content.get("model"), content.get("state_dict"))
+    weights = next((each for each in found if isinstance(each, dict) and is_state_dict(each)), None)
+    if weights is None:
+        raise InputError(
+            f"{path}: expected named tensors, alone or under 'model' or 'state_dict', found "
+            f"{sorted(map(str, content))[:8]}; name a file of weights"
+        )
+    return {str(name).removeprefix("module."): tensor for name, tensor in weights.items()}
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise InputError(
+            f"{path}: the package safetensors is not installed; pip install safetensors, or give a file of torch.save"
+        ) from error
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: expected a file of safetensors, found {error}; copy it again") from error
+
+
 def with_weights(
     network: nn.Module, path: str | os.PathLike | None, key: str = "model", prefix: str = ""
 ) -> nn.Module:

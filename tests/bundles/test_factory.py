@@ -98,8 +98,9 @@ def test_another_seed_gives_another_factory(clients, whole, tmp_path):
     assert different(tensors(whole / "factory.pt"), tensors(tmp_path / "factory.pt"))
 
 
-def test_with_lazy_terms_and_augmentation_resuming_equals_an_unbroken_run(clients, tmp_path):
-    values = {"max_epochs": 6, **LAZY}
+@pytest.mark.parametrize("frozen", [False, True])
+def test_with_lazy_terms_and_augmentation_resuming_equals_an_unbroken_run(clients, tmp_path, frozen):
+    values = {"max_epochs": 6, "frozen_features": frozen, **LAZY}
     training(clients, tmp_path / "whole", **values).run()
     kill_at(
         training(clients, tmp_path / "resumed", **values), 7
@@ -120,10 +121,16 @@ def test_label_maps_of_a_domain_that_agrees_are_drawn_beside_images(clients, tmp
     assert generator.to_image[0].state_dict()["weight"].shape[0] == 1 + len(LABELS)
 
 
-def test_a_site_that_is_built_anew_goes_on_with_its_augmentation_which_is_not_exchanged(clients, tmp_path):
+FROZEN = {"frozen_features": True, "federation::shared": ["generator", "generator_ema", "discriminator"]}
+
+
+@pytest.mark.parametrize("frozen", [{}, FROZEN])
+def test_a_site_that_is_built_anew_goes_on_with_its_augmentation_which_is_not_exchanged(
+    clients, tmp_path, frozen
+):
     content = {
         "name": "alone", "bundle": str(BUNDLES / "factory"), "domains": ["t1", "t2", "pet"], "labels": LABELS,
-        "configs": ["common.yaml", "train.yaml", "smoke.yaml"], "overrides": SIZES | LAZY, "seed": 5,
+        "configs": ["common.yaml", "train.yaml", "smoke.yaml"], "overrides": SIZES | LAZY | frozen, "seed": 5,
         "clients": {"north": {"data_root": str(clients / "north"), "domain": "t1"}},
         "rounds": 5, "updates_per_round": 2, "workers": 0, "output_dir": str(tmp_path),
         "exchange": {"what": "weights"},  # nothing rounded
@@ -144,6 +151,9 @@ def test_a_site_that_is_built_anew_goes_on_with_its_augmentation_which_is_not_ex
     assert different(ended.weights, again.weights) == []
     assert ended.values["augmentation_p"] == again.values["augmentation_p"] > 0
     assert not any("augmentation" in name for name in ended.weights)
+    assert not any("features" in name for name in ended.weights)
+    critic = {name.split(".")[1] for name in ended.weights if name.startswith("discriminator.")}
+    assert critic == ({"heads", "condition", "fingerprint"} if frozen else set())
 
 
 def test_federation_of_one_equals_plain_training(clients, tmp_path):

@@ -12,6 +12,7 @@ from shared_components.losses.domain_rehearsal import DomainRehearsal
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.discriminator_augmentation import DiscriminatorAugmentation
 from shared_components.networks.factory import FactoryNetwork
+from shared_components.networks.frozen_discriminator import FrozenDiscriminator
 from shared_components.networks.generator import Generator
 
 CHANNELS = (8, 8, 6, 4)
@@ -30,10 +31,10 @@ def batches(count: int) -> list[dict]:
     ]
 
 
-def trainer(updates: int = 4, **settings) -> FactoryTrainer:
+def trainer(updates: int = 4, critic: type = Discriminator, **settings) -> FactoryTrainer:
     torch.manual_seed(0)
     generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
-    network = FactoryNetwork(generator, Discriminator(24, 2, 4, CHANNELS, width=8))
+    network = FactoryNetwork(generator, critic(24, 2, 4, CHANNELS, width=8))
     return FactoryTrainer(
         device=torch.device("cpu"),
         max_epochs=1,
@@ -321,3 +322,26 @@ def test_faster_forms_compute_the_same(switch):
     for name, parameter in first.items():
         if parameter.grad is not None:
             assert torch.allclose(second[name].grad, parameter.grad, rtol=1e-3, atol=1e-5), name
+
+
+def test_on_frozen_features_heads_learn_through_augmentation_growth_and_lazy_terms():
+    augmentation = DiscriminatorAugmentation(target=-1.0, images=64, every=2)
+    settings = {"augmentation": augmentation, "r1_every": 2, "growth": {2: 2}, "fade": 2}
+    engine = trainer(4, FrozenDiscriminator, **settings)
+    critic = engine.network.discriminator
+    held = {name: value.clone() for name, value in critic.features.network.state_dict().items()}
+    before = {name: value.clone() for name, value in engine.network.state_dict().items()}
+    engine.run()
+    after = engine.network.state_dict()
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert still == {"discriminator.fingerprint"}
+    assert all(torch.equal(held[name], value) for name, value in critic.features.network.state_dict().items())
+    assert float(augmentation.p) == pytest.approx(0.25) and float(engine.state.metrics["r1"]) > 0
+    assert not any("features" in name for name in after)
+
+
+def test_a_discriminator_of_other_frozen_features_does_not_begin():
+    engine = trainer(1, FrozenDiscriminator)
+    engine.network.discriminator.fingerprint += 1
+    with pytest.raises(InputError, match="frozen_features: expected the features"):
+        engine.run()
