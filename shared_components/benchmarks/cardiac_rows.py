@@ -47,9 +47,9 @@ def _without(what: str, **overrides: Any) -> Row:
 
 
 ROWS = {
-    "unet": Row("U-Net", **UNET, overrides={"strong_augmentation": False}),
+    "unet": Row("U-Net", **UNET, overrides={"looks": "none"}),
     "unet_augmented": Row("U-Net, strong augmentation", **UNET),
-    "segmentation": Row("segmentation", overrides={**FIRST_ORDER, "strong_augmentation": False}),
+    "segmentation": Row("segmentation", overrides={**FIRST_ORDER, "looks": "none"}),
     FULL: Row("segmentation, strong augmentation", overrides=FIRST_ORDER),
     "no_unlabelled": _without("unlabelled images", unlabelled_updates=False),
     "no_teacher": _without("the teacher of unlabelled images", teacher_epochs=[]),
@@ -61,7 +61,7 @@ ROWS = {
     "bound": Row(
         "U-Net trained on the unseen domain, all its labels",
         **UNET,
-        overrides={"strong_augmentation": False, "label_fraction": 1.0},
+        overrides={"looks": "none", "label_fraction": 1.0},
         unseen=True,
     ),
 }

@@ -40,7 +40,7 @@ def trained_segmenter(
         "dataset_dir": list(roots),
         "ckpt_path": str(weights),
         "max_epochs": 1 if smoke else EPOCHS,
-        "strong_augmentation": False,
+        "looks": "none",
         "val_interval": 0,
         "quiet": True,
         **small,

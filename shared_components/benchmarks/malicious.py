@@ -56,7 +56,7 @@ class Size:
 
 
 COMMON = {"image_size": 32, "spacing": 5.5, "orientation": "native", "learning_rate": 0.01}
-USUAL = Size(20, 10, (8, 3, 0), 2.0, {"segmenter_channels": [8, 16, 32], "strong_augmentation": False})
+USUAL = Size(20, 10, (8, 3, 0), 2.0, {"segmenter_channels": [8, 16, 32], "looks": "none"})
 SMOKE = Size(2, 2, (1, 1, 0), 4.0, {"segmenter_channels": [4, 8], "batch_size": 2})
 
 

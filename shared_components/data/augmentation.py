@@ -2,164 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from monai.engines import PrepareBatch
-from monai.transforms import (
-    Compose,
-    RandAffined,
-    RandBiasFieldd,
-    RandFlipd,
-    RandGaussianNoised,
-    RandGaussianSmoothd,
-    RandomizableTransform,
-)
+from monai.transforms import Compose, RandAffined, RandFlipd, RandGaussianNoised
 from torch import Tensor
 
 from shared_components.data import batch_transforms
+from shared_components.data.contrast import with_contrast
+from shared_components.data.random_looks import (
+    RandBiasd,
+    RandBlurd,
+    RandConvolutiond,
+    RandExposured,
+    RandRemapIntensityd,
+)
 from shared_components.errors import InputError
-
-
-class RandRemapIntensityd(RandomizableTransform):
-    """Send intensities through a random piecewise-linear curve, monotone or not.
-
-    The curve has evenly spaced nodes on [-1, 1] whose heights are uniform in [-1, 1]; with probability
-    ``monotone`` they are sorted, upwards or downwards. It makes a network tell tissues apart by shape and
-    surroundings rather than by level.
-
-    Args:
-        key: entry of the dict, an image in [-1, 1], (1, H, W).
-        prob: probability that an image is remapped.
-        nodes: number of nodes of the curve.
-        monotone: probability that the curve is monotone, rising and falling alike.
-    """
-
-    def __init__(self, key: str = "image", prob: float = 0.7, nodes: int = 6, monotone: float = 0.5) -> None:
-        super().__init__(prob)
-        self.key, self.nodes, self.monotone = key, nodes, monotone
-
-    def randomize(self, data: object = None) -> Tensor | None:
-        """Heights of the curve's nodes, or None when the image is left alone."""
-        super().randomize(None)
-        if not self._do_transform:
-            return None
-        heights = self.R.uniform(-1, 1, self.nodes)
-        if self.R.rand() < self.monotone:
-            heights.sort()
-            heights = heights if self.R.rand() < 0.5 else heights[::-1].copy()
-        return torch.as_tensor(heights, dtype=torch.float32)
-
-    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        data = dict(data)
-        heights = self.randomize()
-        if heights is not None:
-            data[self.key] = remap_intensity(data[self.key], heights)
-        return data
-
-
-def remap_intensity(image: Tensor, heights: Tensor) -> Tensor:
-    """Send ``image`` in [-1, 1], any shape, through the curve with ``heights`` (N,) at evenly spaced nodes."""
-    return batch_transforms.remapped(image[None], heights[None])[0]
-
-
-class RandBlurd(RandGaussianSmoothd):
-    """MONAI's random Gaussian blur for images in [-1, 1]: beyond the border lies what is empty, -1.
-
-    Deviation: ``RandGaussianSmoothd`` takes 0 for what lies beyond, which is grey here and frames the slice.
-    """
-
-    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        lifted = {key: value + 1 if key in self.keys else value for key, value in data.items()}
-        return {
-            key: value - 1 if key in self.keys else value for key, value in super().__call__(lifted).items()
-        }
 
 
 class SliceAugmentation:
     """Augments each slice of a batch with MONAI's random transforms, all seeded from torch's global generator.
 
     Rotation, flips along both axes and blur alone, the published augmentation for domain generalisation (which states
-    no ranges), are ``looks=False, scale=0, shear=0, translation=0, flip_axis=(0, 1), blur=(0.1, 2)``.
+    no ranges), are ``looks="none", scale=0, shear=0, translation=0, flip_axis=(0, 1), blur=(0.1, 2)``.
 
     Args:
         geometry: rotation, scaling, shear, translation (image and label alike) and flips.
-        looks: intensity remapping, bias field, blur and noise.
-        remap: probability of an intensity remapping.
+        looks: "strong": random intensity curves, bias field, blur and noise; "mild": gamma and gain, and less of
+            bias field, blur and noise, so that no two levels change order; "none": nothing of it.
+        remap: probability of an intensity curve among strong looks.
         flip_axis: in-plane axis of the flip, 0 (left-right in RAS), or several, each of which flips on its own with
             probability 0.5; None for no flip.
         rotation: largest rotation, radians.
-        scale: largest relative change of size.
-        noise: largest standard deviation of the noise, in units of the scaled intensity.
-        shear: largest shear, as the tangent of its angle.
+        scale: largest relative change of size, along each axis on its own.
+        noise: largest standard deviation of the noise, in units of the scaled intensity; None: 0.15 among strong
+            looks, 0.05 among mild ones.
+        shear: largest shear along each axis, as the tangent of its angle.
         translation: largest shift along each axis, pixels.
         blur: least and largest standard deviation, pixels, of a Gaussian blur of every second slice, whether there are
             ``looks`` or not; None for none beside that of ``looks``.
+        convolution: probability of a look of random convolutions, before the others, whether there are ``looks`` or
+            not.
+        keep_contrast: share of the contrast between any two classes that all this leaves in a slice, see
+            :func:`shared_components.data.contrast.with_contrast`; 0: it may destroy it.
+        classes: how many there are, background included; only ``keep_contrast`` wants to know.
     Raises:
-        InputError: an axis that slices do not have, or a blur that is no range.
+        InputError: looks of another name, an axis that slices do not have, a blur that is no range, or a contrast to
+            keep without classes.
     Source: Liu et al. 2021 (DGNet), Sec. 3.1.
     """
 
     def __init__(
         self,
         geometry: bool = True,
-        looks: bool = True,
+        looks: str = "strong",
         remap: float = 0.7,
         flip_axis: int | Sequence[int] | None = 0,
         rotation: float = 0.3,
         scale: float = 0.15,
-        noise: float = 0.15,
+        noise: float | None = None,
         shear: float = 0.1,
         translation: float = 3,
         blur: Sequence[float] | None = None,
+        convolution: float = 0.0,
+        keep_contrast: float = 0.0,
+        classes: int | None = None,
     ) -> None:
-        steps: list = []
-        if geometry:
-            steps.append(
-                RandAffined(
-                    ("image", "label"),
-                    prob=0.8,
-                    rotate_range=rotation,
-                    shear_range=shear,
-                    scale_range=scale,
-                    translate_range=translation,
-                    mode=("bilinear", "nearest"),
-                    padding_mode="border",
-                    cache_grid=False,
-                )
+        if looks not in LOOKS:
+            raise InputError(f"looks: expected one of {', '.join(LOOKS)}, found {looks!r}")
+        if not 0 <= keep_contrast <= 1 or (keep_contrast and (classes or 0) < 2):
+            raise InputError(
+                "keep_contrast: expected a share from 0 to 1, and with one above 0 two classes or more, found "
+                f"{keep_contrast!r} and {classes!r}"
             )
-            steps += [RandFlipd(("image", "label"), prob=0.5, spatial_axis=axis) for axis in _axes(flip_axis)]
+        self.keep_contrast, self.classes = keep_contrast, classes
+        moves = _moves(flip_axis, rotation, scale, shear, translation) if geometry else []
+        steps: list = []
         if blur is not None:
             sigma = _sigmas(blur)
             steps.append(RandBlurd("image", prob=0.5, sigma_x=sigma, sigma_y=sigma))
-        if looks:
-            steps += [
-                RandRemapIntensityd("image", prob=remap),
-                RandBiasFieldd("image", prob=0.3, degree=2, coeff_range=(0.0, 0.2)),
-                RandGaussianSmoothd("image", prob=0.3, sigma_x=(0.3, 1.2), sigma_y=(0.3, 1.2)),
-                RandGaussianNoised("image", prob=0.5, std=noise, sample_std=True),
-            ]
-        self.transform = Compose(steps)
+        if convolution:
+            steps.append(RandConvolutiond("image", prob=convolution))
+        self._moves = len(moves)
+        self.transform = Compose([*moves, *steps, *LOOKS[looks](remap, noise)])
 
     def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """``image`` (B, 1, H, W) float and ``label`` (B, 1, H, W) integer to the same, augmented, where they lie."""
         if not self.transform.transforms:
             return image, label
         self.transform.set_random_state(seed=int(torch.randint(2**31 - 1, ())))
-        for step in self.transform.transforms:
+        moves, looks = self.transform.transforms[: self._moves], self.transform.transforms[self._moves :]
+        for step in moves:
             image, label = IN_BATCHES[type(step)](step, image, label)
+        before = image
+        for step in looks:
+            image, label = IN_BATCHES[type(step)](step, image, label)
+        if self.keep_contrast and looks:
+            image = with_contrast(before, image, label, self.keep_contrast, self.classes)
         return image, label
 
+
+def _moves(
+    flip_axis: int | Sequence[int] | None, rotation: float, scale: float, shear: float, translation: float
+) -> list:
+    """Affine transform and flips, of image and label alike."""
+    affine = RandAffined(
+        ("image", "label"),
+        prob=0.8,
+        rotate_range=rotation,
+        shear_range=(shear, shear),  # a single number would be the first axis' alone
+        scale_range=(scale, scale),
+        translate_range=(translation, translation),
+        mode=("bilinear", "nearest"),
+        padding_mode="border",
+        cache_grid=False,
+    )
+    return [
+        affine,
+        *(RandFlipd(("image", "label"), prob=0.5, spatial_axis=axis) for axis in _axes(flip_axis)),
+    ]
+
+
+def _no_looks(remap: float, noise: float | None) -> list:
+    return []
+
+
+def _mild_looks(remap: float, noise: float | None) -> list:
+    return [
+        RandExposured("image"),
+        RandBiasd("image", prob=0.3, degree=2, coeff_range=(-0.1, 0.1)),
+        RandBlurd("image", prob=0.3, sigma_x=(0.2, 0.7), sigma_y=(0.2, 0.7)),
+        RandGaussianNoised("image", prob=0.5, std=0.05 if noise is None else noise, sample_std=True),
+    ]
+
+
+def _strong_looks(remap: float, noise: float | None) -> list:
+    return [
+        RandRemapIntensityd("image", prob=remap),
+        RandBiasd("image", prob=0.3, degree=2, coeff_range=(0.0, 0.2)),
+        RandBlurd("image", prob=0.3, sigma_x=(0.3, 1.2), sigma_y=(0.3, 1.2)),
+        RandGaussianNoised("image", prob=0.5, std=0.15 if noise is None else noise, sample_std=True),
+    ]
+
+
+LOOKS = {"none": _no_looks, "mild": _mild_looks, "strong": _strong_looks}
 
 IN_BATCHES = {
     RandAffined: batch_transforms.affine,
     RandFlipd: batch_transforms.flip,
-    RandBlurd: partial(batch_transforms.blur, empty=-1.0),
-    RandRemapIntensityd: batch_transforms.remap,
-    RandBiasFieldd: batch_transforms.bias_field,
-    RandGaussianSmoothd: batch_transforms.blur,
+    RandBlurd: batch_transforms.blur,
+    RandBiasd: batch_transforms.bias_field,
+    RandRemapIntensityd: batch_transforms.look,
+    RandExposured: batch_transforms.look,
+    RandConvolutiond: batch_transforms.look,
     RandGaussianNoised: batch_transforms.noise,
 }
 

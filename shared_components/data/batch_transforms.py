@@ -13,8 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.networks.layers import gaussian_1d
-from monai.transforms import RandAffined, RandBiasFieldd, RandFlipd, RandGaussianNoised, RandGaussianSmoothd
+from monai.transforms import RandAffined, RandFlipd, RandGaussianNoised
 from torch import Tensor
+
+from shared_components.data.random_looks import AIR, RandBiasd, RandBlurd, RandLookd
 
 Pair = tuple[Tensor, Tensor]
 
@@ -65,27 +67,21 @@ def flip(step: RandFlipd, image: Tensor, label: Tensor) -> Pair:
     return tuple(_replaced(part, chosen, lambda some: some.flip(axis)) for part in (image, label))
 
 
-def remap(step, image: Tensor, label: Tensor) -> Pair:
-    """Intensities through the curves of a :class:`RandRemapIntensityd`."""
-    drawn = [step.randomize() for _ in image]
-    chosen = [number for number, heights in enumerate(drawn) if heights is not None]
+def look(step: RandLookd, image: Tensor, label: Tensor) -> Pair:
+    """Intensities changed by the numbers that a random look draws."""
+    drawn = []
+    for _ in image:
+        step.randomize()
+        drawn.append(step.drawn)
+    chosen = [number for number, numbers in enumerate(drawn) if numbers is not None]
     if not chosen:
         return image, label
-    heights = _on(image, torch.stack([drawn[number] for number in chosen]))
-    return _replaced(image, chosen, lambda part: remapped(part, heights)), label
+    numbers = _on(image, np.stack([drawn[number] for number in chosen]))
+    return _replaced(image, chosen, lambda part: step.applied(part, numbers)), label
 
 
-def remapped(image: Tensor, heights: Tensor) -> Tensor:
-    """``image`` (B, ...) in [-1, 1] through curves with ``heights`` (B, N) at evenly spaced nodes."""
-    last = heights.shape[1] - 1
-    place = ((image.clamp(-1, 1) + 1) / 2 * last).flatten(1)
-    low = place.floor().long().clamp(max=last - 1)
-    curve = torch.lerp(heights.gather(1, low), heights.gather(1, low + 1), place - low)
-    return curve.reshape(image.shape)
-
-
-def blur(step: RandGaussianSmoothd, image: Tensor, label: Tensor, empty: float = 0.0) -> Pair:
-    """Gaussian blur along rows and columns; ``empty``: the intensity of what lies beyond the border."""
+def blur(step: RandBlurd, image: Tensor, label: Tensor) -> Pair:
+    """Gaussian blur along rows and columns; air lies beyond the border."""
     sigmas = []
     chosen = _chosen(step, image)
     for _ in chosen:
@@ -94,7 +90,7 @@ def blur(step: RandGaussianSmoothd, image: Tensor, label: Tensor, empty: float =
     if not chosen:
         return image, label
     kernels = [_on(image, _kernels(along)) for along in zip(*sigmas, strict=True)]  # (n, taps), each
-    return _replaced(image, chosen, lambda part: _filtered(part - empty, *kernels) + empty), label
+    return _replaced(image, chosen, lambda part: _filtered(part - AIR, *kernels) + AIR), label
 
 
 def _kernels(sigmas: Sequence[float]) -> Tensor:
@@ -113,8 +109,8 @@ def _filtered(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return out.transpose(0, 1)
 
 
-def bias_field(step: RandBiasFieldd, image: Tensor, label: Tensor) -> Pair:
-    """Times the exponential of a polynomial of the place."""
+def bias_field(step: RandBiasd, image: Tensor, label: Tensor) -> Pair:
+    """What is above air times the exponential of a polynomial of the place."""
     inner, size, coefficients = step.rand_bias_field, image.shape[-2:], []
     chosen = _chosen(step, image)
     for _ in chosen:
@@ -126,7 +122,7 @@ def bias_field(step: RandBiasFieldd, image: Tensor, label: Tensor) -> Pair:
         return image, label
     rows, columns = (_on(image, _legendre(pixels, inner.degree)) for pixels in size)
     field = torch.einsum("nij,hi,wj->nhw", _on(image, np.stack(coefficients)), rows, columns)
-    return _replaced(image, chosen, lambda part: part * field.exp()[:, None]), label
+    return _replaced(image, chosen, lambda part: (part - AIR) * field.exp()[:, None] + AIR), label
 
 
 def _legendre(pixels: int, degree: int) -> np.ndarray:

@@ -62,7 +62,7 @@ def _source_stages(study: Study, client: str) -> Iterator[Stage]:
             yield _synthesis(study)
         others = (*study.targets, *study.unseen)
         if study.flag("baselines") and any(study.is_scored(name) for name in others):
-            yield _pretraining(study, client, "source_only", strong_augmentation=False)
+            yield _pretraining(study, client, "source_only", looks="none")
 
 
 def _target_stages(study: Study, client: str) -> Iterator[Stage]:

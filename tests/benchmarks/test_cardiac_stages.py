@@ -88,8 +88,8 @@ def test_rows_differ_in_what_their_names_say(folder):
             f"{name}_weight" for name in ("reconstruction", "regression", "prior", "domain", "rank")
         },
     }
-    assert differences["segmentation"] - {"ckpt_path"} == {"strong_augmentation"}
-    assert stages(folder, "segmentation")[0].overrides["strong_augmentation"] is False
+    assert differences["segmentation"] - {"ckpt_path"} == {"looks"}
+    assert stages(folder, "segmentation")[0].overrides["looks"] == "none"
     for row in ("unet", "unet_augmented", "bound"):
         training, evaluation = stages(folder, row)
         assert "unet.yaml" in training.configs

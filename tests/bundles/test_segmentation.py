@@ -166,7 +166,7 @@ def test_the_published_settings_tell_their_augmentation():
     parser = ConfigParser(
         ConfigParser.load_config_files(config_files("segmentation", "train.yaml", "paper.yaml"))
     )
-    assert parser.get_parsed_content("settings")["strong_augmentation"] is False
+    assert parser.get_parsed_content("settings")["looks"] == "none"
     steps = parser.get_parsed_content("augmentation").transform.transforms
     assert [type(step).__name__ for step in steps] == ["RandAffined", "RandFlipd", "RandFlipd", "RandBlurd"]
 

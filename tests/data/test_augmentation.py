@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from shared_components.data.augmentation import (
     AugmentedBatch,
-    RandRemapIntensityd,
     SliceAugmentation,
-    remap_intensity,
 )
 from shared_components.errors import InputError
 
@@ -19,33 +16,6 @@ def batch(count: int = 4, size: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
     label = torch.zeros(count, 1, size, size, dtype=torch.int64)
     image[:, :, 5:15, 8:20], label[:, :, 5:15, 8:20] = 0.5, 1
     return image, label
-
-
-def test_remap_is_linear_interpolation_between_nodes():
-    heights = torch.tensor([0.5, -1.0, 1.0, 0.0])
-    image = torch.linspace(-1, 1, 41)
-    expected = np.interp(image.numpy(), np.linspace(-1, 1, 4), heights.numpy())
-    np.testing.assert_allclose(remap_intensity(image, heights).numpy(), expected, atol=1e-6)
-
-
-def test_remap_by_its_own_nodes_is_the_identity_and_clamps():
-    heights = torch.linspace(-1, 1, 6)
-    image = torch.tensor([-5.0, -1.0, -0.3, 0.0, 0.9, 1.0, 5.0])
-    torch.testing.assert_close(remap_intensity(image, heights), image.clamp(-1, 1))
-
-
-@pytest.mark.parametrize(("monotone", "expected"), [(1.0, {True}), (0.0, {False})])
-def test_curves_are_monotone_as_often_as_asked(monotone, expected):
-    transform = RandRemapIntensityd(prob=1.0, nodes=8, monotone=monotone).set_random_state(seed=0)
-    steps = [torch.diff(transform.randomize()) for _ in range(20)]
-    assert {bool((s >= 0).all() or (s <= 0).all()) for s in steps} == expected
-    if monotone:
-        assert {bool((s >= 0).all()) for s in steps} == {True, False}  # rising and falling
-
-
-def test_remap_with_probability_0_leaves_the_image():
-    data = {"image": torch.rand(1, 4, 4)}
-    assert RandRemapIntensityd(prob=0.0)(data)["image"] is data["image"]
 
 
 def test_same_random_state_same_augmentation_and_another_otherwise():
@@ -76,7 +46,7 @@ def test_shapes_types_and_label_values_stay():
 
 
 def test_geometry_moves_image_and_label_together():
-    augment = SliceAugmentation(looks=False)
+    augment = SliceAugmentation(looks="none")
     torch.manual_seed(0)
     image, label = augment(*batch(16))
     assert not torch.equal(label, batch(16)[1])
@@ -92,12 +62,12 @@ def test_looks_leave_labels_alone():
 
 def test_nothing_switched_on_is_the_identity():
     image, label = batch()
-    assert SliceAugmentation(geometry=False, looks=False)(image, label) == (image, label)
+    assert SliceAugmentation(geometry=False, looks="none")(image, label) == (image, label)
 
 
 def test_no_flip_without_an_axis():
     """A flip alone of the geometry would show; with every other size 0, the block stays where it is."""
-    still = {"looks": False, "rotation": 0.0, "scale": 0.0}
+    still = {"looks": "none", "rotation": 0.0, "scale": 0.0}
     names = {
         axis: [
             type(step).__name__ for step in SliceAugmentation(flip_axis=axis, **still).transform.transforms
@@ -108,7 +78,7 @@ def test_no_flip_without_an_axis():
 
 
 PUBLISHED = {
-    "looks": False,
+    "looks": "none",
     "scale": 0,
     "shear": 0,
     "translation": 0,
@@ -142,7 +112,7 @@ def test_a_rotation_keeps_the_area_and_a_blur_the_mean():
     area = label.flatten(1).sum(1).float()
     assert (area / 120 - 1).abs().max() < 0.08 and len(area.unique()) > 1
     torch.manual_seed(0)
-    blurred, same = SliceAugmentation(geometry=False, looks=False, blur=(1, 1))(*batch(20))
+    blurred, same = SliceAugmentation(geometry=False, looks="none", blur=(1, 1))(*batch(20))
     image, label = batch(20)
     assert torch.equal(same, label)
     changed = ((blurred - image).abs() > 1e-3).flatten(1).any(1)
@@ -160,11 +130,72 @@ def test_a_rotation_keeps_the_area_and_a_blur_the_mean():
         ({"flip_axis": (0, 0)}, "flip_axis: expected"),
         ({"blur": 1.0}, "blur: expected the least and the largest standard deviation in pixels, found 1.0"),
         ({"blur": (2, 1)}, "blur: expected"),
+        ({"looks": True}, "looks: expected one of none, mild, strong, found True"),
+        ({"keep_contrast": 0.5}, "keep_contrast: expected a share from 0 to 1.*found 0.5 and None"),
+        ({"keep_contrast": 1.5, "classes": 2}, "keep_contrast: expected a share from 0 to 1"),
     ],
 )
 def test_options_of_no_sense_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         SliceAugmentation(**options)
+
+
+def names(**options) -> list[str]:
+    return [type(step).__name__ for step in SliceAugmentation(geometry=False, **options).transform.transforms]
+
+
+def test_how_far_looks_go_is_one_word():
+    others = ["RandBiasd", "RandBlurd", "RandGaussianNoised"]
+    assert names(looks="none") == []
+    assert names(looks="mild") == ["RandExposured", *others]
+    assert names(looks="strong", convolution=0.5) == ["RandConvolutiond", "RandRemapIntensityd", *others]
+    assert names(looks="none", convolution=0.5) == ["RandConvolutiond"]
+
+
+def test_mild_looks_keep_the_order_of_levels_and_stay_near():
+    torch.manual_seed(0)
+    image = torch.linspace(-1, 1, 24).expand(200, 1, 24, 24).contiguous()
+    label = torch.zeros(200, 1, 24, 24, dtype=torch.int64)
+    mild, strong = (
+        SliceAugmentation(geometry=False, looks=looks)(image, label)[0] for looks in ("mild", "strong")
+    )
+    rises = [
+        one.mean(2)[:, :, 3:-3].diff(dim=2).ge(-0.02).flatten(1).all(1).float().mean()
+        for one in (mild, strong)
+    ]
+    assert rises[0] > 0.95 and rises[1] < 0.5
+    assert (mild - image).abs().mean() < 0.2 < (strong - image).abs().mean()
+
+
+def test_sizes_of_the_geometry_hold_for_both_axes():
+    still = {"looks": "none", "rotation": 0, "shear": 0, "translation": 0, "scale": 0, "flip_axis": None}
+    centre = torch.tensor([11.5, 11.5])
+    for name, size in (("translation", 4), ("scale", 0.4), ("shear", 0.4)):
+        torch.manual_seed(0)
+        label = SliceAugmentation(**still | {name: size})(*batch(40))[1]
+        spots = [torch.nonzero(one[0]).float() for one in label]
+        moved = {
+            "translation": lambda spot: spot.mean(0) - centre,
+            "scale": lambda spot: spot.amax(0) - spot.amin(0),
+            "shear": lambda spot: torch.stack(
+                [spot[spot[:, i] == spot[:, i].min()][:, 1 - i].mean() for i in (1, 0)]
+            ),
+        }[name]
+        assert bool((torch.stack([moved(spot) for spot in spots]).std(0) > 0.8).all()), name
+
+
+def test_keeps_the_contrast_between_classes_when_asked():
+    image, label = batch(64)
+    image[label == 1] = -0.7  # little, against -1 around it
+    gaps = []
+    for keep in (0.0, 0.9):
+        torch.manual_seed(0)
+        augment = SliceAugmentation(geometry=False, keep_contrast=keep, classes=2, noise=0.0)
+        found, same = augment(image, label)
+        assert torch.equal(same, label)
+        gaps.append((found[:, :, 7:13, 10:18].mean((1, 2, 3)) - found[:, :, 7:13, 22:].mean((1, 2, 3))).abs())
+    assert gaps[0].min() < 0.05 and gaps[1].min() > gaps[0].min()
+    assert not torch.equal(gaps[0], gaps[1])
 
 
 def test_prepares_batches_for_monais_trainer():

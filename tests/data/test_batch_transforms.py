@@ -5,28 +5,30 @@ from __future__ import annotations
 import pytest
 import torch
 from monai.data import set_track_meta
-from monai.transforms import (
-    Compose,
-    RandAffined,
-    RandBiasFieldd,
-    RandFlipd,
-    RandGaussianNoised,
-    RandGaussianSmoothd,
-)
+from monai.transforms import Compose, RandAffined, RandFlipd, RandGaussianNoised
 
-from shared_components.data.augmentation import IN_BATCHES, RandBlurd, RandRemapIntensityd, SliceAugmentation
+from shared_components.data.augmentation import IN_BATCHES, SliceAugmentation
+from shared_components.data.random_looks import (
+    RandBiasd,
+    RandBlurd,
+    RandConvolutiond,
+    RandExposured,
+    RandRemapIntensityd,
+)
 
 BOTH = ("image", "label")
 STEPS = {
     "affine": lambda: RandAffined(
-        BOTH, prob=0.7, rotate_range=0.4, shear_range=0.2, scale_range=0.2, translate_range=3,
+        BOTH, prob=0.7, rotate_range=0.4, shear_range=(0.2, 0.2), scale_range=(0.2, 0.2),
+        translate_range=(3, 3),
         mode=("bilinear", "nearest"), padding_mode="border", cache_grid=False,
     ),
     "flip rows": lambda: RandFlipd(BOTH, prob=0.5, spatial_axis=0),
     "flip columns": lambda: RandFlipd(BOTH, prob=0.5, spatial_axis=1),
     "remap": lambda: RandRemapIntensityd("image", prob=0.6),
-    "bias": lambda: RandBiasFieldd("image", prob=0.5, degree=2, coeff_range=(0.0, 0.3)),
-    "smooth": lambda: RandGaussianSmoothd("image", prob=0.6, sigma_x=(0.3, 1.2), sigma_y=(0.5, 1.5)),
+    "exposure": lambda: RandExposured("image", prob=0.6),
+    "convolution": lambda: RandConvolutiond("image", prob=0.6),
+    "bias": lambda: RandBiasd("image", prob=0.5, degree=2, coeff_range=(0.0, 0.3)),
     "blur": lambda: RandBlurd("image", prob=0.6, sigma_x=(0.1, 2), sigma_y=(0.1, 2)),
 }  # fmt: skip
 
@@ -61,8 +63,9 @@ def test_a_batch_gets_what_monai_gives_its_slices(name):
     assert 0 < int(changed.sum()) < len(image)
 
 
-def test_the_whole_augmentation_is_monais_compose():
-    augment = SliceAugmentation(noise=0.0, flip_axis=(0, 1), blur=(0.1, 2))
+@pytest.mark.parametrize("looks", ["mild", "strong"])
+def test_the_whole_augmentation_is_monais_compose(looks):
+    augment = SliceAugmentation(looks=looks, noise=0.0, flip_axis=(0, 1), blur=(0.1, 2), convolution=0.5)
     image, label = batch()
     torch.manual_seed(1)
     found = augment(image, label)
