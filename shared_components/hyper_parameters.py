@@ -139,6 +139,8 @@ RULES: Mapping[str, Rule] = {
     "path_length_weight": WEIGHT,
     "semantic_weight": WEIGHT,
     "semantic_share": SHARE,
+    "semantic_condition": whole(0, 2**16),
+    "encoded_share": SHARE,
     "rehearsal_weight": WEIGHT,
     "rehearsal_batch": BATCH,
     "rehearsed": optional(several(NAME, 1, 1000)),

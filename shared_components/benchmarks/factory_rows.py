@@ -65,6 +65,7 @@ ROWS = {
     "r1": Row("R1 three times as heavy", overrides={"r1_gamma": 1.0}),
     "ada": Row("augmentation (ADA, 0.6 over 1500 slices)", overrides={"ada_target": 0.6, "ada_images": 1500}),
     "frozen": Row("discriminators on frozen random features", overrides={"frozen_features": True}),
+    "encoded": Row("condition told the clients' mean encodings", overrides={"semantic_condition": 99}),
     "discriminator": Row(
         "discriminator exchanged too (published)",
         overrides={"federation::shared": [*MODULES, "discriminator"]},

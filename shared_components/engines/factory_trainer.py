@@ -77,6 +77,7 @@ class FactoryTrainer(UpdateTrainer):
     No label is read, unless the generator draws label maps too: then those of ``label_domains`` are.
 
     R1 is taken of the changed images that the discriminator is shown, at them, not through the augmentation.
+    Deviation: a sample in two, not a batch in two, is told the semantic encoding, and the discriminator never is.
 
     Args:
         train_data_loader: batches with "image" (B, 1, S, S) in [-1, 1], "domain" (B,), "interval" (B, 2): the heights
@@ -88,7 +89,9 @@ class FactoryTrainer(UpdateTrainer):
         path_length: the path-length penalty with its running mean.
         augmentation: what the discriminator sees goes through it; None: nothing is changed.
         rehearsal: holds the domains of a factory that the training goes on from; None: nothing is held.
-        semantic: draws generated slices towards the mean of the client's own (refinement); None: does not.
+        semantic: draws generated slices towards the mean of the client's own (refinement), or tells the generator's
+            condition of it; None: neither.
+        encoded_share: probability that a generated sample's condition is told, where it can be.
         r1_gamma: weight γ of R1 (γ / 2 multiplies the penalty).
         r1_every: discriminator steps between two R1 terms.
         path_length_weight: weight of the path-length term; 0 switches it off.
@@ -119,6 +122,7 @@ class FactoryTrainer(UpdateTrainer):
         path_length_every: int = 4,
         path_length_shrink: int = 2,
         style_mixing: float = 0.9,
+        encoded_share: float = 0.5,
         ema_decay: float = 0.995,
         growth: Mapping[int, int] | None = None,
         fade: int = 100,
@@ -135,7 +139,7 @@ class FactoryTrainer(UpdateTrainer):
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         self.path_length_weight, self.path_length_every = path_length_weight, path_length_every
         self.path_length_shrink = path_length_shrink
-        self.style_mixing, self.ema_decay = style_mixing, ema_decay
+        self.style_mixing, self.encoded_share, self.ema_decay = style_mixing, encoded_share, ema_decay
         self.growth = growth_steps(growth or {}, network.generator.sizes)
         self.fade = fade
         generator = network.generator
@@ -160,14 +164,19 @@ class FactoryTrainer(UpdateTrainer):
             self.network.begin_average()  # a federation may have sent the generator alone
         if self.rehearsal is not None:
             self.rehearsal.begin(None if self.state.iteration else self.network.generator_ema)
-        if self.semantic is not None and not self.state.iteration:
-            self.semantic.begin(self.network.discriminator)
+        if self.semantic is not None:
+            if not self.state.iteration:
+                self.semantic.begin(self.network.discriminator)
+            self.semantic.inform(self.network.generator, self.network.generator_ema)
 
     def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:
         """W+ (B, rows, w_dim) of random latents, with style mixing."""
         generator = self.network.generator
+        told = (domain, position)
+        if self.semantic is not None and self.semantic.informs:
+            told += (torch.rand(len(domain), device=domain.device) < self.encoded_share,)
         z = torch.randn(2, len(domain), generator.z_dim, device=domain.device)
-        first, second = (generator.to_w_plus(generator.mapping(latent, domain, position)) for latent in z)
+        first, second = (generator.to_w_plus(generator.mapping(latent, *told)) for latent in z)
         crossover = torch.randint(1, generator.rows, (len(domain), 1), device=domain.device)
         mixed = torch.rand(len(domain), 1, device=domain.device) < self.style_mixing
         rows = torch.arange(generator.rows, device=domain.device)

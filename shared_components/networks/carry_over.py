@@ -11,7 +11,11 @@ from shared_components.errors import InputError
 from shared_components.networks.weights import added_tensors
 
 COPIES = ("generator", "generator_ema")  # of a factory file's one generator
-IDS = {"size": "image_size"}  # arguments of the generator that a config calls something else
+IDS = {
+    "size": "image_size",
+    "encoding": "semantic_condition",
+}  # what a config calls arguments of the generator
+LATER = {"encoding": 0}  # arguments that files of earlier versions lack, with the values that they had
 CURES = {"classes": "label_domains"}  # and those that follow from another id
 
 
@@ -52,6 +56,7 @@ def _average_from_generator(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _refuse_other_sizes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    found = {**LATER, **found}
     for key, value in expected.items():
         if key != "domains" and key in found and found[key] != value:
             name = IDS.get(key, key)

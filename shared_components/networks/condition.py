@@ -59,9 +59,56 @@ class ConditionEmbedding(nn.Module):
         Raises:
             ValueError: positions that are whole numbers, such as those of bins.
         """
+        return self.learnt(domain, position)
+
+    def learnt(self, domain: Tensor, position: Tensor) -> Tensor:
+        """What has been learnt of domain and position alone; arguments as of :meth:`forward`."""
         if not position.is_floating_point():
             raise ValueError(f"position: expected heights in [0, 1] as floats, found {position.dtype}")
         place = place_of(position.to(self.linear.weight.dtype), self.positions)
         # compared, since torch's one_hot looks at the values first, for which an accelerator would be waited
         own = domain[:, None] == torch.arange(self.domains, device=domain.device)
         return rms_normalise(self.linear(torch.cat([own.to(place), place], dim=1)))
+
+
+class EncodedCondition(ConditionEmbedding):
+    """e ← 0.8 · rms-normalise(EqualLinear(s)) + 0.2 · e, where the semantic encoding s of the domain is known.
+
+    s is the mean embedding of the slices of a domain, one vector for each: what follows from it is a function of the
+    domain. It is a buffer, so that it is averaged, exported and carried on with the weights. Only its direction counts,
+    so it may have been averaged with the zeros of those who do not know it.
+
+    Args:
+        domains: number of domains K.
+        positions: number of learnt positions P.
+        width: width of the embedding.
+        encoding: width of s.
+    Attributes:
+        encodings: (K, encoding), zeros where unknown.
+    Source: Galati et al. 2024.
+    """
+
+    def __init__(self, domains: int, positions: int, width: int, encoding: int) -> None:
+        super().__init__(domains, positions, width)
+        self.semantic = EqualLinear(encoding, width)
+        self.register_buffer("encodings", torch.zeros(domains, encoding))
+
+    @torch.no_grad()
+    def with_more_domains(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As of :class:`ConditionEmbedding`; the encodings of new domains are unknown."""
+        found, known = super().with_more_domains(tensors), tensors.get("encodings")
+        if known is not None and len(known) < self.domains:
+            found["encodings"] = torch.cat(
+                [known, known.new_zeros(self.domains - len(known), known.shape[1])]
+            )
+        return found
+
+    def forward(self, domain: Tensor, position: Tensor, encoded: Tensor | None = None) -> Tensor:
+        """Arguments as of :class:`ConditionEmbedding`; ``encoded`` (B,): whether s is used, None: where it is known."""
+        learnt = self.learnt(domain, position)
+        encoding = self.encodings[domain]
+        known = (encoding != 0).any(dim=1)
+        if encoded is not None:
+            known = known & encoded
+        informed = rms_normalise(self.semantic(rms_normalise(encoding)))
+        return torch.where(known[:, None], 0.8 * informed + 0.2 * learnt, learnt)

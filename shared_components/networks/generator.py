@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
-from shared_components.networks.condition import ConditionEmbedding
+from shared_components.networks.condition import ConditionEmbedding, EncodedCondition
 from shared_components.networks.style_layers import (
     EqualLinear,
     FirUpsample,
@@ -83,6 +83,7 @@ class Generator(nn.Module):
         mapping_lr: learning-rate multiplier of the mapping network.
         image_channels: channels of the image.
         classes: number of classes of the label map that is drawn beside the image; 0: none is.
+        encoding: width of the semantic encoding that the condition takes; 0: it takes none.
     Raises:
         InputError: the size does not fit the number of resolutions.
     Source: Karras et al. 2020; condition: Galati et al. 2024, Sec. 2.1.
@@ -101,6 +102,7 @@ class Generator(nn.Module):
         mapping_lr: float = 0.01,
         image_channels: int = 1,
         classes: int = 0,
+        encoding: int = 0,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -114,6 +116,7 @@ class Generator(nn.Module):
             "mapping_lr": float(mapping_lr),
             "image_channels": int(image_channels),
             "classes": int(classes),
+            "encoding": int(encoding),
         }
         self.sizes = resolutions(size, len(channels))
         self.channels = tuple(channels)
@@ -121,7 +124,8 @@ class Generator(nn.Module):
         self.z_dim, self.w_dim = z_dim, w_dim
         self.image_channels, self.classes = image_channels, classes
         self.rows = 2 * len(channels)
-        self.condition = ConditionEmbedding(domains, positions, w_dim)
+        shape = (domains, positions, w_dim)
+        self.condition = EncodedCondition(*shape, encoding) if encoding else ConditionEmbedding(*shape)
         widths = [z_dim + w_dim] + [w_dim] * mapping_layers
         self.mapping_network = nn.Sequential(
             *(
@@ -188,9 +192,13 @@ class Generator(nn.Module):
             return torch.full((slices,), torch.nan)
         return (torch.arange(slices) + 0.5) / slices
 
-    def mapping(self, z: Tensor, domain: Tensor, position: Tensor) -> Tensor:
-        """``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to w (B, w_dim)."""
-        return self.mapping_network(torch.cat([rms_normalise(z), self.condition(domain, position)], dim=1))
+    def mapping(self, z: Tensor, domain: Tensor, position: Tensor, encoded: Tensor | None = None) -> Tensor:
+        """``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to w (B, w_dim).
+
+        ``encoded`` (B,): whether the domain's semantic encoding is used; None: wherever there is one.
+        """
+        condition = (domain, position) if encoded is None else (domain, position, encoded)
+        return self.mapping_network(torch.cat([rms_normalise(z), self.condition(*condition)], dim=1))
 
     def to_w_plus(self, w: Tensor) -> Tensor:
         """Repeat w (B, w_dim) for every row: (B, rows, w_dim)."""

@@ -8,12 +8,14 @@ from abc import ABC, abstractmethod
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from shared_components.errors import InputError
 from shared_components.metrics.random_features import RandomFeatures
 from shared_components.networks.discriminator import Discriminator
 
 AIR = -1.0  # of slices in [-1, 1]
+BATCH = 64  # slices that are encoded at a time
 
 
 class ImageEncoder(nn.Module, ABC):
@@ -21,9 +23,11 @@ class ImageEncoder(nn.Module, ABC):
 
     Attributes:
         width: of the embedding.
+        common: whether embeddings of different clients can be compared.
     """
 
     width: int
+    common: bool = True
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
@@ -35,6 +39,16 @@ class ImageEncoder(nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """``images`` (B, 1, S, S) in [-1, 1] to embeddings (B, width) of unit length."""
         return F.normalize(self.features(images), dim=1)
+
+    @torch.no_grad()
+    def embedded(self, dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Embeddings (N, width) and domains (N,) of all slices of a dataset, which have "image" and "domain"."""
+        embedded, domains = [], []
+        for first in range(0, len(dataset), BATCH):
+            items = [dataset[i] for i in range(first, min(first + BATCH, len(dataset)))]
+            embedded.append(self(torch.stack([item["image"] for item in items]).to(device)))
+            domains += [item["domain"] for item in items]
+        return torch.cat(embedded), torch.stack(domains).to(device)
 
 
 class RandomEncoder(ImageEncoder):
@@ -67,6 +81,8 @@ class DiscriminatorEncoder(ImageEncoder):
     Raises:
         InputError: it sees label maps, too, or there is none.
     """
+
+    common = False
 
     def __init__(self, discriminator: Discriminator | None) -> None:
         super().__init__()

@@ -25,14 +25,15 @@ def root(tmp_path_factory) -> Path:
     return make_root(tmp_path_factory.mktemp("newcomer") / "east", "ct", labelled=False, seed=4)
 
 
-def federation(root: Path, output_dir: Path, start: Path, **changes):
+def federation(root: Path, output_dir: Path, start: Path | None, **changes):
     content = {
         "name": "newcomer", "bundle": str(BUNDLES / "factory"), "domains": ["t1", "t2", "pet", "ct"],
         "labels": LABELS, "configs": ["common.yaml", "train.yaml", "smoke.yaml"], "overrides": SIZES | HELD,
-        "clients": {"east": {"data_root": str(root), "domain": "ct"}}, "start": str(start), "seed": 5,
+        "clients": {"east": {"data_root": str(root), "domain": "ct"}}, "seed": 5,
         "rounds": 2, "updates_per_round": 2, "workers": 0, "output_dir": str(output_dir),
         "exchange": {"what": "weights"},
     }  # fmt: skip
+    content |= {} if start is None else {"start": str(start)}
     return federation_from(content | changes, source=Path("newcomer.yaml"))
 
 
@@ -128,3 +129,25 @@ def test_rates_that_have_fallen_rise_again_where_the_run_goes_on_with_more_round
         groups = [g for k in ("optimizer", "discriminator_optimizer") for g in state[k]["param_groups"]]
         shares.append({g["lr"] / g["initial_lr"] for g in groups})
     assert shares == [{1.0}, {0.25}]
+
+
+def test_hospitals_share_their_mean_encodings_and_a_newcomer_brings_its_own(clients, root, tmp_path):
+    told = {"overrides": SIZES | {"semantic_condition": 99}, "exchange": {}}
+    names = {"north": "t1", "south": "t2"}
+    both = {n: {"data_root": str(clients / n), "domain": d} for n, d in names.items()}
+    first = run(root, tmp_path / "first", None, clients=both, domains=["t1", "t2"], **told)
+    known = torch.nn.functional.normalize(load_generator(first / "factory.pt").condition.encodings)
+    for number, name in enumerate(both):
+        state = load_tensors(first / f"clients/{name}/state.2.pt")
+        mean = state["objects"]["semantic"]["means"][number]
+        assert float(mean.norm()) == pytest.approx(1, abs=1e-5)
+        assert torch.allclose(known[number], mean, atol=1e-3)  # its direction, after rounding to float16
+    domains = ["t1", "t2", "ct"]
+    joined = run(root, tmp_path / "joined", first / "factory.pt", domains=domains, **told)
+    after = torch.nn.functional.normalize(load_generator(joined / "factory.pt").condition.encodings)
+    own = load_tensors(joined / "clients/east/state.2.pt")["objects"]["semantic"]["means"][2]
+    assert torch.allclose(after[:2], known, atol=1e-3) and torch.allclose(after[2], own, atol=1e-3)
+    whole = load_tensors(joined / "global.pt")["model"]
+    run(root, tmp_path / "resumed", first / "factory.pt", domains=domains, rounds=1, **told)
+    again = run(root, tmp_path / "resumed", first / "factory.pt", domains=domains, resume=True, **told)
+    assert different(whole, load_tensors(again / "global.pt")["model"]) == []

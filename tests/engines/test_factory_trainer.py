@@ -9,11 +9,13 @@ from shared_components.engines.factory_trainer import FactoryTrainer, lazy_adam
 from shared_components.errors import InputError
 from shared_components.losses.adversarial import PathLengthPenalty
 from shared_components.losses.domain_rehearsal import DomainRehearsal
+from shared_components.losses.semantic_alignment import SemanticAlignment
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.discriminator_augmentation import DiscriminatorAugmentation
 from shared_components.networks.factory import FactoryNetwork
 from shared_components.networks.frozen_discriminator import FrozenDiscriminator
 from shared_components.networks.generator import Generator
+from shared_components.networks.image_encoder import RandomEncoder
 
 CHANNELS = (8, 8, 6, 4)
 COARSE_ENTRANCES = ("discriminator.from_image.2", "discriminator.from_image.3")  # of 3 and 6 px
@@ -31,9 +33,9 @@ def batches(count: int) -> list[dict]:
     ]
 
 
-def trainer(updates: int = 4, critic: type = Discriminator, **settings) -> FactoryTrainer:
+def trainer(updates: int = 4, critic: type = Discriminator, encoding: int = 0, **settings) -> FactoryTrainer:
     torch.manual_seed(0)
-    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
+    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, encoding=encoding)
     network = FactoryNetwork(generator, critic(24, 2, 4, CHANNELS, width=8))
     return FactoryTrainer(
         device=torch.device("cpu"),
@@ -345,3 +347,39 @@ def test_a_discriminator_of_other_frozen_features_does_not_begin():
     engine.network.discriminator.fingerprint += 1
     with pytest.raises(InputError, match="frozen_features: expected the features"):
         engine.run()
+
+
+def told(**settings) -> FactoryTrainer:
+    """A trainer whose generator's condition is told the mean embedding of the slices of its second domain."""
+    slices = [{"image": torch.zeros(1, 24, 24), "domain": torch.tensor(1)}]
+    semantic = SemanticAlignment(RandomEncoder(), 0.0, slices, ["a", "b"], condition=99)
+    return trainer(2, encoding=99, semantic=semantic, **settings)
+
+
+def test_the_condition_is_told_the_clients_own_encoding_in_every_epoch_whatever_a_federation_sends():
+    engine = told(encoded_share=1.0)
+    engine.run()
+    own, networks = engine.semantic.means[1], (engine.network.generator, engine.network.generator_ema)
+    assert float(own.norm()) == pytest.approx(1, abs=1e-5)
+    assert all(torch.equal(n.condition.encodings, torch.stack([own * 0, own])) for n in networks)
+    assert engine.network.generator.condition.semantic.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        for network in networks:
+            network.condition.encodings.mul_(0.25)  # an average with three that do not know it
+    engine.state.max_epochs = 2
+    engine.run()
+    assert torch.equal(engine.network.generator_ema.condition.encodings[1], own)
+
+
+def test_half_of_the_samples_are_told():
+    engine = told(path_length_weight=0.0)
+    engine.run()
+    seen = []
+    condition = engine.network.generator.condition
+    condition.register_forward_hook(
+        lambda module, inputs, output: seen.extend(of.float().mean() for of in inputs[2:])
+    )
+    engine._w_plus(torch.ones(4000, dtype=torch.long), torch.rand(4000))
+    assert len(seen) == 2 and float(seen[0]) == float(seen[1]) == pytest.approx(0.5, abs=0.05)
+    engine.network.generator.mapping(torch.randn(2, 8), torch.tensor([0, 1]), torch.rand(2))
+    assert len(seen) == 2  # without being told whether, wherever it is known

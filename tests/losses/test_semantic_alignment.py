@@ -8,9 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from shared_components.errors import InputError
 from shared_components.losses.semantic_alignment import SemanticAlignment, spherical_distance
 from shared_components.networks.discriminator import Discriminator
-from shared_components.networks.image_encoder import RandomEncoder
+from shared_components.networks.generator import Generator
+from shared_components.networks.image_encoder import DiscriminatorEncoder, RandomEncoder
 
 
 class Slices(torch.utils.data.Dataset):
@@ -87,3 +89,27 @@ def test_the_means_are_part_of_the_state_and_without_weight_there_is_none():
     off = alignment(0.0)
     off.begin(Discriminator(24, 3, 4, (8, 8, 6, 4), width=8))
     assert not off.active and not off.state_dict()
+
+
+def test_the_generators_are_told_the_means_of_the_clients_own_domains_and_keep_those_of_others():
+    told = SemanticAlignment(RandomEncoder(), 0.0, Slices(), ["a", "b", "c"], condition=99)
+    told.begin(Discriminator(24, 3, 4, (8, 8, 6, 4), width=8))
+    assert not told.active and torch.equal(told.means, begun().means)
+    generators = [Generator(24, 3, 4, (8, 8, 6, 4), z_dim=8, w_dim=8, encoding=99) for _ in range(2)]
+    for generator in generators:
+        generator.condition.encodings[:] = 0.5  # as the others have averaged them
+    told.inform(*generators)
+    for generator in generators:
+        encodings = generator.condition.encodings
+        assert torch.equal(encodings[[0, 2]], told.means[[0, 2]]) and bool((encodings[1] == 0.5).all())
+    plain = Generator(24, 3, 4, (8, 8, 6, 4), z_dim=8, w_dim=8)
+    begun().inform(plain)  # refinement alone tells nothing
+    assert "condition.encodings" not in plain.state_dict()
+
+
+def test_a_condition_needs_the_encoders_width_and_an_encoder_that_all_share():
+    with pytest.raises(InputError, match=r"semantic_condition: expected 99, the width .* found 7"):
+        SemanticAlignment(RandomEncoder(), 0.0, Slices(), ["a", "b", "c"], condition=7)
+    own = DiscriminatorEncoder(Discriminator(24, 3, 4, (8, 8, 6, 4), width=8))
+    with pytest.raises(InputError, match="expected an image_encoder that is the same at all clients"):
+        SemanticAlignment(own, 0.0, Slices(), ["a", "b", "c"], condition=8)

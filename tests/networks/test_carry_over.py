@@ -16,9 +16,10 @@ CHANNELS = (8, 8, 6, 4)
 Z, DOMAIN, HEIGHT = torch.randn(4, 8), torch.tensor([0, 1, 0, 1]), torch.tensor([0.1, 0.5, 0.9, torch.nan])
 
 
-def network(domains: int, seed: int, w_dim: int = 12) -> FactoryNetwork:
+def network(domains: int, seed: int, w_dim: int = 12, encoding: int = 0) -> FactoryNetwork:
     torch.manual_seed(seed)
-    generator = Generator(24, domains, 4, channels=CHANNELS, z_dim=8, w_dim=w_dim, mapping_layers=2)
+    sizes = {"z_dim": 8, "w_dim": w_dim, "mapping_layers": 2, "encoding": encoding}
+    generator = Generator(24, domains, 4, channels=CHANNELS, **sizes)
     return FactoryNetwork(generator, Discriminator(24, domains, 4, CHANNELS, width=12))
 
 
@@ -103,3 +104,28 @@ def test_another_size_is_named_as_its_id(before):
     message = r"'w_dim': expected 12, as the factory that it goes on from has it, found 16; set w_dim in 'overrides'"
     with pytest.raises(InputError, match=message):
         carried_over(before.generator_ema.state_dict(), description(before), network=other)
+
+
+def test_a_newcomers_condition_starts_from_its_own_encoding_and_the_others_from_theirs():
+    before = network(2, 0, encoding=3)
+    before.generator.condition.encodings.copy_(torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 0.0]]))
+    before.update_average(0.9)
+    after = network(3, 1, encoding=3)
+    filled(after, carried_over(before.state_dict(), {}, network=after), "start")
+    condition = after.generator.condition
+    assert condition.encodings[:2].tolist() == before.generator.condition.encodings.tolist()
+    assert condition.encodings[2].tolist() == [0, 0, 0]
+    with torch.no_grad():
+        images = [of.generator_ema(Z, DOMAIN, HEIGHT, "none") for of in (before, after)]
+        assert torch.allclose(*images, atol=1e-5)
+        condition.encodings[2] = condition.encodings[0]  # a hospital like the first
+        new, first = (condition(torch.tensor([k]), HEIGHT[1:2])[0] for k in (2, 0))
+        own = [condition.learnt(torch.tensor([k]), HEIGHT[1:2])[0] for k in (2, 0)]
+        assert torch.allclose(new - first, 0.2 * (own[0] - own[1]), atol=1e-6)
+
+
+def test_a_factory_without_encodings_does_not_go_on_with_them(before):
+    message = r"'semantic_condition': expected 0, .* found 3; set semantic_condition in 'overrides'"
+    for known in (description(before), {"generator": {"size": 24}}):  # as files of earlier versions have it
+        with pytest.raises(InputError, match=message):
+            carried_over(before.generator_ema.state_dict(), known, network=network(3, 1, encoding=3))

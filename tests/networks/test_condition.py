@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from shared_components.networks.condition import ConditionEmbedding, place_of
+from shared_components.networks.condition import ConditionEmbedding, EncodedCondition, place_of
 from shared_components.networks.generator import Generator
+from shared_components.networks.style_layers import rms_normalise
+from shared_components.networks.volume_drawer import VolumeDrawer
+from shared_components.networks.volume_generator import VolumeGenerator
 
 
 def test_a_height_lies_between_the_two_positions_beside_it():
@@ -60,3 +63,50 @@ def test_torchscript_draws_at_heights_other_than_those_it_was_traced_with():
         for heights in ([0.0, 0.33, 1.0], [0.9, torch.nan, 0.1]):
             position = torch.tensor(heights)
             assert torch.allclose(traced(z, domain, position), drawing(z, domain, position), atol=1e-6)
+
+
+DOMAIN, HEIGHT = torch.tensor([0, 1, 1]), torch.tensor([0.3, 0.8, torch.nan])
+
+
+def encoded(scale: float = 1.0) -> EncodedCondition:
+    """Of two domains, of which the second's encoding is known."""
+    torch.manual_seed(0)
+    condition = EncodedCondition(2, 4, 8, encoding=3)
+    condition.encodings[1] = scale * torch.tensor([0.6, 0.0, -0.8])
+    return condition
+
+
+def test_a_known_encoding_is_four_fifths_of_the_embedding_and_an_unknown_none():
+    condition = encoded()
+    learnt = condition.learnt(DOMAIN, HEIGHT)
+    s = torch.tensor([0.6, 0.0, -0.8]) * 3**0.5  # of mean square 1
+    told = rms_normalise(s @ condition.semantic.weight.T / 3**0.5)
+    found = condition(DOMAIN, HEIGHT)
+    assert torch.equal(found[0], learnt[0])
+    assert torch.allclose(found[1:], 0.8 * told + 0.2 * learnt[1:], atol=1e-6)
+    choice = torch.tensor([True, False, True])
+    assert torch.equal(condition(DOMAIN, HEIGHT, choice), torch.stack([learnt[0], learnt[1], found[2]]))
+
+
+def test_the_direction_of_an_encoding_alone_counts_and_it_does_not_train():
+    assert torch.allclose(encoded(0.01)(DOMAIN, HEIGHT), encoded()(DOMAIN, HEIGHT), atol=1e-5)
+    condition = encoded()
+    assert "encodings" in condition.state_dict() and not condition.encodings.requires_grad
+    condition(DOMAIN, HEIGHT).square().sum().backward()
+    assert condition.semantic.weight.grad.abs().sum() > 0 and condition.linear.weight.grad.abs().sum() > 0
+    unknown = encoded(0.0)
+    unknown(DOMAIN, HEIGHT)[:, 0].sum().backward()
+    assert unknown.semantic.weight.grad.abs().max() == 0 and unknown.linear.weight.grad.isfinite().all()
+
+
+def test_torchscript_draws_with_the_encodings_too():
+    generator = Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, encoding=3)
+    generator.condition.encodings[1] = torch.tensor([0.6, 0.0, -0.8])
+    scripted = torch.jit.script(VolumeDrawer(generator.eval(), 1, 3, noise=False))
+    z = torch.randn(2, 8)
+    with torch.no_grad():
+        expected = [VolumeGenerator(generator, domain, 3, noise=False)(z) for domain in (0, 1)]
+        assert torch.allclose(scripted(z, 0), expected[0], atol=1e-5)
+        assert torch.allclose(scripted(z), expected[1], atol=1e-5)
+        generator.condition.encodings.zero_()
+        assert not torch.allclose(VolumeGenerator(generator, 1, 3, noise=False)(z), expected[1], atol=1e-3)

@@ -62,3 +62,8 @@ def test_a_discriminator_of_label_maps_is_refused():
         InputError, match="found one of 3 channels, which sees label maps too; use another encoder"
     ):
         DiscriminatorEncoder(Discriminator(24, 2, 4, (8, 8, 6, 4), width=8, image_channels=3))
+
+
+def test_without_a_discriminator_that_learns_there_is_nothing_to_copy():
+    with pytest.raises(InputError, match="found frozen_features; use another encoder"):
+        DiscriminatorEncoder(None)
