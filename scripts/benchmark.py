@@ -18,33 +18,50 @@ def quality(
     output_dir: str = "outputs/benchmark",
     report_only: bool = False,
     held_out: str | Sequence[str] | None = None,
+    labelled: str | Sequence[str] | None = None,
     rows: str | Sequence[str] | None = None,
+    reference: str | None = None,
     jobs: int = 2,
+    fast: bool = False,
     smoke: bool = False,
 ) -> None:
-    """Train on freshly made phantoms for several seeds and print the table of Dice and HD95.
+    """Train for several seeds and print the tables of Dice and HD95, with paired differences and their intervals.
 
-    What is finished is kept, so an interrupted benchmark goes on where it was.
+    What is finished is kept, so an interrupted benchmark goes on where it was. Beside the tables, quality.md, lie every
+    subject's scores, all differences and a picture with a point a seed.
 
     Args:
-        scenario: head (the quickstart's study) or cardiac (models for scanners that they have not seen).
-        seeds: how many seeds, from 0 on; each makes its own subjects and trains everything anew.
-        output_dir: folder of the runs; the table is written to <output_dir>/<scenario>/quality.md.
-        report_only: print the table of the runs that are there.
+        scenario: head (the quickstart's study), spine (six real hospitals), vessels (three organs), or cardiac (models
+            for scanners that they have not seen).
+        seeds: how many seeds, from 0 on; each trains everything anew, on phantoms of its own where there are phantoms.
+        output_dir: folder of the runs; all lies in <output_dir>/<scenario>, other sizes and labels beside it.
+        report_only: print the tables of the runs that are there.
         held_out: cardiac: the scanners to leave out in turn, such as C,D; all by default.
-        rows: cardiac: methods, by their keys in shared_components/benchmarks/cardiac_rows.py; all by default.
-        jobs: cardiac: trainings at a time, of one thread each.
+        labelled: the others: domains with labels, such as ceitec, ceitec+ucl for both, ceitec,ucl for one after the
+            other; the scenario's first by default.
+        rows: methods, by their keys in shared_components/benchmarks/cardiac_rows.py; of the others those that are no
+            part of the study, in quality_rows.py; all by default, none for the study alone.
+        reference: the method that the others are compared with, as the tables call it; ours by default.
+        jobs: trainings at a time, of one thread each.
+        fast: all but cardiac: a third of the updates, in <output_dir>/<scenario>_fast.
         smoke: at the smallest sizes, to try it; in <output_dir>/<scenario>_smoke.
     """
     from shared_components.benchmarks.cardiac_quality import cardiac_quality
-    from shared_components.benchmarks.head_quality import head_quality
+    from shared_components.benchmarks.quality_scenarios import SCENARIOS
+    from shared_components.benchmarks.study_quality import study_quality
 
-    if scenario == "head":
-        print(head_quality(seeds, output_dir, report_only, smoke))
-    elif scenario == "cardiac":
+    against = {} if reference is None else {"reference": reference}
+    if scenario == "cardiac":
         print(cardiac_quality(seeds, output_dir, report_only, held_out, rows, jobs, smoke))
+    elif scenario in SCENARIOS:
+        print(
+            study_quality(
+                scenario, seeds, output_dir, report_only, rows, labelled, jobs, fast, smoke, **against
+            )
+        )
     else:
-        raise InputError(f"scenario: expected one of head, cardiac, found {scenario!r}")
+        known = ", ".join([*SCENARIOS, "cardiac"])
+        raise InputError(f"scenario: expected one of {known}, found {scenario!r}")
 
 
 def kernels(repeats: int = 20) -> None:

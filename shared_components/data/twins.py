@@ -44,14 +44,17 @@ class TwinSlices(Dataset):
         return len(self.source)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        source = self.source[index]
-        return {
-            "source": source["image"],
-            "twin": self.twin[index]["image"],
-            "source_label": source["label"],
-            "source_domain": source["domain"],
-            "source_position": source["position"],
-        }
+        return _pair(self.source[index], self.twin[index])
+
+
+def _pair(source: dict[str, Tensor], twin: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        "source": source["image"],
+        "twin": twin["image"],
+        "source_label": source["label"],
+        "source_domain": source["domain"],
+        "source_position": source["position"],
+    }
 
 
 def twin_slices(
@@ -60,6 +63,36 @@ def twin_slices(
     """Twins of two synthetic client data roots; ``slices`` go to both of class ``dataset``."""
     source, twin = (dataset(datalist(root, "training"), **slices) for root in (source_dir, twin_dir))
     return TwinSlices(source, twin)
+
+
+class SourceSlices(Dataset):
+    """Real labelled slices in the place of synthetic ones; each is its own twin. Those without a label are left out.
+
+    Args:
+        source: slices of a labelled client.
+    Raises:
+        InputError: none has a label.
+    """
+
+    def __init__(self, source: SliceDataset) -> None:
+        if not source.labelled:
+            raise InputError(
+                "source: expected slices with labels, found none; name the labelled client's data root"
+            )
+        self.source, self.twin, self._labelled = source, source, source.labelled
+        self.labelled, self.unlabelled = list(range(len(source.labelled))), []
+
+    def __len__(self) -> int:
+        return len(self._labelled)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        slice = self.source[self._labelled[index]]
+        return _pair(slice, slice)
+
+
+def source_slices(source_dir: str | Sequence[str], **slices: Any) -> SourceSlices:
+    """The labelled training slices of client data roots; ``slices`` go to :class:`SliceDataset`."""
+    return SourceSlices(SliceDataset(datalist(source_dir, "training", labelled=True), **slices))
 
 
 class SideBySide:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shared_components.data.samplers import slice_loader
-from shared_components.data.twins import SideBySide, TwinSlices, twin_slices
+from shared_components.data.twins import SideBySide, TwinSlices, source_slices, twin_slices
 from shared_components.errors import InputError
 from tests.data.conftest import box, save
 
@@ -80,3 +80,22 @@ def test_side_by_side_wants_equally_many_batches(twins):
     loaders = [slice_loader(twins, batch_size=2, batches=n) for n in (2, 3)]
     with pytest.raises(ValueError, match=r"expected the same number of batches, found \[2, 3\]"):
         SideBySide(loaders)
+
+
+def test_real_labelled_slices_are_their_own_twins(tmp_path):
+    root = make_root(tmp_path / "real", "t1", 1.0, depth=6)
+    content = json.loads((tmp_path / "real" / "dataset.json").read_text())
+    content["training"][0]["annotated"] = [2, 4]
+    del content["training"][1]["label"]
+    (tmp_path / "real" / "dataset.json").write_text(json.dumps(content))
+    slices = source_slices(root, **SLICES)
+    assert len(slices) == 2 and slices.labelled == [0, 1]
+    item = slices[1]
+    assert torch.equal(item["source"], item["twin"]) and item["source_position"] == pytest.approx(4.5 / 6)
+    assert bool((item["source_label"] >= 0).all())
+
+
+def test_source_without_labels_is_refused(tmp_path):
+    root = make_root(tmp_path / "real", "t1", 1.0, labelled=False)
+    with pytest.raises(InputError, match="no volumes"):
+        source_slices(root, **SLICES)

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from shared_components.data.annotations import ANNOTATED
@@ -21,23 +22,27 @@ SITES = ("ceitec", "ucl", "nwu", "philips", "juntendo", "milan")
 
 
 def make_spinal_cord(
-    out: str | os.PathLike, labelled: Sequence[str] = ("ceitec",), force: bool = False
+    out: str | os.PathLike, labelled: Sequence[str] = ("ceitec",), force: bool = False, few: int = 0
 ) -> list[Path]:
     """Write a client data root for each of the six hospitals, ``out/ceitec`` to ``out/milan``.
 
     Each person was scanned twice in a session. At a hospital without labels run 2 is for training and run 1, with
     its label map, is the test. At one with labels run 1 trains with its label map and run 2 without; where there is
-    a second session, its run 1 is for validation. So training and test images show the same person, whom no other
-    volume of the data shows. Slices that nobody annotated are listed as such.
+    a second session, it is for validation. So training and test images show the same person, whom no other volume of
+    the data shows. Slices that nobody annotated are listed as such.
 
     Args:
         out: folder for the data roots.
         labelled: hospitals whose labels may be trained on.
         force: replace data roots that are there.
+        few: this many evenly spaced annotated slices of each test volume are left out of the test. Beside the data root
+            of each hospital without labels there is then ``out/<site>_few``, which trains with the labels of these
+            slices; and where there is another session, ``out/<site>_session<number>`` for each, which trains with the
+            labels of the others and has the test volume of this one: bounds for those who adapt without labels.
     Returns:
         The data roots, in the order of ``SITES``.
     Raises:
-        InputError: an unknown hospital, or a data root that is there already.
+        InputError: an unknown hospital, a data root that is there already, or fewer slices than ``few`` asks for.
     """
     strange = [site for site in labelled if site not in SITES]
     if strange:
@@ -49,32 +54,84 @@ def make_spinal_cord(
         for row in csv.DictReader(table):
             volumes[row["site"].lower()].append(row)
     for site in SITES:
-        entries = defaultdict(list)
-        for row in volumes[site]:
-            split, known = _place(row, site in labelled)
-            entries[split].append(_copied(out / site, row, known))
-        described = Description(f"Spinal cord {volumes[site][0]['site']}", site, "MRI", LABELS)
-        write_description(out / site, described, entries)
+        own = [_Volume.of(row, 0 if site in labelled else few) for row in volumes[site]]
+        _write(out / site, own, site in labelled)
+        if few and site not in labelled:
+            _write_bounds(out, site, own)
     return [out / site for site in SITES]
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """A line of the table.
+
+    Attributes:
+        row: the line.
+        annotated: slices with a label.
+        few: those of them that no test counts.
+    """
+
+    row: Mapping[str, str]
+    annotated: tuple[int, ...]
+    few: tuple[int, ...]
+
+    @classmethod
+    def of(cls, row: Mapping[str, str], few: int) -> _Volume:
+        if not row["annotated_slices"]:
+            return cls(row, (), ())
+        first, last = map(int, row["annotated_slices"].split("-"))
+        slices = tuple(range(first, last + 1))
+        if few >= len(slices):
+            raise InputError(
+                f"few: expected fewer than the {len(slices)} slices of {row['file']}, found {few}"
+            )
+        return cls(row, slices, tuple(slices[(2 * i + 1) * len(slices) // (2 * few)] for i in range(few)))
+
+    @property
+    def tested(self) -> tuple[int, ...]:
+        return tuple(number for number in self.annotated if number not in self.few)
+
+    def entry(self, root: Path, slices: Sequence[int] = ()) -> dict:
+        """Copy it, with its label map if ``slices`` of it are known; the entry of ``dataset.json``."""
+        file = self.row["file"]
+        entry: dict = {"image": f"images/{file}"}
+        if slices:
+            entry["label"] = f"labels/{file}"
+            if len(slices) < int(self.row["voxels"].split("x")[2]):
+                entry[ANNOTATED] = list(slices) if self.few else {"first": slices[0], "last": slices[-1]}
+        for name in (entry[key] for key in ("image", "label") if key in entry):
+            write_atomically(root / name, lambda place, source=FOLDER / name: shutil.copyfile(source, place))
+        return entry
+
+
+def _write(root: Path, volumes: Sequence[_Volume], labelled: bool) -> None:
+    """The data root of a hospital."""
+    entries = defaultdict(list)
+    for volume in volumes:
+        split, known = _place(volume.row, labelled)
+        entries[split].append(volume.entry(root, volume.tested if known else ()))
+    _describe(root, volumes, entries)
 
 
 def _place(row: Mapping[str, str], labelled: bool) -> tuple[str, bool]:
     """Split of a volume, and whether its label map goes along."""
-    if row["run"] == "2":
-        return "training", False
     if not labelled:
-        return "test", True
-    return ("training" if row["session"] == "1" else "validation"), True
+        return ("training", False) if row["run"] == "2" else ("test", True)
+    return ("training" if row["session"] == "1" else "validation"), row["run"] == "1"
 
 
-def _copied(root: Path, row: Mapping[str, str], known: bool) -> dict:
-    """Copy a volume, and its label map where it is ``known``; its entry of ``dataset.json``."""
-    entry: dict = {"image": f"images/{row['file']}"}
-    if known:
-        entry["label"] = f"labels/{row['file']}"
-        first, last = map(int, row["annotated_slices"].split("-"))
-        if last + 1 < int(row["voxels"].split("x")[2]):
-            entry[ANNOTATED] = {"first": first, "last": last}
-    for file in (entry[key] for key in ("image", "label") if key in entry):
-        write_atomically(root / file, lambda place, source=FOLDER / file: shutil.copyfile(source, place))
-    return entry
+def _write_bounds(out: Path, site: str, volumes: Sequence[_Volume]) -> None:
+    """The data roots beside that of a hospital without labels; the first of them has no test of its own."""
+    tests = [volume for volume in volumes if volume.annotated]
+    root = out / f"{site}_few"
+    _describe(root, volumes, {"training": [volume.entry(root, volume.few) for volume in volumes]})
+    for test in tests if len(tests) > 1 else ():
+        root = out / f"{site}_session{test.row['session']}"
+        training = [volume.entry(root, volume.annotated) for volume in tests if volume is not test]
+        _describe(root, volumes, {"training": training, "test": [test.entry(root, test.tested)]})
+
+
+def _describe(root: Path, volumes: Sequence[_Volume], entries: Mapping[str, Sequence[Mapping]]) -> None:
+    site = volumes[0].row["site"]
+    described = Description(f"Spinal cord {site}", site.lower(), "MRI", LABELS)
+    write_description(root, described, entries)

@@ -36,7 +36,8 @@ def test_without_labels_run_2_trains_and_run_1_is_the_test(roots):
 def test_with_labels_the_first_session_trains_and_the_second_chooses(roots):
     assert names(roots["ceitec"], "training", True) == {"ceitec_ses1_run1"}
     assert names(roots["ceitec"], "validation", True) == {"ceitec_ses2_run1"}
-    assert names(roots["ceitec"], "training", False) == {"ceitec_ses1_run2", "ceitec_ses2_run2"}
+    assert names(roots["ceitec"], "training", False) == {"ceitec_ses1_run2"}
+    assert names(roots["ceitec"], "validation", False) == {"ceitec_ses2_run2"}
     assert not names(roots["ceitec"], "test")
 
 
@@ -53,9 +54,36 @@ def test_files_are_the_shipped_ones(roots):
     assert filecmp.cmp(roots["juntendo"] / file, FOLDER / file, shallow=False)
 
 
+def test_few_labelled_slices_are_in_no_test(tmp_path):
+    made = make_spinal_cord(tmp_path, few=3)
+    assert [root.name for root in made] == list(SITES)
+    few = ClientRoot.load(tmp_path / "philips_few")
+    (labelled,) = few.items("training", True)
+    assert labelled["annotated"] == [2, 7, 11]
+    (test,) = ClientRoot.load(tmp_path / "philips").items("test")
+    assert test["annotated"] == [0, 1, 3, 4, 5, 6, 8, 9, 10, 12, 13] and not few.items("test")
+    assert names(tmp_path / "philips_few", "training", False) == {"philips_ses1_run2"}
+    assert not (tmp_path / "ceitec_few").exists() and not (tmp_path / "ucl_session1").exists()
+
+
+def test_labels_of_another_session_are_a_bound_where_there_is_one(tmp_path):
+    make_spinal_cord(tmp_path, few=3)
+    for session, other in (("1", "2"), ("2", "1")):
+        root = tmp_path / f"milan_session{session}"
+        assert names(root, "training", True) == {f"milan_ses{other}_run1"}
+        assert names(root, "test") == {f"milan_ses{session}_run1"}
+    whole = ClientRoot.load(tmp_path / "milan").items("test")
+    apart = [item for n in "12" for item in ClientRoot.load(tmp_path / f"milan_session{n}").items("test")]
+    assert [item["annotated"] for item in whole] == [item["annotated"] for item in apart]
+
+
 def test_refusals(roots, tmp_path):
     with pytest.raises(InputError, match=r"ceitec/dataset\.json: is there already"):
         make_spinal_cord(roots["ceitec"].parent)
     with pytest.raises(InputError, match=r"expected some of ceitec, .* found 'oxford'"):
         make_spinal_cord(tmp_path, ["oxford"])
     assert not list(tmp_path.iterdir())
+    with pytest.raises(
+        InputError, match=r"few: expected fewer than the 17 slices of ucl_ses1_run1\.nii\.gz, found 17"
+    ):
+        make_spinal_cord(tmp_path / "many", few=17)

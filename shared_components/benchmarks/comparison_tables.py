@@ -1,0 +1,164 @@
+"""Tables of methods side by side: means over subjects and seeds, and paired differences to one of the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared_components.benchmarks.tables import markdown, mean_and_deviation
+from shared_components.metrics.paired_differences import LEVEL, Design, Interval, paired_difference
+from shared_components.metrics.subject_scores import (
+    SubjectScore,
+    Values,
+    client_seed_means,
+    seed_means,
+    subject_values,
+)
+from shared_components.records import write_table
+
+MEASURES = {"dice": ("Dice", 3), "hd95_mm": ("HD95 (mm)", 1)}
+MEAN = "mean"
+COLUMNS = ("method", "reference", "client", "class", "measure", "difference", "low", "high")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods on the test subjects of some clients.
+
+    Attributes:
+        scores: of every method.
+        methods: the lines of a table, in order.
+        clients: its columns, over which the mean is.
+        reference: the method that the others are compared with.
+        design: of the intervals.
+    """
+
+    scores: Sequence[SubjectScore]
+    methods: Sequence[str]
+    clients: Sequence[str]
+    reference: str
+    design: Design = field(default_factory=Design)
+
+    @property
+    def seeds(self) -> int:
+        """How many there are."""
+        return len({score.seed for score in self.scores})
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return list(dict.fromkeys(score.name for score in self.scores))
+
+    def values(self, method: str, measure: str = "dice", name: str | None = None) -> Values:
+        """A method's value for each subject of the clients; see :func:`subject_values`."""
+        found = subject_values(self.scores, method, measure, name)
+        return {subject: value for subject, value in found.items() if subject.client in self.clients}
+
+    def difference(
+        self, method: str, measure: str = "dice", name: str | None = None, client: str | None = None
+    ) -> Interval | None:
+        """Of a method and the reference, over the clients at which both have been tried, or at one client.
+
+        None for the reference itself, and where there is nothing to compare.
+        """
+        if method == self.reference:
+            return None
+        pair = [self.values(one, measure, name) for one in (method, self.reference)]
+        if client is not None:
+            pair = [{s: v for s, v in values.items() if s.client == client} for values in pair]
+        return paired_difference(*pair, self.design)
+
+
+def score_table(
+    found: Comparison, title: str, measure: str = "dice", name: str | None = None, differences: bool = True
+) -> str:
+    """Markdown: a line a method; its mean ± deviation over the seeds at every client, the mean over the clients, and
+    the paired difference to the reference.
+
+    Args:
+        found: the methods.
+        title: of the first column.
+        measure: a key of ``MEASURES``.
+        name: of the class; by default the mean over all.
+        differences: with the last column.
+    """
+    digits = MEASURES[measure][1]
+    lines = []
+    for method in found.methods:
+        line = [method, *_cells(found, found.values(method, measure, name), digits)]
+        lines.append(
+            [
+                *line,
+                *([difference_cell(found.difference(method, measure, name), digits)] if differences else []),
+            ]
+        )
+    last = [f"difference to {found.reference}"] if differences else []
+    return markdown([title, *found.clients, MEAN, *last], lines)
+
+
+def class_table(found: Comparison, title: str) -> str:
+    """Markdown: a line a method; the mean Dice over the clients of each class, with its difference to the reference."""
+    head = [cell for name in found.classes for cell in (name, "difference")]
+    lines = []
+    for method in found.methods:
+        cells = []
+        for name in found.classes:
+            means = seed_means(found.values(method, "dice", name), found.clients)
+            cells += [
+                seeds_cell(list(means.values()), 3, found.seeds),
+                difference_cell(found.difference(method, "dice", name), 3),
+            ]
+        lines.append([method, *cells])
+    return markdown([title, *head], lines)
+
+
+def legend(reference: str) -> str:
+    """What the difference column says."""
+    return (
+        f"Differences are to “{reference}”, between the same subjects and seeds, with {LEVEL:.0%} bootstrap intervals "
+        "over seeds and subjects; bold ones exclude zero, the others claim nothing. Distances are over the classes "
+        "that were found. (n): over n seeds only.\n"
+    )
+
+
+def seeds_cell(values: Sequence[float], digits: int, seeds: int) -> str:
+    """``0.850 ± 0.141``; without a deviation for one seed; with their number where it is not all seeds."""
+    text = mean_and_deviation(values, digits)
+    if len(values) == 1:
+        text = text.split(" ± ")[0]
+    return text if len(values) in (0, seeds) else f"{text} ({len(values)})"
+
+
+def difference_cell(interval: Interval | None, digits: int) -> str:
+    """``-0.020 [-0.040, +0.010]``, bold where the interval excludes zero."""
+    if interval is None:
+        return "–"
+    text = f"{interval.mean:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
+    return f"**{text}**" if interval.excludes_zero else text
+
+
+def write_differences(found: Comparison, path: Path) -> Path:
+    """All differences as CSV: for every method, client, class and measure, and their means."""
+    return write_table(path, COLUMNS, _differences(found))
+
+
+def _differences(found: Comparison) -> Iterator[dict[str, str]]:
+    classes = [None, *(found.classes if len(found.classes) > 1 else [])]
+    for method in found.methods:
+        for measure in MEASURES:
+            for name in classes:
+                for client in (None, *found.clients):
+                    interval = found.difference(method, measure, name, client)
+                    if interval is not None:
+                        where = (method, found.reference, client or MEAN, name or MEAN, measure)
+                        numbers = (f"{number:.5f}" for number in interval)
+                        yield dict(zip(COLUMNS, (*where, *numbers), strict=True))
+
+
+def _cells(found: Comparison, values: Values, digits: int) -> list[str]:
+    """At every client, then their mean."""
+    means = client_seed_means(values)
+    columns = [list(means.get(client, {}).values()) for client in found.clients]
+    columns.append(list(seed_means(values, found.clients).values()))
+    return [seeds_cell(column, digits, found.seeds) for column in columns]

@@ -1,0 +1,160 @@
+"""Rows of a quality table that are no candidates of the study: other methods and bounds, each a run of a bundle's
+config in the study's folder, with as many updates of the segmenter as the study's adaptation has in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shared_components.benchmarks.quality_bench import PREDICTIONS, Bench
+from shared_components.benchmarks.quality_scenarios import FEW
+from shared_components.study.stage import Stage
+
+PLAIN = {"strong_augmentation": False, "val_interval": 0, "quiet": True}
+"""Of a U-Net with rotation, scaling, shear, translation and flips alone; the last weights are used."""
+
+Build = Callable[[Bench, str], Iterator[Stage]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method.
+
+    Attributes:
+        name: in the table.
+        build: yields the stages of one client, none where its data do not allow the row.
+    """
+
+    name: str
+    build: Build
+
+
+def row_stages(bench: Bench, keys: Sequence[str]) -> list[Stage]:
+    """The stages of some rows at every client that adapts and can be scored."""
+    targets = [name for name in bench.study.targets if bench.study.is_scored(name)]
+    return [stage for key in keys for client in targets for stage in ROWS[key].build(bench, client)]
+
+
+def _supervised(bench: Bench, client: str) -> Iterator[Stage]:
+    """From scratch on the client's own labels; in several parts where one volume's labels are another's test."""
+    lengths = bench.lengths
+    for number, root in enumerate(bench.roots(bench.scenario.supervised, client), 1):
+        name = f"supervised-{number}"
+        own = {
+            **bench.study.section("pretrain"),
+            **PLAIN,
+            "max_epochs": lengths.epochs(lengths.source + lengths.adaptation),
+            "ckpt_path": bench.model(client, name),
+        }
+        yield bench.stage(client, name, ("pretrain.yaml",), own, root)
+        yield bench.segmented(client, name, root=root)
+
+
+def _fine_tuned(bench: Bench, client: str) -> Iterator[Stage]:
+    """The plain source model, trained on with the few labels alone."""
+    lengths, (weights, needs) = bench.lengths, bench.plain()
+    for root in bench.roots(bench.scenario.few, client):
+        own = {
+            **bench.study.section("pretrain"),
+            **PLAIN,
+            "learning_rate": 1.0e-3,  # as of the adaptation, whatever the source model had
+            "max_epochs": lengths.epochs(lengths.adaptation),
+            "source_model_path": weights,
+            "ckpt_path": bench.model(client, "few"),
+        }
+        yield bench.stage(client, "few", ("pretrain.yaml", "fine_tuning.yaml"), own, root, needs)
+        yield bench.segmented(client, "few")
+
+
+def _few_adapted(bench: Bench, client: str) -> Iterator[Stage]:
+    """The study's adaptation with the few labels beside."""
+    for root in bench.roots(bench.scenario.few, client):
+        own = {"dataset_dir": str(root), "own_labels": True}
+        yield _like_adaptation(bench, client, "few_adaptation", own, reads=(str(root),))
+        yield bench.segmented(client, "few_adaptation")
+
+
+def _like_adaptation(
+    bench: Bench,
+    client: str,
+    name: str,
+    own: Mapping[str, Any],
+    configs: Sequence[str] = (),
+    reads: Sequence[str] = (),
+) -> Stage:
+    """The study's stage of the client, with some values of its own."""
+    stage = bench.study_stage(f"{client}/adaptation")
+    overrides = {**stage.overrides, **own, "ckpt_path": bench.model(client, name)}
+    return replace(
+        stage,
+        name=name,
+        configs=(*stage.configs, *configs),
+        overrides=overrides,
+        folder=bench.folder(client, name),
+        reads=(*stage.reads, *reads),
+    )
+
+
+def _histogram(bench: Bench, client: str) -> Iterator[Stage]:
+    """The plain U-Net on the labelled client's slices, whose intensities are sent to the client's mean quantiles."""
+    lengths, source = bench.lengths, bench.study.source
+    curve, trained = f"quantiles_{client}", f"histogram_{client}"
+    values = {"quantiles_path": str(bench.folder(client, curve) / "quantiles.csv")}
+    yield bench.stage(client, curve, ("quantiles.yaml",), values)
+    own = {
+        **bench.study.section("pretrain"),
+        **PLAIN,
+        **values,
+        "max_epochs": lengths.epochs(lengths.source + lengths.adaptation),
+        "ckpt_path": bench.model(source, trained),
+    }
+    needs = (f"{client}/{curve}",)
+    yield bench.stage(source, trained, ("pretrain.yaml", "histogram.yaml"), own, needs=needs)
+    yield replace(
+        bench.segmented(client, trained, owner=source),
+        name=f"histogram{PREDICTIONS}",
+        folder=bench.folder(client, f"histogram{PREDICTIONS}"),
+    )
+
+
+def _translation(bench: Bench, client: str, name: str, self_training: bool) -> Iterator[Stage]:
+    """Real labelled slices, which the benchmark alone may bring to the client, translated to its look."""
+    lengths, data = bench.lengths, bench.study.roots[bench.study.source]
+    phases = [lengths.segmentation, lengths.self_training] if self_training else [lengths.adaptation, 0]
+    own = {
+        "source_dir": data.dataset_dir,
+        "twin_dir": None,
+        "phases": [lengths.translation or round(lengths.segmentation / 3), *phases],
+    }
+    yield _like_adaptation(bench, client, name, own, ("translation.yaml",), data.folders)
+    yield bench.segmented(client, name)
+
+
+def _translation_alone(bench: Bench, client: str) -> Iterator[Stage]:
+    yield from _translation(bench, client, "translation", self_training=False)
+
+
+def _translation_self_trained(bench: Bench, client: str) -> Iterator[Stage]:
+    yield from _translation(bench, client, "translation_self_trained", self_training=True)
+
+
+ROWS = {
+    "histogram": Row("histogram-matched source", _histogram),
+    "translation": Row("adversarial translation of raw source, no factory", _translation_alone),
+    "translation_self_trained": Row(
+        "adversarial translation of raw source, no factory, self-trained", _translation_self_trained
+    ),
+    "few": Row(f"U-Net fine-tuned on {FEW} labelled slices", _fine_tuned),
+    "few_adaptation": Row(f"adaptation with {FEW} labelled slices", _few_adapted),
+    "supervised": Row("U-Net on all of the target's labels (bound)", _supervised),
+}
+
+
+def row_tables(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Key of a row and a table of scores, of all that are in a client's folder of rows."""
+    for key in ROWS:
+        parts = (*folder.glob(f"{key}{PREDICTIONS}"), *sorted(folder.glob(f"{key}-*{PREDICTIONS}")))
+        yield from ((key, part / "scores.csv") for part in parts)

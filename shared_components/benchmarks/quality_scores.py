@@ -1,0 +1,92 @@
+"""What the studies of a quality benchmark have found: every test subject's scores by every method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared_components.benchmarks.comparison_tables import Comparison
+from shared_components.benchmarks.quality_bench import FOLDER
+from shared_components.benchmarks.quality_rows import ROWS, row_tables
+from shared_components.errors import InputError
+from shared_components.metrics.paired_differences import Design
+from shared_components.metrics.subject_scores import SubjectScore, seed_means, subject_scores
+from shared_components.records import found_record, read_record
+from shared_components.study.methods import METHODS
+from shared_components.study.runner import DESCRIPTION
+from shared_components.study.stage import DONE
+
+OURS = METHODS["adaptation_predictions"].name
+LABELLED = "labelled"  # the role of clients that need no adaptation
+
+
+@dataclass(frozen=True)
+class Found:
+    """Scores of finished studies.
+
+    Attributes:
+        scores: of every seed, client and method; clients are called by their domains.
+        targets: domains of the clients that adapt.
+        sources: domains of those that have labels.
+        methods: in the order of the studies' reports, then of the rows.
+    """
+
+    scores: Sequence[SubjectScore]
+    targets: Sequence[str]
+    sources: Sequence[str]
+    methods: Sequence[str]
+
+    def comparison(self, design: Design, reference: str = OURS) -> Comparison:
+        """All methods that any client that adapts has been tried with.
+
+        Raises:
+            InputError: the reference is none of them.
+        """
+        own = [score for score in self.scores if score.client in self.targets]
+        tried = {score.method for score in own}
+        methods = [method for method in self.methods if method in tried]
+        if reference not in methods:
+            raise InputError(f"reference: expected one of {', '.join(methods)}, found {reference!r}")
+        return Comparison(own, methods, self.targets, reference, design)
+
+    def at_home(self) -> dict[str, float]:
+        """Domain of a labelled client to the mean Dice of its own source model."""
+        method = METHODS["source_model_predictions"].name
+        own = [score for score in self.scores if score.method == method]
+        found = Comparison(own, [method], self.sources, method)
+        means = {domain: seed_means(found.values(method), [domain]) for domain in self.sources}
+        return {domain: sum(own.values()) / len(own) for domain, own in means.items() if own}
+
+
+def read_studies(studies: Mapping[int, Path]) -> Found:
+    """Read what is finished.
+
+    Args:
+        studies: seed to the folder of a study.
+    """
+    scores: list[SubjectScore] = []
+    roles: dict[str, str] = {}
+    methods: dict[str, None] = {}
+    for seed, folder in studies.items():
+        if (folder / DESCRIPTION).is_file():
+            study = read_record(folder / DESCRIPTION, "run the benchmark again")
+            roles |= {client["domain"]: client.get("role", "") for client in study["clients"].values()}
+            methods |= dict.fromkeys(entry["method"] for entry in study["scores"])
+            scores += _scores(seed, folder, study)
+    targets = [domain for domain, role in roles.items() if role != LABELLED]
+    sources = [domain for domain in roles if domain not in targets]
+    return Found(scores, targets, sources, [*methods, *(row.name for row in ROWS.values())])
+
+
+def _scores(seed: int, folder: Path, study: Mapping[str, Any]) -> Iterator[SubjectScore]:
+    """Of the study's own methods, then of the rows that have been run beside."""
+    for entry in study["scores"]:
+        domain = study["clients"].get(entry["client"], {}).get("domain")
+        if domain is not None and "csv" in entry and (folder / entry["csv"]).is_file():
+            yield from subject_scores(folder / entry["csv"], seed, domain, entry["method"])
+    for client, described in study["clients"].items():
+        for key, table in row_tables(folder / FOLDER / client):
+            if found_record(table.parent / DONE) is not None:
+                yield from subject_scores(table, seed, described["domain"], ROWS[key].name)

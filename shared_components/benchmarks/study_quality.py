@@ -1,0 +1,183 @@
+"""A scenario's study over several seeds, further rows beside it, and the tables that compare them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared_components.benchmarks.cardiac_quality import chosen
+from shared_components.benchmarks.comparison_tables import (
+    MEASURES,
+    class_table,
+    legend,
+    score_table,
+    write_differences,
+)
+from shared_components.benchmarks.few_labels import write_few
+from shared_components.benchmarks.quality_bench import Bench
+from shared_components.benchmarks.quality_rows import ROWS, row_stages
+from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS, QualityScenario
+from shared_components.benchmarks.quality_scores import OURS, Found, read_studies
+from shared_components.benchmarks.runs import Runs, check_failures
+from shared_components.benchmarks.seed_plot import plot_seeds
+from shared_components.benchmarks.study_stage import StudyStage, study_stage
+from shared_components.benchmarks.tables import machine
+from shared_components.errors import InputError
+from shared_components.files import write_text
+from shared_components.metrics.subject_scores import write_subject_scores
+from shared_components.study.client_stages import study_stages
+from shared_components.study.study import plan_study
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class StudyQuality:
+    """A scenario with labels at some clients, in a folder of its own.
+
+    Args:
+        name: key of ``SCENARIOS``.
+        output_dir: the folder lies in it, see :attr:`folder`.
+        labelled: domains with labels.
+        fast: a third of the updates of everything.
+        smoke: the smallest sizes.
+    """
+
+    name: str
+    output_dir: Path
+    labelled: tuple[str, ...]
+    fast: bool = False
+    smoke: bool = False
+
+    @property
+    def scenario(self) -> QualityScenario:
+        return SCENARIOS[self.name]
+
+    @property
+    def folder(self) -> Path:
+        """``<output_dir>/<scenario>``, with the labelled domains where it is not the first alone, and the size."""
+        others = ["+".join(self.labelled)] if self.labelled != self.scenario.chosen(None) else []
+        size = [word for word in ("fast", "smoke") if getattr(self, word)]
+        return (self.output_dir / "_".join([self.name, *others, *size])).resolve()
+
+    def data(self, seed: int) -> Path:
+        """Folder of a seed's data roots."""
+        return self.folder / f"data{seed}"
+
+    def stage(self, seed: int) -> StudyStage:
+        """The study of a seed."""
+        values = self.scenario.values(self.data(seed), seed, self.fast, self.smoke)
+        return study_stage(f"seed{seed}", values, self.folder / f"seed{seed}")
+
+    def run(self, seeds: int, rows: Sequence[str], jobs: int) -> None:
+        """Make the data, run the studies and the rows that are not done, a seed after the other.
+
+        Raises:
+            InputError: some runs failed; all that can be done without them is.
+        """
+        runs, failures = Runs(self.folder), []
+        with runs.alone():
+            for seed in range(seeds):
+                self._make(seed)
+                failures += runs.run([self.stage(seed)]) or self._run_rows(runs, seed, rows, jobs)
+                self.report()
+        check_failures(failures)
+
+    def _make(self, seed: int) -> None:
+        data = self.data(seed)
+        self.scenario.make(data, seed, self.labelled, self.smoke)
+        for root in list(data.glob("*_labelled")):
+            write_few(root, data / f"{root.name.removesuffix('_labelled')}_few", FEW)
+
+    def _run_rows(self, runs: Runs, seed: int, rows: Sequence[str], jobs: int) -> list[InputError]:
+        if not rows:
+            return []
+        study = plan_study(self.stage(seed).federation())
+        bench = Bench(study, self.scenario, self.data(seed))
+        return runs.run([*study_stages(study), *row_stages(bench, rows)], jobs)
+
+    def report(self, reference: str = OURS) -> str | None:
+        """Write ``quality.md``, ``scores.csv``, ``differences.csv`` and ``quality.png``.
+
+        Returns:
+            The tables; None where nothing is finished.
+        """
+        places = {int(path.name.removeprefix("seed")): path for path in self.folder.glob("seed[0-9]*")}
+        found = read_studies({seed: places[seed] for seed in sorted(places)})
+        if not found.scores:
+            return None
+        comparison = found.comparison(self.scenario.design, reference)
+        write_subject_scores(found.scores, self.folder / "scores.csv")
+        write_differences(comparison, self.folder / "differences.csv")
+        plot_seeds(comparison, self.folder / "quality.png")
+        table = "\n".join([*self._parts(found, reference), machine(), ""])
+        write_text(self.folder / "quality.md", table)
+        return table
+
+    def _parts(self, found: Found, reference: str) -> Iterator[str]:
+        comparison = found.comparison(self.scenario.design, reference)
+        words = f"{self.name}, labels at {' and '.join(self.labelled)}, seeds: {comparison.seeds}"
+        words += ", a third of the updates" if self.fast else ", at the smallest sizes" if self.smoke else ""
+        yield f"{words}. Mean ± deviation over seeds of the means over subjects and classes.\n"
+        yield legend(reference)
+        for measure, (title, _) in MEASURES.items():
+            yield score_table(comparison, title, measure, differences=measure == "dice")
+        if len(comparison.classes) > 1:
+            yield class_table(comparison, "Dice, mean over the clients")
+        home = [f"{domain} {dice:.3f}" for domain, dice in found.at_home().items()]
+        if home:
+            yield f"Dice of a source model in its own domain: {', '.join(home)}.\n"
+
+
+def study_quality(
+    scenario: str,
+    seeds: int,
+    output_dir: str | Path,
+    report_only: bool = False,
+    rows: str | Sequence[str] | None = None,
+    labelled: str | Sequence[str] | None = None,
+    jobs: int = 2,
+    fast: bool = False,
+    smoke: bool = False,
+    reference: str = OURS,
+) -> str:
+    """Run a scenario's study and the rows beside it for several seeds, and compare all methods.
+
+    What is finished is kept, so an interrupted benchmark goes on where it was.
+
+    Args:
+        scenario: key of ``SCENARIOS``.
+        seeds: how many, from 0 on; each trains everything anew, on subjects of its own where they are made.
+        output_dir: see :attr:`StudyQuality.folder`.
+        report_only: run nothing.
+        rows: keys of ``ROWS``; all by default; ``none`` for the study alone.
+        labelled: domains with labels, such as ``ceitec``; ``ceitec+ucl`` for both, and several of these for one
+            after the other.
+        jobs: rows at a time.
+        fast: a third of the updates of everything.
+        smoke: the smallest sizes.
+        reference: the method that the others are compared with.
+    Returns:
+        The tables, one after the other.
+    Raises:
+        InputError: an unknown name, nothing is finished, or some runs failed.
+    """
+    keys = [] if rows == NONE else chosen(rows, tuple(ROWS), "rows")
+    tables = []
+    for words in _variants(labelled):
+        names = SCENARIOS[scenario].chosen(words)
+        benchmark = StudyQuality(scenario, Path(output_dir), names, fast, smoke)
+        if not report_only:
+            benchmark.run(seeds, keys, jobs)
+        table = benchmark.report(reference)
+        if table is None:
+            raise InputError(f"{benchmark.folder}: holds no finished study; run without --report_only")
+        tables.append(table)
+    return "\n".join(tables)
+
+
+def _variants(labelled: str | Sequence[str] | None) -> list[list[str] | None]:
+    """``a+b,c`` or ``(a+b, c)`` to the labelled domains of each variant; by default the scenario's own."""
+    words = labelled.split(",") if isinstance(labelled, str) else labelled
+    return [None] if words is None else [word.strip().split("+") for word in words]
