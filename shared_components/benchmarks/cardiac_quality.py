@@ -8,11 +8,11 @@ from pathlib import Path
 from shared_components.benchmarks.cardiac_places import DOMAINS, Place, job_places
 from shared_components.benchmarks.cardiac_rows import ROWS
 from shared_components.benchmarks.cardiac_stages import cardiac_stages
-from shared_components.benchmarks.cardiac_table import Result, cardiac_tables, read_result
+from shared_components.benchmarks.cardiac_table import Result, cardiac_tables, comparison, read_result
+from shared_components.benchmarks.comparison_files import write_comparison
 from shared_components.benchmarks.runs import Runs, check_failures
 from shared_components.data.phantoms import make_cardiac
 from shared_components.errors import InputError
-from shared_components.files import write_text
 from shared_components.study.stage import Stage
 
 SMOKE = {"subjects": (4, 1, 1), "coarseness": 3.0}  # of the phantoms
@@ -29,7 +29,8 @@ def cardiac_quality(
 ) -> str:
     """Train and score, then tabulate all that is finished in the folder, also by earlier calls.
 
-    Finished runs are kept unless the configs have changed. ``quality.md`` is written after every run.
+    Finished runs are kept unless the configs have changed. The tables, ``quality.md``, and what lies beside
+    them (see :func:`write_comparison`) are written after every run.
 
     Args:
         seeds: how many, from 0 on.
@@ -121,6 +122,7 @@ def _report(folder: Path, results: Mapping[Place, Result]) -> str | None:
     """Write the table; None when there is no result."""
     if not results:
         return None
-    table = cardiac_tables(list(results.values()))
-    write_text(folder / "quality.md", table)
+    found = list(results.values())
+    table = cardiac_tables(found)
+    write_comparison(folder, table, comparison(found))
     return table

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
 from shared_components.benchmarks.quality_scenarios import QualityScenario
+from shared_components.benchmarks.study_stage import FOLDER
 from shared_components.study.client_stages import study_stages
 from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import inference_configs, make_stage, merged_config, model_path
 from shared_components.study.study import Study
 
-FOLDER = "rows"  # of the study's: what lies in it, no study reads
 PREDICTIONS = "_predictions"
+PLAIN = {"looks": "none", "convolution_probability": 0.0, "val_interval": 0, "quiet": True}
+"""Of a U-Net with rotation, scaling, shear, translation and flips alone; the last weights are used."""
 
 
 class Lengths:
@@ -65,9 +68,15 @@ class Bench:
     scenario: QualityScenario
     data: Path
 
-    @property
+    @cached_property
     def lengths(self) -> Lengths:
+        """Of the study's trainings."""
         return Lengths(self.study)
+
+    @cached_property
+    def study_stages(self) -> dict[str, Stage]:
+        """The study's own, by key."""
+        return {stage.key: stage for stage in study_stages(self.study)}
 
     def roots(self, pattern: str, client: str) -> list[Path]:
         """Data roots of a client's domain, see :meth:`QualityScenario.roots`."""
@@ -123,7 +132,3 @@ class Bench:
             )
         weights = source_weights(self.study)
         return weights.path, weights.needs
-
-    def study_stage(self, key: str) -> Stage:
-        """One of the study's own."""
-        return next(stage for stage in study_stages(self.study) if stage.key == key)

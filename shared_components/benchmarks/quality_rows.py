@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shared_components.benchmarks.quality_bench import PREDICTIONS, Bench
+from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
+from shared_components.benchmarks.quality_federated import averaged, pseudo_labels
+from shared_components.benchmarks.quality_published import published
 from shared_components.benchmarks.quality_scenarios import FEW
 from shared_components.study.stage import Stage
-
-PLAIN = {"strong_augmentation": False, "val_interval": 0, "quiet": True}
-"""Of a U-Net with rotation, scaling, shear, translation and flips alone; the last weights are used."""
 
 Build = Callable[[Bench, str], Iterator[Stage]]
 
@@ -35,7 +35,8 @@ class Row:
 def row_stages(bench: Bench, keys: Sequence[str]) -> list[Stage]:
     """The stages of some rows at every client that adapts and can be scored."""
     targets = [name for name in bench.study.targets if bench.study.is_scored(name)]
-    return [stage for key in keys for client in targets for stage in ROWS[key].build(bench, client)]
+    built = (stage for key in keys for client in targets for stage in ROWS[key].build(bench, client))
+    return list({stage.key: stage for stage in built}.values())  # some rows train one model for all clients
 
 
 def _supervised(bench: Bench, client: str) -> Iterator[Stage]:
@@ -86,7 +87,7 @@ def _like_adaptation(
     reads: Sequence[str] = (),
 ) -> Stage:
     """The study's stage of the client, with some values of its own."""
-    stage = bench.study_stage(f"{client}/adaptation")
+    stage = bench.study_stages[f"{client}/adaptation"]
     overrides = {**stage.overrides, **own, "ckpt_path": bench.model(client, name)}
     return replace(
         stage,
@@ -142,6 +143,11 @@ def _translation_self_trained(bench: Bench, client: str) -> Iterator[Stage]:
 
 
 ROWS = {
+    "pseudo": Row("federated pseudo-labels", pseudo_labels),
+    "fedavg": Row("FedAvg among the labelled clients", partial(averaged, name="fedavg")),
+    "fedprox": Row("FedProx among the labelled clients", partial(averaged, name="fedprox")),
+    "fedbn": Row("FedBN among the labelled clients", partial(averaged, name="fedbn")),
+    "published": Row("published adaptation (RobustMedSeg)", published),
     "histogram": Row("histogram-matched source", _histogram),
     "translation": Row("adversarial translation of raw source, no factory", _translation_alone),
     "translation_self_trained": Row(

@@ -19,6 +19,7 @@ from shared_components.metrics.paired_differences import Design
 
 FEW = 3  # labelled slices of each volume in the rows that have few
 SMOKE_FILE = SCRIPTS / "quickstart_smoke.yaml"  # the smallest sizes of every stage
+ALONE = {"matrix": False, "audit": False}  # of a study: what no table of these is made from
 SMALL = {"subjects": (2, 1, 1), "coarseness": 3.0}  # of phantoms
 
 
@@ -86,6 +87,7 @@ class QualityScenario:
             sections = {key: value for key, value in small["study"].items() if key != "source"}
             values |= {key: small[key] for key in kept} | {"overrides": dict(self.smoke)}
             values["study"] = {**study, **sections}
+        values["study"] |= ALONE
         return shorter(values) if fast else values
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.benchmarks.comparison_tables import Comparison
-from shared_components.benchmarks.quality_bench import FOLDER
 from shared_components.benchmarks.quality_rows import ROWS, row_tables
+from shared_components.benchmarks.study_stage import FOLDER
 from shared_components.errors import InputError
 from shared_components.metrics.paired_differences import Design
 from shared_components.metrics.subject_scores import SubjectScore, seed_means, subject_scores

@@ -7,26 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared_components.benchmarks.cardiac_quality import chosen
-from shared_components.benchmarks.comparison_tables import (
-    MEASURES,
-    class_table,
-    legend,
-    score_table,
-    write_differences,
-)
+from shared_components.benchmarks.comparison_files import write_comparison
+from shared_components.benchmarks.comparison_tables import MEASURES, class_table, legend, score_table
 from shared_components.benchmarks.few_labels import write_few
 from shared_components.benchmarks.quality_bench import Bench
 from shared_components.benchmarks.quality_rows import ROWS, row_stages
 from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS, QualityScenario
 from shared_components.benchmarks.quality_scores import OURS, Found, read_studies
 from shared_components.benchmarks.runs import Runs, check_failures
-from shared_components.benchmarks.seed_plot import plot_seeds
 from shared_components.benchmarks.study_stage import StudyStage, study_stage
 from shared_components.benchmarks.tables import machine
 from shared_components.errors import InputError
-from shared_components.files import write_text
-from shared_components.metrics.subject_scores import write_subject_scores
-from shared_components.study.client_stages import study_stages
 from shared_components.study.study import plan_study
 
 NONE = "none"
@@ -93,9 +84,8 @@ class StudyQuality:
     def _run_rows(self, runs: Runs, seed: int, rows: Sequence[str], jobs: int) -> list[InputError]:
         if not rows:
             return []
-        study = plan_study(self.stage(seed).federation())
-        bench = Bench(study, self.scenario, self.data(seed))
-        return runs.run([*study_stages(study), *row_stages(bench, rows)], jobs)
+        bench = Bench(plan_study(self.stage(seed).federation()), self.scenario, self.data(seed))
+        return runs.run([*bench.study_stages.values(), *row_stages(bench, rows)], jobs)
 
     def report(self, reference: str = OURS) -> str | None:
         """Write ``quality.md``, ``scores.csv``, ``differences.csv`` and ``quality.png``.
@@ -107,12 +97,9 @@ class StudyQuality:
         found = read_studies({seed: places[seed] for seed in sorted(places)})
         if not found.scores:
             return None
-        comparison = found.comparison(self.scenario.design, reference)
-        write_subject_scores(found.scores, self.folder / "scores.csv")
-        write_differences(comparison, self.folder / "differences.csv")
-        plot_seeds(comparison, self.folder / "quality.png")
         table = "\n".join([*self._parts(found, reference), machine(), ""])
-        write_text(self.folder / "quality.md", table)
+        comparison = found.comparison(self.scenario.design, reference)
+        write_comparison(self.folder, table, comparison, found.scores)
         return table
 
     def _parts(self, found: Found, reference: str) -> Iterator[str]:

@@ -9,6 +9,17 @@ from shared_components.benchmarks.cardiac_quality import cardiac_quality, chosen
 from shared_components.benchmarks.cardiac_stages import cardiac_stages
 from shared_components.errors import InputError
 from shared_components.federation.file_digests import FileDigests
+from shared_components.metrics.score_tables import write_scores
+
+ROW = {
+    "case": "a",
+    "label": 1,
+    "name": "x",
+    "hd95_mm": 2.0,
+    "hd_mm": 3.0,
+    "predicted_ml": 1.0,
+    "reference_ml": 1.0,
+}
 
 
 def finish(place: Place, dice: float, smoke: bool = False) -> None:
@@ -18,7 +29,7 @@ def finish(place: Place, dice: float, smoke: bool = False) -> None:
     for stage in cardiac_stages(place, smoke):
         stage.folder.mkdir(parents=True)
         if stage.needs:
-            (stage.folder / "scores.csv").write_text(f"case,label,name,dice,hd95_mm\na,1,x,{dice},2\n")
+            write_scores([{**ROW, "dice": dice}], stage.folder / "scores.csv")
         else:
             place.trained.mkdir(exist_ok=True)
             (place.trained / "metrics.csv").write_text("epoch,update\n1,50\n")
@@ -31,9 +42,11 @@ def test_table_holds_all_that_is_finished_in_the_folder(tmp_path):
         finish(Place(folder, seed, "C", row), dice)
     finish(Place(folder, 0, "D", "unet"), 0.9)
     table = cardiac_quality(1, tmp_path, report_only=True, rows="unet")
-    assert "| U-Net | 0.600 ± 0.141 | 0.900 (1) | 0.700 (1) |" in table
-    assert "| segmentation on synthetic volumes, all labels of one site | 0.400 (1) | – | – |" in table
+    assert "| U-Net | 0.600 ± 0.141 | 0.900 (1) | 0.700 (1) | – |" in table
+    assert "| segmentation on synthetic volumes, all labels of one site | 0.400 (1) | – | – | – |" in table
     assert (folder / "quality.md").read_text(encoding="utf-8") == table
+    beside = {path.name for path in folder.glob("*.*")}
+    assert {"scores.csv", "differences.csv", "quality.png"} <= beside
 
 
 def test_run_of_other_settings_is_not_counted(tmp_path):

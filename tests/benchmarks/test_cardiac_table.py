@@ -5,12 +5,15 @@ import math
 import pytest
 
 from shared_components.benchmarks.cardiac_places import Place
-from shared_components.benchmarks.cardiac_rows import FULL
+from shared_components.benchmarks.cardiac_rows import FULL, ROWS
 from shared_components.benchmarks.cardiac_table import Result, cardiac_tables, read_result
+from shared_components.metrics.score_tables import write_scores
+from shared_components.metrics.subject_scores import SubjectScore
 
 
-def result(row: str, held_out: str, seed: int, dice: float, hd95: float = 5.0, missed: float = 0.0) -> Result:
-    return Result(seed, held_out, row, dice, hd95, missed, 60.0 + seed, 600)
+def result(row: str, held_out: str, seed: int, dice: float, hd95: float = 5.0) -> Result:
+    scores = (SubjectScore(seed, held_out, ROWS[row].name, "a", "x", dice, hd95),)
+    return Result(row, scores, 60.0 + seed, 600)
 
 
 def cells(table: str, title: str) -> dict[str, list[str]]:
@@ -29,8 +32,8 @@ def test_mean_and_deviation_over_seeds_and_mean_over_domains():
     ]
     table = cardiac_tables(found)
     assert cells(table, "Dice") == {
-        "Dice": ["C", "D", "mean"],
-        "U-Net": ["0.600 ± 0.141", "0.100 ± 0.000", "0.350 ± 0.071"],
+        "Dice": ["C", "D", "mean", f"difference to {ROWS[FULL].name}"],
+        "U-Net": ["0.600 ± 0.141", "0.100 ± 0.000", "0.350 ± 0.071", "–"],
     }
     assert cells(table, "HD95 (mm)")["U-Net"] == ["5.0 ± 0.0", "5.0 ± 0.0", "5.0 ± 0.0"]
     assert "of first order" in table  # not the bundle's default
@@ -45,12 +48,12 @@ def test_partial_table_says_how_many_seeds_a_cell_has():
     found = [result("unet", "C", 0, 0.5), result("unet", "C", 1, 0.7), result("unet", "D", 0, 0.1)]
     found.append(result("segmentation", "D", 1, 0.3))
     dice = cells(cardiac_tables(found), "Dice")
-    assert dice["U-Net"] == ["0.600 ± 0.141", "0.100 (1)", "0.300 (1)"]  # seed 1 has no mean yet
-    assert dice["segmentation"] == ["–", "0.300 (1)", "–"]
+    assert dice["U-Net"][:3] == ["0.600 ± 0.141", "0.100 (1)", "0.300 (1)"]  # seed 1 has no mean yet
+    assert dice["segmentation"][:3] == ["–", "0.300 (1)", "–"]
 
 
 def test_distance_without_value_is_left_out():
-    found = [result("unet", "C", 0, 0.0, math.nan, 1.0), result("unet", "C", 1, 0.5, 4.0)]
+    found = [result("unet", "C", 0, 0.0, math.nan), result("unet", "C", 1, 0.5, 4.0)]
     table = cardiac_tables(found)
     assert cells(table, "HD95 (mm)")["U-Net"] == ["4.0 (1)", "4.0 (1)"]
     assert cells(table, "Training")["U-Net"] == ["50.0%", "60 ± 1", "600", "2"]
@@ -62,27 +65,39 @@ def test_ablation_is_a_table_of_its_own_and_pairs_the_seeds():
     table = cardiac_tables(found)
     full, without = "0.767 ± 0.153", "0.600 ± 0.141 (2)"
     assert cells(table, "Ablation: Dice") == {
-        "Ablation: Dice": ["C", "mean", "difference of the means"],
+        "Ablation: Dice": ["C", "mean", f"difference to {ROWS[FULL].name}"],
         "segmentation, strong augmentation": [full, full, "–"],
-        "without meta-learning": [without, without, "-0.100 ± 0.000 (2)"],
+        "without meta-learning": [without, without, "**-0.100 [-0.100, -0.100]**"],
     }
     assert list(cells(table, "Dice")) == ["Dice", "segmentation, strong augmentation"]
+
+
+def test_only_a_difference_that_excludes_zero_is_bold():
+    found = [result(FULL, "C", seed, 0.6) for seed in range(3)]
+    found += [result("unet", "C", seed, dice) for seed, dice in enumerate((0.5, 0.65, 0.55))]
+    found += [result("segmentation", "C", seed, dice) for seed, dice in enumerate((0.5, 0.58, 0.55))]
+    dice = cells(cardiac_tables(found), "Dice")
+    assert dice["U-Net"][-1] == "-0.033 [-0.100, +0.050]"
+    assert dice["segmentation"][-1] == "**-0.057 [-0.100, -0.020]**"
 
 
 def test_ablation_alone_needs_no_full_method():
     table = cardiac_tables([result("no_meta_learning", "C", 0, 0.5)])
     assert cells(table, "Ablation: Dice")["without meta-learning"] == ["0.500", "0.500", "–"]
-    assert "over 1 seed;" in table and "| Dice" not in table
+    assert "over 1 seed." in table and "| Dice" not in table
 
 
 def test_result_is_read_from_what_a_run_leaves(tmp_path):
     place = Place(tmp_path, 2, "D", "unet")
     place.training.mkdir(parents=True)
-    place.predictions.mkdir()
     (place.training / "metrics.csv").write_text("epoch,update,loss\n1,50,3\n2,100,2\n")
-    (place.predictions / "scores.csv").write_text(
-        "case,label,name,dice,hd95_mm\na,1,x,0.5,3.0\na,2,y,0.0,nan\n"
-    )
+    same = {"case": "a", "hd_mm": 3.0, "predicted_ml": 1.0, "reference_ml": 1.0}
+    rows = [
+        {**same, "label": 1, "name": "x", "dice": 0.5, "hd95_mm": 3.0},
+        {**same, "label": 2, "name": "y", "dice": 0.0, "hd95_mm": math.nan},
+    ]
+    write_scores(rows, place.predictions / "scores.csv")
     found = read_result(place, 61.5)
-    assert (found.seed, found.held_out, found.row, found.iterations) == (2, "D", "unet", 100)
-    assert (found.dice, found.hd95, found.missed, found.seconds) == pytest.approx((0.25, 3.0, 0.5, 61.5))
+    assert (found.row, found.iterations, found.seconds, found.missed) == ("unet", 100, 61.5, 0.5)
+    assert found.scores[0] == SubjectScore(2, "D", "U-Net", "a", "x", 0.5, 3.0)
+    assert [score.dice for score in found.scores] == pytest.approx([0.5, 0.0])
