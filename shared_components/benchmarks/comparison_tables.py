@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared_components.benchmarks.tables import markdown, mean_and_deviation
-from shared_components.metrics.paired_differences import LEVEL, Design, Interval, paired_difference
+from shared_components.metrics.paired_differences import (
+    FEWEST_SEEDS,
+    LEVEL,
+    Design,
+    Interval,
+    paired_difference,
+)
 from shared_components.metrics.subject_scores import (
     SubjectScore,
     Values,
@@ -19,7 +25,18 @@ from shared_components.records import write_table
 
 MEASURES = {"dice": ("Dice", 3), "hd95_mm": ("HD95 (mm)", 1)}
 MEAN = "mean"
-COLUMNS = ("method", "reference", "client", "class", "measure", "difference", "low", "high")
+COLUMNS = (
+    "method",
+    "reference",
+    "client",
+    "class",
+    "measure",
+    "difference",
+    "low",
+    "high",
+    "seeds",
+    "clients",
+)
 
 
 @dataclass(frozen=True)
@@ -83,16 +100,12 @@ def score_table(
         name: of the class; by default the mean over all.
         differences: with the last column.
     """
-    digits = MEASURES[measure][1]
-    lines = []
+    digits, lines = MEASURES[measure][1], []
     for method in found.methods:
         line = [method, *_cells(found, found.values(method, measure, name), digits)]
-        lines.append(
-            [
-                *line,
-                *([difference_cell(found.difference(method, measure, name), digits)] if differences else []),
-            ]
-        )
+        if differences:
+            line.append(difference_cell(found.difference(method, measure, name), digits, len(found.clients)))
+        lines.append(line)
     last = [f"difference to {found.reference}"] if differences else []
     return markdown([title, *found.clients, MEAN, *last], lines)
 
@@ -107,7 +120,7 @@ def class_table(found: Comparison, title: str) -> str:
             means = seed_means(found.values(method, "dice", name), found.clients)
             cells += [
                 seeds_cell(list(means.values()), 3, found.seeds),
-                difference_cell(found.difference(method, "dice", name), 3),
+                difference_cell(found.difference(method, "dice", name), 3, len(found.clients)),
             ]
         lines.append([method, *cells])
     return markdown([title, *head], lines)
@@ -117,8 +130,8 @@ def legend(reference: str) -> str:
     """What the difference column says."""
     return (
         f"Differences are to “{reference}”, between the same subjects and seeds, with {LEVEL:.0%} bootstrap intervals "
-        "over seeds and subjects; bold ones exclude zero, the others claim nothing. Distances are over the classes "
-        "that were found. (n): over n seeds only.\n"
+        f"over seeds and subjects; bold ones exclude zero in {FEWEST_SEEDS} seeds or more, the others claim nothing. "
+        "Distances are over the classes that were found. (n): over n seeds only.\n"
     )
 
 
@@ -130,12 +143,13 @@ def seeds_cell(values: Sequence[float], digits: int, seeds: int) -> str:
     return text if len(values) in (0, seeds) else f"{text} ({len(values)})"
 
 
-def difference_cell(interval: Interval | None, digits: int) -> str:
-    """``-0.020 [-0.040, +0.010]``, bold where the interval excludes zero."""
+def difference_cell(interval: Interval | None, digits: int, clients: int) -> str:
+    """``-0.020 [-0.040, +0.010]``, bold where it may be claimed; with their number where it is not all clients."""
     if interval is None:
         return "–"
     text = f"{interval.mean:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
-    return f"**{text}**" if interval.excludes_zero else text
+    few = "" if interval.clients == clients else f" (of {interval.clients} of {clients})"
+    return f"**{text}**{few}" if interval.is_sure else f"{text}{few}"
 
 
 def write_differences(found: Comparison, path: Path) -> Path:
@@ -152,8 +166,9 @@ def _differences(found: Comparison) -> Iterator[dict[str, str]]:
                     interval = found.difference(method, measure, name, client)
                     if interval is not None:
                         where = (method, found.reference, client or MEAN, name or MEAN, measure)
-                        numbers = (f"{number:.5f}" for number in interval)
-                        yield dict(zip(COLUMNS, (*where, *numbers), strict=True))
+                        numbers = (f"{number:.5f}" for number in interval[:3])
+                        cells = (*where, *numbers, str(interval.seeds), str(interval.clients))
+                        yield dict(zip(COLUMNS, cells, strict=True))
 
 
 def _cells(found: Comparison, values: Values, digits: int) -> list[str]:

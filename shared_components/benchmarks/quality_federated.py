@@ -82,7 +82,7 @@ def _federation(
     study, lengths, clients = bench.study, bench.lengths, bench.study.federation.clients
     taking_part = {client: clients[client] for client in study.sources}
     taking_part |= {
-        client: replace(clients[client], data_root=str(root)) for client, root in (roots or {}).items()
+        client: replace(clients[client], data_roots=(str(root),)) for client, root in (roots or {}).items()
     }
     base = source_federation(study)
     return replace(

@@ -143,16 +143,16 @@ def _translation_self_trained(bench: Bench, client: str) -> Iterator[Stage]:
 
 
 ROWS = {
-    "pseudo": Row("federated pseudo-labels", pseudo_labels),
-    "fedavg": Row("FedAvg among the labelled clients", partial(averaged, name="fedavg")),
-    "fedprox": Row("FedProx among the labelled clients", partial(averaged, name="fedprox")),
-    "fedbn": Row("FedBN among the labelled clients", partial(averaged, name="fedbn")),
-    "published": Row("published adaptation (RobustMedSeg)", published),
     "histogram": Row("histogram-matched source", _histogram),
     "translation": Row("adversarial translation of raw source, no factory", _translation_alone),
     "translation_self_trained": Row(
         "adversarial translation of raw source, no factory, self-trained", _translation_self_trained
     ),
+    "pseudo": Row("federated pseudo-labels", pseudo_labels),
+    "fedavg": Row("FedAvg among the labelled clients", partial(averaged, name="fedavg")),
+    "fedprox": Row("FedProx among the labelled clients", partial(averaged, name="fedprox")),
+    "fedbn": Row("FedBN among the labelled clients", partial(averaged, name="fedbn")),
+    "published": Row("published adaptation (RobustMedSeg)", published),
     "few": Row(f"U-Net fine-tuned on {FEW} labelled slices", _fine_tuned),
     "few_adaptation": Row(f"adaptation with {FEW} labelled slices", _few_adapted),
     "supervised": Row("U-Net on all of the target's labels (bound)", _supervised),

@@ -49,4 +49,5 @@ def _draw(axis: Axes, means: dict[str, dict[int, float]], reference: str) -> Non
             axis.plot([middle] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=1.5)
     axis.grid(True, axis="x", alpha=0.25, linewidth=0.6)
     axis.tick_params(labelsize=7, length=0)
+    axis.locator_params(axis="x", nbins=3)
     axis.spines[["top", "right", "left"]].set_visible(False)

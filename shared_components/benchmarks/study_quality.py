@@ -159,7 +159,7 @@ def study_quality(
             benchmark.run(seeds, keys, jobs)
         table = benchmark.report(reference)
         if table is None:
-            raise InputError(f"{benchmark.folder}: holds no finished study; run without --report_only")
+            raise InputError(f"{benchmark.folder}: holds no finished study; run without --report-only")
         tables.append(table)
     return "\n".join(tables)
 

@@ -11,6 +11,8 @@ from shared_components.metrics.subject_scores import Values, client_seed_means
 
 DRAWS = 4000
 LEVEL = 0.95
+FEWEST_SEEDS = 3
+"""Below them nothing is claimed: what another training would give is not known."""
 
 
 class Interval(NamedTuple):
@@ -19,16 +21,24 @@ class Interval(NamedTuple):
     Attributes:
         mean: over clients of the means over seeds of the means over subjects.
         low, high: ends of the percentile interval of :data:`LEVEL`.
+        seeds, clients: how many there are.
     """
 
     mean: float
     low: float
     high: float
+    seeds: int
+    clients: int
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether a difference of this interval may be claimed."""
+        """Whether all of it lies on one side."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether a difference of this interval may be claimed."""
+        return self.excludes_zero and self.seeds >= FEWEST_SEEDS
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ def bootstrap(values: Values, design: Design | None = None, draws: int = DRAWS, 
     if design.draw_clients:
         means = np.take_along_axis(means, random.integers(len(clients), size=means.shape), axis=1)
     low, high = np.nanpercentile(_mean(means), [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return Interval(_estimate(values), float(low), float(high))
+    return Interval(_estimate(values), float(low), float(high), len(seeds), len(clients))
 
 
 def _estimate(values: Values) -> float:

@@ -67,7 +67,7 @@ def test_ablation_is_a_table_of_its_own_and_pairs_the_seeds():
     assert cells(table, "Ablation: Dice") == {
         "Ablation: Dice": ["C", "mean", f"difference to {ROWS[FULL].name}"],
         "segmentation, strong augmentation": [full, full, "–"],
-        "without meta-learning": [without, without, "**-0.100 [-0.100, -0.100]**"],
+        "without meta-learning": [without, without, "-0.100 [-0.100, -0.100]"],
     }
     assert list(cells(table, "Dice")) == ["Dice", "segmentation, strong augmentation"]
 

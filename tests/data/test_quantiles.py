@@ -70,5 +70,5 @@ def test_curve_travels_as_a_table(tmp_path):
 def test_batch_is_matched_and_labels_stay():
     curve = torch.linspace(-1, 0, 17)
     batch = {"image": slices(), "label": torch.ones(3, 1, 16, 16, dtype=torch.int64)}
-    image, label = MatchedBatch(SliceAugmentation(geometry=False, looks=False), curve)(batch, "cpu")
+    image, label = MatchedBatch(SliceAugmentation(geometry=False, looks="none"), curve)(batch, "cpu")
     assert torch.equal(image, matched(batch["image"], curve)) and torch.equal(label, batch["label"])

@@ -20,15 +20,21 @@ def experiment(random, seeds=6, subjects=8, clients=("a",), seed_sd=0.05, subjec
 
 def test_equal_methods_differ_by_nothing():
     values = {Subject(s, "a", c): 0.1 * s for s in range(3) for c in "xyz"}
-    assert paired_difference(values, values) == Interval(0, 0, 0)
-    assert not Interval(0, 0, 0).excludes_zero
+    found = paired_difference(values, values)
+    assert found == Interval(0, 0, 0, seeds=3, clients=1) and not found.excludes_zero
+
+
+def test_nothing_is_claimed_of_two_seeds():
+    sure = [Interval(0.2, 0.1, 0.3, seeds, 1) for seeds in (1, 2, 3)]
+    assert [one.is_sure for one in sure] == [False, False, True] and all(one.excludes_zero for one in sure)
+    assert not Interval(0.2, -0.1, 0.3, 5, 1).is_sure and Interval(-0.2, -0.3, -0.1, 5, 1).is_sure
 
 
 def test_constant_difference_is_sure():
     reference = {Subject(s, "a", c): np.sin(s + n) for s in range(3) for n, c in enumerate("xyz")}
     better = {subject: value + 0.05 for subject, value in reference.items()}
     difference = paired_difference(better, reference)
-    assert difference == pytest.approx((0.05, 0.05, 0.05)) and difference.excludes_zero
+    assert difference == pytest.approx((0.05, 0.05, 0.05, 3, 1)) and difference.excludes_zero
     assert paired_difference(reference, better).mean == pytest.approx(-0.05)
 
 
@@ -41,7 +47,7 @@ def test_only_subjects_of_both_count():
 
 def test_clients_weigh_alike_however_many_subjects_they_have():
     values = {Subject(0, "a", str(n)): 1.0 for n in range(9)} | {Subject(0, "b", "x"): 0.0}
-    assert bootstrap(values) == (0.5, 0.5, 0.5)
+    assert bootstrap(values) == (0.5, 0.5, 0.5, 1, 2)
     drawn = bootstrap(values, Design(draw_clients=True))
     assert (drawn.low, drawn.high) == (0.0, 1.0)  # a quarter of the draws sees one client alone
 
@@ -49,7 +55,7 @@ def test_clients_weigh_alike_however_many_subjects_they_have():
 def test_two_seeds_give_the_extremes_of_both():
     """A quarter of the draws is one seed twice, more than what the interval leaves out at each end."""
     values = {Subject(0, "a", "x"): -1.0, Subject(1, "a", "x"): 3.0}
-    assert bootstrap(values) == (1.0, -1.0, 3.0)
+    assert bootstrap(values)[:3] == (1.0, -1.0, 3.0)
 
 
 def test_same_subjects_are_drawn_once_for_all_seeds():

@@ -19,8 +19,10 @@ def benchmark(capsys, *arguments) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--scenario", "knee"), "scenario: expected one of head, cardiac, found 'knee'"),
+        (("--scenario", "knee"), "scenario: expected one of head, spine, vessels, cardiac, found 'knee'"),
         (("--report-only",), "holds no finished study; run without --report-only"),
+        (("--scenario", "spine", "--labelled", "oslo"), "labelled: expected some of ceitec, ucl,"),
+        (("--scenario", "vessels", "--rows", "few,best"), "found best"),
         (
             ("--scenario", "cardiac", "--report-only"),
             "holds no finished run of the configs as they are; run without --report-only",

@@ -313,5 +313,5 @@ def test_label_maps_with_labels_in_few_slices_are_pointed_out(prepare, folder):
 
 def test_the_shipped_spinal_cords(tmp_path, prepare):
     told = prepare("spinal-cord", tmp_path, "--labelled", "ceitec,milan").stdout
-    assert f"{tmp_path}/milan: training 3 (1 labelled), validation 1 (1 labelled), test 0" in told
+    assert f"{tmp_path}/milan: training 2 (1 labelled), validation 2 (1 labelled), test 0" in told
     assert f"{tmp_path}/nwu: training 1 (0 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in told

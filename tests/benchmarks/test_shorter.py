@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from shared_components.benchmarks.shorter import shorter
+
+
+def test_every_training_has_a_third_of_its_updates():
+    values = {
+        "rounds": 133,
+        "updates_per_round": 6,
+        "overrides": {"image_size": 64, "growth": {2: 100}, "fade": 33},
+        "study": {
+            "jobs": 2,
+            "pretrain": {"max_epochs": 40, "looks": "mild"},
+            "train": {"phases": [0, 600, 300]},
+        },
+    }
+    found = shorter(values)
+    assert (found["rounds"], found["updates_per_round"]) == (44, 6)
+    assert found["overrides"] == {"image_size": 64, "growth": {2: 33}, "fade": 11}
+    assert found["study"]["pretrain"] == {"max_epochs": 13, "looks": "mild"}
+    assert found["study"]["train"]["phases"] == [0, 200, 100] and found["study"]["jobs"] == 2
+    assert values["study"]["train"] == {"phases": [0, 600, 300]}  # what was given stays
+
+
+def test_what_the_file_leaves_to_the_bundle_is_shorter_too():
+    found = shorter({"rounds": 400, "updates_per_round": 6})
+    assert found["overrides"] == {"growth": {2: 100}, "fade": 33}
+    assert found["study"] == {
+        "pretrain": {"max_epochs": 5},
+        "train": {"phases": [0, 200, 100]},
+        "self_training": {"phases": [0, 0, 100]},
+    }
+
+
+def test_sections_within_sections_and_federated_sources():
+    study = {"candidates": {"mild": {"phases": [0, 0, 90], "rounds": 2}}, "federated_source": {"rounds": 16}}
+    found = shorter({"rounds": 2, "study": study})["study"]
+    assert found["candidates"] == {"mild": {"phases": [0, 0, 30], "rounds": 2}}  # teachers, not updates
+    assert found["federated_source"] == {"rounds": 5}
