@@ -127,7 +127,8 @@ class Hospitals:
     @torch.no_grad()
     def loss(self, weights: Weights) -> float:
         """The training's loss, over the validation slices of all hospitals."""
-        self._network.load_state_dict(weights)
+        trained = {name.removeprefix("trained."): tensor for name, tensor in weights.items()}
+        self._network.trained.load_state_dict(trained)
         self._network.eval()
         counts = [len(batch["image"]) for batch in self._batches]
         losses = [self._loss(self._network(b["image"]), b["label"]).item() for b in self._batches]
@@ -162,6 +163,7 @@ class Hospitals:
         }
         return {
             **COMMON,
+            "average": 0.0,  # what is attacked is the network that trains, exchanged alone
             **self._size.overrides,
             **paths,
             "domains": ["A"],

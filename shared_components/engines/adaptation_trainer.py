@@ -185,6 +185,7 @@ class AdaptationTrainer(UpdateTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self.network.update_average()
         return loss.detach()
 
     def _segmentation_update(self, batch: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:

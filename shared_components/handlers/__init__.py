@@ -1,5 +1,6 @@
 """What listens to an engine: progress, tables of metrics, pictures, checkpoints."""
 
+from shared_components.handlers.average_updates import AverageUpdates
 from shared_components.handlers.best_weights import BestWeights
 from shared_components.handlers.checkpoints import attach_checkpoints
 from shared_components.handlers.disentanglement_pictures import DisentanglementPictures
@@ -17,6 +18,7 @@ from shared_components.handlers.settings import SettingsFile
 from shared_components.handlers.validation import Validation
 
 __all__ = [
+    "AverageUpdates",
     "BestWeights",
     "DisentanglementPictures",
     "EpochProgress",

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from shared_components.errors import InputError
 from shared_components.networks.style_encoder import Codes
+from shared_components.networks.weight_average import WeightAverage
 
 ANATOMY_ACTIVATIONS = ("softmax", "none")
 
@@ -46,9 +46,8 @@ class DisentangledNetwork(nn.Module):
     Raises:
         InputError: fewer anatomy channels than classes, an unknown activation, or a decay that is none.
     Attributes:
-        averaged_encoder: torch's ``AveragedModel`` of the anatomy encoder, renewed by :meth:`update_average`; its
-            ``module`` segments. An average over updates carries further beyond the source domains than any one of
-            them (Cha et al. 2021, SWAD).
+        averaged_encoder: the anatomy encoder's :class:`WeightAverage`, renewed by :meth:`update_average`; its
+            ``module`` segments.
     Source: Liu et al. 2021 (DGNet), Sec. 2.1.
     """
 
@@ -68,36 +67,16 @@ class DisentangledNetwork(nn.Module):
             raise InputError(
                 f"anatomy_activation: expected one of {list(ANATOMY_ACTIVATIONS)}, found '{anatomy_activation}'"
             )
-        if not 0 <= average < 1:
-            raise InputError(
-                f"average: expected a decay from 0 (no averaging) to below 1 (never moves), found {average}"
-            )
         self.classes, self.anatomy_activation = classes, anatomy_activation
         self.anatomy_encoder = anatomy_encoder
         self.style_encoder = style_encoder
         self.domain_classifier = nn.Linear(style_encoder.domain_size, domains)
         self.decoder = decoder
-        self.averaged_encoder = AveragedModel(
-            self.anatomy_encoder, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True
-        ).requires_grad_(False)
-        self._averaged = False  # known to have begun, without asking the device
+        self.averaged_encoder = WeightAverage(self.anatomy_encoder, average)
 
     def update_average(self) -> None:
         """Move the averaged encoder towards the anatomy encoder; once an update."""
-        average = self.averaged_encoder
-        if not self._averaged:
-            average.update_parameters(self.anatomy_encoder)  # reads how often it was called, on the device
-            self._averaged = True
-            return
-        floating: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for mean, value in zip(_tensors(average.module), _tensors(self.anatomy_encoder), strict=True):
-            if mean.is_floating_point():
-                floating[0].append(mean)
-                floating[1].append(value)
-            else:
-                mean.copy_(value)
-        average.multi_avg_fn(*floating, average.n_averaged)
-        average.n_averaged += 1
+        self.averaged_encoder.update_parameters(self.anatomy_encoder)
 
     def forward(self, image: Tensor) -> DisentangledOutput:
         """``image`` (B, 1, H, W) in [-1, 1] to everything that is made of it.
@@ -144,10 +123,6 @@ class DisentangledNetwork(nn.Module):
         """
         codes = self.style_encoder(image_of_style)
         return self.decode(self.encode_anatomy(image_of_anatomy), codes.style.mean, codes.domain.mean)
-
-
-def _tensors(module: nn.Module) -> list[Tensor]:
-    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
 
 
 class AnatomySegmenter(nn.Module):

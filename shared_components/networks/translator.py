@@ -8,6 +8,8 @@ import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
+from shared_components.networks.weight_average import WeightAverage
+
 
 class Translator(nn.Module):
     """Turns source-looking slices into target-looking ones of the same anatomy.
@@ -42,26 +44,42 @@ class Translator(nn.Module):
 class AdaptationNetwork(nn.Module):
     """All networks of the default adaptation, as one module.
 
-    Children: ``segmenter`` (the result), ``teacher`` (frozen), ``translator``, ``discriminator`` (of the target's
-    look).
+    Children: ``segmenter``, ``average`` (of its weights), ``teacher`` (frozen), ``translator``, ``discriminator`` (of
+    the target's look).
 
     Args:
         segmenter: network (B, 1, H, W) to (B, classes, H, W); starts from the source model's weights.
         translator: turns source-looking slices into target-looking ones.
         discriminator: critic of the target's look, called with (image, domain, position).
+        average: decay of the running average of the segmenter's weights, over its updates; 0: none is made.
+    Raises:
+        InputError: a decay that is none.
     """
 
-    def __init__(self, segmenter: nn.Module, translator: nn.Module, discriminator: nn.Module) -> None:
+    def __init__(
+        self, segmenter: nn.Module, translator: nn.Module, discriminator: nn.Module, average: float = 0.0
+    ) -> None:
         super().__init__()
         self.segmenter = segmenter
+        self.average = WeightAverage(segmenter, average)
         self.teacher = copy.deepcopy(segmenter).requires_grad_(False)
         self.translator = translator
         self.discriminator = discriminator
 
+    @property
+    def result(self) -> nn.Module:
+        """What teaches and is exported: the average, or without one the segmenter."""
+        return self.average.module if self.average.decay else self.segmenter
+
+    def update_average(self) -> None:
+        """Move the average towards the segmenter; once for each of its updates."""
+        if self.average.decay:
+            self.average.update_parameters(self.segmenter)
+
     @torch.no_grad()
     def renew_teacher(self) -> None:
-        """Freeze the segmenter as it is now as the teacher."""
-        self.teacher.load_state_dict(self.segmenter.state_dict())
+        """Freeze the result as it is now as the teacher."""
+        self.teacher.load_state_dict(self.result.state_dict())
 
     def forward(self, image: Tensor) -> Tensor:
         """Class scores of the segmenter: (B, 1, H, W) to (B, classes, H, W)."""

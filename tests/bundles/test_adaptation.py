@@ -95,7 +95,16 @@ def test_pretraining_leaves_table_checkpoint_and_model(source):
     assert list((source / "tensorboard").glob("events*"))
     exported = torch.load(source / "model.pt", weights_only=True)
     checkpoint = torch.load(source / "checkpoint.pt", weights_only=True)
-    assert different(exported["model"], checkpoint["network"]) == []
+    kept = {f"average.module.{name}": tensor for name, tensor in exported["model"].items()}
+    trained = {name.replace("average.module", "trained"): tensor for name, tensor in kept.items()}
+    network = checkpoint["network"]
+    assert int(network["average.n_averaged"]) == 4 and network.keys() == {
+        *kept,
+        *trained,
+        "average.n_averaged",
+    }
+    assert different(kept, {name: network[name] for name in kept}) == []
+    assert different(trained, {name: network[name] for name in trained})  # an average swings less
     assert exported["description"] == {
         "domains": ["t1", "t2", "pet"], "labels": LABELS, "spacing": 4.0, "orientation": "RAS"
     }  # fmt: skip
@@ -103,7 +112,7 @@ def test_pretraining_leaves_table_checkpoint_and_model(source):
 
 def test_validation_scores_what_the_network_says(clients, source):
     flow = pretraining(clients, source, max_epochs=2)
-    network = flow.parser.get_parsed_content("network")
+    network = flow.parser.get_parsed_content("segmenter")
     network.load_state_dict(tensors(source / "model.pt"))
     flow.parser.get_parsed_content("validate::evaluator").run()
     dataset = flow.parser.get_parsed_content("validate::dataset")
@@ -248,10 +257,9 @@ def test_adaptation_leaves_table_pictures_checkpoint_and_model(adapted, source):
         f"translation_{epoch:05d}.png" for epoch in (1, 2, 3)
     }  # fmt: skip
     checkpoint = torch.load(adapted / "checkpoint.pt", weights_only=True)["network"]
-    segmenter = {f"segmenter.{name}": tensor for name, tensor in tensors(adapted / "model.pt").items()}
-    assert different(
-        segmenter, {name: t for name, t in checkpoint.items() if name.startswith("segmenter.")}
-    ) == []  # fmt: skip
+    exported = {f"average.module.{name}": tensor for name, tensor in tensors(adapted / "model.pt").items()}
+    assert different(exported, {name: checkpoint[name] for name in exported}) == []
+    assert int(checkpoint["average.n_averaged"]) == 4  # of the two phases that move the segmenter
     assert different(tensors(source / "model.pt"), tensors(adapted / "model.pt"))
 
 
@@ -333,7 +341,7 @@ def test_monai_algo_adapts_two_rounds(clients, source, synthetic, tmp_path):
     values = adaptation_values(clients, source, synthetic, tmp_path)
     before, after, updates = federated_by_monai("adaptation", "train.yaml", **values)
     assert updates == 4  # the phases of translation and segmentation
-    assert changed_modules(before, after) == {"segmenter", "translator", "discriminator"}
+    assert changed_modules(before, after) == {"segmenter", "average", "translator", "discriminator"}
 
 
 def test_labelled_clients_pretrain_in_a_federation(clients, tmp_path):
@@ -346,5 +354,10 @@ def test_labelled_clients_pretrain_in_a_federation(clients, tmp_path):
         "output_dir": str(tmp_path / "run"),
     }  # fmt: skip
     folder = LocalEngine(federation_from(content, source=Path("sources.yaml")), quiet=True).run()
-    assert different(tensors(folder / "global.pt"), tensors(folder / "adaptation.pt")) == []
+    exchanged = tensors(folder / "global.pt")
+    exported = {
+        f"average.module.{name}": tensor for name, tensor in tensors(folder / "adaptation.pt").items()
+    }
+    assert different(exported, {name: exchanged[name] for name in exported}) == []
+    assert {name.split(".")[0] for name in exchanged} == {"trained", "average"}
     assert "loss" in rows_of(folder / "clients/west")[1]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from ignite.engine import Events
@@ -35,10 +37,11 @@ def batches(count: int) -> list[dict]:
     ]
 
 
-def trainer(phases, **settings) -> AdaptationTrainer:
+def trainer(phases, average: float = 0.0, **settings) -> AdaptationTrainer:
     torch.manual_seed(0)
     segmenter = UNet(2, 1, 2, channels=(4, 8), strides=(2,), norm="instance")
-    network = AdaptationNetwork(segmenter, Translator((4, 8)), Discriminator(24, 2, 4, (8, 8, 6, 4), width=8))
+    discriminator = Discriminator(24, 2, 4, (8, 8, 6, 4), width=8)
+    network = AdaptationNetwork(segmenter, Translator((4, 8)), discriminator, average)
     return AdaptationTrainer(
         device=torch.device("cpu"),
         max_epochs=1,
@@ -92,6 +95,19 @@ def test_the_teacher_is_the_segmenter_as_it_was_when_self_training_began():
     teacher = engine.network.teacher.state_dict()
     assert all(torch.equal(kept[name], teacher[name]) for name in kept)
     assert any(not torch.equal(kept[n], v) for n, v in engine.network.segmenter.state_dict().items())
+
+
+def test_the_average_follows_the_segmenter_and_teaches():
+    engine = trainer((0, 2, 1), average=0.5)
+    seen = []
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: seen.append(copy.deepcopy(e.network.segmenter.state_dict()))
+    )
+    engine.run()
+    for name, taught in engine.network.teacher.state_dict().items():
+        torch.testing.assert_close(taught, seen[1][name] + 0.1 * (seen[0][name] - seen[1][name]))
+    assert int(engine.network.average.n_averaged) == 3
+    assert engine.network.result is engine.network.average.module
 
 
 def test_own_labels_take_the_place_of_the_teachers():

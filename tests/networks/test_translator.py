@@ -47,6 +47,25 @@ def test_the_teacher_is_a_frozen_copy_that_stays_until_renewed(network):
     assert network.teacher.weight.data_ptr() != network.segmenter.weight.data_ptr()
 
 
+def test_with_an_average_that_teaches_and_is_the_result():
+    network = AdaptationNetwork(
+        torch.nn.Conv2d(1, 2, 1), torch.nn.Identity(), torch.nn.Identity(), average=0.5
+    )
+    start = network.segmenter.weight.detach().clone()
+    for _ in range(2):
+        network.update_average()
+        with torch.no_grad():
+            network.segmenter.weight += 1
+    network.renew_teacher()
+    torch.testing.assert_close(network.teacher.weight, start + 0.9)
+    assert network.result is network.average.module and network.result.weight.requires_grad is False
+
+
+def test_without_an_average_the_result_is_the_segmenter(network):
+    network.update_average()
+    assert network.result is network.segmenter and int(network.average.n_averaged) == 0
+
+
 def test_gradient_reaches_the_segmenter_alone(network):
     network(torch.rand(1, 1, 4, 4)).sum().backward()
     reached = {
