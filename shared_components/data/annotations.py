@@ -165,23 +165,3 @@ class SettlePaddingd(MapTransform):
             around, known = data[key] == AROUND, known_slices(data[key])
             data[key] = data[key].masked_fill(around & known, 0).masked_fill(around & ~known, UNKNOWN)
         return data
-
-
-class KnownPixelsd(MapTransform):
-    """Predictions and labels become background where the label is unknown, so that no score counts these pixels.
-
-    Args:
-        keys: predicted class numbers and labels.
-        label_key: the label among them.
-    """
-
-    def __init__(self, keys: tuple[str, ...] = ("pred", "label"), label_key: str = "label") -> None:
-        super().__init__(keys)
-        self.label_key = label_key
-
-    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        data = dict(data)
-        unknown = data[self.label_key] < 0
-        for key in self.key_iterator(data):
-            data[key] = data[key].masked_fill(unknown, 0)
-        return data

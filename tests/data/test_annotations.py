@@ -10,7 +10,6 @@ import torch
 
 from shared_components.data.annotations import (
     Annotated,
-    KnownPixelsd,
     listed_slices,
     mark_unknown,
     slices_of,
@@ -68,12 +67,6 @@ def test_slice_numbers_as_text():
     assert slices_of(mask, 2) == [0, 3, 4, 5] and slices_of(mask, 1) == [1]
     assert listed_slices([0, 3, 4, 5]) == "slices 0, 3 to 5" and listed_slices([7]) == "slice 7"
     assert listed_slices(range(0, 30, 2)) == "slices 0, 2, 4, 6, 8, …"
-
-
-def test_validation_counts_known_pixels_alone():
-    item = {"pred": torch.tensor([1, 1, 0]), "label": torch.tensor([1, -1, 0])}
-    known = KnownPixelsd()(item)
-    assert known["pred"].tolist() == [1, 0, 0] and known["label"].tolist() == [1, 0, 0]
 
 
 def test_items_say_what_of_their_labels_is_known(data_root, describe):

@@ -37,6 +37,7 @@ def test_a_slice_is_what_a_network_takes(items):
         "labelled": (torch.bool, ()),
         "domain": (torch.int64, ()),
         "position": (torch.float32, ()),
+        "volume": (torch.int64, ()),
         "interval": (torch.float32, (2,)),
     }
     assert first["domain"] == 1
