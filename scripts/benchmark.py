@@ -41,8 +41,9 @@ def quality(
             other; the scenario's first by default.
         rows: methods, by their keys in shared_components/benchmarks/cardiac_rows.py; of the others those that are no
             part of the study, in quality_rows.py; all by default, none for the study alone.
-        reference: the method that the others are compared with, as the tables call it; ours by default.
-        jobs: trainings at a time, of one thread each.
+        reference: the method that the others are compared with, as the tables call it; by default what
+            clients have chosen without labels, or the adaptation.
+        jobs: trainings at a time, of one thread each; a study itself runs as its file says.
         fast: all but cardiac: a third of the updates, in <output_dir>/<scenario>_fast.
         smoke: at the smallest sizes, to try it; in <output_dir>/<scenario>_smoke.
     """
@@ -50,13 +51,12 @@ def quality(
     from shared_components.benchmarks.quality_scenarios import SCENARIOS
     from shared_components.benchmarks.study_quality import study_quality
 
-    against = {} if reference is None else {"reference": reference}
     if scenario == "cardiac":
         print(cardiac_quality(seeds, output_dir, report_only, held_out, rows, jobs, smoke))
     elif scenario in SCENARIOS:
         print(
             study_quality(
-                scenario, seeds, output_dir, report_only, rows, labelled, jobs, fast, smoke, **against
+                scenario, seeds, output_dir, report_only, rows, labelled, jobs, fast, smoke, reference
             )
         )
     else:

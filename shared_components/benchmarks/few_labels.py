@@ -28,6 +28,7 @@ def write_few(root: Path, out: Path, few: int) -> Path:
     if (out / DATASET_FILE).is_file():
         return out
     content = json.loads((root / DATASET_FILE).read_text(encoding="utf-8"))
+    few = min(few, len(content["training"]) - 1)  # some stay without
     training = [
         _copied(
             root, out, {**item, ANNOTATED: [_middle(root / item["label"])]} if number < few else _bare(item)

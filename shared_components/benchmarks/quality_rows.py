@@ -4,16 +4,16 @@ config in the study's folder, with as many updates of the segmenter as the study
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
 from shared_components.benchmarks.quality_federated import averaged, pseudo_labels
 from shared_components.benchmarks.quality_published import published
 from shared_components.benchmarks.quality_scenarios import FEW
+from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage
 
 Build = Callable[[Bench, str], Iterator[Stage]]
@@ -71,32 +71,18 @@ def _fine_tuned(bench: Bench, client: str) -> Iterator[Stage]:
 
 
 def _few_adapted(bench: Bench, client: str) -> Iterator[Stage]:
-    """The study's adaptation with the few labels beside."""
-    for root in bench.roots(bench.scenario.few, client):
-        own = {"dataset_dir": str(root), "own_labels": True}
-        yield _like_adaptation(bench, client, "few_adaptation", own, reads=(str(root),))
-        yield bench.segmented(client, "few_adaptation")
-
-
-def _like_adaptation(
-    bench: Bench,
-    client: str,
-    name: str,
-    own: Mapping[str, Any],
-    configs: Sequence[str] = (),
-    reads: Sequence[str] = (),
-) -> Stage:
-    """The study's stage of the client, with some values of its own."""
-    stage = bench.study_stages[f"{client}/adaptation"]
-    overrides = {**stage.overrides, **own, "ckpt_path": bench.model(client, name)}
-    return replace(
-        stage,
-        name=name,
-        configs=(*stage.configs, *configs),
-        overrides=overrides,
-        folder=bench.folder(client, name),
-        reads=(*stage.reads, *reads),
-    )
+    """The study's adaptation with the few labels beside; nothing where it is none of the study's candidates."""
+    stage, name = bench.study_stages.get(f"{client}/adaptation"), "few_adaptation"
+    for root in bench.roots(bench.scenario.few, client) if stage else ():
+        own = {"dataset_dir": str(root), "own_labels": True, "ckpt_path": bench.model(client, name)}
+        yield replace(
+            stage,
+            name=name,
+            overrides={**stage.overrides, **own},
+            folder=bench.folder(client, name),
+            reads=(*stage.reads, str(root)),
+        )
+        yield bench.segmented(client, name)
 
 
 def _histogram(bench: Bench, client: str) -> Iterator[Stage]:
@@ -123,14 +109,19 @@ def _histogram(bench: Bench, client: str) -> Iterator[Stage]:
 
 def _translation(bench: Bench, client: str, name: str, self_training: bool) -> Iterator[Stage]:
     """Real labelled slices, which the benchmark alone may bring to the client, translated to its look."""
-    lengths, data = bench.lengths, bench.study.roots[bench.study.source]
+    study, lengths, weights = bench.study, bench.lengths, source_weights(bench.study)
+    data = study.roots[study.source]
     phases = [lengths.segmentation, lengths.self_training] if self_training else [lengths.adaptation, 0]
     own = {
+        "source_model_path": weights.path,
+        "quiet": True,
+        **study.section("train"),
         "source_dir": data.dataset_dir,
-        "twin_dir": None,
         "phases": [lengths.translation or round(lengths.segmentation / 3), *phases],
+        "ckpt_path": bench.model(client, name),
     }
-    yield _like_adaptation(bench, client, name, own, ("translation.yaml",), data.folders)
+    reads = (*weights.reads, *data.folders)
+    yield bench.stage(client, name, ("train.yaml", "translation.yaml"), own, None, weights.needs, reads)
     yield bench.segmented(client, name)
 
 

@@ -19,6 +19,7 @@ from shared_components.metrics.paired_differences import Design
 
 FEW = 3  # labelled slices of each volume in the rows that have few
 SMOKE_FILE = SCRIPTS / "quickstart_smoke.yaml"  # the smallest sizes of every stage
+WHO = ("source", "sources")  # keys of a study that name clients with labels: the data say who they are
 ALONE = {"matrix": False, "audit": False}  # of a study: what no table of these is made from
 SMALL = {"subjects": (2, 1, 1), "coarseness": 3.0}  # of phantoms
 
@@ -75,7 +76,7 @@ class QualityScenario:
             smoke: the smallest sizes.
         """
         values = yaml.safe_load((SCRIPTS / self.file).read_text(encoding="utf-8"))
-        study = {key: value for key, value in values.get("study", {}).items() if key != "source"}
+        study = {key: value for key, value in values.get("study", {}).items() if key not in WHO}
         clients = {
             name: {**client, "data_root": str(data / client["domain"])}
             for name, client in values["clients"].items()
@@ -84,7 +85,7 @@ class QualityScenario:
         if smoke:
             small = yaml.safe_load(SMOKE_FILE.read_text(encoding="utf-8"))
             kept = ("configs", "rounds", "updates_per_round", "workers")
-            sections = {key: value for key, value in small["study"].items() if key != "source"}
+            sections = {key: value for key, value in small["study"].items() if key not in WHO}
             values |= {key: small[key] for key in kept} | {"overrides": dict(self.smoke)}
             values["study"] = {**study, **sections}
         values["study"] |= ALONE

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared_components.benchmarks.choice_table import Choice, choices_of
 from shared_components.benchmarks.comparison_tables import Comparison
 from shared_components.benchmarks.quality_rows import ROWS, row_tables
 from shared_components.benchmarks.study_stage import FOLDER
@@ -19,6 +20,7 @@ from shared_components.study.runner import DESCRIPTION
 from shared_components.study.stage import DONE
 
 OURS = METHODS["adaptation_predictions"].name
+CHOSEN = "choice_predictions"  # of METHODS: what a client chose among the study's candidates
 LABELLED = "labelled"  # the role of clients that need no adaptation
 
 
@@ -31,25 +33,39 @@ class Found:
         targets: domains of the clients that adapt.
         sources: domains of those that have labels.
         methods: in the order of the studies' reports, then of the rows.
+        chosen: domain and seed to the method that its client has chosen.
+        candidates: methods that were to choose from.
     """
 
     scores: Sequence[SubjectScore]
     targets: Sequence[str]
     sources: Sequence[str]
     methods: Sequence[str]
+    chosen: Mapping[tuple[str, int], str]
+    candidates: Sequence[str]
 
-    def comparison(self, design: Design, reference: str = OURS) -> Comparison:
+    def comparison(self, design: Design, reference: str | None = None) -> Comparison:
         """All methods that any client that adapts has been tried with.
 
+        Args:
+            design: of the intervals.
+            reference: the method to compare with; by default what clients have chosen, or the adaptation.
         Raises:
             InputError: the reference is none of them.
         """
         own = [score for score in self.scores if score.client in self.targets]
         tried = {score.method for score in own}
         methods = [method for method in self.methods if method in tried]
+        if reference is None:
+            ours = METHODS[CHOSEN].name if CHOSEN in METHODS else OURS
+            reference = ours if ours in methods or OURS not in methods else OURS
         if reference not in methods:
             raise InputError(f"reference: expected one of {', '.join(methods)}, found {reference!r}")
         return Comparison(own, methods, self.targets, reference, design)
+
+    def choices(self) -> list[Choice]:
+        """What clients have chosen, and how well."""
+        return choices_of(self.scores, self.chosen, self.candidates, OURS)
 
     def at_home(self) -> dict[str, float]:
         """Domain of a labelled client to the mean Dice of its own source model."""
@@ -69,15 +85,29 @@ def read_studies(studies: Mapping[int, Path]) -> Found:
     scores: list[SubjectScore] = []
     roles: dict[str, str] = {}
     methods: dict[str, None] = {}
+    chosen: dict[tuple[str, int], str] = {}
+    candidates: dict[str, None] = {}
     for seed, folder in studies.items():
         if (folder / DESCRIPTION).is_file():
             study = read_record(folder / DESCRIPTION, "run the benchmark again")
             roles |= {client["domain"]: client.get("role", "") for client in study["clients"].values()}
             methods |= dict.fromkeys(entry["method"] for entry in study["scores"])
             scores += _scores(seed, folder, study)
+            candidates |= dict.fromkeys(study.get("candidates", {}).values())
+            chosen |= {(domain, seed): method for domain, method in _chosen(folder, study)}
     targets = [domain for domain, role in roles.items() if role != LABELLED]
     sources = [domain for domain in roles if domain not in targets]
-    return Found(scores, targets, sources, [*methods, *(row.name for row in ROWS.values())])
+    lines = [*methods, *(row.name for row in ROWS.values())]
+    return Found(scores, targets, sources, lines, chosen, list(candidates))
+
+
+def _chosen(folder: Path, study: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Domain of each client that chose, and the method."""
+    for client, entry in study.get("choices", {}).items():
+        record = found_record(folder / entry["record"]) if "record" in entry else None
+        if record is not None:
+            name = str(record["chosen"])
+            yield study["clients"][client]["domain"], study["candidates"].get(name, name)
 
 
 def _scores(seed: int, folder: Path, study: Mapping[str, Any]) -> Iterator[SubjectScore]:

@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared_components.benchmarks.cardiac_quality import chosen
+from shared_components.benchmarks.choice_table import choice_table
 from shared_components.benchmarks.comparison_files import write_comparison
-from shared_components.benchmarks.comparison_tables import MEASURES, class_table, legend, score_table
+from shared_components.benchmarks.comparison_tables import (
+    MEASURES,
+    Comparison,
+    class_table,
+    legend,
+    score_table,
+)
 from shared_components.benchmarks.few_labels import write_few
 from shared_components.benchmarks.quality_bench import Bench
 from shared_components.benchmarks.quality_rows import ROWS, row_stages
 from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS, QualityScenario
-from shared_components.benchmarks.quality_scores import OURS, Found, read_studies
+from shared_components.benchmarks.quality_scores import Found, read_studies
 from shared_components.benchmarks.runs import Runs, check_failures
 from shared_components.benchmarks.study_stage import StudyStage, study_stage
 from shared_components.benchmarks.tables import machine
@@ -87,7 +94,7 @@ class StudyQuality:
         bench = Bench(plan_study(self.stage(seed).federation()), self.scenario, self.data(seed))
         return runs.run([*bench.study_stages.values(), *row_stages(bench, rows)], jobs)
 
-    def report(self, reference: str = OURS) -> str | None:
+    def report(self, reference: str | None = None) -> str | None:
         """Write ``quality.md``, ``scores.csv``, ``differences.csv`` and ``quality.png``.
 
         Returns:
@@ -97,21 +104,22 @@ class StudyQuality:
         found = read_studies({seed: places[seed] for seed in sorted(places)})
         if not found.scores:
             return None
-        table = "\n".join([*self._parts(found, reference), machine(), ""])
         comparison = found.comparison(self.scenario.design, reference)
+        table = "\n".join([*self._parts(found, comparison), machine(), ""])
         write_comparison(self.folder, table, comparison, found.scores)
         return table
 
-    def _parts(self, found: Found, reference: str) -> Iterator[str]:
-        comparison = found.comparison(self.scenario.design, reference)
+    def _parts(self, found: Found, comparison: Comparison) -> Iterator[str]:
         words = f"{self.name}, labels at {' and '.join(self.labelled)}, seeds: {comparison.seeds}"
         words += ", a third of the updates" if self.fast else ", at the smallest sizes" if self.smoke else ""
         yield f"{words}. Mean ± deviation over seeds of the means over subjects and classes.\n"
-        yield legend(reference)
+        yield legend(comparison.reference)
         for measure, (title, _) in MEASURES.items():
             yield score_table(comparison, title, measure, differences=measure == "dice")
         if len(comparison.classes) > 1:
             yield class_table(comparison, "Dice, mean over the clients")
+        if choices := found.choices():
+            yield choice_table(choices)
         home = [f"{domain} {dice:.3f}" for domain, dice in found.at_home().items()]
         if home:
             yield f"Dice of a source model in its own domain: {', '.join(home)}.\n"
@@ -127,7 +135,7 @@ def study_quality(
     jobs: int = 2,
     fast: bool = False,
     smoke: bool = False,
-    reference: str = OURS,
+    reference: str | None = None,
 ) -> str:
     """Run a scenario's study and the rows beside it for several seeds, and compare all methods.
 
@@ -144,7 +152,8 @@ def study_quality(
         jobs: rows at a time.
         fast: a third of the updates of everything.
         smoke: the smallest sizes.
-        reference: the method that the others are compared with.
+        reference: the method that the others are compared with; by default what clients have chosen without labels,
+            or the adaptation.
     Returns:
         The tables, one after the other.
     Raises:

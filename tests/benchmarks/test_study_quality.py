@@ -10,6 +10,7 @@ from shared_components.benchmarks.study_quality import StudyQuality, study_quali
 from shared_components.errors import InputError
 from shared_components.metrics.score_tables import write_scores
 from shared_components.metrics.subject_scores import read_subject_scores
+from shared_components.records import write_record
 
 SOURCE = "source model"
 
@@ -36,7 +37,11 @@ def study(folder: Path, dice: dict[str, dict[str, float]], labelled: str = "nort
             ]
             write_scores(rows, folder / csv)
             scores.append({"client": client, "method": method, "csv": csv})
-    (folder / "study.json").write_text(json.dumps({"clients": clients, "scores": scores}))
+    record = write_record(folder / "choice.json", {"chosen": "near"})
+    choices = {"south": {"record": record.name}}
+    content = {"clients": clients, "scores": scores, "choices": choices}
+    content["candidates"] = {"near": SOURCE, "far": OURS}
+    (folder / "study.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -59,6 +64,12 @@ def test_tables_hold_means_and_paired_differences(folder):
     assert f"| {SOURCE} | 0.560 ± 0.014 | 0.560 ± 0.014 | 0.560 ± 0.014 | +0.000 [+0.000, +0.000] |" in table
     assert f"| {SOURCE} | 4.0 ± 0.0 | 4.0 ± 0.0 | 4.0 ± 0.0 |" in table
     assert "own domain: no 0.900" in table and "| no |" not in table
+
+
+def test_choices_stand_beside_what_the_test_labels_say(folder):
+    table = study_quality("head", 3, folder, report_only=True)
+    assert f"| so | 0 | {SOURCE} | 0.550 | {OURS} | 0.650 | 0.100 | +0.000 |" in table
+    assert "mean 0.100, largest 0.100; below the best candidate without a factory: mean +0.000" in table
 
 
 def test_everything_lies_beside_the_table(folder):

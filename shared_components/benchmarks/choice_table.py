@@ -1,0 +1,91 @@
+"""What clients have chosen without labels, beside what their test labels say: regret, and harm done."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from shared_components.benchmarks.tables import markdown
+from shared_components.metrics.subject_scores import SubjectScore, client_seed_means, subject_values
+
+HEAD = ("client", "seed", "chosen", "Dice", "oracle's choice", "Dice", "regret", "below the best plain")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Of one client in one seed.
+
+    Attributes:
+        chosen: the method.
+        dice: of every candidate that has been scored, mean over subjects and classes.
+        ours: the candidate that needs a factory; all others are plain.
+    """
+
+    client: str
+    seed: int
+    chosen: str
+    dice: Mapping[str, float]
+    ours: str
+
+    @property
+    def oracle(self) -> str:
+        """The candidate that the test labels would choose."""
+        return max(self.dice, key=lambda method: self.dice[method])
+
+    @property
+    def regret(self) -> float:
+        """How far the chosen one is below the oracle's."""
+        return self.dice[self.oracle] - self.dice[self.chosen]
+
+    @property
+    def harm(self) -> float:
+        """How far it is below the best plain candidate; negative above."""
+        plain = [dice for method, dice in self.dice.items() if method != self.ours]
+        return max(plain, default=0.0) - self.dice[self.chosen]
+
+
+def choices_of(
+    scores: Sequence[SubjectScore],
+    chosen: Mapping[tuple[str, int], str],
+    candidates: Sequence[str],
+    ours: str,
+) -> list[Choice]:
+    """Those whose chosen candidate has been scored.
+
+    Args:
+        scores: of all methods.
+        chosen: client and seed to the method.
+        candidates: methods that were to choose from.
+        ours: see :class:`Choice`.
+    """
+    means = {method: client_seed_means(subject_values(scores, method)) for method in candidates}
+    found = []
+    for (client, seed), method in chosen.items():
+        dice = {m: own[client][seed] for m, own in means.items() if seed in own.get(client, {})}
+        if method in dice:
+            found.append(Choice(client, seed, method, dice, ours))
+    return sorted(found, key=lambda choice: (choice.client, choice.seed))
+
+
+def choice_table(choices: Sequence[Choice]) -> str:
+    """Markdown: a line for each choice, and the mean and the largest regret and harm."""
+    lines = [
+        [
+            choice.client,
+            str(choice.seed),
+            choice.chosen,
+            f"{choice.dice[choice.chosen]:.3f}",
+            choice.oracle,
+            f"{choice.dice[choice.oracle]:.3f}",
+            f"{choice.regret:.3f}",
+            f"{choice.harm:+.3f}",
+        ]
+        for choice in choices
+    ]
+    regrets, harms = [c.regret for c in choices], [c.harm for c in choices]
+    summary = (
+        f"Regret against the oracle's choice: mean {statistics.fmean(regrets):.3f}, largest {max(regrets):.3f}; "
+        f"below the best candidate without a factory: mean {statistics.fmean(harms):+.3f}, largest {max(harms):+.3f}.\n"
+    )
+    return f"{markdown(HEAD, lines)}\n{summary}"

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from shared_components.benchmarks.choice_table import choice_table, choices_of
+from shared_components.metrics.subject_scores import SubjectScore
+
+OURS = "adaptation"
+DICE = {
+    ("a", 0): {"plain": 0.6, "mild": 0.5, OURS: 0.7},
+    ("a", 1): {"plain": 0.6, "mild": 0.64, OURS: 0.3},
+    ("b", 0): {"plain": 0.2, "mild": 0.2, OURS: 0.9},
+}
+SCORES = [
+    SubjectScore(seed, client, method, case, "x", value + more, 1.0)
+    for (client, seed), methods in DICE.items()
+    for method, value in methods.items()
+    for case, more in (("s", -0.1), ("t", 0.1))
+]
+CHOSEN = {("a", 0): "plain", ("a", 1): "mild", ("b", 0): OURS}
+
+
+def test_regret_is_to_the_oracle_and_harm_to_the_best_without_a_factory():
+    found = choices_of(SCORES, CHOSEN, ["plain", "mild", OURS], OURS)
+    assert [(choice.client, choice.seed, choice.oracle) for choice in found] == [
+        ("a", 0, OURS),
+        ("a", 1, "mild"),
+        ("b", 0, OURS),
+    ]
+    assert [choice.regret for choice in found] == pytest.approx([0.1, 0.0, 0.0])
+    assert [choice.harm for choice in found] == pytest.approx([0.0, 0.0, -0.7])
+
+
+def test_table_ends_with_the_mean_and_the_worst():
+    table = choice_table(choices_of(SCORES, {**CHOSEN, ("a", 1): OURS}, ["plain", "mild", OURS], OURS))
+    assert "| a | 1 | adaptation | 0.300 | mild | 0.640 | 0.340 | +0.340 |" in table
+    assert "Regret against the oracle's choice: mean 0.147, largest 0.340;" in table
+    assert "without a factory: mean -0.120, largest +0.340." in table
+
+
+def test_choice_without_scores_is_left_out():
+    assert choices_of(SCORES, {("c", 0): "plain", ("a", 0): "other"}, ["plain", "mild"], OURS) == []
