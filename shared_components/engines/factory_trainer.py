@@ -149,6 +149,7 @@ class FactoryTrainer(UpdateTrainer):
             else None
         )
         self._fast = (self.fast_form(network.generator.synthesis), self.fast_form(network.discriminator))
+        self._begun = False
         self._updates = 0  # the generator's own, known without waiting for the device
         self.add_event_handler(Events.EPOCH_STARTED, self._count)
 
@@ -163,11 +164,19 @@ class FactoryTrainer(UpdateTrainer):
         if not self.state.iteration:
             self.network.begin_average()  # a federation may have sent the generator alone
         if self.rehearsal is not None:
-            self.rehearsal.begin(None if self.state.iteration else self.network.generator_ema)
+            kept = self.state.iteration or self._begun
+            self.rehearsal.begin(None if kept else self.network.generator_ema)
         if self.semantic is not None:
             if not self.state.iteration:
                 self.semantic.begin(self.network.discriminator)
             self.semantic.inform(self.network.generator, self.network.generator_ema)
+
+    def keep_start(self) -> None:
+        """Rehearse from the networks as they are now, which a federation goes on from, whatever its rounds send."""
+        self.network.begin_average()
+        if self.rehearsal is not None:
+            self.rehearsal.begin(self.network.generator_ema)
+        self._begun = True
 
     def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:
         """W+ (B, rows, w_dim) of random latents, with style mixing."""

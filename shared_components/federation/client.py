@@ -19,12 +19,15 @@ from shared_components.errors import InputError
 from shared_components.federation.aggregation import check_finite, check_same_layout
 from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.bundle_workflow import build_workflow
-from shared_components.federation.first_weights import carry_over_of
+from shared_components.federation.first_weights import carry_over_of, weights_of
 from shared_components.federation.shared_tensors import shared_names
+from shared_components.federation.start import Start
 from shared_components.files import load_tensors, save_tensors
 from shared_components.tensors import misfit
 
 TRAINER_ATTRIBUTES = ("epoch", "iteration", "best_metric", "best_metric_epoch")
+BEGUN = "federation::begun"
+"""Id of a bundle's config: called when a client begins, with the weights of the federation's start in the network."""
 STATE = {"private", "objects", "trainer", "random"}  # what a client remembers
 
 
@@ -217,6 +220,24 @@ class FederatedClient:
             before = state["objects"].get(name)
             if isinstance(value, nn.Module) and before and misfit(value.state_dict(), before) is None:
                 value.load_state_dict(before)
+
+    def begin(self, start: Start | None) -> None:
+        """Let the bundle's ``federation::begun`` keep what it needs of the federation's start (None: there is none).
+
+        It is called with the exchanged weights of the start in the network; the client's first round may be a later
+        one, whose weights are others.
+
+        Raises:
+            InputError: the start does not fit the network.
+        """
+        parser = self._workflow.parser
+        if BEGUN not in parser:
+            return
+        with self._own_randomness(keep=False):
+            if start is not None:
+                carry_over = carry_over_of(parser, self.bundle_root)
+                self.load_shared(weights_of(start, carry_over, self.shared_weights()))
+            parser.get_parsed_content(BEGUN)()
 
     def _private(self) -> dict[str, Tensor]:
         """The tensors of the network that are not exchanged, as they live in it."""

@@ -32,6 +32,7 @@ class ClientPlan:
         demand: what its site demands of that.
         budget: the file in which the site counts what it has spent.
         went_before: the state that the client kept of the run that the federation goes on from; empty: it begins anew.
+        start: what the federation goes on from, at this site; empty: nothing.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ClientPlan:
     demand: Demand | None
     budget: str
     went_before: str = ""
+    start: str = ""
 
     def state_file(self, round: int) -> Path:
         """The client's state after ``round``."""
@@ -88,4 +90,5 @@ def client_plan(
         demand=demand,
         budget=budget or str(Path(overrides["output_dir"]) / BUDGET),
         went_before=went_before,
+        start=federation.start or "",
     )

@@ -21,8 +21,6 @@ CarryOver = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Tensor
 HOOK = "federation::start"
 """Id of a bundle's config: called with the tensors and the description of a start, it gives the network's tensors."""
 
-EVERY_CLIENT = "federation::every_client"
-"""Id of a bundle's config: the id of a setting with which all clients must take part in each round; None: none has."""
 LABELLED = "label_domains"
 
 
@@ -50,13 +48,20 @@ def first_weights(federation: Federation, start: Start, built: Mapping[str, Tens
     """
     parser = ConfigParser(bundle_config(federation))
     parser.update(federation.client_overrides(next(iter(federation.clients))))
-    _refuse_missing_clients(federation, parser)
     drawn = ["labels"] if LABELLED in parser and parser.get_parsed_content(LABELLED) else []
     kept = {id: parser.get_parsed_content(id) for id in (*KEPT, *drawn) if id in parser}
     refuse_other_meaning(start, list(federation.domains), kept)
     with torch.random.fork_rng(devices=[]):
-        carry_over = carry_over_of(parser, federation.bundle)
-        found = carry_over(start.weights, start.description) if carry_over else dict(start.weights)
+        return weights_of(start, carry_over_of(parser, federation.bundle), built)
+
+
+def weights_of(start: Start, carry_over: CarryOver | None, built: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a start by the names and in the shapes of ``built``, of which a module that it has not is taken.
+
+    Raises:
+        InputError: a tensor does not fit; the message names it.
+    """
+    found = carry_over(start.weights, start.description) if carry_over else dict(start.weights)
     return _fitted(built, {name: tensor.cpu() for name, tensor in found.items()}, start.name)
 
 
@@ -76,16 +81,6 @@ def start_problems(federation: Federation, layout: Mapping[str, Tensor]) -> list
     except InputError as error:
         return [str(error)]
     return []
-
-
-def _refuse_missing_clients(federation: Federation, parser: ConfigParser) -> None:
-    setting = parser.get_parsed_content(EVERY_CLIENT) if EVERY_CLIENT in parser else None
-    drawn, clients = federation.clients_per_round, len(federation.clients)
-    if setting and drawn < clients:
-        raise InputError(
-            f"'clients_per_round': expected all {clients}, since with '{setting}' each client keeps the start as it "
-            f"has it in the first round, found {drawn}; set clients_per_round: all, or {setting}: 0 in 'overrides'"
-        )
 
 
 def _fitted(built: Mapping[str, Tensor], found: Mapping[str, Tensor], place: str) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from shared_components.federation.client_plan import ClientPlan
 from shared_components.federation.exchange import differences
 from shared_components.federation.ledger import Ledger
 from shared_components.federation.norms import l2_norm
+from shared_components.federation.start import read_start
 from shared_components.files import remove_files
 
 NO_STATE = "it has no state of any round"
@@ -67,8 +68,8 @@ class Site:
             )
         if round:
             client.load_state(file)
-        elif plan.went_before:
-            _go_on(client, plan)
+        else:
+            _begin(client, plan)
         self._client, self._round = client, round
         return client.images
 
@@ -133,6 +134,13 @@ class Site:
         earlier = [number for number in files if number < round]
         kept = {round, max(earlier, default=0)}
         remove_files(*(file for number, file in files.items() if number not in kept))
+
+
+def _begin(client: FederatedClient, plan: ClientPlan) -> None:
+    """With what it kept of an earlier run, and with the federation's start, in whichever round it begins."""
+    if plan.went_before:
+        _go_on(client, plan)
+    client.begin(read_start(plan.start, Path(plan.bundle_root).name) if plan.start else None)
 
 
 def _go_on(client: FederatedClient, plan: ClientPlan) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
+from shared_components.federation.first_weights import start_of
 from shared_components.study.source_model import source_federation
 from shared_components.study.study import Study
 
@@ -16,9 +16,9 @@ def origins(study: Study) -> list[str]:
 
 def _sentences(study: Study) -> Iterator[str]:
     yield _factory(study)
-    if study.federation.start is not None:
-        start = Path(study.federation.start).name
-        yield f"It goes on from {start}, trained before: the images that this was trained on are in it, too."
+    start = start_of(study.federation)
+    if start is not None:
+        yield f"It goes on from {start.words}, trained before: the images that this was trained on are in it, too."
     yield _source_model(study)
     privacy = study.federation.privacy
     if study.federates_source and privacy is not None and privacy.noise:

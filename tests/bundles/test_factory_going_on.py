@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
 from shared_components.errors import InputError
+from shared_components.federation.client import FederatedClient
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.rounds_log import read_rows
@@ -92,14 +94,58 @@ def test_the_check_names_what_does_not_fit_the_factory(factory, root, tmp_path, 
         plan(federation(root, tmp_path, factory / "factory.pt", **changes), study=False)
 
 
-def test_rehearsal_needs_all_clients_in_each_round(factory, root, tmp_path):
-    west = make_root(tmp_path / "west", "ct", labelled=False, seed=5)
-    clients = {n: {"data_root": str(r), "domain": "ct"} for n, r in {"east": root, "west": west}.items()}
-    one = federation(root, tmp_path, factory / "factory.pt", clients=clients, clients_per_round=1)
-    with pytest.raises(
-        InputError, match="'clients_per_round': expected all 2, since with 'rehearsal_weight'"
-    ):
-        plan(one, study=False)
+def hospitals(root: Path, tmp_path: Path) -> dict:
+    """Two that join a factory together, one domain each."""
+    west = make_root(tmp_path / "west", "mr", labelled=False, seed=5)
+    clients = {
+        "east": {"data_root": str(root), "domain": "ct"},
+        "west": {"data_root": str(west), "domain": "mr"},
+    }
+    return {"domains": ["t1", "t2", "pet", "ct", "mr"], "clients": clients}
+
+
+def teachers(folder: Path, rounds: Mapping[str, int]) -> dict[str, dict]:
+    """What clients rehearse, in their states after a round."""
+    states = {n: load_tensors(folder / f"clients/{n}/state.{r}.pt")["objects"] for n, r in rounds.items()}
+    return {name: state["rehearsal"] for name, state in states.items()}
+
+
+@pytest.mark.parametrize("shared", [["generator", "generator_ema"], ["generator"]])
+def test_a_client_that_failed_in_the_first_round_rehearses_what_the_federation_began_with(
+    factory, root, tmp_path, monkeypatch, shared
+):
+    trained = FederatedClient.run_round
+
+    def run_round(client, weights, number):
+        if number == 1 and client._workflow.parser["dataset_dir"].endswith("west"):
+            raise OSError("the disk of this hospital is gone for a moment")
+        return trained(client, weights, number)
+
+    monkeypatch.setattr(FederatedClient, "run_round", run_round)
+    overrides = SIZES | HELD | {"federation::shared": shared}
+    both = hospitals(root, tmp_path) | {"min_clients": 1, "overrides": overrides}
+    run(root, tmp_path / "run", factory / "factory.pt", **both)
+    rows = read_rows(tmp_path / "run/rounds.csv")
+    assert [(r["client"], r["round"]) for r in rows if "of this hospital" in r.get("left_out", "")] == [
+        ("west", "1")
+    ]
+    kept = teachers(tmp_path / "run", {"east": 2, "west": 2})
+    assert different(kept["east"], kept["west"]) == []
+    before = load_generator(factory / "factory.pt")
+    for name in ("constant", "layers.0.convolution.weight", "updates"):
+        assert torch.equal(kept["west"][f"teacher.{name}"], before.state_dict()[name])
+    moved = load_tensors(tmp_path / "run/global.previous.pt")["model"]["generator.constant"]
+    assert not torch.equal(moved, before.constant)
+
+
+def test_clients_that_are_drawn_later_rehearse_the_start_too(factory, root, tmp_path):
+    some = hospitals(root, tmp_path) | {"clients_per_round": 1, "seed": 1}
+    folder = run(root, tmp_path / "run", factory / "factory.pt", **some)
+    states = load_tensors(folder / "global.pt")["states"]
+    assert sorted(states.values()) == [1, 2]  # each was drawn once
+    kept = teachers(folder, states)
+    assert different(kept["east"], kept["west"]) == []
+    assert torch.equal(kept["west"]["teacher.constant"], load_generator(factory / "factory.pt").constant)
 
 
 def test_the_check_of_one_that_fits_tries_it(factory, root, tmp_path):

@@ -148,18 +148,6 @@ def test_labels_in_another_order_are_refused_where_label_maps_are_drawn(values, 
     first_weights(replace(drawing, labels={0: "background", 1: "brain"}), start, built)
 
 
-def test_all_clients_must_take_part_where_the_bundle_says_so(values, earlier):
-    start, built = read_start(earlier, TINY), global_weights(earlier)
-    some = federation(values, start=str(earlier), clients_per_round=2)
-    first_weights(some, start, built)
-    held = {"federation": {"every_client": "rehearsal_weight"}}
-    with pytest.raises(
-        InputError, match=r"'clients_per_round': expected all 3, since with 'rehearsal_weight'"
-    ):
-        first_weights(replace(some, overrides=held), start, built)
-    first_weights(replace(some, overrides=held, clients_per_round=3), start, built)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

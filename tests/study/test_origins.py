@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
+
+from shared_components.federation.start import read_start
 from shared_components.files import save_tensors
 from shared_components.study.origins import origins
 from shared_components.study.source_model import source_federation
@@ -13,11 +18,15 @@ __all__ = ["several_values"]
 
 
 def test_a_factory_that_goes_on_is_told_and_the_source_model_begins_anew(several_values, tmp_path):
-    file = save_tensors(tmp_path / "earlier.pt", {"model": {}})
+    file = save_tensors(tmp_path / "earlier.pt", {"model": {"generator.constant": torch.zeros(1)}})
     values = {**several_values, "output_dir": str(tmp_path / "out")}
     study = plan_study(made({**values, "start": str(file)}, joint=False))
     (line,) = [line for line in origins(study) if "goes on from" in line]
     assert line.startswith("It goes on from earlier.pt, trained before")
+    carried = save_tensors(tmp_path / "start.pt", read_start(file, "factory").content([]))  # as a job has it
+    federation = replace(study.factory_federation, start=str(carried))
+    job = replace(study, federation=federation)
+    assert line in origins(job)
     assert study.factory_federation.start == str(file) and source_federation(study).start is None
     assert not any("goes on from" in line for line in origins(plan_study(made(values, joint=False))))
 
