@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from ignite.utils import convert_tensor
 from monai.utils import CommonKeys as Keys
 from torch import Tensor, nn
@@ -18,10 +18,11 @@ from shared_components.losses.adversarial import (
     generator_nonsaturating_loss,
     r1_penalty,
 )
+from shared_components.networks.domain_norm import known_groups
 from shared_components.networks.generator import SynthesisOutput
 from shared_components.networks.published_adapter import SegmentationPaths
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 
 
@@ -84,26 +85,46 @@ class CycleTrainer(UpdateTrainer):
         self.discriminator, self.discriminator_optimizer = discriminator, discriminator_optimizer
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         network.adapter.fix_source()
+        self._updates = 0  # the network's own, known without waiting for the device
+        self.add_event_handler(Events.EPOCH_STARTED, self._count)
+
+    def _count(self) -> None:
+        self._updates = int(self.network.adapter.injection.updates)  # a resumed run keeps the turn
 
     def _iteration(self, engine: Engine, batchdata: Batch) -> dict:
         """One update: intra-domain and inter-domain by turns, counted by the network's own buffer."""
         if batchdata is None:
             raise ValueError("CycleTrainer: expected a batch, found None; check the data loader")
-        batch = convert_tensor(batchdata, self.state.device, self.non_blocking)
+        batch = self._prepared(batchdata)
         adapter = self.network.train().adapter
-        updates = int(adapter.injection.updates)  # saved with the weights: a resumed run keeps the turn
-        if updates % 2 == 0:
+        if self._updates % 2 == 0:
             losses = self._update(self._intra(batch))
         else:
-            source, target = self.network.source, self.network.target
-            other = torch.where(batch["domain"] == source, target, source)
-            translation = adapter.decode(batch["image"], batch["domain"], other)
-            losses = self._update(self._inter(batch, other, translation))
+            translation = adapter.decode(batch["image"], batch["own"], batch["other"])
+            losses = self._update(self._inter(batch, translation))
             if self.adversarial_weight:
-                losses |= self._discriminator_step(batch, other, translation.image.detach(), updates // 2)
+                losses |= self._discriminator_step(batch, translation.image.detach(), self._updates // 2)
         adapter.injection.advance()
+        self._updates += 1
         self.state.output = {Keys.LOSS: losses}
         return self.state.output
+
+    def _prepared(self, batchdata: dict[str, Tensor]) -> Batch:
+        """A batch on the device, with what depends on its domains, which are looked at before they go there.
+
+        Added are ``own`` and ``other``, the domains of the slices and those that they are translated to, and
+        ``source_chosen`` and ``target_chosen``, the indices of the labelled slices of each.
+        """
+        device, source = self.state.device, self.network.source
+        of_source, labelled = batchdata["domain"] == source, batchdata["labelled"]
+        chosen = {"source_chosen": of_source & labelled, "target_chosen": ~of_source & labelled}
+        other = torch.where(of_source, self.network.target, source)
+        return {
+            **convert_tensor(batchdata, device, self.non_blocking),
+            **{k: torch.nonzero(v).flatten().to(device, non_blocking=True) for k, v in chosen.items()},
+            "own": known_groups(batchdata["domain"], device),
+            "other": known_groups(other, device),
+        }
 
     def _update(self, losses: Losses) -> Losses:
         self.optimizer.zero_grad(set_to_none=True)
@@ -112,47 +133,48 @@ class CycleTrainer(UpdateTrainer):
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _intra(self, batch: Batch) -> Losses:
-        decoded = self.network.adapter.decode(batch["image"], batch["domain"], batch["domain"])
+        decoded = self.network.adapter.decode(batch["image"], batch["own"], batch["own"])
         losses = {"intra_image": self.image_weight * self.image_loss(decoded.image, batch["image"])}
         return losses | self._own_masks("intra", decoded.features, batch)
 
-    def _inter(self, batch: Batch, other: Tensor, translation: SynthesisOutput) -> Losses:
+    def _inter(self, batch: Batch, translation: SynthesisOutput) -> Losses:
         adapter = self.network.adapter
-        source = batch["domain"] == self.network.source
         detached = [feature.detach() for feature in translation.features]
-        losses = self._mask("translated_mask", adapter.target_classifier, detached, batch, source)
+        losses = self._mask("translated_mask", adapter.target_classifier, detached, batch, "source")
         if self.adversarial_weight:
             critic = self.discriminator.requires_grad_(False)
-            logits = critic(translation.image, other, batch["position"])
+            logits = critic(translation.image, batch["other"].domain, batch["position"])
             losses["adversarial"] = self.adversarial_weight * generator_nonsaturating_loss(logits)
-        cycle = adapter.decode(translation.image.detach(), other, batch["domain"])
+        cycle = adapter.decode(translation.image.detach(), batch["other"], batch["own"])
         losses["cycle_image"] = self.image_weight * self.image_loss(cycle.image, batch["image"])
         return losses | self._own_masks("cycle", cycle.features, batch)
 
     def _own_masks(self, step: str, features: Sequence[Tensor], batch: Batch) -> Losses:
         """Mask losses of features decoded in the slices' own domains."""
-        adapter, source = self.network.adapter, batch["domain"] == self.network.source
-        losses = self._mask(f"{step}_source_mask", adapter.source_classifier, features, batch, source)
-        return losses | self._mask(f"{step}_target_mask", adapter.target_classifier, features, batch, ~source)
+        adapter = self.network.adapter
+        losses = self._mask(f"{step}_source_mask", adapter.source_classifier, features, batch, "source")
+        return losses | self._mask(
+            f"{step}_target_mask", adapter.target_classifier, features, batch, "target"
+        )
 
     def _mask(
-        self, name: str, classifier: Callable, features: Sequence[Tensor], batch: Batch, chosen: Tensor
+        self, name: str, classifier: Callable, features: Sequence[Tensor], batch: Batch, domain: str
     ) -> Losses:
-        """The mask loss over the labelled slices among ``chosen`` (B,); nothing when there is none."""
-        chosen = torch.nonzero(chosen & batch["labelled"]).flatten()
+        """The mask loss over the labelled slices of ``domain``, "source" or "target"; nothing when there is none."""
+        chosen = batch[f"{domain}_chosen"]
         if len(chosen) == 0:
             return {}
         logits = classifier([feature[chosen] for feature in features])
         loss = self.loss_function(logits, batch["label"][chosen], batch["labelled"][chosen])
         return {name: self.mask_weight * loss}
 
-    def _discriminator_step(self, batch: Batch, other: Tensor, fake: Tensor, step: int) -> Losses:
+    def _discriminator_step(self, batch: Batch, fake: Tensor, step: int) -> Losses:
         """Real slices against translations, each judged for the domain that it shows or should show."""
         critic = self.discriminator.requires_grad_(True)
         lazy = bool(self.r1_gamma) and step % self.r1_every == 0
         real = batch["image"].detach().requires_grad_(lazy)
         real_logits = critic(real, batch["domain"], batch["position"])
-        fake_logits = critic(fake, other, batch["position"])
+        fake_logits = critic(fake, batch["other"].domain, batch["position"])
         loss = discriminator_logistic_loss(real_logits, fake_logits)
         losses = {"discriminator": loss.detach()}
         if lazy:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from shared_components.unknown import UNKNOWN
 
+TINY = 1e-12  # in place of a sum of weights that is 0
+
 
 class MaskedSegmentationLoss(nn.Module):
     r"""``cross_entropy``·CE + ``dice``·(1 − soft Dice), both over pixels of weight above 0.
@@ -29,7 +31,7 @@ class MaskedSegmentationLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.cross_entropy, self.dice = cross_entropy, dice
-        self.soft_dice = MaskedDiceLoss(include_background=include_background, softmax=True)
+        self.soft_dice = MaskedDiceLoss(include_background=include_background, softmax=True, reduction="none")
 
     def forward(self, logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
         """Loss of a batch.
@@ -47,14 +49,14 @@ class MaskedSegmentationLoss(nn.Module):
         if label.shape != expected:
             raise ValueError(f"label: expected {tuple(expected)}, found {tuple(label.shape)}")
         weight = pixel_weight(weight, label, logits) * (label >= 0)
-        labelled = weight.flatten(1).amax(dim=1) > 0  # (B,)
-        if not labelled.any():
-            return logits.sum() * 0
-        logits, label, weight = logits[labelled], label[labelled], weight[labelled]
+        labelled = (weight.flatten(1).amax(dim=1) > 0).to(
+            logits
+        )  # (B,); selecting by it would wait for the device
         label = label.long() * (weight > 0)  # a value such as 255 for "not labelled" has no class of its own
         entropy = F.cross_entropy(logits, label[:, 0], reduction="none")
-        loss = self.cross_entropy * (entropy * weight[:, 0]).sum() / weight.sum()
-        return loss + self.dice * self.soft_dice(logits, one_hot(label, logits.shape[1]), weight)
+        loss = self.cross_entropy * (entropy * weight[:, 0]).sum() / weight.sum().clamp_min(TINY)
+        dice = self.soft_dice(logits, one_hot(label, logits.shape[1]), weight).flatten(1).mean(dim=1)  # (B,)
+        return loss + self.dice * (dice * labelled).sum() / labelled.sum().clamp_min(1)
 
 
 def pixel_weight(weight: Tensor | None, label: Tensor, logits: Tensor) -> Tensor:

@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-DomainLabel = int | Tensor  # one domain for the whole batch, or (B,) integers
-
 
 class DomainGroup(NamedTuple):
     """The samples of one domain in a batch; ``index`` is (n,) integers, or None for the whole batch."""
@@ -18,14 +16,35 @@ class DomainGroup(NamedTuple):
     index: Tensor | None
 
 
+class KnownGroups(NamedTuple):
+    """Domains (B,) of a batch whose groups were found before it went to its device, which need not be waited for."""
+
+    domain: Tensor
+    groups: tuple[DomainGroup, ...]
+
+
+DomainLabel = int | Tensor | KnownGroups  # one domain for the whole batch, or (B,) integers
+
+
 def group_by_domain(domain: DomainLabel) -> tuple[DomainGroup, ...]:
-    """Sort a batch's samples by domain, once for all layers (on a GPU this is the only synchronisation)."""
+    """Sort a batch's samples by domain, once for all layers; a GPU is waited for unless the groups are known."""
+    if isinstance(domain, KnownGroups):
+        return domain.groups
     if isinstance(domain, int):
         return (DomainGroup(domain, None),)
     present = torch.unique(domain).tolist()
     if len(present) == 1:
         return (DomainGroup(present[0], None),)
     return tuple(DomainGroup(k, torch.nonzero(domain == k).flatten()) for k in present)
+
+
+def known_groups(domain: Tensor, device: torch.device) -> KnownGroups:
+    """``domain`` (B,) where a batch was loaded, with its groups, on the device."""
+    groups = (
+        DomainGroup(k, None if index is None else index.to(device, non_blocking=True))
+        for k, index in group_by_domain(domain)
+    )
+    return KnownGroups(domain.to(device, non_blocking=True), tuple(groups))
 
 
 class DomainBatchNorm2d(nn.Module):

@@ -13,6 +13,7 @@ from shared_components.networks.domain_norm import (
     DomainBatchNorm2d,
     DomainGroup,
     DomainLabel,
+    KnownGroups,
     group_by_domain,
 )
 from shared_components.networks.style_layers import EqualLinear, rms_normalise
@@ -132,6 +133,7 @@ class ResidualEncoder(nn.Module):
         """W+ (B, rows, w_dim) that decodes ``content`` into the look of ``to_domain``."""
         pooled = torch.cat([F.adaptive_avg_pool2d(c, POOLED).flatten(1) for c in content], dim=1)
         offset = self.to_rows(pooled).unflatten(1, (self.rows, self.w_dim))
+        to_domain = to_domain.domain if isinstance(to_domain, KnownGroups) else to_domain
         scale, mean = rms_normalise(self.embedding[to_domain]), self.latent_means[to_domain]  # (B | -, w_dim)
         if scale.dim() == 2:
             scale, mean = scale[:, None], mean[:, None]

@@ -23,6 +23,7 @@ from tests.engines.adaptation_parts import (
     paths,
     state,
 )
+from tests.engines.device_reads import Reads
 
 MIXED, NO_TARGET_LABEL, ONE_TARGET_LABEL = [0, 2, 0, 2], [True, False, True, False], [True, True, True, False]
 INTRA, INTER = {"intra_image", "intra_source_mask"}, {"cycle_image", "cycle_source_mask", "translated_mask"}
@@ -66,11 +67,11 @@ def touched(engine: CycleTrainer, loss: torch.Tensor) -> set[str]:
 
 
 def inter_losses(engine: CycleTrainer, labelled: list[bool]) -> dict[str, torch.Tensor]:
-    slices = batch(MIXED, labelled)
-    other = torch.tensor([TARGET, SOURCE, TARGET, SOURCE])
+    slices = engine._prepared(batch(MIXED, labelled))
+    assert slices["other"].domain.tolist() == [TARGET, SOURCE, TARGET, SOURCE]
     adapter = engine.network.train().adapter
     adapter.injection.advance()
-    return engine._inter(slices, other, adapter.decode(slices["image"], slices["domain"], other))
+    return engine._inter(slices, adapter.decode(slices["image"], slices["own"], slices["other"]))
 
 
 def test_steps_alternate():
@@ -112,9 +113,8 @@ def test_the_discriminator_is_fine_tuned_outside_the_network():
 def test_gradient_routing_of_intra_losses():
     engine = trainer(paths(), data=RandomBatches(MIXED, ONE_TARGET_LABEL))
     engine.network.adapter.injection.advance()
-    routed = {
-        name: touched(engine, loss) for name, loss in engine._intra(batch(MIXED, ONE_TARGET_LABEL)).items()
-    }
+    slices = engine._prepared(batch(MIXED, ONE_TARGET_LABEL))
+    routed = {name: touched(engine, loss) for name, loss in engine._intra(slices).items()}
     assert routed == {
         "intra_image": {"encoder", "injection"},
         "intra_source_mask": {"encoder", "injection"},
@@ -146,6 +146,24 @@ def test_the_source_classifier_keeps_its_running_statistics():
 def test_a_batch_without_source_slices_still_trains_on_images():
     engine = trainer(paths(), data=RandomBatches([TARGET] * 2, [False] * 2))
     assert loss_names(engine) == [{"intra_image"}, {"cycle_image"}]
+
+
+def test_an_update_reads_no_value_of_the_device():
+    engine = trainer(paths(), adversarial_weight=0.1, r1_every=1)
+    (
+        engine.optimizer,
+        engine.discriminator_optimizer,
+    ) = (  # Adam counts its steps on the host, which looks the same
+        torch.optim.SGD(parameters, lr=1e-2)
+        for parameters in (engine.network.adapter.adaptation_parameters(), engine.discriminator.parameters())
+    )
+    loaded = batch(MIXED, ONE_TARGET_LABEL)
+    prepared = engine._prepared(loaded)  # looks at what has not gone to the device yet
+    engine._prepared = lambda batchdata: prepared
+    for names in (INTRA, INTER):
+        with Reads() as reads:
+            engine._iteration(engine, loaded)
+        assert reads.found == [] and names <= set(engine.state.output[Keys.LOSS])
 
 
 @pytest.mark.parametrize("interrupted_after", [1, 2])

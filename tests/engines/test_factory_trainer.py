@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 from ignite.engine import Events
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from shared_components.engines.factory_trainer import FactoryTrainer, lazy_adam
 from shared_components.errors import InputError
@@ -16,6 +15,7 @@ from shared_components.networks.factory import FactoryNetwork
 from shared_components.networks.frozen_discriminator import FrozenDiscriminator
 from shared_components.networks.generator import Generator
 from shared_components.networks.image_encoder import RandomEncoder
+from tests.engines.device_reads import Reads
 
 CHANNELS = (8, 8, 6, 4)
 COARSE_ENTRANCES = ("discriminator.from_image.2", "discriminator.from_image.3")  # of 3 and 6 px
@@ -197,23 +197,6 @@ def test_an_average_that_does_not_come_with_the_trained_generator_begins_as_that
     engine.run()
     assert torch.equal(engine.rehearsal.teacher.constant, before)
     assert "rehearsal" in engine.state.metrics
-
-
-class Reads(TorchDispatchMode):
-    """Collects the operations that hand a tensor's value to the host, for which an accelerator would be waited."""
-
-    WAIT = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "allclose")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        name = operation.__name__.split(".")[0]
-        indices = args[1] if name in ("index", "index_put", "index_put_") else ()
-        if name in self.WAIT or any(i is not None and i.dtype == torch.bool for i in indices):
-            self.found.append(name)
-        return operation(*args, **(kwargs or {}))
 
 
 def test_an_update_reads_no_value_of_the_device():
