@@ -6,9 +6,13 @@ import pytest
 
 from shared_components.data.check import inspect_client_root
 from shared_components.data.client_root import ClientRoot
+from shared_components.data.datalists import datalist
+from shared_components.data.slices import SliceDataset
 from shared_components.data.spinal_cord import SITES, make_spinal_cord
-from shared_components.data.spinal_cord.roots import FOLDER
+from shared_components.data.spinal_cord.roots import FOLDER, LABELS
 from shared_components.errors import InputError
+from shared_components.inferers import find_cases
+from shared_components.metrics.segmentation_scores import score_case
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,28 @@ def test_slices_that_nobody_annotated_are_unknown(roots):
     label = np.asarray(nibabel.load(item["label"]).dataobj)
     assert label[..., :14].any(axis=(0, 1)).all() and not label[..., 14:].any()
     assert "annotated" not in ClientRoot.load(roots["ucl"]).items("test")[0]
+
+
+def test_they_are_unknown_to_training(tmp_path):
+    make_spinal_cord(tmp_path, labelled=["philips"])
+    items = datalist(tmp_path / "philips", "training", labelled=True)
+    slices = SliceDataset(items, ["philips"], 32, 1.4)
+    assert slices.labelled == list(range(14)) and len(slices) == 20
+    known = [bool((slices[number]["label"] >= 0).any()) for number in range(20)]
+    assert known == [True] * 14 + [False] * 6
+
+
+def test_no_score_looks_at_them(roots, tmp_path):
+    (case,) = find_cases(roots["philips"], "test", labelled=True)
+    label = nibabel.load(case["label"])
+    found = np.asarray(label.dataobj).copy()
+    found[..., 14:] = 2  # what nobody annotated
+    nibabel.save(nibabel.Nifti1Image(found, label.affine), tmp_path / "seg.nii.gz")
+    rows = score_case(tmp_path / "seg.nii.gz", case, LABELS)
+    assert [row["dice"] for row in rows] == [1.0, 1.0] and [row["hd95_mm"] for row in rows] == [0.0, 0.0]
+    found[..., 13] = 2  # what somebody did
+    nibabel.save(nibabel.Nifti1Image(found, label.affine), tmp_path / "seg.nii.gz")
+    assert max(row["dice"] for row in score_case(tmp_path / "seg.nii.gz", case, LABELS)) < 1
 
 
 def test_files_are_the_shipped_ones(roots):

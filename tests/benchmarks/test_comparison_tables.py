@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from shared_components.benchmarks.comparison_tables import (
+    Comparison,
+    class_table,
+    score_table,
+    write_differences,
+)
+from shared_components.benchmarks.seed_plot import seed_figure
+from shared_components.metrics.subject_scores import SubjectScore
+from shared_components.records import read_table
+
+METHODS = ("plain", "ours")
+
+
+def comparison() -> Comparison:
+    """Ours is 0.1 better in white and equal in grey matter, at two clients and three seeds; plain also at a third."""
+    scores = [
+        SubjectScore(seed, client, method, "s", name, 0.5 + 0.01 * seed + more, 2.0)
+        for seed in range(3)
+        for client in ("a", "b", "c")
+        for method in METHODS
+        for name, more in (("white", 0.1 if method == "ours" else 0.0), ("grey", 0.0))
+        if (client, method) != ("c", "ours")
+    ]
+    return Comparison(scores, METHODS, ("a", "b", "c"), "ours")
+
+
+def line(table: str, method: str) -> list[str]:
+    row = next(row for row in table.splitlines() if row.startswith(f"| {method} |"))
+    return [cell.strip() for cell in row.strip("|").split("|")][1:]
+
+
+def test_difference_tells_at_how_many_clients_it_is():
+    table = score_table(comparison(), "Dice")
+    assert line(table, "plain") == [*["0.510 ± 0.010"] * 4, "**-0.050 [-0.050, -0.050]** (of 2 of 3)"]
+    assert line(table, "ours") == ["0.560 ± 0.010", "0.560 ± 0.010", "–", "–", "–"]
+
+
+def test_classes_apart():
+    table = class_table(comparison(), "Dice")
+    assert line(table, "plain")[1::2] == [
+        "**-0.100 [-0.100, -0.100]** (of 2 of 3)",
+        "+0.000 [+0.000, +0.000] (of 2 of 3)",
+    ]
+    assert line(table, "plain")[::2] == ["0.510 ± 0.010"] * 2
+
+
+def test_all_differences_as_a_table(tmp_path):
+    rows = read_table(write_differences(comparison(), tmp_path / "d.csv"), "")
+    assert {row["method"] for row in rows} == {"plain"} and {row["client"] for row in rows} == {
+        "mean",
+        "a",
+        "b",
+    }
+    (white,) = (r for r in rows if (r["client"], r["class"], r["measure"]) == ("a", "white", "dice"))
+    numbers = [float(white[key]) for key in ("difference", "low", "high", "seeds", "clients")]
+    assert numbers == pytest.approx([-0.1, -0.1, -0.1, 3, 1])
+
+
+def test_picture_has_a_point_a_seed():
+    figure = seed_figure(comparison())
+    titles = [axis.get_title("left") for axis in figure.axes]
+    assert titles == ["mean", "a", "b", "c"]
+    points = [[len(c.get_offsets()) for c in axis.collections] for axis in figure.axes]
+    assert points == [[3, 0], [3, 3], [3, 3], [3, 0]]
+    assert figure.axes[1].collections[1].get_offsets()[:, 0].tolist() == pytest.approx([0.55, 0.56, 0.57])
