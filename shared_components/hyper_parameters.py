@@ -170,6 +170,12 @@ RULES: Mapping[str, Rule] = {
     # slices
     "own_share": SHARE,
     "own_labels": flag(),
+    "self_training_rounds": whole(1, 100),
+    "self_training_looks": choice("none", "mild", "strong"),
+    "self_training_convolution": SHARE,
+    "pseudo_confidence": SHARE,
+    "pseudo_agreement": flag(),
+    "twin_disagreement": SHARE,
     "labelled_per_batch": optional(whole(0, 4096)),
     "source_slices": BATCH,
     "target_slices": BATCH,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 from shared_components.data.datalists import datalist
 from shared_components.data.slices import SliceDataset
 from shared_components.errors import InputError
+
+Doubt = Callable[[Sequence[Tensor]], Tensor]
 
 
 class TwinSlices(Dataset):
@@ -22,11 +24,16 @@ class TwinSlices(Dataset):
     Args:
         source: labelled synthetic volumes in a labelled client's look.
         twin: the same subjects in the target's look, the same number of slices each.
+        doubt: source slices to how doubtful the label of each is, (N,).
+        most: a slice of more doubt is left out; 1 leaves out none, and ``doubt`` is not asked.
     Raises:
-        InputError: the two hold different subjects or slices, or the source has slices without a label.
+        InputError: the two hold different subjects or slices, the source has slices without a label, or all are too
+            doubtful.
     """
 
-    def __init__(self, source: SliceDataset, twin: SliceDataset) -> None:
+    def __init__(
+        self, source: SliceDataset, twin: SliceDataset, doubt: Doubt | None = None, most: float = 1.0
+    ) -> None:
         if source.subjects != twin.subjects or list(source.index) != list(twin.index):
             raise InputError(
                 "twins: expected the same subjects and slices in both synthetic data roots, found "
@@ -38,13 +45,28 @@ class TwinSlices(Dataset):
                 "twins: expected a label for every synthetic source slice; draw them with synthesize.yaml"
             )
         self.source, self.twin = source, twin
-        self.labelled, self.unlabelled = list(range(len(source))), []
+        sure = doubt is None or most >= 1
+        self._kept = list(range(len(source))) if sure else _believable(source, doubt, most)
+        self.labelled, self.unlabelled = list(range(len(self._kept))), []
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self._kept)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return _pair(self.source[index], self.twin[index])
+        number = self._kept[index]
+        return _pair(self.source[number], self.twin[number])
+
+
+def _believable(source: SliceDataset, doubt: Doubt, most: float) -> list[int]:
+    """Numbers of the slices whose doubt is at most ``most``."""
+    doubts = doubt([source[number]["image"] for number in range(len(source))])
+    kept = [number for number, value in enumerate(doubts.tolist()) if value <= most]
+    if not kept:
+        raise InputError(
+            f"twin_disagreement: expected synthetic slices with a doubt of at most {most}, found none of "
+            f"{len(doubts)}, the least is {float(doubts.min()):.2f}; raise it"
+        )
+    return kept
 
 
 def _pair(source: dict[str, Tensor], twin: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -58,11 +80,16 @@ def _pair(source: dict[str, Tensor], twin: dict[str, Tensor]) -> dict[str, Tenso
 
 
 def twin_slices(
-    source_dir: str, twin_dir: str, dataset: type[SliceDataset] = SliceDataset, **slices: Any
+    source_dir: str,
+    twin_dir: str,
+    dataset: type[SliceDataset] = SliceDataset,
+    doubt: Doubt | None = None,
+    most: float = 1.0,
+    **slices: Any,
 ) -> TwinSlices:
     """Twins of two synthetic client data roots; ``slices`` go to both of class ``dataset``."""
     source, twin = (dataset(datalist(root, "training"), **slices) for root in (source_dir, twin_dir))
-    return TwinSlices(source, twin)
+    return TwinSlices(source, twin, doubt, most)
 
 
 class SourceSlices(Dataset):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from shared_components.losses.adversarial import (
     generator_nonsaturating_loss,
     r1_penalty,
 )
+from shared_components.networks.flips import pseudo_labels
 from shared_components.networks.translator import AdaptationNetwork
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -41,7 +43,8 @@ class AdaptationTrainer(UpdateTrainer):
     2. *Segmentation*: the segmenter, starting from the source model, trains on translations, twins and synthetic
        source slices with the source's labels, strongly augmented; with ``own_labels`` also on the client's own.
     3. *Self-training*: the segmenter is frozen as teacher; its labels of the client's own images (the client's own
-       labels where it has some) train the segmenter on, strongly augmented, beside some of phase 2's slices.
+       labels where it has some) train the segmenter on, augmented, beside some of phase 2's slices. Several rounds
+       divide the phase's updates among them; each begins with a new teacher and the full learning rate.
 
     A phase of 0 updates is left out: without phases 1 and 2 this is plain self-training of the source model.
 
@@ -54,6 +57,7 @@ class AdaptationTrainer(UpdateTrainer):
         discriminator_optimizer: the discriminator's.
         loss_function: of class scores (B, C, S, S) and labels (B, 1, S, S).
         augmentation: strong augmentation of (image, label).
+        own_augmentation: that of the client's own slices in self-training; None: the same.
         phases: updates of translation, segmentation and self-training.
         consistency_weight: of the source model's loss on translations.
         twin_weight: of the L1 distance to the twins.
@@ -61,9 +65,12 @@ class AdaptationTrainer(UpdateTrainer):
         r1_every: discriminator steps between two R1 terms.
         own_share: share of the client's own slices in a batch of self-training.
         own_labels: the client's own labelled slices join phase 2; without, their labels are used in phase 3 alone.
+        rounds: of self-training.
+        confidence: pixels whose label the teacher gives a smaller probability are left out of self-training.
+        agreement: so are those that it labels otherwise in the slice's mirror image.
         supervised: the rest of ``UpdateTrainer``; ``compiled`` has no use here.
     Raises:
-        InputError: a phase is negative, or all are 0.
+        InputError: a phase is negative, or all are 0; or self-training has fewer updates than rounds.
     Deviation: not in the publications, whose combination is ``CycleTrainer``.
     """
 
@@ -83,12 +90,22 @@ class AdaptationTrainer(UpdateTrainer):
         r1_every: int = 8,
         own_share: float = 0.5,
         own_labels: bool = False,
+        own_augmentation: Augmentation | None = None,
+        rounds: int = 1,
+        confidence: float = 0.0,
+        agreement: bool = False,
         **supervised: Any,
     ) -> None:
         super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
         if not sum(phases) or min(phases) < 0:
             raise InputError(f"phases: expected three numbers of updates, not all 0, found {list(phases)}")
-        self.phases = tuple(phases)
+        if rounds < 1 or 0 < phases[2] < rounds:
+            raise InputError(
+                f"self_training_rounds: expected 1 to {max(phases[2], 1)}, the updates of self-training, found {rounds}"
+            )
+        self.phases, self.rounds = tuple(phases), rounds
+        self.confidence, self.agreement = confidence, agreement
+        self.own_augmentation = own_augmentation or augmentation
         self.translator_optimizer = translator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.augmentation = augmentation
@@ -115,12 +132,18 @@ class AdaptationTrainer(UpdateTrainer):
         elif step < translation + segmentation:
             losses = self._segmentation_update(batch, step - translation, segmentation)
         else:
-            step -= translation + segmentation
+            step, steps = self._step_of_round(step - translation - segmentation, self_training)
             if step == 0:
                 self.network.renew_teacher()
-            losses = self._self_training_update(batch, step, self_training)
+            losses = self._self_training_update(batch, step, steps)
         self.state.output = {Keys.LOSS: losses}
         return self.state.output
+
+    def _step_of_round(self, step: int, steps: int) -> tuple[int, int]:
+        """Of a step of self-training: which one of its round it is, and how many the round has."""
+        begins = [steps * number // self.rounds for number in range(self.rounds + 1)]
+        number = sum(begin <= step for begin in begins[1:])  # rounds that are over
+        return step - begins[number], begins[number + 1] - begins[number]
 
     def _passed(self, network: nn.Module, *inputs: Tensor, exact: bool = False) -> Tensor:
         """What a network makes of ``inputs``; ``exact``: in float32 in any case, for double derivatives."""
@@ -201,16 +224,20 @@ class AdaptationTrainer(UpdateTrainer):
         self._decay(self.optimizer, step, steps)
         size = len(batch["image"])
         own = batch["image"][: max(1, round(size * self.own_share))]
-        label = self._own_labels(batch, len(own))
+        own, label = self.own_augmentation(own, self._own_labels(batch, len(own)))
         if len(own) < size and self.phases[1]:
-            images, labels = self._synthetic_slices(batch)
-            own, label = torch.cat([own, images[len(own) :]]), torch.cat([label, labels[len(label) :]])
-        return {"self_training": self._segmenter_step(*self.augmentation(own, label))}
+            images, labels = (part[len(own) :] for part in self._synthetic_slices(batch))
+            images, labels = self.augmentation(images, labels)
+            own, label = torch.cat([own, images]), torch.cat([label, labels])
+        return {"self_training": self._segmenter_step(own, label)}
 
     @torch.no_grad()
     def _own_labels(self, batch: dict[str, Tensor], count: int) -> Tensor:
-        """Labels (count, 1, S, S) of the first own slices: the client's where it has one, else the teacher's."""
-        scores = self._passed(self.network.teacher, batch["image"][:count])
-        pseudo = scores.argmax(dim=1, keepdim=True)
+        """Labels (count, 1, S, S) of the first own slices: the client's where it has one, else the teacher's.
+
+        They are -1 where the teacher is too unsure.
+        """
+        teacher = partial(self._passed, self.network.teacher)
+        pseudo = pseudo_labels(teacher, batch["image"][:count], self.confidence, self.agreement)
         known = batch["labelled"][:count, None, None, None] & (batch["label"][:count] >= 0)
         return torch.where(known, batch["label"][:count], pseudo)

@@ -157,6 +157,7 @@ def _replaced(value: Any) -> Any:
             inner["_target_"] = BLANK
         if inner.get("_target_") == TWINS:
             inner["dataset"] = {"_target_": BLANK, "_mode_": "callable"}
+            inner.pop("doubt", None)  # all that untrained weights find is doubtful
         return inner
     return [_replaced(child) for child in value] if isinstance(value, list) else value
 

@@ -19,6 +19,7 @@ from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
 from shared_components.networks.factory import export_generator, factory_description
+from shared_components.networks.flips import MirrorDisagreement
 from shared_components.networks.generator import Generator
 from shared_components.records import read_table
 from tests.bundles.tiny import (
@@ -269,6 +270,27 @@ def test_killed_adaptation_resumes_exactly(adaptation, adapted, tmp_path, update
     kill_at(adaptation(tmp_path), update)
     adaptation(tmp_path, resume=True, picture_every=1).run()
     assert_same_run(adapted, tmp_path, "model.pt")
+
+
+def test_careful_self_training_resumes_exactly(adaptation, tmp_path):
+    """Two rounds, mild looks of own slices, pixels that two views agree on, twins that the source model believes."""
+    built = adaptation(tmp_path / "never").parser
+    every = built.get_parsed_content("train::synthetic").source
+    doubts = MirrorDisagreement(built.get_parsed_content("segmenter"))([item["image"] for item in every])
+    careful = {
+        "phases": [0, 2, 4], "self_training_rounds": 2, "self_training_looks": "mild", "pseudo_agreement": True,
+        "pseudo_confidence": 0.51, "twin_disagreement": doubts.median().item(), "own_share": 0.5,
+    }  # fmt: skip
+    adaptation(tmp_path / "whole", **careful).run()
+    kill_at(adaptation(tmp_path / "broken", **careful), 5)
+    resumed = adaptation(tmp_path / "broken", **careful, resume=True, picture_every=1)
+    resumed.run()
+    assert_same_run(tmp_path / "whole", tmp_path / "broken", "model.pt")
+    synthetic = resumed.parser.get_parsed_content("train::synthetic")
+    assert len(synthetic) == int((doubts <= doubts.median()).sum()) < len(every)
+    assert not different(
+        resumed.parser.get_parsed_content("network").result.state_dict(), tensors(tmp_path / "whole/model.pt")
+    )
 
 
 def test_self_training_alone_needs_nothing_synthetic(adaptation, source, tmp_path):

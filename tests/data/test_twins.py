@@ -69,6 +69,22 @@ def test_a_source_without_labels_is_refused(tmp_path):
         twin_slices(source, twin, **SLICES)
 
 
+def test_doubtful_slices_are_left_out(tmp_path):
+    source, twin = make_root(tmp_path / "a", "t1", 1.0), make_root(tmp_path / "b", "t2", -1.0)
+
+    def doubt(images) -> torch.Tensor:
+        return torch.tensor([number % 6 / 10 for number in range(len(images))])
+
+    kept, every = (twin_slices(source, twin, doubt=doubt, most=most, **SLICES) for most in (0.15, 1.0))
+    assert len(kept) == 4 and kept.labelled == list(range(4)) and len(every) == 12
+    for index, number in enumerate((0, 1, 6, 7)):
+        assert all(torch.equal(value, every[number][key]) for key, value in kept[index].items())
+    with pytest.raises(
+        InputError, match=r"twin_disagreement: expected .* found none of 12, the least is 0.50"
+    ):
+        twin_slices(source, twin, doubt=lambda images: torch.full((len(images),), 0.5), most=0.1, **SLICES)
+
+
 def test_side_by_side_gives_the_entries_of_all_loaders(twins):
     own = slice_loader(twins.source, batch_size=3, batches=2)
     batches = list(SideBySide([own, slice_loader(twins, batch_size=4, batches=2)]))

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
 from ignite.engine import Events
-from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 
 from shared_components.data.augmentation import SliceAugmentation
 from shared_components.engines.adaptation_trainer import AdaptationTrainer, cosine_decay
 from shared_components.errors import InputError
+from shared_components.losses.masked_segmentation import KnownDiceCELoss
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.translator import AdaptationNetwork, Translator
 
@@ -50,7 +51,7 @@ def trainer(phases, average: float = 0.0, **settings) -> AdaptationTrainer:
         optimizer=torch.optim.Adam(network.segmenter.parameters(), 1e-2),
         translator_optimizer=torch.optim.Adam(network.translator.parameters(), 1e-2),
         discriminator_optimizer=torch.optim.Adam(network.discriminator.parameters(), 1e-2),
-        loss_function=DiceCELoss(to_onehot_y=True, softmax=True),
+        loss_function=KnownDiceCELoss(),
         augmentation=SliceAugmentation(),
         phases=phases,
         epoch_length=sum(phases),
@@ -108,6 +109,42 @@ def test_the_average_follows_the_segmenter_and_teaches():
         torch.testing.assert_close(taught, seen[1][name] + 0.1 * (seen[0][name] - seen[1][name]))
     assert int(engine.network.average.n_averaged) == 3
     assert engine.network.result is engine.network.average.module
+
+
+def test_each_round_of_self_training_begins_with_a_new_teacher_and_the_full_rate():
+    engine = trainer((0, 1, 5), rounds=2)
+    teachers, rates = [], []
+
+    def note(e):
+        teachers.append(copy.deepcopy(e.network.teacher.state_dict()))
+        rates.append(e.optimizer.param_groups[0]["lr"])
+
+    engine.add_event_handler(Events.ITERATION_COMPLETED, note)
+    engine.run()
+    name = next(iter(teachers[0]))
+    changed = [not torch.equal(one[name], two[name]) for one, two in pairwise(teachers)]
+    assert changed == [True, False, True, False, False]  # 2 and 3 updates
+    assert rates[1] == rates[3] == 1e-2 and rates[2] < rates[1] and rates[5] < rates[4] < rates[3]
+
+
+def test_rounds_are_checked():
+    with pytest.raises(InputError, match=r"self_training_rounds: expected 1 to 2, .* found 3"):
+        trainer((0, 1, 2), rounds=3)
+
+
+def test_own_slices_have_an_augmentation_of_their_own():
+    seen = []
+
+    def noted(image, label):
+        seen.append((image, label))
+        return image, label
+
+    engine = trainer((0, 1, 1), own_augmentation=noted, own_share=0.5, confidence=0.6)
+    engine.run()
+    ((image, label),) = seen
+    assert torch.equal(image, batches(2)[1]["image"][:2]) and label.shape == image.shape
+    scores = torch.softmax(engine.network.teacher(image), dim=1).amax(dim=1, keepdim=True)
+    assert torch.equal(label == -1, scores < 0.6) and bool((label == -1).any())
 
 
 def test_own_labels_take_the_place_of_the_teachers():
