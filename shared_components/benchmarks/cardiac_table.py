@@ -11,9 +11,8 @@ from shared_components.benchmarks.cardiac_places import Place
 from shared_components.benchmarks.cardiac_rows import FULL, ROWS
 from shared_components.benchmarks.cardiac_stages import LABEL_FRACTION
 from shared_components.benchmarks.comparison_tables import (
-    MEASURES,
     Comparison,
-    class_table,
+    comparison_tables,
     legend,
     score_table,
 )
@@ -71,9 +70,7 @@ def cardiac_tables(results: Sequence[Result]) -> str:
         legend(ROWS[FULL].name),
     ]
     if methods.methods:
-        for measure, (title, _) in MEASURES.items():
-            parts.append(score_table(methods, title, measure, differences=measure == "dice"))
-        parts += [class_table(methods, "Dice of a class")] if len(methods.classes) > 1 else []
+        parts += comparison_tables(methods, "Dice, mean over the domains")
     if any(ROWS[result.row].ablation for result in results):
         parts.append(score_table(ablations, "Ablation: Dice"))
     return "\n".join([*parts, _costs(results), machine(), ""])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,6 +124,28 @@ def class_table(found: Comparison, title: str) -> str:
             ]
         lines.append([method, *cells])
     return markdown([title, *head], lines)
+
+
+def comparison_tables(found: Comparison, classes: str) -> Iterator[str]:
+    """Dice with differences, distances and, where there are several, classes; ``classes`` is the last one's title."""
+    for measure, (title, _) in MEASURES.items():
+        yield score_table(found, title, measure, differences=measure == "dice")
+    if len(found.classes) > 1:
+        yield class_table(found, classes)
+
+
+def pooled(comparisons: Mapping[str, Comparison]) -> Comparison:
+    """Several comparisons as one, by their names: a subject counts once in each, so that methods are still compared on
+    the same subjects in the same comparison.
+    """
+    first = next(iter(comparisons.values()))
+    return Comparison(
+        [s._replace(case=f"{name}: {s.case}") for name, one in comparisons.items() for s in one.scores],
+        list(dict.fromkeys(method for one in comparisons.values() for method in one.methods)),
+        list(dict.fromkeys(client for one in comparisons.values() for client in one.clients)),
+        first.reference,
+        first.design,
+    )
 
 
 def legend(reference: str) -> str:

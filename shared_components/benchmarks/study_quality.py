@@ -9,13 +9,7 @@ from pathlib import Path
 from shared_components.benchmarks.cardiac_quality import chosen
 from shared_components.benchmarks.choice_table import choice_table
 from shared_components.benchmarks.comparison_files import write_comparison
-from shared_components.benchmarks.comparison_tables import (
-    MEASURES,
-    Comparison,
-    class_table,
-    legend,
-    score_table,
-)
+from shared_components.benchmarks.comparison_tables import Comparison, comparison_tables, legend, pooled
 from shared_components.benchmarks.few_labels import write_few
 from shared_components.benchmarks.quality_bench import Bench
 from shared_components.benchmarks.quality_rows import ROWS, row_stages
@@ -28,6 +22,8 @@ from shared_components.errors import InputError
 from shared_components.study.study import plan_study
 
 NONE = "none"
+MEANS = "Mean ± deviation over seeds of the means over subjects and classes."
+CLASSES = "Dice, mean over the clients"
 
 
 @dataclass(frozen=True)
@@ -95,13 +91,12 @@ class StudyQuality:
         return runs.run([*bench.study_stages.values(), *row_stages(bench, rows)], jobs)
 
     def report(self, reference: str | None = None) -> str | None:
-        """Write ``quality.md``, ``scores.csv``, ``differences.csv`` and ``quality.png``.
+        """Write the tables and what lies beside them, see :func:`write_comparison`.
 
         Returns:
             The tables; None where nothing is finished.
         """
-        places = {int(path.name.removeprefix("seed")): path for path in self.folder.glob("seed[0-9]*")}
-        found = read_studies({seed: places[seed] for seed in sorted(places)})
+        found = self.found()
         if not found.scores:
             return None
         comparison = found.comparison(self.scenario.design, reference)
@@ -109,15 +104,17 @@ class StudyQuality:
         write_comparison(self.folder, table, comparison, found.scores)
         return table
 
+    def found(self) -> Found:
+        """What is finished."""
+        places = {int(path.name.removeprefix("seed")): path for path in self.folder.glob("seed[0-9]*")}
+        return read_studies({seed: places[seed] for seed in sorted(places)})
+
     def _parts(self, found: Found, comparison: Comparison) -> Iterator[str]:
         words = f"{self.name}, labels at {' and '.join(self.labelled)}, seeds: {comparison.seeds}"
         words += ", a third of the updates" if self.fast else ", at the smallest sizes" if self.smoke else ""
-        yield f"{words}. Mean ± deviation over seeds of the means over subjects and classes.\n"
+        yield f"{words}. {MEANS}\n"
         yield legend(comparison.reference)
-        for measure, (title, _) in MEASURES.items():
-            yield score_table(comparison, title, measure, differences=measure == "dice")
-        if len(comparison.classes) > 1:
-            yield class_table(comparison, "Dice, mean over the clients")
+        yield from comparison_tables(comparison, CLASSES)
         if choices := found.choices():
             yield choice_table(choices)
         home = [f"{domain} {dice:.3f}" for domain, dice in found.at_home().items()]
@@ -155,22 +152,37 @@ def study_quality(
         reference: the method that the others are compared with; by default what clients have chosen without labels,
             or the adaptation.
     Returns:
-        The tables, one after the other.
+        The tables, one after the other, and of several variants one more with all of them.
     Raises:
         InputError: an unknown name, nothing is finished, or some runs failed.
     """
     keys = [] if rows == NONE else chosen(rows, tuple(ROWS), "rows")
-    tables = []
-    for words in _variants(labelled):
-        names = SCENARIOS[scenario].chosen(words)
-        benchmark = StudyQuality(scenario, Path(output_dir), names, fast, smoke)
+    tables, chosen_labels = [], [SCENARIOS[scenario].chosen(words) for words in _variants(labelled)]
+    variants = [StudyQuality(scenario, Path(output_dir), names, fast, smoke) for names in chosen_labels]
+    for benchmark in variants:
         if not report_only:
             benchmark.run(seeds, keys, jobs)
         table = benchmark.report(reference)
         if table is None:
             raise InputError(f"{benchmark.folder}: holds no finished study; run without --report-only")
         tables.append(table)
-    return "\n".join(tables)
+    return "\n".join([*tables, *([_in_turn(variants, reference)] if len(variants) > 1 else [])])
+
+
+def _in_turn(variants: Sequence[StudyQuality], reference: str | None) -> str:
+    """All variants as one table, written beside their folders; a client's scores are means over those in which it had
+    no labels.
+    """
+    first = variants[0]
+    found = pooled(
+        {"+".join(one.labelled): one.found().comparison(one.scenario.design, reference) for one in variants}
+    )
+    labels = ", ".join("+".join(one.labelled) for one in variants)
+    head = f"{first.name}, labels at each of {labels} in turn, seeds: {found.seeds}. {MEANS}\n"
+    table = "\n".join([head, legend(found.reference), *comparison_tables(found, CLASSES), machine(), ""])
+    size = [word for word in ("fast", "smoke") if getattr(first, word)]
+    write_comparison(first.output_dir.resolve() / "_".join([first.name, "in_turn", *size]), table, found)
+    return table
 
 
 def _variants(labelled: str | Sequence[str] | None) -> list[list[str] | None]:

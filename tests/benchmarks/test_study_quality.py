@@ -84,6 +84,22 @@ def test_everything_lies_beside_the_table(folder):
     assert (own / "quality.png").stat().st_size > 5000
 
 
+def test_variants_in_turn_stand_in_one_table_too(folder):
+    """South has no labels in both; island's and north's scores are those of the variant in which they had none."""
+    study(
+        folder / "head_t2" / "seed0",
+        {"island": {SOURCE: 0.8}, "south": {SOURCE: 0.3, OURS: 0.4}, "north": {SOURCE: 0.3, OURS: 0.2}},
+        labelled="island",
+    )
+    table = study_quality("head", 1, folder, report_only=True, labelled="t1,t2")
+    last = table[table.index("head, labels at each of t1, t2 in turn, seeds: 2.") :]
+    assert f"| Dice | so | is | no | mean | difference to {OURS} |" in last
+    # south, seed 0: the means of 0.65 and 0.45, of 0.55 and 0.35; seed 1 in the first alone
+    assert f"| {OURS} | 0.610 ± 0.085 | 0.460 ± 0.014 | 0.250 (1) | 0.417 (1) | – |" in last
+    assert f"| {SOURCE} | 0.510 ± 0.085 | 0.560 ± 0.014 | 0.350 (1) | 0.450 (1) |" in last
+    assert (folder / "head_in_turn" / "differences.csv").is_file()
+
+
 def test_another_reference(folder):
     table = study_quality("head", 3, folder, report_only=True, reference=SOURCE)
     assert f"difference to {SOURCE} |" in table and f"“{SOURCE}”" in table
