@@ -228,6 +228,7 @@ RULES: Mapping[str, Rule] = {
     "overlap": such(number(0, 1), "below 1", lambda value: value < 1),
     "multiple": whole(1, 4096),
     "downsampling": whole(1, 4096),
+    "flips": such(several(whole(0, 1), 0, 2), "no two alike", lambda value: len(set(value)) == len(value)),
     "largest_component": either(several(whole(0, 255), 0, 255), flag()),
     "probabilities": flag(),
     "scores_path": text(),

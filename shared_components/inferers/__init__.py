@@ -9,6 +9,7 @@ from shared_components.inferers.cases import find_cases
 from shared_components.inferers.checkpoint import ModelLoader
 from shared_components.inferers.components import KeepLargestd, keep_largest
 from shared_components.inferers.file_grid import LabelsOnFileGridd
+from shared_components.inferers.flipped_slices import FlippedSliceInferer
 from shared_components.inferers.pending import pending_cases
 from shared_components.inferers.preprocessing import inference_transforms
 from shared_components.inferers.probability_writer import WriteProbabilitiesd
@@ -17,6 +18,7 @@ from shared_components.inferers.segmentation_writer import WriteSegmentationd, w
 __all__ = [
     "CaseDataset",
     "CaseEvaluator",
+    "FlippedSliceInferer",
     "KeepLargestd",
     "LabelsOnFileGridd",
     "ModelLoader",
