@@ -176,6 +176,8 @@ RULES: Mapping[str, Rule] = {
     "pseudo_confidence": SHARE,
     "pseudo_agreement": flag(),
     "twin_disagreement": SHARE,
+    "class_weights": choice("none", "balanced"),
+    "rare_per_batch": whole(0, 4096),
     "labelled_per_batch": optional(whole(0, 4096)),
     "source_slices": BATCH,
     "target_slices": BATCH,

@@ -8,6 +8,7 @@ from itertools import islice
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from shared_components.data.class_balance import rare_slices
 from shared_components.data.slices import SliceDataset
 from shared_components.errors import InputError
 
@@ -26,12 +27,20 @@ class SliceBatches(Sampler[list[int]]):
         batches: batches an epoch.
         labelled_per_batch: this many slices of each batch have a label, the others have none; ``None`` draws
             from all slices alike.
+        rare: slices that some of each batch are drawn from first.
+        rare_per_batch: how many of a batch, and of its labelled ones.
     Raises:
         InputError: a size that is no positive number, or a pool that is needed and empty.
     """
 
     def __init__(
-        self, dataset: SliceDataset, batch_size: int, batches: int, labelled_per_batch: int | None = None
+        self,
+        dataset: SliceDataset,
+        batch_size: int,
+        batches: int,
+        labelled_per_batch: int | None = None,
+        rare: Sequence[int] = (),
+        rare_per_batch: int = 0,
     ) -> None:
         if batch_size < 1 or batches < 1:
             raise InputError(
@@ -39,7 +48,16 @@ class SliceBatches(Sampler[list[int]]):
             )
         self.batch_size = batch_size
         self.batches = batches
+        most = batch_size if labelled_per_batch is None else labelled_per_batch
+        if not 0 <= rare_per_batch <= most or (rare_per_batch and not rare):
+            raise InputError(
+                f"rare_per_batch: expected 0 to {most}, the labelled slices of a batch, and slices to draw from, found "
+                f"{rare_per_batch} and {len(rare)} slices"
+            )
         self._pools = _pools(dataset, batch_size, labelled_per_batch)
+        if rare_per_batch:
+            (pool, count), *others = self._pools  # all slices, or the labelled ones
+            self._pools = [(rare, rare_per_batch), (pool, count - rare_per_batch), *others]
 
     def __len__(self) -> int:
         return self.batches
@@ -91,8 +109,17 @@ def shuffled_passes(pool: Sequence[int]) -> Iterator[int]:
 
 
 def slice_loader(
-    dataset: SliceDataset, batch_size: int, batches: int, labelled_per_batch: int | None = None
+    dataset: SliceDataset,
+    batch_size: int,
+    batches: int,
+    labelled_per_batch: int | None = None,
+    rare_per_batch: int = 0,
+    classes: int = 1,
 ) -> DataLoader:
-    """A loader of ``batches`` batches an epoch, see :class:`SliceBatches`; without workers."""
-    sampler = SliceBatches(dataset, batch_size, batches, labelled_per_batch)
+    """A loader of ``batches`` batches an epoch, see :class:`SliceBatches`; without workers.
+
+    ``rare_per_batch`` of a batch's slices show the rarest of ``classes``.
+    """
+    rare = rare_slices(dataset, classes) if rare_per_batch else ()
+    sampler = SliceBatches(dataset, batch_size, batches, labelled_per_batch, rare, rare_per_batch)
     return DataLoader(dataset, batch_sampler=sampler, num_workers=0)

@@ -82,13 +82,20 @@ class KnownDiceCELoss(DiceCELoss):
     Args:
         include_background: class 0 counts in the Dice term.
         batch: Dice over the batch, not of each sample.
+        weight: of the classes (C,), in both terms; None: all alike.
         others: the rest of ``DiceCELoss``.
     """
 
-    def __init__(self, include_background: bool = True, batch: bool = False, **others: Any) -> None:
+    def __init__(
+        self,
+        include_background: bool = True,
+        batch: bool = False,
+        weight: Tensor | None = None,
+        **others: Any,
+    ) -> None:
         dice = {"include_background": include_background, "batch": batch, "softmax": True}
-        super().__init__(**dice, **{"to_onehot_y": True, **others})
-        self.known_dice = MaskedDiceLoss(**dice)
+        super().__init__(**dice, weight=weight, **{"to_onehot_y": True, **others})
+        self.known_dice = MaskedDiceLoss(**dice, weight=self.dice.class_weight)
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """Loss of logits (B, C, H, W) and integer labels (B, 1, H, W), -1 where unknown; a scalar."""
@@ -99,5 +106,5 @@ class KnownDiceCELoss(DiceCELoss):
             return logits.sum() * 0
         truth = one_hot(label.clamp(min=0), logits.shape[1])
         dice = self.known_dice(logits, truth, known.to(logits))
-        entropy = F.cross_entropy(logits, label[:, 0].long(), ignore_index=UNKNOWN)
+        entropy = F.cross_entropy(logits, label[:, 0].long(), self.cross_entropy.weight, ignore_index=UNKNOWN)
         return self.lambda_dice * dice + self.lambda_ce * entropy

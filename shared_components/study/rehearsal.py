@@ -38,7 +38,7 @@ FILES = (
     "source_model_path",
     "discriminator_path",
 )  # ids that name weights, null: those that it was built with
-FIXED = {"quiet": True, "progress": False, "resume": False, "cache": "memory"}
+FIXED = {"quiet": True, "progress": False, "resume": False, "cache": "memory", "rare_per_batch": 0}
 TRIED = 3  # updates, of which the first is not timed
 LARGEST_TRIAL = 500_000  # pixels of a batch; beyond it an update may take minutes on a CPU
 

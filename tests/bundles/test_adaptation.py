@@ -129,6 +129,17 @@ def test_validation_scores_what_the_network_says(clients, source):
     assert float(rows_of(source)[1]["validation_dice"]) == pytest.approx(np.mean(scores), abs=1e-5)
 
 
+def test_pretraining_balances_classes_when_asked(clients, tmp_path):
+    flow = pretraining(clients, tmp_path, class_weights="balanced", rare_per_batch=2)
+    flow.run()
+    background, brain = flow.parser.get_parsed_content("loss").cross_entropy.weight.tolist()
+    assert brain > 1 > background and background + brain == pytest.approx(2)
+    dataset = flow.parser.get_parsed_content("train::dataset")
+    for batch in flow.parser.get_parsed_content("train::dataloader").batch_sampler:
+        assert all(bool((dataset[number]["label"] == 1).any()) for number in batch[:2])
+    assert (tmp_path / "model.pt").is_file()
+
+
 def test_labels_of_slices_that_nobody_annotated_are_not_looked_at(clients, tmp_path):
     """Trained and validated weights are the same, whatever the label maps hold there."""
     weights, dices = [], []

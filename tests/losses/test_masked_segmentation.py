@@ -115,6 +115,21 @@ def test_known_dice_and_cross_entropy_against_numpy(batch):
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_weights_of_classes_hold_in_both_terms_known_or_not(batch):
+    logits, label, weight = batch
+    by_class = torch.tensor([0.5, 1.0, 0.5, 2.0])
+    loss = KnownDiceCELoss(batch=True, weight=by_class)
+    monais = DiceCELoss(to_onehot_y=True, softmax=True, batch=True, weight=by_class)
+    assert torch.equal(loss(logits, label), monais(logits, label))
+    known = weight[:, 0] > 0
+    p = torch.softmax(logits, dim=1).movedim(1, -1)[known]
+    truth = torch.nn.functional.one_hot(label[:, 0][known], 4)
+    dice = 1 - (2 * (p * truth).sum(0) + 1e-5) / (p.sum(0) + truth.sum(0) + 1e-5)
+    entropy = -((p.log() * truth).sum(1) * (by_class * truth).sum(1)).sum() / (by_class * truth).sum()
+    found = loss(logits, torch.where(weight > 0, label, -1))
+    assert found.item() == pytest.approx(((dice * by_class).mean() + entropy).item(), rel=1e-5)
+
+
 def test_nothing_known_is_zero_with_a_graph(batch):
     logits, label, _ = batch
     loss = KnownDiceCELoss(batch=True)(logits.requires_grad_(), torch.full_like(label, -1))
