@@ -5,13 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared_components.networks.domain_norm import DomainBatchNorm2d, group_by_domain
+from shared_components.networks.domain_norm import DomainBatchNorm2d, group_by_domain, known_groups
 
 
 def test_group_by_domain_sorts_mixed_batches():
     groups = group_by_domain(torch.tensor([2, 0, 2]))
     assert [group.domain for group in groups] == [0, 2]
     assert [group.index.tolist() for group in groups] == [[1], [0, 2]]
+
+
+def test_groups_that_are_known_already_are_taken_as_they_are():
+    domain = torch.tensor([2, 0, 2])
+    known = known_groups(domain, torch.device("cpu"))
+    assert group_by_domain(known) is known.groups and torch.equal(known.domain, domain)
+    norm, x = DomainBatchNorm2d(3, domains=3).eval(), torch.randn(3, 3, 5, 5)
+    assert torch.equal(norm(x, known.groups), norm(x, group_by_domain(domain)))
 
 
 @pytest.mark.parametrize("domain", [1, torch.tensor([1, 1, 1])])
