@@ -38,7 +38,7 @@ class ServerOptimizer(FedAvg):
     Args:
         learning_rate: of the server.
         averaged: modules that are averaged as in FedAvg: copies that a bundle itself averages, such as the factory's
-            ``generator_ema`` and the segmentation bundle's ``averaged_encoder``.
+            ``generator_ema``, the adaptation bundle's ``average`` and the segmentation bundle's ``averaged_encoder``.
         submodel: the mean change of each element is over the clients that moved it, as in :class:`FedSubAvg`.
     Raises:
         InputError: an argument is not what it may be.
