@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from shared_components.benchmarks.quality_scenarios import QualityScenario
 from shared_components.benchmarks.study_stage import FOLDER
 from shared_components.study.client_stages import study_stages
-from shared_components.study.source_model import source_weights
+from shared_components.study.source_model import Weights, source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import inference_configs, make_stage, merged_config, model_path
 from shared_components.study.study import Study
@@ -124,11 +124,9 @@ class Bench:
         needs = (f"{owner or client}/{name}",)
         return self.stage(client, f"{name}{PREDICTIONS}", (*files, *configs), values, root, needs)
 
-    def plain(self) -> tuple[str, tuple[str, ...]]:
-        """The source model without strong augmentation, and what trains it; the study's own where it has none."""
-        if self.study.flag("baselines") and not self.study.federates_source:
-            return model_path(self.study, self.study.source, "source_only"), (
-                f"{self.study.source}/source_only",
-            )
-        weights = source_weights(self.study)
-        return weights.path, weights.needs
+    def plain(self) -> Weights:
+        """The source model of no varied intensities; the study's own where it has none, or several train it."""
+        study, key = self.study, f"{self.study.source}/source_only"
+        if study.federates_source or key not in self.study_stages:
+            return source_weights(study)
+        return Weights(model_path(study, study.source, "source_only"), needs=(key,))

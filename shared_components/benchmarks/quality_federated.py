@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shared_components.benchmarks.federation_stage import federation_stage
+from shared_components.benchmarks.federation_stage import RUN, federation_stage
 from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
 from shared_components.data.challenges.writing import Description, write_description
 from shared_components.federation.federation import Federation
@@ -38,7 +38,7 @@ def averaged(bench: Bench, client: str, name: str) -> Iterator[Stage]:
     federation = _federation(bench, name, dict(AGGREGATORS[name]), network)
     stage = federation_stage(EVERYBODY, name, federation, bench.folder(EVERYBODY, name))
     yield stage
-    model = stage_model(stage.folder, federation, study.source)
+    model = _exported(stage.folder, federation, study.source)
     yield bench.segmented(client, name, owner=EVERYBODY, own={**network, "ckpt_path": model})
 
 
@@ -54,13 +54,13 @@ def pseudo_labels(bench: Bench, client: str) -> Iterator[Stage]:
     needs = tuple(f"{name}/pseudo_root" for name in roots)
     stage = federation_stage(EVERYBODY, "pseudo", federation, bench.folder(EVERYBODY, "pseudo"), needs)
     yield replace(stage, reads=tuple(root for root in stage.reads if Path(root) not in roots.values()))
-    model = stage_model(stage.folder, federation, client)
+    model = _exported(stage.folder, federation, client)
     yield bench.segmented(client, "pseudo", owner=EVERYBODY, own={"ckpt_path": model})
 
 
-def stage_model(folder: Path, federation: Federation, client: str) -> str:
+def _exported(folder: Path, federation: Federation, client: str) -> str:
     """What a federation's stage exports for a client."""
-    return str(replace(federation, output_dir=str(folder / "run")).client_export_path(client))
+    return str(replace(federation, output_dir=str(folder / RUN)).client_export_path(client))
 
 
 def _federation(
@@ -125,11 +125,11 @@ class PseudoRoot(Stage):
 
 def _pseudo_labelled(bench: Bench, client: str) -> tuple[Stage, PseudoRoot]:
     """Segment a client's training images with the plain source model, and make a data root of them."""
-    study, (weights, needs) = bench.study, bench.plain()
-    own = {"split": "training", "ckpt_path": weights, **study.section("inference")}
-    reads = study.roots[client].paths(("training",))
+    study, weights = bench.study, bench.plain()
+    own = {"split": "training", "ckpt_path": weights.path, **study.section("inference")}
+    reads = (*study.roots[client].paths(("training",)), *weights.reads)
     name = f"pseudo_labels{PREDICTIONS}"
-    segmenting = bench.stage(client, name, ("inference.yaml",), own, needs=needs, reads=reads)
+    segmenting = bench.stage(client, name, ("inference.yaml",), own, None, weights.needs, reads)
     values = {
         "predictions": str(segmenting.folder),
         "domain": study.roots[client].domains[0],

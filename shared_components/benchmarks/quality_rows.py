@@ -56,17 +56,18 @@ def _supervised(bench: Bench, client: str) -> Iterator[Stage]:
 
 def _fine_tuned(bench: Bench, client: str) -> Iterator[Stage]:
     """The plain source model, trained on with the few labels alone."""
-    lengths, (weights, needs) = bench.lengths, bench.plain()
+    lengths, weights = bench.lengths, bench.plain()
     for root in bench.roots(bench.scenario.few, client):
         own = {
             **bench.study.section("pretrain"),
             **PLAIN,
             "learning_rate": 1.0e-3,  # as of the adaptation, whatever the source model had
             "max_epochs": lengths.epochs(lengths.adaptation),
-            "source_model_path": weights,
+            "source_model_path": weights.path,
             "ckpt_path": bench.model(client, "few"),
         }
-        yield bench.stage(client, "few", ("pretrain.yaml", "fine_tuning.yaml"), own, root, needs)
+        configs = ("pretrain.yaml", "fine_tuning.yaml")
+        yield bench.stage(client, "few", configs, own, root, weights.needs, weights.reads)
         yield bench.segmented(client, "few")
 
 

@@ -11,6 +11,7 @@ from shared_components.benchmarks.quality_rows import ROWS, row_stages, row_tabl
 from shared_components.benchmarks.quality_scenarios import SCENARIOS
 from shared_components.data.spinal_cord import make_spinal_cord
 from shared_components.federation.federation_file import federation_from
+from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.study import plan_study
 
@@ -111,6 +112,12 @@ def test_labelled_clients_train_together_where_there_are_several(one, two):
     assert stages["milan/fedavg_predictions"].overrides["ckpt_path"] == str(
         folder / "fedavg" / "run" / "adaptation.pt"
     )
+
+
+def test_few_labels_train_on_the_model_that_several_have_trained(two):
+    few = trainings(row_stages(two, ["few"]))["milan/few"]
+    model = few.overrides["source_model_path"]
+    assert model == source_weights(two.study).path and model in few.reads
 
 
 def test_tables_of_a_row_in_parts_are_found(tmp_path):
