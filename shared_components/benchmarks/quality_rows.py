@@ -4,10 +4,11 @@ config in the study's folder, with as many updates of the segmenter as the study
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
 from shared_components.benchmarks.quality_federated import averaged, pseudo_labels
@@ -37,6 +38,29 @@ def row_stages(bench: Bench, keys: Sequence[str]) -> list[Stage]:
     targets = [name for name in bench.study.targets if bench.study.is_scored(name)]
     built = (stage for key in keys for client in targets for stage in ROWS[key].build(bench, client))
     return list({stage.key: stage for stage in built}.values())  # some rows train one model for all clients
+
+
+def _longer(bench: Bench, client: str, name: str, looks: Mapping[str, Any]) -> Iterator[Stage]:
+    """The labelled client's model as it is, trained once for all; of several labelled clients there is ``fedavg``."""
+    study, lengths = bench.study, bench.lengths
+    if not study.federates_source:
+        own = {
+            **study.section("pretrain"),
+            **PLAIN,
+            **looks,
+            "max_epochs": lengths.epochs(lengths.source + lengths.adaptation),
+            "ckpt_path": bench.model(study.source, name),
+        }
+        yield bench.stage(study.source, name, ("pretrain.yaml",), own)
+        yield bench.segmented(client, name, owner=study.source)
+
+
+LOOKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # of rows that are trained on labelled images alone
+    "plain": ("no varied intensities", {}),
+    "mild": ("mild looks", {"looks": "mild"}),
+    "strong": ("strong looks", {"looks": "strong"}),
+    "convolutions": ("random convolutions", {"convolution_probability": 0.5}),
+}
 
 
 def _supervised(bench: Bench, client: str) -> Iterator[Stage]:
@@ -135,6 +159,10 @@ def _translation_self_trained(bench: Bench, client: str) -> Iterator[Stage]:
 
 
 ROWS = {
+    **{
+        key: Row(f"source U-Net, {text}, as many updates", partial(_longer, name=key, looks=looks))
+        for key, (text, looks) in LOOKS.items()
+    },
     "histogram": Row("histogram-matched source", _histogram),
     "translation": Row("adversarial translation of raw source, no factory", _translation_alone),
     "translation_self_trained": Row(

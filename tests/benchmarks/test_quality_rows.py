@@ -57,6 +57,10 @@ def test_every_row_has_as_many_updates_of_the_segmenter(one):
     whole = (source + rest) // epoch
     assert made["milan/supervised-1"].overrides["max_epochs"] == whole
     assert made["ceitec/histogram_ucl"].overrides["max_epochs"] == whole
+    for key, looks, convolution in SOURCES:
+        overrides = made[f"ceitec/{key}"].overrides
+        values = [overrides[name] for name in ("max_epochs", "looks", "convolution_probability")]
+        assert values == [whole, looks, convolution]
     assert made["ucl/few"].overrides["max_epochs"] == rest // epoch  # after the plain source model's
     assert "ceitec/source_only" in made["ucl/few"].needs
     assert sum(made["ucl/few_adaptation"].overrides["phases"][1:]) == rest
@@ -68,6 +72,7 @@ def test_every_row_has_as_many_updates_of_the_segmenter(one):
     assert (together.overrides["rounds"], together.overrides["updates_per_round"]) == (whole, epoch)
 
 
+SOURCES = (("plain", "none", 0), ("mild", "mild", 0), ("strong", "strong", 0), ("convolutions", "none", 0.5))
 TRANSLATIONS = ("translation", "translation_self_trained")
 
 
@@ -101,7 +106,7 @@ def test_published_row_injects_content_at_twice_the_lowest_resolution(one):
 
 
 def test_labelled_clients_train_together_where_there_are_several(one, two):
-    assert not row_stages(one, ["fedavg", "fedprox", "fedbn"])
+    assert not row_stages(one, ["fedavg", "fedprox", "fedbn"]) and not row_stages(two, ["plain", "strong"])
     stages = {stage.key: stage for stage in row_stages(two, ["fedavg", "fedprox", "fedbn"])}
     assert set(stages["all/fedprox"].overrides["clients"]) == {"ceitec", "ucl"}
     assert stages["all/fedbn"].overrides["overrides"]["network_def::norm"] == "batch"
@@ -121,8 +126,8 @@ def test_few_labels_train_on_the_model_that_several_have_trained(two):
 
 
 def test_tables_of_a_row_in_parts_are_found(tmp_path):
-    names = ("supervised-1", "supervised-2", "few", "few_adaptation", "histogram")
+    names = ("supervised-1", "supervised-2", "few", "few_adaptation", "histogram", "plain")
     for name in names:
         (tmp_path / f"{name}_predictions").mkdir()
     found = Counter(key for key, _ in row_tables(tmp_path))
-    assert found == {"supervised": 2, "few": 1, "few_adaptation": 1, "histogram": 1}
+    assert found == {"supervised": 2, "few": 1, "few_adaptation": 1, "histogram": 1, "plain": 1}

@@ -125,5 +125,5 @@ def test_faults_are_told(tmp_path):
         InputError, match=r"labelled: expected some of ceitec, .*joined by \+, found 'oxford'"
     ):
         study_quality("spine", 1, tmp_path, labelled="ceitec+oxford")
-    with pytest.raises(InputError, match=r"rows: expected some of histogram, .* found best"):
+    with pytest.raises(InputError, match=r"rows: expected some of plain, mild, .* found best"):
         study_quality("spine", 1, tmp_path, rows="best")
