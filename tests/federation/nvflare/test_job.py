@@ -95,7 +95,7 @@ def test_a_job_says_all_that_the_file_says(values, roots):
     assert different <= {"output_dir", "workers"}
 
 
-def test_what_a_federation_goes_on_from_travels_in_the_job_without_its_path(values, tmp_path):
+def test_what_a_federation_goes_on_from_travels_in_the_job_without_its_path(values, roots, tmp_path):
     weights = {"model.0.conv.weight": torch.rand(3)}
     file = save_tensors(
         tmp_path / "secret" / "factory.pt", {"model": weights, "description": {"domains": ["t1"]}}
@@ -109,6 +109,10 @@ def test_what_a_federation_goes_on_from_travels_in_the_job_without_its_path(valu
     assert torch.equal(start.weights["model.0.conv.weight"], weights["model.0.conv.weight"])
     assert (start.digest, start.description) == (before.digest, before.description)
     assert start.words == "factory.pt"
+    at_site = client_plan(
+        read_job(custom, Place("north", str(tmp_path / "runs"), (str(roots["north"]),))), "north"
+    )
+    assert Path(at_site.start) == custom / "start.pt"  # what a client begins with, in whichever round
     assert not any(b"secret" in each.read_bytes() for each in custom.glob("*.*"))
 
 
