@@ -38,7 +38,8 @@ def test_a_setting_of_common_goes_everywhere_and_others_where_they_stand():
 
 def test_the_wiring_of_a_training_stays_in_the_training():
     configs = merged([SEGMENTATION / "unet.yaml"])
-    assert configs["train"]["network"] == "@segmenter" and configs["inference"]["network"].startswith("$")
+    assert configs["train"]["network"] == "$@averaged_network.to(@device)"
+    assert configs["inference"]["network"] == "$@network_def.to(@device)"
     assert configs["inference"]["anatomy_channels"] == "$len(@labels)"
     assert configs["train"]["train"]["trainer"]["_target_"] == "SupervisedTrainer"
     assert "train" not in configs["inference"]
