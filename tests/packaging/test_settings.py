@@ -38,7 +38,7 @@ def test_a_setting_of_common_goes_everywhere_and_others_where_they_stand():
 
 def test_the_wiring_of_a_training_stays_in_the_training():
     configs = merged([SEGMENTATION / "unet.yaml"])
-    assert configs["train"]["network"] == "$@averaged_network.to(@device)"
+    assert configs["train"]["network"] == "$@train::averaged.to(@device)"
     assert configs["inference"]["network"] == "$@network_def.to(@device)"
     assert configs["inference"]["anatomy_channels"] == "$len(@labels)"
     assert configs["train"]["train"]["trainer"]["_target_"] == "SupervisedTrainer"
@@ -61,13 +61,20 @@ def test_where_a_run_was_made_is_left_out():
 
 def test_a_trainings_whole_config_gives_its_settings_and_no_wiring():
     own = merged(None)
-    whole = own["train"] | {"image_size": 96, "initialize": [], "run": [], "bundle_root": "/one/machine"}
+    imports = [*own["train"]["imports"], "$import math"]
+    whole = own["train"] | {
+        "imports": imports,
+        "image_size": 96,
+        "initialize": [],
+        "run": [],
+        "bundle_root": "/one/machine",
+    }
     configs = merged(whole)
     assert {name: config["image_size"] for name, config in configs.items()} == dict.fromkeys(own, 96)
     changed = {key for key in own["inference"] if configs["inference"][key] != own["inference"][key]}
     assert changed == {"imports", "image_size"}
     imports = configs["inference"]["imports"]
-    assert imports == [*own["inference"]["imports"], "$import monai.handlers"]
+    assert imports == [*own["inference"]["imports"], "$import math"]
 
 
 @pytest.mark.parametrize(
