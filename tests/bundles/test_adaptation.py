@@ -114,7 +114,7 @@ def test_pretraining_leaves_table_checkpoint_and_model(source):
 
 def test_validation_scores_what_the_network_says(clients, source):
     flow = pretraining(clients, source, max_epochs=2)
-    network = flow.parser.get_parsed_content("segmenter")
+    network = flow.parser.get_parsed_content("result")
     network.load_state_dict(tensors(source / "model.pt"))
     flow.parser.get_parsed_content("validate::evaluator").run()
     dataset = flow.parser.get_parsed_content("validate::dataset")
