@@ -13,6 +13,7 @@ BUNDLES = Path(__file__).parents[1] / "bundles"
 WIRING = {"imports", "initialize", "run", "finalize", "device", "backend", "local_rank", "handlers"}
 EXPRESSIONS = {
     "network",
+    "result",
     "segmenter",
     "critic",
     "generator",
