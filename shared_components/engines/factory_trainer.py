@@ -88,6 +88,8 @@ class FactoryTrainer(UpdateTrainer):
         discriminator_optimizer: the discriminator's.
         path_length: the path-length penalty with its running mean.
         augmentation: what the discriminator sees goes through it; None: nothing is changed.
+        poses: moves real slices and their label maps, once and for all that follows: what the factory learns to draw
+            is moved so, too; None: they stay as they are.
         rehearsal: holds the domains of a factory that the training goes on from; None: nothing is held.
         semantic: draws generated slices towards the mean of the client's own (refinement), or tells the generator's
             condition of it; None: neither.
@@ -114,6 +116,7 @@ class FactoryTrainer(UpdateTrainer):
         discriminator_optimizer: Optimizer,
         path_length: PathLengthPenalty | None = None,
         augmentation: DiscriminatorAugmentation | None = None,
+        poses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
         rehearsal: DomainRehearsal | None = None,
         semantic: SemanticAlignment | None = None,
         r1_gamma: float = 10.0,
@@ -132,6 +135,7 @@ class FactoryTrainer(UpdateTrainer):
     ) -> None:
         super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
         self.discriminator_optimizer = discriminator_optimizer
+        self.poses = poses
         self.path_length = (path_length or PathLengthPenalty()).to(self.state.device)
         self.augmentation = (augmentation or DiscriminatorAugmentation(target=None)).to(self.state.device)
         self.rehearsal = None if rehearsal is None else rehearsal.to(self.state.device)

@@ -52,17 +52,24 @@ class AdaptationNetwork(nn.Module):
         translator: turns source-looking slices into target-looking ones.
         discriminator: critic of the target's look, called with (image, domain, position).
         average: decay of the running average of the segmenter's weights, over its updates; 0: none is made.
+        teacher: what labels the client's own images; None: the result as it is when self-training begins.
     Raises:
         InputError: a decay that is none.
     """
 
     def __init__(
-        self, segmenter: nn.Module, translator: nn.Module, discriminator: nn.Module, average: float = 0.0
+        self,
+        segmenter: nn.Module,
+        translator: nn.Module,
+        discriminator: nn.Module,
+        average: float = 0.0,
+        teacher: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.average = WeightAverage(segmenter, average)
-        self.teacher = copy.deepcopy(segmenter).requires_grad_(False)
+        self.is_own_teacher = teacher is None
+        self.teacher = (copy.deepcopy(segmenter) if teacher is None else teacher).requires_grad_(False)
         self.translator = translator
         self.discriminator = discriminator
 
@@ -78,8 +85,9 @@ class AdaptationNetwork(nn.Module):
 
     @torch.no_grad()
     def renew_teacher(self) -> None:
-        """Freeze the result as it is now as the teacher."""
-        self.teacher.load_state_dict(self.result.state_dict())
+        """Freeze the result as it is now as the teacher, unless another one was given."""
+        if self.is_own_teacher:
+            self.teacher.load_state_dict(self.result.state_dict())
 
     def forward(self, image: Tensor) -> Tensor:
         """Class scores of the segmenter: (B, 1, H, W) to (B, classes, H, W)."""

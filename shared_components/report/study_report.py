@@ -16,6 +16,9 @@ its section then says what is missing. ::
     scores                       [{"client", "method", "csv", "predictions"}]: the CSV of metrics.write_scores; the
                                  folder of the inference run (with cases.json), by default the CSV's; the methods'
                                  order is the table's, ours last; no "csv": there are no labels to score against
+    choices                      {client: {"record", "picture"}} of the clients that chose a model, see
+                                 shared_components.choice
+    candidates                   {name in such a record: method}
     methods                      {method: a sentence about it}
     audit                        {client: CSV of what the factory gives away, see shared_components.audit}
     matrix                       {"sites": [client…], "models": [{"model", "scores": {client: CSV}}]}
@@ -43,6 +46,7 @@ from shared_components.report.left_out import left_out_section
 from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
 from shared_components.report.study import Study
 from shared_components.report.study_audit import audit_section
+from shared_components.report.study_choice import choice_section
 from shared_components.report.study_exchange import exchange_section
 from shared_components.report.study_failed import failed_section
 from shared_components.report.study_matrix import matrix_section
@@ -73,6 +77,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         _facts(study),
         [
             failed_section(study),
+            choice_section(study),
             scores_section(study),
             matrix_section(study),
             _origins_section(study),

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from shared_components.federation.data_record import TRAINED_ON
 from shared_components.study.audits import audit_stages
+from shared_components.study.candidate_names import (
+    ADAPTATION,
+    PLAIN,
+    SELF_TRAINED,
+    SOURCE,
+    TEACHERS,
+    VARIANTS,
+)
+from shared_components.study.candidates import (
+    SHAPES,
+    candidate_stages,
+    drawing,
+    self_training,
+    shapes_stage,
+)
 from shared_components.study.generalisation import SYNTHETIC_VALIDATION, generalisation_stages
 from shared_components.study.matrix import matrix_stages
 from shared_components.study.segmenting import segmenting, segmenting_together
 from shared_components.study.source_model import (
     JOINT,
+    TOGETHER,
     check_source_federation,
     pretraining,
-    source_weights,
 )
 from shared_components.study.stage import Stage
-from shared_components.study.stage_parts import check_overrides, make_stage, model_path, synthetic_root
-from shared_components.study.study import EVERYBODY, Study
+from shared_components.study.stage_parts import check_overrides, make_stage, model_path
+from shared_components.study.study import CHOICE, EVERYBODY, Study
 
 ORDER = (
-    "source_model",
+    *VARIANTS,
     "synthetic",
     "joint_source",
-    "source_only",
+    SHAPES,
     "generalisation",
-    "adaptation",
-    "self_trained",
+    ADAPTATION,
+    *TEACHERS,
+    CHOICE,
 )
 
 
@@ -54,33 +70,67 @@ def study_stages(study: Study) -> list[Stage]:
 
 
 def _source_stages(study: Study, client: str) -> Iterator[Stage]:
-    yield _pretraining(study, client, "source_model")
-    yield from segmenting(study, client, "source_model", client)
+    for variant in _variants(study, client):
+        yield _pretraining(study, client, variant)
+    yield from segmenting(study, client, SOURCE, client)
     yield from segmenting_together(study, client)
-    if client == study.source and (study.targets or study.generalises):
-        if study.generalises or not study.publishes_model:
-            yield _synthesis(study)
-        others = (*study.targets, *study.unseen)
-        if study.flag("baselines") and any(study.is_scored(name) for name in others):
-            yield _pretraining(study, client, "source_only", looks="none")
+    if study.chooses:
+        yield shapes_stage(study, client)
+    draws = study.generalises or (
+        bool(study.targets) and not study.publishes_model and ADAPTATION in study.candidates
+    )
+    if client == study.source and draws:
+        yield drawing(study, client, _drawn(study))
+
+
+def _variants(study: Study, client: str) -> list[str]:
+    """Source models that a labelled client trains alone: its own for comparison, and those that others need."""
+    if client != study.source:
+        return [SOURCE]
+    others = (*study.targets, *study.unseen)
+    compared = study.flag("baselines") and any(study.is_scored(name) for name in others)
+    needed = {name for name in study.needed_variants if not study.federates_source}
+    return [v for v in VARIANTS if v == SOURCE or v in needed or (v == PLAIN and compared)]
+
+
+def _drawn(study: Study) -> dict[str, Any]:
+    """Settings of the source's synthetic volumes, which the others get."""
+    extra = {"validation": SYNTHETIC_VALIDATION} if study.generalises else {}
+    return {**extra, **study.section("synthesize")}
 
 
 def _target_stages(study: Study, client: str) -> Iterator[Stage]:
-    if study.publishes_model:
-        yield _own_synthesis(study, client)
-    yield _adaptation(study, client)
-    yield from segmenting(study, client, "adaptation", client)
-    if study.flag("baselines") and study.is_scored(client):
-        yield _self_training(study, client)
-        yield from segmenting(study, client, "self_trained", client)
-        yield from segmenting(study, client, "source_model", study.source)
-        yield from segmenting_together(study, client)
-        yield from segmenting(study, client, "source_only", study.source)
+    trained = list(candidate_stages(study, client))
+    yield from trained
+    names = [stage.name for stage in trained if stage.name != "synthetic"]
+    compared = study.flag("baselines") and study.is_scored(client)
+    if compared and SELF_TRAINED not in names:
+        yield self_training(study, client, SELF_TRAINED)
+        names.append(SELF_TRAINED)
+    for name in (name for name in names if compared or name == study.own_model):
+        yield from segmenting(study, client, name, client)
+    if compared:
+        for variant in dict.fromkeys((PLAIN, *study.needed_variants, SOURCE)):
+            yield from _lent(study, client, variant)
 
 
-def _pretraining(study: Study, client: str, name: str, **fixed: Any) -> Stage:
-    own = {**pretraining(study, [client]), **fixed, "ckpt_path": model_path(study, client, name)}
-    return make_stage(study, client, name, ("pretrain.yaml",), own)
+def _lent(study: Study, client: str, variant: str) -> Iterator[Stage]:
+    """A labelled client's model on another's volumes, and that of several, where they train it together."""
+    if variant in (PLAIN, SOURCE) or not study.federates_source:
+        yield from segmenting(study, client, variant, study.source)
+    if study.federates_source and (variant == SOURCE or study.chooses):
+        yield from segmenting(study, client, TOGETHER[variant], EVERYBODY)
+    if study.flag("joint") and variant == SOURCE:
+        yield from segmenting(study, client, JOINT, EVERYBODY)
+
+
+def _pretraining(study: Study, client: str, variant: str) -> Stage:
+    own = {
+        **pretraining(study, [client]),
+        **VARIANTS[variant],
+        "ckpt_path": model_path(study, client, variant),
+    }
+    return make_stage(study, client, variant, ("pretrain.yaml",), own)
 
 
 def _joint_pretraining(study: Study) -> Stage:
@@ -93,57 +143,3 @@ def _joint_pretraining(study: Study) -> Stage:
     }
     reads = [path for one in data for path in (*one.files, *one.paths(TRAINED_ON))]
     return make_stage(study, EVERYBODY, JOINT, ("pretrain.yaml",), own, reads=reads)
-
-
-def _synthesis(study: Study) -> Stage:
-    """At the source, whose volumes the others get."""
-    extra = {"validation": SYNTHETIC_VALIDATION} if study.generalises else {}
-    return _drawing(study, study.source, {**extra, **study.section("synthesize")})
-
-
-def _own_synthesis(study: Study, client: str) -> Stage:
-    """At a client that gets the source model alone: its own look, beside that in which the model labels."""
-    return _drawing(
-        study, client, {**study.section("synthesize"), "twin_domains": [study.roots[client].domains[0]]}
-    )
-
-
-def _drawing(study: Study, client: str, settings: Mapping[str, Any]) -> Stage:
-    weights = source_weights(study)
-    own = {
-        "factory_path": str(study.factory),
-        "source_model_path": weights.path,
-        "source_domain": study.roots[study.source].domains[0],
-        "progress": False,
-        **settings,
-    }
-    reads = (str(study.factory), *weights.reads)
-    return make_stage(study, client, "synthetic", ("synthesize.yaml",), own, weights.needs, reads)
-
-
-def _adaptation(study: Study, client: str) -> Stage:
-    source, weights = study.source, source_weights(study)
-    drawn_at = client if study.publishes_model else source
-    own = {
-        "source_model_path": weights.path,
-        "source_dir": synthetic_root(study, study.roots[source].domains[0], drawn_at),
-        "twin_dir": synthetic_root(study, study.roots[client].domains[0], drawn_at),
-        "ckpt_path": model_path(study, client, "adaptation"),
-        "quiet": True,
-        **({"own_labels": True} if study.has_few_labels(client) else {}),
-        **study.section("train"),
-    }
-    needs = (*weights.needs, f"{drawn_at}/synthetic")
-    return make_stage(study, client, "adaptation", ("train.yaml",), own, needs, weights.reads)
-
-
-def _self_training(study: Study, client: str) -> Stage:
-    weights = source_weights(study)
-    own = {
-        "source_model_path": weights.path,
-        "ckpt_path": model_path(study, client, "self_trained"),
-        "quiet": True,
-        **study.section("self_training"),
-    }
-    configs = ("train.yaml", "self_training.yaml")
-    return make_stage(study, client, "self_trained", configs, own, weights.needs, weights.reads)

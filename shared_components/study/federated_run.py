@@ -14,7 +14,7 @@ from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import Committed, RunFolder
 from shared_components.federation.run_settings import bundle_config
 from shared_components.records import found_record, write_record
-from shared_components.study.source_model import source_federation
+from shared_components.study.source_model import source_federations
 from shared_components.study.stage import short_digest
 from shared_components.study.study import Study
 
@@ -85,11 +85,11 @@ class FederatedRun:
 
 
 def federated_runs(study: Study) -> dict[str, FederatedRun]:
-    """By the names of their stages: the factory, and the source model where several clients train it."""
+    """By the names of their stages: the factory, and the source model's variants where several clients train it."""
     runs = {"factory": FederatedRun(study.factory_federation)}
-    if study.federates_source:
-        states = {name: study.roots[name].state for name in study.sources if not study.is_here(name)}
-        runs["source_model"] = FederatedRun(source_federation(study), renewed=True, states=states)
+    states = {name: study.roots[name].state for name in study.sources if not study.is_here(name)}
+    for variant, federation in source_federations(study).items():
+        runs[variant] = FederatedRun(federation, renewed=True, states=states)
     return runs
 
 

@@ -40,7 +40,7 @@ def published(study: Study) -> Iterator[Published]:
         yield Published(EVERYBODY, JOINT)
     if study.generalises:
         yield Published(EVERYBODY, MODEL)
-    yield from (Published(name, "adaptation") for name in study.targets)
+    yield from (Published(name, study.own_model) for name in study.targets)
 
 
 def sites(study: Study) -> list[str]:

@@ -25,6 +25,10 @@ METHODS = {  # stages whose segmentations are compared, in the order of the repo
         "a U-Net trained on the labelled client's images as they are, and applied to those of other scanners: "
         "how far a model gets when nothing is done about that",
     ),
+    "source_mild_predictions": Method(
+        "source model, mild looks",
+        "a U-Net trained on a labelled client's images whose intensities are varied a little, and applied as it is",
+    ),
     "source_model_predictions": Method(
         "source model",
         "a U-Net trained on a labelled client's images with strong augmentation, and applied as it is; that client's "
@@ -40,6 +44,23 @@ METHODS = {  # stages whose segmentations are compared, in the order of the repo
         "the source model trained by federation among the labelled clients, whose images stay where they are; the "
         "start of the adaptation, and what labels the synthetic volumes",
     ),
+    "federated_only_predictions": Method(
+        "federated source model without augmentation",
+        "the plain U-Net, trained by federation among the labelled clients",
+    ),
+    "federated_mild_predictions": Method(
+        "federated source model, mild looks",
+        "the U-Net of mild looks, trained by federation among the labelled clients",
+    ),
+    "self_trained_near_predictions": Method(
+        "self-trained, taught by two",
+        "the source model of mild looks, trained on with the labels that it and the plain one together give to the "
+        "client's images, where they are sure; nothing synthetic is used",
+    ),
+    "self_trained_all_predictions": Method(
+        "self-trained, taught by three",
+        "the same, with the strongly augmented source model as the third teacher",
+    ),
     "self_trained_predictions": Method(
         "source model, self-trained",
         "the source model, trained on with its own labels of the client's images; nothing synthetic is used",
@@ -51,8 +72,13 @@ METHODS = {  # stages whose segmentations are compared, in the order of the repo
     ),
     "adaptation_predictions": Method(
         "adaptation",
-        "the own model of a client without labels: the source model, trained on with labelled synthetic volumes in "
+        "made for a client without labels: the source model, trained on with labelled synthetic volumes in "
         "the look of that client's scanner and with its own images; labels of its test volumes serve for scoring alone",
+    ),
+    "choice_predictions": Method(
+        "chosen",
+        "the one of these models that the client uses: chosen without a label of the client, by the shapes of what "
+        "each finds in its unlabelled images and by the edges there",
     ),
 }
 ONE_OF_SEVERAL = (

@@ -20,7 +20,7 @@ from shared_components.study.audits import NAME as AUDIT
 from shared_components.study.client_stages import study_stages
 from shared_components.study.origins import joined
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
-from shared_components.study.source_model import check_source_federation, source_federation
+from shared_components.study.source_model import check_source_federation, source_federations
 from shared_components.study.stage import Stage
 from shared_components.study.study import Study, plan_study
 from shared_components.yaml_files import read_configs
@@ -78,11 +78,12 @@ def plan(federation: Federation, study: bool | None = None) -> str:
         planned = _planned(federation, study)
         if planned is not None and planned.federates_source:
             check_source_federation(planned)
-            together = source_federation(planned)
-            trainings.append((together, *_training(together, "source_model")))
+            for variant, together in source_federations(planned).items():
+                trainings.append((together, *_training(together, variant)))
         steps = [] if planned is None else _stages(planned)
     jobs = 1 if planned is None else planned.jobs
-    tables = [UNKNOWN if layout is None else exchange_table(of, layout) for of, _, layout in trainings]
+    told = trainings[:2]  # every variant of the source model is exchanged alike
+    tables = [UNKNOWN if layout is None else exchange_table(of, layout) for of, _, layout in told]
     also = [] if planned is None else [f"  {UNPROTECTED}"]
     if len(tables) > 1:
         tables.insert(1, f"then the source model, among {joined(list(trainings[1][0].clients))}:")

@@ -19,14 +19,21 @@ from shared_components.records import read_table, write_table
 MODEL = "model.pt"
 METRICS = "metrics.csv"
 SCORES = "scores.csv"
+SHAPES = "shapes.json"
+CHOICE, CHOICE_TABLE = "choice.json", "choice.csv"
 AUDIT = "audit.csv"
 VOLUMES = r"[^/.][^/]*/(dataset\.json|[\w-]+/[\w.-]+\.nii\.gz)"  # of a data root for each domain
 RELEASED: dict[str, tuple[str, ...]] = {  # name of a stage to the patterns of what may leave
     "source_model": (re.escape(MODEL), METRICS),
     "source_only": (re.escape(MODEL), METRICS),
+    "source_mild": (re.escape(MODEL), METRICS),
+    "shapes": (re.escape(SHAPES),),
     "synthetic": (VOLUMES,),
     "adaptation": (METRICS,),
     "self_trained": (METRICS,),
+    "self_trained_near": (METRICS,),
+    "self_trained_all": (METRICS,),
+    "choice": (re.escape(CHOICE), re.escape(CHOICE_TABLE)),  # numbers of each candidate; its picture stays
     "generalisation": (re.escape(MODEL), METRICS),
     "audit": (re.escape(AUDIT),),  # numbers; its page and pictures, of real images, stay
 }

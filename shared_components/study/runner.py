@@ -19,6 +19,7 @@ from shared_components.files import remove_tree, sweep
 from shared_components.records import write_record
 from shared_components.report import write_study_report
 from shared_components.study.audits import audits
+from shared_components.study.choices import choices
 from shared_components.study.client_data import ClientData
 from shared_components.study.client_stages import study_stages
 from shared_components.study.coverage import study_coverage
@@ -191,6 +192,7 @@ def describe(
         "coverage": study_coverage(study),
         **({"matrix": matrix(study, [stage.key for stage in stages])} if study.flag("matrix") else {}),
         **({"audit": audits(study, [stage.key for stage in stages])} if study.flag("audit") else {}),
+        **choices(study, [stage.key for stage in stages]),
         "methods": method_texts(study),
         "pictures": dict(pictures),
     }
@@ -243,7 +245,7 @@ def _time(key: str, seconds: float) -> dict[str, Any]:
 
 def _models(study: Study, stages: Sequence[Stage]) -> dict[str, str]:
     """Client to the model that it is to use, of those that are here."""
-    own = {client: "source_model" if client in study.sources else "adaptation" for client in study.roots}
+    own = {client: "source_model" if client in study.sources else study.own_model for client in study.roots}
     return {
         stage.client: _relative(study, stage.client, stage.name)
         for stage in stages

@@ -7,13 +7,21 @@ from typing import Any
 
 from shared_components.errors import shown
 from shared_components.spelling import closest, unknown
+from shared_components.study.candidate_names import CANDIDATES
 
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
-FLAGS = {"baselines": True, "matrix": True, "audit": True, "joint": False}  # and what they are by default
+FLAGS = {
+    "baselines": True,
+    "choose": True,
+    "matrix": True,
+    "audit": True,
+    "joint": False,
+}  # and what they are by default
 FEDERATED_SOURCE = ("rounds", "updates_per_round", "aggregator")
 PUBLISHED = ("volumes", "model")
 KEYS = (
-    *("adaptation", "segmentation", "source", "jobs", "unseen", "federated_source", "publish"),
+    *("adaptation", "segmentation", "source", "sources", "jobs", "unseen", "federated_source", "publish"),
+    "candidates",
     *FLAGS,
     *SECTIONS,
 )
@@ -44,6 +52,9 @@ def setting_faults(settings: Mapping[str, Any]) -> list[str]:
         if key in FOLLOWING
     ]
     faults += _federated_source_faults(settings)
+    faults += _candidate_faults(settings.get("candidates"))
+    if not isinstance(settings.get("sources") or [], list):
+        faults.append(f"study: 'sources' must list clients, found {shown(settings['sources'])}")
     jobs, publish = settings.get("jobs", 2), settings.get("publish", PUBLISHED[0])
     if not isinstance(jobs, int) or isinstance(jobs, bool) or not 1 <= jobs <= MOST_JOBS:
         faults.append(f"study: 'jobs' must be a whole number from 1 to {MOST_JOBS}, found {shown(jobs)}")
@@ -67,6 +78,18 @@ def _federated_source_faults(settings: Mapping[str, Any]) -> list[str]:
             "study: 'source' is one client's model, 'federated_source' that of all labelled; leave one out"
         ]
     return unknown("study: federated_source: key", section, list(FEDERATED_SOURCE))
+
+
+def _candidate_faults(named: Any) -> list[str]:
+    if named is None:
+        return []
+    if not isinstance(named, list) or not named:
+        return [f"study: 'candidates' must list some of {', '.join(CANDIDATES)}, found {shown(named)}"]
+    return [
+        f"study: candidates: {shown(name)} is unknown{closest(name, CANDIDATES)}"
+        for name in named
+        if name not in CANDIDATES
+    ]
 
 
 def synthesis_faults(settings: Mapping[str, Any], domains: Sequence[str]) -> list[str]:

@@ -12,12 +12,14 @@ from monai.bundle import ConfigParser
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.problems import DRIVEN_IDS, federation_problems
+from shared_components.study.candidate_names import MILD, PLAIN, SOURCE, VARIANTS
 from shared_components.study.stage_parts import known, merged_config, model_path
 from shared_components.study.study import EVERYBODY, Study
 
 CONFIGS = ("common.yaml", "pretrain.yaml")
-FOLDER = "source_model"  # of the study's, the federation among the labelled clients
 FEDERATED, JOINT = "federated_source", "joint_source"  # names of models beside each labelled client's own
+TOGETHER = {PLAIN: "federated_only", MILD: "federated_mild", SOURCE: FEDERATED}
+"""Variant to its name where several clients train it together."""
 
 
 class Weights(NamedTuple):
@@ -34,11 +36,13 @@ class Weights(NamedTuple):
     reads: tuple[str, ...] = ()
 
 
-def source_weights(study: Study) -> Weights:
-    """The model that labels the synthetic volumes, and that adaptation starts from."""
+def source_weights(study: Study, variant: str = SOURCE) -> Weights:
+    """The model that the clients without labels get, in one of ``VARIANTS``; by default the one that labels the
+    synthetic volumes, and that adaptation starts from.
+    """
     if study.federates_source:
-        return trained(study, EVERYBODY, FEDERATED)
-    return trained(study, study.source, "source_model")
+        return trained(study, EVERYBODY, TOGETHER[variant])
+    return trained(study, study.source, variant)
 
 
 def trained(study: Study, owner: str, model: str, site: str | None = None) -> Weights:
@@ -47,18 +51,24 @@ def trained(study: Study, owner: str, model: str, site: str | None = None) -> We
     Args:
         study: whose model it is.
         owner: a client or EVERYBODY.
-        model: the stage that trains it, or FEDERATED.
+        model: the stage that trains it, or one of ``TOGETHER``.
         site: where it is used: where norms stay private, a labelled client uses its own; others use the source's.
     """
-    if model == FEDERATED:
+    variant = next((variant for variant, name in TOGETHER.items() if name == model), None)
+    if variant is not None:
         client = site if site in study.sources else study.source
-        path = str(source_federation(study).client_export_path(client))
+        path = str(source_federation(study, variant).client_export_path(client))
         return Weights(path, reads=(path,))
     return Weights(model_path(study, owner, model), needs=(f"{owner}/{model}",))
 
 
-def source_federation(study: Study) -> Federation:
-    """The federation of the labelled clients, which trains the source model in a folder of its own.
+def source_federations(study: Study) -> dict[str, Federation]:
+    """Variant to the federation that trains it; none where one client trains the source model."""
+    return {v: source_federation(study, v) for v in study.needed_variants} if study.federates_source else {}
+
+
+def source_federation(study: Study, variant: str = SOURCE) -> Federation:
+    """The federation of the labelled clients, which trains a variant of the source model in a folder of its own.
 
     One round for each epoch of the adaptation bundle's ``pretrain.yaml``, as long as it, unless ``federated_source``
     says otherwise; the learning rate decays over the rounds. The file's ``exchange``, ``privacy`` and limits hold, its
@@ -67,12 +77,13 @@ def source_federation(study: Study) -> Federation:
     Raises:
         InputError: ``federated_source`` or the bundle is unusable.
     """
-    given, overrides = dict(study.settings.get("federated_source") or {}), _overrides(study)
+    given = dict(study.settings.get("federated_source") or {})
+    overrides = {**_overrides(study), **VARIANTS[variant]}
     epochs, updates = _numbers(study, overrides, ("max_epochs", "epoch_length"))
     clients = {name: study.federation.clients[name] for name in study.sources}
     federation = replace(
         study.federation,
-        name=f"{study.federation.name}, source model",
+        name=f"{study.federation.name}, {variant.replace('_', ' ')}",
         bundle=study.adaptation,
         configs=CONFIGS,
         clients=clients,
@@ -84,7 +95,7 @@ def source_federation(study: Study) -> Federation:
         overrides={key: value for key, value in overrides.items() if key not in DRIVEN_IDS},
         workers=min(study.federation.workers, len(clients)),
         start=None,
-        output_dir=str(study.folder / FOLDER),
+        output_dir=str(study.folder / variant),
         study={},
     )
     return federation

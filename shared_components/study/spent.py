@@ -11,7 +11,7 @@ from typing import Any
 
 from shared_components.federation.rounds_log import released
 from shared_components.federation.run_folder import RunFolder
-from shared_components.study.source_model import source_federation
+from shared_components.study.source_model import source_federations
 from shared_components.study.study import Study
 
 
@@ -24,8 +24,7 @@ def epsilons(study: Study) -> dict[str, dict[str, Any]]:
     privacy = study.federation.privacy
     if privacy is None or not privacy.noise:
         return {}
-    trainings = [study.factory_federation]
-    trainings += [source_federation(study)] if study.federates_source else []
+    trainings = [study.factory_federation, *source_federations(study).values()]
     counts: dict[str, dict[str, int]] = {}
     for training in trainings:
         folder = RunFolder(training.output_dir)

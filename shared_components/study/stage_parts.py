@@ -21,12 +21,17 @@ from shared_components.yaml_files import read_configs
 SECTION_OF = {  # the section of the federation file that overrides a stage; any other stage segments
     "source_model": "pretrain",
     "source_only": "pretrain",
+    "source_mild": "pretrain",
     "joint_source": "pretrain",
     "synthetic": "synthesize",
     "adaptation": "train",
     "self_trained": "self_training",
+    "self_trained_near": "self_training",
+    "self_trained_all": "self_training",
     "generalisation": "generalisation",
     "audit": "audit",  # no section: it takes what the factory was trained with
+    "shapes": "shapes",  # no section either, nor
+    "choice": "choice",
 }
 
 

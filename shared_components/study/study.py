@@ -4,9 +4,9 @@ With ``generalisation`` it also trains one model for scanners that nobody has se
 every domain alone: weights and synthetic volumes are all that leaves a site.
 
 What a client does follows from the labels it has. A client of whose training images at least half carry labels is
-a *source*: it trains a source model and, with the factory, synthetic labelled volumes of every domain. The others
-adapt: each gets a model for its own images out of the synthetic volumes and the source model alone; one with a few
-labels uses these too.
+a *source* (where there is none, each that has any; ``sources`` says otherwise): it trains a source model and, with the
+factory, synthetic labelled volumes of every domain. The others adapt: each gets a model for its own images out of the
+source model, the synthetic volumes and its own images, chosen among several; one with a few labels uses these too.
 
 With two or more sources the source model is trained by federation among them (``source_federation.py``), unless
 ``source`` names one of them. Each one's own stays for comparison. The source with the most labels draws the
@@ -17,6 +17,7 @@ The federation file's ``study`` section, all optional::
     study:
       adaptation: bundles/adaptation   # the bundle; by default beside the factory's
       segmentation: bundles/segmentation   # the bundle of generalisation; by default beside the factory's
+      sources: [north, west]           # clients that train a source model on their labels; the other ones adapt
       source: north                    # the client whose model and synthetic volumes the others use, alone
       federated_source:                # where several have labels; by default one round for each epoch of pretrain
         rounds: 16
@@ -26,6 +27,10 @@ The federation file's ``study`` section, all optional::
                                        # synthetic volumes themselves, with the factory
       jobs: 2                          # stages at a time
       baselines: true                  # other uses of the source model beside the adaptation, to compare it with
+      choose: true                     # each client without labels gets the candidate that suits its images best
+      candidates: [source_only, adaptation]   # among some of source_only, source_mild, source_model,
+                                       # self_trained_near, self_trained_all, self_trained, adaptation; by default
+                                       # all; with choose: false it gets the adaptation
       matrix: true                     # every model segments every client's labelled test volumes
       audit: true                      # what the factory gives away of each client's images, and how well it draws
       joint: false                     # one more source model, of the labelled clients' images in one place
@@ -57,12 +62,14 @@ from shared_components.errors import InputError, shown
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_settings import bundle_config
 from shared_components.federation.start import IN_STUDY
+from shared_components.study.candidate_names import ADAPTATION, CANDIDATES, SOURCE, needed_variants
 from shared_components.study.client_data import ClientData
 from shared_components.study.settings import FLAGS, setting_faults, synthesis_faults
 from shared_components.study.site_description import SiteDescription
 from shared_components.study.unseen import unseen_faults, unseen_names, unseen_roots
 
 EVERYBODY = "all"  # whose stage it is when it is no client's
+CHOICE = "choice"
 SHARED_IDS = {  # id of the factory's config -> id of the other bundles'
     "image_size": "image_size",
     "spacing": "spacing",
@@ -143,8 +150,28 @@ class Study:
         return self.settings.get("publish") == "model"
 
     def flag(self, name: str) -> bool:
-        """``baselines``, ``matrix``, ``audit`` or ``joint``."""
+        """``baselines``, ``choose``, ``matrix``, ``audit`` or ``joint``."""
         return self.settings.get(name, FLAGS[name])
+
+    @property
+    def chooses(self) -> bool:
+        """Whether clients without labels choose among several models."""
+        return self.flag("choose") and bool(self.targets)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """What a client without labels trains or gets, of ``CANDIDATES``."""
+        return tuple(self.settings.get("candidates") or CANDIDATES) if self.chooses else (ADAPTATION,)
+
+    @property
+    def needed_variants(self) -> list[str]:
+        """Variants of the source model that clients without labels need, or that all of them get."""
+        return needed_variants((*self.candidates, SOURCE))
+
+    @property
+    def own_model(self) -> str:
+        """The stage that gives a client without labels the model that it is to use."""
+        return CHOICE if self.chooses else ADAPTATION
 
     @property
     def jobs(self) -> int:
@@ -198,11 +225,11 @@ def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] 
         name: (elsewhere or {}).get(name) or ClientData.load(own)
         for name, own in unseen_roots(federation, elsewhere or ()).items()
     }
-    sources = tuple(name for name, data in roots.items() if data.label_share >= 0.5)
+    sources = _sources(settings, roots)
     if not sources:
         raise InputError(
-            f"{federation.name}: expected at least one client with labels for half of its training images, "
-            "found none; label some, or add a labelled client"
+            f"{federation.name}: expected at least one client with labels of training images, found none; label some, "
+            "or add a labelled client"
         )
     best = max(sources, key=lambda name: roots[name].labelled)
     source = settings.get("source", best)
@@ -240,6 +267,27 @@ def agreed_values(federation: Federation) -> dict[str, Any]:
     }
     labels = {} if federation.labels is None else {"labels": dict(federation.labels)}
     return {**agreed, **labels, "domains": list(federation.domains), "seed": federation.seed}
+
+
+def _sources(
+    settings: Mapping[str, Any], roots: Mapping[str, ClientData | SiteDescription]
+) -> tuple[str, ...]:
+    """The clients that train a source model.
+
+    Raises:
+        InputError: ``sources`` names a client without labels.
+    """
+    labelled = [name for name, data in roots.items() if data.label_share > 0]
+    named = settings.get("sources")
+    for name in named or ():
+        if name not in labelled:
+            known = ", ".join(labelled) or "of which there are none"
+            raise InputError(
+                f"study: sources: expected some of the clients with labels, {known}, found {shown(name)}"
+            )
+    if named:
+        return tuple(name for name in roots if name in named)
+    return tuple(name for name in labelled if roots[name].label_share >= 0.5) or tuple(labelled)
 
 
 def _federation_faults(federation: Federation) -> list[str]:

@@ -25,6 +25,7 @@ from shared_components.inferers.case_list import FAULT
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import found_record, read_record
 from shared_components.report.privacy import epsilon_text
+from shared_components.study.candidate_names import VARIANTS
 from shared_components.study.stage import DONE
 
 OVERRIDES = "overrides.yaml"  # a stage's settings, in its folder
@@ -197,7 +198,7 @@ def study_status(folder: str | os.PathLike) -> str | None:
     folder = Path(folder)
     if (folder / "study.json").is_file() and not FolderLock(folder).is_held():
         return study_summary(folder)
-    runs = [name for name in ("factory", "source_model") if (folder / name / "federation.yaml").is_file()]
+    runs = [name for name in ("factory", *VARIANTS) if (folder / name / "federation.yaml").is_file()]
     if "factory" not in runs:
         return None
     patterns = (f"*/{DONE}", f"clients/*/*/{DONE}", f"unseen/*/*/{DONE}")

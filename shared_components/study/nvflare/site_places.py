@@ -16,8 +16,9 @@ from shared_components.federation.lane import Lane
 from shared_components.federation.nvflare.asking import Asking
 from shared_components.federation.nvflare.message import Message
 from shared_components.files import make_folder, remove_tree, write_atomically
+from shared_components.study.candidate_names import MILD, PLAIN, SOURCE
 from shared_components.study.nvflare.site_tasks import RELEASED
-from shared_components.study.nvflare.study_job import FACTORY, SOURCE, handed_out
+from shared_components.study.nvflare.study_job import FACTORY, handed_out
 from shared_components.study.released import pack, unpack
 from shared_components.study.stage import LOG, Done, Stage
 from shared_components.study.stage_places import StagePlaces
@@ -25,7 +26,10 @@ from shared_components.study.stage_run import run_stage
 from shared_components.study.study import EVERYBODY, Study
 
 SERVER = "the server"
-TOLD = {FACTORY: "the factory", SOURCE: "the federated source model"}
+TOLD = {FACTORY: "the factory"} | {
+    variant: f"the federated source model, {told}" if told else "the federated source model"
+    for variant, told in {PLAIN: "plain", MILD: "mild looks", SOURCE: ""}.items()
+}
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from shared_components.federation.nvflare.site_tasks import SiteJob
 from shared_components.federation.nvflare.site_work import Done, Work
 from shared_components.federation.site_check import PROBLEMS
 from shared_components.files import write_atomically, write_text
+from shared_components.study.candidate_names import VARIANTS
 from shared_components.study.client_data import ClientData
-from shared_components.study.nvflare.study_job import SOURCE, handed_out, place_study, site_stages
+from shared_components.study.nvflare.study_job import handed_out, place_study, site_stages
 from shared_components.study.released import pack, unpack
 from shared_components.study.site_description import SiteDescription
 from shared_components.study.source_model import source_federation
@@ -32,7 +33,7 @@ from shared_components.study.study import Study
 
 Task = Callable[[SiteJob, Work], Done]
 RELEASED = "released.zip"  # the one file that a stage sends
-SOURCE_TASKS = f"{SOURCE}."  # what the names of the tasks begin with that train the source model together
+SOURCE_TASKS = "source_model."  # what the names of the tasks begin with that train the source model together
 
 
 def describe(job: SiteJob, work: Work) -> Done:
@@ -129,23 +130,25 @@ def _together(task: Task) -> Task:
 
     def done(job: SiteJob, work: Work) -> Done:
         worker.forget(job.plan.folder)  # the factory is trained
-        return task(_source_job(job, work.values["clients"]), work)
+        return task(_source_job(job, work.values["clients"], str(work.values["variant"])), work)
 
     return done
 
 
-def _source_job(job: SiteJob, described: Mapping[str, Any]) -> SiteJob:
-    """This site in the federation of the labelled clients.
+def _source_job(job: SiteJob, described: Mapping[str, Any], variant: str) -> SiteJob:
+    """This site in the federation of the labelled clients that trains a variant of the source model.
 
     Raises:
         InputError: it has no part in one.
     """
-    key = (job.plan.folder, json.dumps(described, sort_keys=True))
+    key = (job.plan.folder, json.dumps(described, sort_keys=True), variant)
     if key not in _source_jobs:
         study = place_study(job.federation, job.parts, described, job.place)
         if not study.federates_source or job.place.name not in study.sources:
             raise InputError("expected a part in training the source model, found none, as its data are")
-        federation = source_federation(study)
+        if variant not in VARIANTS:
+            raise InputError(f"expected one of {', '.join(VARIANTS)} to train, found {shown(variant)}")
+        federation = source_federation(study, variant)
         plan = client_plan(
             federation, job.place.name, job.plan.demand, job.plan.budget
         )  # one budget for both
@@ -158,7 +161,7 @@ def own_source_model(job: SiteJob, work: Work) -> Done:
     return Done(files=[job.federation.client_export_path(job.plan.name)])
 
 
-_source_jobs: dict[tuple[str, str], SiteJob] = {}  # of this process
+_source_jobs: dict[tuple[str, str, str], SiteJob] = {}  # of this process
 TASKS: dict[str, Task] = {
     "describe": describe,
     "stage": stage,

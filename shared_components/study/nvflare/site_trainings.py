@@ -16,7 +16,7 @@ from shared_components.federation.nvflare.nvflare_sites import NvflareSites, wri
 from shared_components.federation.run_folder import RunFolder
 from shared_components.study.nvflare.site_places import SERVER, TOLD, Sent
 from shared_components.study.nvflare.site_tasks import SOURCE_TASKS
-from shared_components.study.nvflare.study_job import SOURCE, handed_out
+from shared_components.study.nvflare.study_job import handed_out
 from shared_components.study.study import Study
 
 
@@ -40,23 +40,30 @@ class SiteTrainings:
         if Path(federation.output_dir) == self._study.factory.parent:
             sites = NvflareSites(federation, self._asking)
         else:
-            sites = NvflareSites(federation, self._asking, SOURCE_TASKS, {"clients": self._described})
+            sites = NvflareSites(federation, self._asking, SOURCE_TASKS, self._values(federation))
         Coordinator(federation, folder, sites, self._quiet, self._asking.check).go_on(committed)
         if federation.make_aggregator().personal:  # the source model alone may be, see plan_study()
-            self._fetch_own()
+            self._fetch_own(federation)
 
-    def _fetch_own(self) -> None:
+    def _values(self, federation: Federation) -> dict[str, Any]:
+        """By which a site knows its part in training a source model."""
+        return {"clients": self._described, "variant": Path(federation.output_dir).name}
+
+    def _fetch_own(self, federation: Federation) -> None:
         """Get the source model of the client in whose look the others' synthetic volumes are labelled, which its
         site has kept so far.
 
         Raises:
             InputError: the site does not give it, or it is no file of tensors.
         """
-        source, file = self._study.source, handed_out(self._study)[SOURCE]
-        request = {source: Message({"clients": self._described})}
+        values = self._values(federation)
+        source, file = self._study.source, handed_out(self._study)[values["variant"]]
+        request = {source: Message(values)}
         answer = self._asking.ask(f"{SOURCE_TASKS}own", request, "handing out its source model")[source]
         if answer.failure is not None or set(answer.files) != {file.name}:
             found = answer.failure or f"expected {file.name} alone, found {', '.join(sorted(answer.files))}"
             raise InputError(f"client {source}, its source model: {found}; go on with --resume")
         write_tensors(file, answer.files[file.name])
-        self.sent.append(Sent(source, SERVER, f"{TOLD[SOURCE]}, with its own norms", file.stat().st_size))
+        self.sent.append(
+            Sent(source, SERVER, f"{TOLD[values['variant']]}, with its own norms", file.stat().st_size)
+        )

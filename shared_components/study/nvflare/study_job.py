@@ -15,13 +15,12 @@ from shared_components.federation.start import IN_STUDY
 from shared_components.study.client_stages import study_stages
 from shared_components.study.released import carries
 from shared_components.study.site_description import SiteDescription
-from shared_components.study.source_model import source_weights
+from shared_components.study.source_model import source_federations, source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.study import Study, check_section, plan_study
 from shared_components.study.unseen import unseen_names
 
 FACTORY = IN_STUDY  # what sites train together: in the job's own federation
-SOURCE = "source_model"  # and in that of the labelled clients
 TASKS = "shared_components.study.nvflare.site_tasks"
 AT_HOME = ("adaptation", "segmentation", "jobs")  # settings that concern places of this machine
 
@@ -75,8 +74,8 @@ def place_study(
 
 def handed_out(study: Study) -> dict[str, Path]:
     """What sites train together and stages read: what it is to the file, at the place whose study it is."""
-    files = {FACTORY: study.factory}
-    return {**files, SOURCE: Path(source_weights(study).path)} if study.federates_source else files
+    variants = {name: Path(source_weights(study, name).path) for name in source_federations(study)}
+    return {FACTORY: study.factory, **variants}
 
 
 def site_stages(study: Study) -> list[Stage]:

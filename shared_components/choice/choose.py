@@ -1,0 +1,141 @@
+"""A client without labels chooses among models: verdicts as a table, the reason in words, a picture, and the model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shared_components.choice.criteria import Opinion, Verdict, opinion, verdicts
+from shared_components.choice.rule import MARGIN, chosen, plausible
+from shared_components.choice.shapes import read_shapes
+from shared_components.data.slices import SliceDataset
+from shared_components.errors import InputError
+from shared_components.handlers.labelled_grid import labelled_grid
+from shared_components.handlers.pictures import save_picture
+from shared_components.networks.weights import export_model, with_weights
+from shared_components.records import write_record, write_table
+from shared_components.steps import steps
+
+RECORD, TABLE, PICTURE = "choice.json", "choice.csv", "choice.png"
+COLUMNS = ("candidate", *Verdict._fields, "plausible", "chosen")
+SHOWN = 6  # slices in the picture
+
+
+def choose(
+    candidates: Mapping[str, str],
+    network: nn.Module,
+    dataset: SliceDataset,
+    labels: Mapping[int, str],
+    spacing: float | None,
+    shapes_paths: Sequence[str],
+    output_dir: str | os.PathLike,
+    ckpt_path: str | os.PathLike,
+    description: Mapping[str, Any] | None = None,
+    margin: float = MARGIN,
+    most_slices: int = 400,
+    progress: bool = True,
+) -> str:
+    """Let every candidate segment the client's own images, and write the model that serves them best.
+
+    Writes ``choice.csv`` (a line for each candidate), ``choice.json`` (the same with the choice and its reason in
+    words), ``choice.png`` (what each finds in some slices) and the chosen model. No label is read.
+
+    Args:
+        candidates: name to a file with weights, from the one nearest to the labelled images on.
+        network: which they fit; its weights are changed.
+        dataset: slices of the client's own images.
+        labels: label value to class name.
+        spacing: size of a pixel, mm.
+        shapes_paths: what labelled clients have written of their labels' shapes.
+        output_dir: where to write.
+        ckpt_path: the chosen model.
+        description: goes into its file.
+        margin: deviations by which shapes may be less plausible than the most plausible candidate's.
+        most_slices: about so many slices are looked at, of whole volumes.
+        progress: tell how far it is.
+    Returns:
+        Name of the chosen candidate.
+    Raises:
+        InputError: no candidates, or a file of theirs or of ``shapes_paths`` that is missing or does not fit.
+    """
+    if not candidates or not shapes_paths:
+        what = "one candidate" if not candidates else "one file of shapes"
+        raise InputError(f"choice: expected at least {what}, found none; name it in the config")
+    known, (images, volumes) = read_shapes(shapes_paths), whole_volumes(dataset, most_slices)
+    opinions: dict[str, Opinion] = {}
+    for name, path in steps(list(candidates.items()), "candidates", "model", progress):
+        opinions[name] = opinion(with_weights(network, path).eval(), images)
+    classes = sorted(labels)[1:]
+    found = verdicts(opinions, images, volumes, classes, spacing, known)
+    best = chosen(found, margin)
+    write_choice(output_dir, found, best, margin)
+    save_picture(Path(output_dir) / PICTURE, picture(images, opinions, best), 1)
+    export_model(with_weights(network, candidates[best]), ckpt_path, {**(description or {}), "choice": best})
+    return best
+
+
+def whole_volumes(dataset: SliceDataset, most: int) -> tuple[Tensor, Tensor]:
+    """Slices (N, 1, S, S) of evenly spaced whole volumes, about ``most`` of them, and each one's volume (N,)."""
+    items = sorted({where.item for where in dataset.index})
+    count = max(1, min(len(items), round(most * len(items) / len(dataset.index))))
+    wanted = {items[n * len(items) // count] for n in range(count)}
+    places = [n for n, where in enumerate(dataset.index) if where.item in wanted]
+    images = torch.stack([dataset[n]["image"] for n in places])
+    return images, torch.tensor([dataset.index[n].item for n in places])
+
+
+def write_choice(
+    output_dir: str | os.PathLike, found: Mapping[str, Verdict], best: str, margin: float = MARGIN
+) -> None:
+    """Write verdicts and choice as ``choice.csv`` and ``choice.json``."""
+    fit = plausible(found, margin)
+    rows = [
+        {"candidate": name, "plausible": name in fit, "chosen": name == best}
+        | {field: f"{value:.4f}" for field, value in verdict._asdict().items()}
+        for name, verdict in found.items()
+    ]
+    write_table(Path(output_dir) / TABLE, COLUMNS, rows)
+    record = {"chosen": best, "margin": margin, "reason": reason(found, best, margin)}
+    values = {name: {**verdict._asdict(), "plausible": name in fit} for name, verdict in found.items()}
+    write_record(Path(output_dir) / RECORD, {**record, "candidates": values})
+
+
+def reason(found: Mapping[str, Verdict], best: str, margin: float = MARGIN) -> str:
+    """Why a candidate was chosen, in words."""
+    fit = plausible(found, margin)
+    out = [name for name in found if name not in fit]
+    refused = (
+        f"what {_quoted(out)} find{'s' if len(out) == 1 else ''} has shapes too unlike those of labelled patients"
+        if out
+        else "all candidates find shapes like those of labelled patients"
+    )
+    others = "others" if out else "candidates"
+    edges = f"clearest edges ({found[best].edges:.2f} deviations)"
+    return f"{refused}; of the {others}, the borders of {_quoted([best])} lie on the {edges}"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"\u201c{name}\u201d" for name in names)
+
+
+def picture(images: Tensor, opinions: Mapping[str, Opinion], best: str) -> Tensor:
+    """Some slices, and below them the outlines that each candidate draws; the chosen one's first."""
+    places = torch.linspace(0, len(images) - 1, SHOWN + 2).round().long()[1:-1]
+    names = [best, *(name for name in opinions if name != best)]
+    rows = [images[places]]
+    rows += [_outlined(images[places], opinions[name].probabilities[places].argmax(1)) for name in names]
+    titles = ["image", f"{best} (chosen)", *names[1:]]
+    return labelled_grid(torch.cat(rows), titles, [""] * len(places), first_apart=True)
+
+
+def _outlined(images: Tensor, labels: Tensor) -> Tensor:
+    """Darkened slices with white borders of classes."""
+    values = labels[:, None].float()
+    inside = functional.max_pool2d(values, 3, 1, 1) != -functional.max_pool2d(-values, 3, 1, 1)
+    return torch.where(inside & (values > 0), torch.ones_like(images), images * 0.5 - 0.5)

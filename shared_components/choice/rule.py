@@ -1,0 +1,29 @@
+"""The choice among candidates, from verdicts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared_components.choice.criteria import Verdict
+
+MARGIN = 0.5  # deviations by which shapes may be less plausible than the most plausible candidate's
+
+
+def plausible(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> list[str]:
+    """Candidates whose shapes are about as plausible as the best one's, in their order."""
+    best = min(verdict.implausibility for verdict in verdicts.values())
+    return [name for name, verdict in verdicts.items() if verdict.implausibility <= best + margin]
+
+
+def chosen(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> str:
+    """Of the plausible candidates the one whose borders lie on the strongest edges; of equals the first.
+
+    Shapes tell what cannot be right (nothing found, or half of the image), and hardly more: among what could be right
+    they prefer what looks most like the labelled patients. Edges tell where a border is, and mistake any strong edge
+    for one. Each covers for the other; measured in the adaptation bundle's docs.
+
+    Args:
+        verdicts: candidate to what is said for it.
+        margin: see :func:`plausible`.
+    """
+    return max(plausible(verdicts, margin), key=lambda name: verdicts[name].edges)

@@ -1,0 +1,128 @@
+"""The models that a client without labels chooses among, from the one nearest to the labelled images on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from shared_components.study.candidate_names import ADAPTATION, MILD, TEACHERS, VARIANTS
+from shared_components.study.released import SHAPES as SHAPES_FILE
+from shared_components.study.source_model import Weights, source_weights, trained
+from shared_components.study.stage import Stage
+from shared_components.study.stage_parts import make_stage, model_path, synthetic_root
+from shared_components.study.study import CHOICE, Study
+
+CONFIDENT = {"least_confidence": 0.7}  # of several teachers together, of a pixel that is learnt from
+SHAPES = "shapes"  # name of the stage that describes a labelled client's labels
+
+
+class Candidate(NamedTuple):
+    """A model that a client can use.
+
+    Attributes:
+        name: of the stage that trains it, or of the variant of the source model.
+        weights: the model.
+    """
+
+    name: str
+    weights: Weights
+
+
+def candidates(study: Study, client: str) -> Iterator[Candidate]:
+    """What a client without labels chooses among."""
+    for name in study.candidates:
+        if name in VARIANTS:
+            yield Candidate(name, source_weights(study, name))
+        else:
+            yield Candidate(name, trained(study, client, name))
+
+
+def candidate_stages(study: Study, client: str) -> Iterator[Stage]:
+    """The trainings at a client without labels, and the choice among what they and the source give."""
+    if ADAPTATION in study.candidates:
+        if study.publishes_model:
+            yield own_synthesis(study, client)
+        yield _adaptation(study, client)
+    for name in TEACHERS:
+        if name in study.candidates:
+            yield self_training(study, client, name)
+    if study.chooses:
+        yield _choice(study, client)
+
+
+def shapes_stage(study: Study, client: str) -> Stage:
+    """What the classes of a labelled client look like, in numbers."""
+    return make_stage(study, client, SHAPES, ("shapes.yaml",), {})
+
+
+def _choice(study: Study, client: str) -> Stage:
+    found = list(candidates(study, client))
+    own = {
+        "candidates": {one.name: one.weights.path for one in found},
+        "shapes_paths": [str(study.place(source, SHAPES) / SHAPES_FILE) for source in study.sources],
+        "ckpt_path": model_path(study, client, CHOICE),
+        "quiet": True,
+    }
+    needs = [need for one in found for need in one.weights.needs]
+    needs += [f"{source}/{SHAPES}" for source in study.sources]
+    reads = [file for one in found for file in one.weights.reads]
+    return make_stage(study, client, CHOICE, ("choose.yaml",), own, dict.fromkeys(needs), reads)
+
+
+def drawing(study: Study, client: str, settings: dict[str, Any]) -> Stage:
+    """Synthetic labelled volumes, drawn at a client."""
+    weights = source_weights(study)
+    own = {
+        "factory_path": str(study.factory),
+        "source_model_path": weights.path,
+        "source_domain": study.roots[study.source].domains[0],
+        "progress": False,
+        **settings,
+    }
+    reads = (str(study.factory), *weights.reads)
+    return make_stage(study, client, "synthetic", ("synthesize.yaml",), own, weights.needs, reads)
+
+
+def own_synthesis(study: Study, client: str) -> Stage:
+    """At a client that gets the source model alone: its own look, beside that in which the model labels."""
+    return drawing(
+        study, client, {**study.section("synthesize"), "twin_domains": [study.roots[client].domains[0]]}
+    )
+
+
+def _adaptation(study: Study, client: str) -> Stage:
+    source, weights = study.source, source_weights(study)
+    drawn_at = client if study.publishes_model else source
+    own = {
+        "source_model_path": weights.path,
+        "source_dir": synthetic_root(study, study.roots[source].domains[0], drawn_at),
+        "twin_dir": synthetic_root(study, study.roots[client].domains[0], drawn_at),
+        "ckpt_path": model_path(study, client, ADAPTATION),
+        "quiet": True,
+        **({"own_labels": True} if study.has_few_labels(client) else {}),
+        **study.section("train"),
+    }
+    needs = (*weights.needs, f"{drawn_at}/synthetic")
+    return make_stage(study, client, ADAPTATION, ("train.yaml",), own, needs, weights.reads)
+
+
+def self_training(study: Study, client: str, name: str) -> Stage:
+    """One or several variants of the source model teach it on the client's images.
+
+    Taught by several, it starts from the last but the strongly varied one, which is hard to unlearn, and the looks of
+    its images are mildly varied.
+    """
+    teachers = [source_weights(study, variant) for variant in TEACHERS[name]]
+    start = teachers[TEACHERS[name].index(MILD)] if MILD in TEACHERS[name] else teachers[0]
+    together = {"teacher_paths": [one.path for one in teachers], **VARIANTS[MILD], **CONFIDENT}
+    own = {
+        "source_model_path": start.path,
+        "ckpt_path": model_path(study, client, name),
+        "quiet": True,
+        **study.section("self_training"),
+        **(together if len(teachers) > 1 else {}),
+    }
+    needs = dict.fromkeys(need for one in teachers for need in one.needs)
+    reads = dict.fromkeys(file for one in teachers for file in one.reads)
+    configs = ("train.yaml", "self_training.yaml")
+    return make_stage(study, client, name, configs, own, tuple(needs), tuple(reads))
