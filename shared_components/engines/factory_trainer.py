@@ -300,6 +300,11 @@ class FactoryTrainer(UpdateTrainer):
         self.optimizer.step()
         return losses
 
+    def _posed(self, real: Tensor, batchdata: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Real slices and their labels, moved at random if wanted; slices of a batch without labels are their own."""
+        label = batchdata.get("label", real).to(self.state.device, non_blocking=True)
+        return (real, label) if self.poses is None else self.poses(real, label)
+
     def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict:
         """One update: a discriminator step, a generator step, the EMA."""
         if batchdata is None:
@@ -308,9 +313,9 @@ class FactoryTrainer(UpdateTrainer):
             batchdata[key].to(self.state.device, non_blocking=True) for key in ("image", "domain", "interval")
         )
         position = torch.lerp(*interval.unbind(1), torch.rand(len(domain), device=domain.device))
+        real, label = self._posed(real, batchdata)
         known = None
         if self.labels is not None:
-            label = batchdata["label"].to(self.state.device, non_blocking=True)
             real, known = self.labels.real(real, label, domain)
         self.network.train()
         losses = self._discriminator_step(real, domain, position, known)
