@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole flow on three hospitals made from one real head, on this machine, from nothing:
 #   bash scripts/quickstart.sh              about ten minutes on two cores, after installation
+#   bash scripts/quickstart.sh --data spine six real hospitals instead, whose spinal cords the project ships
 #   bash scripts/quickstart.sh --smoke      every step at the smallest sizes, about a minute; trains nothing useful
 #   bash scripts/quickstart.sh --force      start over; without it, a second run keeps what is finished
 #   PYTHON=python3.12 bash scripts/quickstart.sh     the interpreter that .venv is made with
@@ -8,26 +9,45 @@
 set -euo pipefail
 
 name=quickstart
+kind=heads
 phantoms=()
 arguments=()
-for argument in "$@"; do
-    if [[ "$argument" == --smoke ]]; then
-        name=quickstart-smoke
-        phantoms=(--subjects 2,1,1 --coarseness 3)
-    else
-        arguments+=("$argument")
-    fi
+while (($#)); do
+    case "$1" in
+        --smoke)
+            name=quickstart-smoke
+            phantoms=(--subjects 2,1,1 --coarseness 3)
+            ;;
+        --data)
+            kind="${2:-}"
+            if (($# > 1)); then shift; fi
+            ;;
+        --data=*) kind="${1#--data=}" ;;
+        *) arguments+=("$1") ;;
+    esac
+    shift
 done
+if [[ "$kind" == spine && "$name" == quickstart ]]; then
+    name=spine
+elif [[ "$kind" != heads ]]; then
+    echo "error: --data: expected heads, or spine without --smoke, found '$kind'" >&2
+    exit 2
+fi
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 data="outputs/$name/data"
 start=$SECONDS
-echo "1/3 three clients' data in $data"
-.venv/bin/python scripts/phantoms.py heads "$data" ${phantoms[@]+"${phantoms[@]}"}
+if [[ "$kind" == spine ]]; then
+    echo "1/3 six hospitals' data in $data"
+    [[ -f "$data/milan/dataset.json" ]] || .venv/bin/python scripts/prepare_data.py spinal-cord "$data" --force
+else
+    echo "1/3 three clients' data in $data"
+    .venv/bin/python scripts/phantoms.py heads "$data" ${phantoms[@]+"${phantoms[@]}"}
+fi
 echo "2/3 check of the data"
-.venv/bin/python scripts/prepare_data.py check "$data"/t1 "$data"/t2 "$data"/pet
-echo "3/3 factory, source model, synthetic volumes, adaptation, segmentations, scores, report"
+.venv/bin/python scripts/prepare_data.py check "$data"/*/
+echo "3/3 factory, source models, synthetic volumes, what each client without labels may use, the choice, scores, report"
 .venv/bin/python scripts/federate.py study "scripts/${name//-/_}.yaml" --resume --nocheck \
     ${arguments[@]+"${arguments[@]}"}
 echo "done in $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s"

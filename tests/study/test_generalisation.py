@@ -50,6 +50,7 @@ def values(tmp_path_factory):
         "aggregator": {"_target_": "shared_components.federation.FedProx", "mu": 0.1},
         "output_dir": str(folder / "out"),
         "study": {
+            "choose": False,
             "jobs": 1,
             "baselines": False,
             "overrides": {"segmenter_channels": [4, 8, 8], "batch_size": 4, "epoch_length": 2},

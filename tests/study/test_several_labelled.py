@@ -65,6 +65,7 @@ def values(tmp_path_factory):
         "overrides": {"spacing": 2.0},
         "output_dir": str(folder / "out"),
         "study": {
+            "choose": False,
             "jobs": 1,
             "baselines": False,
             "joint": True,

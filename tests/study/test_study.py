@@ -73,6 +73,7 @@ def values(tmp_path_factory):
         "privacy": {"clip": 0.1, "noise": 2.0},
         "output_dir": str(folder / "out"),
         "study": {
+            "choose": False,
             "jobs": 1,
             "overrides": small,
             "pretrain": {"max_epochs": 1},

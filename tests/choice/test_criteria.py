@@ -1,0 +1,95 @@
+"""Verdicts on segmentations without labels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from shared_components.choice.criteria import Opinion, edge_strength, mean_dice, opinion, verdicts, with_gamma
+
+
+class Threshold(nn.Module):
+    """Class 1 where a slice is brighter than a level; ``lopsided``: in one half of the slice alone."""
+
+    def __init__(self, level: float = 0.0, lopsided: bool = False) -> None:
+        super().__init__()
+        self.level, self.lopsided = level, lopsided
+
+    def forward(self, image: Tensor) -> Tensor:
+        score = (image - self.level) * 50
+        if self.lopsided:
+            score = torch.cat(
+                [score[..., : score.shape[-2] // 2, :], score[..., score.shape[-2] // 2 :, :] * 0 - 9], -2
+            )
+        return torch.cat([-score, score], 1)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    """Two volumes of three slices, each with a bright square on dark."""
+    images = torch.full((6, 1, 16, 16), -0.8)
+    images[..., 4:10, 4:10] = 0.6
+    return images + 0.01 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_dice_is_the_mean_over_classes():
+    first, second = torch.tensor([[1, 1, 2, 0]]), torch.tensor([[1, 0, 2, 0]])
+    assert mean_dice(first, second, [1, 2]) == pytest.approx((2 / 3 + 1) / 2)
+    assert mean_dice(first * 0, first * 0, [1, 2]) == 1
+
+
+def test_gamma_keeps_air_and_the_brightest():
+    ends = torch.tensor([-1.0, 1.0, 0.0])
+    assert torch.allclose(with_gamma(ends, 2.0), torch.tensor([-1.0, 1.0, -0.5]))
+
+
+def test_what_depends_on_the_side_is_not_steady(images):
+    steady, lopsided = opinion(Threshold(), images), opinion(Threshold(lopsided=True), images)
+    assert steady.steadiness == pytest.approx(1.0)
+    assert lopsided.steadiness < 0.9
+    assert steady.probabilities.shape == (6, 2, 16, 16)
+    assert torch.allclose(steady.probabilities.sum(1), torch.ones(6, 16, 16))
+
+
+def test_borders_on_edges_are_strong(images):
+    true = (images[:, 0] > 0).long()
+    shifted = true.roll(3, 1)
+    assert edge_strength(images, true, [1]) > 20 > 3 > edge_strength(images, shifted, [1]) > 0
+    assert edge_strength(images, true * 0, [1]) == 0
+    assert edge_strength(images, true, [1, 2]) == pytest.approx(edge_strength(images, true, [1]) / 2)
+
+
+def test_verdicts_tell_the_good_from_the_bad(images):
+    known = [
+        {
+            f"1 {what}": {"mean": value, "deviation": 0.0}
+            for what, value in {
+                "area": 3.61,
+                "empty": 0.0,
+                "parts": 0.69,
+                "largest": 1.0,
+                "outline": 2.77,
+                "overlap": 1.0,
+            }.items()
+        }
+    ]
+    opinions = {"good": opinion(Threshold(), images), "blind": opinion(Threshold(level=5.0), images)}
+    found = verdicts(opinions, images, torch.tensor([0, 0, 0, 1, 1, 1]), [1], 1.0, known)
+    assert found["good"].implausibility < 0.05 < 1 < found["blind"].implausibility
+    assert found["good"].edges > 20
+    assert found["blind"].edges == 0
+    assert {type(one) for one in opinions.values()} == {Opinion}
+
+
+def test_agreement_is_with_the_mean_of_all(images):
+    sure, other = opinion(Threshold(), images), opinion(Threshold(lopsided=True), images)
+    found = verdicts({"a": sure, "b": sure, "c": other}, images, torch.zeros(6), [1], 1.0, [known_square()])
+    assert found["a"].agreement == 1 > found["c"].agreement
+
+
+def known_square() -> dict:
+    return {
+        f"1 {what}": {"mean": 1.0, "deviation": 1.0}
+        for what in ("area", "empty", "parts", "largest", "outline", "overlap")
+    }
