@@ -19,8 +19,8 @@ from shared_components.study.methods import METHODS
 from shared_components.study.runner import DESCRIPTION
 from shared_components.study.stage import DONE
 
+OURS = METHODS["adaptation_predictions"].name
 CHOSEN = "choice_predictions"  # of METHODS: what a client chose among the study's candidates
-OURS = METHODS[CHOSEN].name
 LABELLED = "labelled"  # the role of clients that need no adaptation
 
 
