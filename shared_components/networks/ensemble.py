@@ -33,7 +33,7 @@ class Ensemble(nn.Module):
         )
 
 
-def ensemble_of(network: nn.Module, paths: Sequence[str | os.PathLike]) -> Ensemble | None:
+def ensemble_of(network: nn.Module, paths: Sequence[str | os.PathLike] | None) -> Ensemble | None:
     """Networks of one kind with the weights of several files; None where there are no files.
 
     Args:

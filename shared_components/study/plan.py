@@ -17,15 +17,26 @@ from shared_components.federation.first_weights import start_of, start_problems
 from shared_components.federation.shared_tensors import Layout
 from shared_components.hyper_parameters import has_our_values, value_faults
 from shared_components.study.audits import NAME as AUDIT
+from shared_components.study.candidates import SHAPES
 from shared_components.study.client_stages import study_stages
 from shared_components.study.origins import joined
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
 from shared_components.study.source_model import check_source_federation, source_federations
 from shared_components.study.stage import Stage
-from shared_components.study.study import Study, plan_study
+from shared_components.study.study import CHOICE, Study, plan_study
 from shared_components.yaml_files import read_configs
 
-UNTRAINED = {"synthetic": "draws volumes", AUDIT: "audits the factory"}  # stages that train nothing
+UNTRAINED = {  # stages that train nothing
+    "synthetic": "draws volumes",
+    AUDIT: "audits the factory",
+    SHAPES: "describes its labels",
+    CHOICE: "chooses its model",
+}
+BESIDE = {  # of these that take seconds each, in one line
+    AUDIT: "at each client the audit of the factory on its own images",
+    SHAPES: "at each labelled client the shapes of its labels, in numbers",
+    CHOICE: "at each other client the choice of its model",
+}
 UNKNOWN = "what is exchanged: not known before the bundle has read its data; rounds.csv tells the bytes"
 UNPROTECTED = (
     "what a study passes on beside it (source model, synthetic volumes, scores) gets no clipping and no noise"
@@ -171,16 +182,15 @@ def _lines(trainings: Sequence[Step], stages: Sequence[Step], jobs: int) -> Iter
         count = f", {step.updates} updates" if step.updates else ""
         time = f", about {duration(step.seconds)}" if step.seconds is not None else ""
         yield f"  {step.name:{width}}  {step.what}{count}{time}"
-    audits = sum(step.what == UNTRAINED[AUDIT] for step in stages)
-    others = len(trainings) + len(stages) - len(steps) - audits
+    beside = {name: sum(step.what == UNTRAINED[name] for step in stages) for name in BESIDE}
+    others = len(trainings) + len(stages) - len(steps) - sum(beside.values())
     if others:
         yield f"  and {others} stage{' that segments' if others == 1 else 's that segment'} test volumes"
-    if audits:
-        yield "  and at each client the audit of the factory on its own images, seconds each"
+    yield from (f"  and {BESIDE[name]}, seconds each" for name, count in beside.items() if count)
     timed = [step.seconds for step in steps if step.updates]
     if all(seconds is not None for seconds in timed):
-        beside = min(jobs, os.cpu_count() or 1)
-        total = sum(timed[: len(trainings)]) + sum(timed[len(trainings) :]) / beside
+        at_once = min(jobs, os.cpu_count() or 1)
+        total = sum(timed[: len(trainings)]) + sum(timed[len(trainings) :]) / at_once
         yield f"  all training together about {duration(total)}; reading, drawing and segmenting come on top"
     else:
         yield "  no time for all: a bundle of another kind, or updates too large to be tried here"

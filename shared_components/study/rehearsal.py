@@ -37,6 +37,7 @@ FOLDERS = ("dataset_dir", "source_dir", "twin_dir")  # ids that name client data
 FILES = (
     "source_model_path",
     "discriminator_path",
+    "teacher_paths",
 )  # ids that name weights, null: those that it was built with
 FIXED = {"quiet": True, "progress": False, "resume": False, "cache": "memory", "rare_per_batch": 0}
 TRIED = 3  # updates, of which the first is not timed

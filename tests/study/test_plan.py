@@ -57,7 +57,11 @@ def test_a_study_is_told_stage_by_stage_and_nothing_is_written(factory, tmp_path
     lines = text[text.index("what it will do") :].splitlines()
     assert lines[0] == "what it will do, and very roughly how long on this machine:"
     steps = {line.split()[0]: line for line in lines[1:] if "/" in line or "  factory" in line}
-    assert list(steps) == ["factory", "north/source_model", "north/synthetic", "south/adaptation"]
+    taught = ["south/self_trained_near", "south/self_trained_all", "south/self_trained"]
+    sources = ["north/source_only", "north/source_mild", "north/source_model"]
+    assert list(steps) == ["factory", *sources, "north/synthetic", "south/adaptation", *taught]
+    assert "  and at each other client the choice of its model, seconds each" in lines
+    assert "  and at each labelled client the shapes of its labels, in numbers, seconds each" in lines
     assert "5 rounds of 6 updates at each client, 30 updates, about " in steps["factory"]
     assert "trains, 800 updates, about " in steps["north/source_model"]
     assert "trains, 10 updates" not in steps["south/adaptation"]  # epochs are whole: 50
@@ -70,7 +74,7 @@ def test_the_model_for_anyone_is_rehearsed_on_volumes_that_are_still_to_be_drawn
     description = Path(unseen) / "dataset.json"
     content = json.loads(description.read_text())
     description.write_text(json.dumps({**content, "test": content["validation"], "validation": []}))
-    study = {"generalisation": {}, "unseen": {"D": unseen}, "inference": {"slice_batch": 2}}
+    study = {"generalisation": {}, "unseen": {"D": unseen}, "inference": {"slice_batch": 2}, "choose": False}
     lines = plan(read(factory, study=study)).splitlines()
     assert any(line.split()[:4] == ["all/generalisation", "trains,", "1000", "updates,"] for line in lines)
     assert "  and 4 stages that segment test volumes" in lines
