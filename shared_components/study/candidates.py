@@ -12,7 +12,7 @@ from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import make_stage, model_path, synthetic_root
 from shared_components.study.study import CHOICE, Study
 
-CONFIDENT = {"least_confidence": 0.7}  # of several teachers together, of a pixel that is learnt from
+CONFIDENT = {"pseudo_confidence": 0.7}  # of several teachers together, of a pixel that is learnt from
 SHAPES = "shapes"  # name of the stage that describes a labelled client's labels
 
 

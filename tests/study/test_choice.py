@@ -63,7 +63,7 @@ def test_stages_of_a_client_that_chooses(study_values):
     }
     taught = stages["south/self_trained_near"].overrides
     assert [Path(path).parent.name for path in taught["teacher_paths"]] == ["source_only", "source_mild"]
-    assert (taught["looks"], taught["least_confidence"]) == ("mild", 0.7)
+    assert (taught["looks"], taught["pseudo_confidence"]) == ("mild", 0.7)
     assert stages["north/source_only"].overrides["looks"] == "none"
     assert all(
         name.rpartition("/")[2].endswith("_predictions") or name.rpartition("/")[2] in RELEASED
