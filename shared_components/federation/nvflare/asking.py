@@ -24,8 +24,8 @@ PROBE_EVERY = 2.0  # seconds
 START_WITHIN = 120.0  # seconds until a client's process must have been seen
 GRACE = 30.0  # seconds beyond a client's time limit, which the site itself keeps, for its answer to arrive
 SENDING = threading.Lock()
-"""Held while a task is sent: sending goes through all values of the controller's context and sets others, and a study
-asks its sites from threads of their own."""
+"""Held while a task is sent, in a context of its own: sending goes through all values of one and sets others, and a
+study asks its sites from threads of their own."""
 GONE = "its process died or its machine cannot be reached; it is asked again when it is back"
 
 
@@ -89,8 +89,8 @@ class Asking:
         message = Message(request.values, request.tensors, request.files, timeout=timeout)
         data = FLModelUtils.to_shareable(message.model())
         sent = Task(name=task, data=data, result_received_cb=partial(_received, future))
-        with SENDING:
-            self._controller.send(task=sent, fl_ctx=self._controller.fl_ctx, targets=[name])
+        with SENDING, self._controller.engine.new_context() as context:
+            self._controller.send(task=sent, fl_ctx=context, targets=[name])
         return sent
 
     def _watch(
