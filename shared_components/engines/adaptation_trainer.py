@@ -140,9 +140,12 @@ class AdaptationTrainer(UpdateTrainer):
         return self.state.output
 
     def _step_of_round(self, step: int, steps: int) -> tuple[int, int]:
-        """Of a step of self-training: which one of its round it is, and how many the round has."""
+        """Of a step of self-training: which one of its round it is, and how many the round has.
+
+        Epochs are whole: the last round may go on beyond its updates.
+        """
         begins = [steps * number // self.rounds for number in range(self.rounds + 1)]
-        number = sum(begin <= step for begin in begins[1:])  # rounds that are over
+        number = sum(begin <= step for begin in begins[1:-1])  # rounds that are over
         return step - begins[number], begins[number + 1] - begins[number]
 
     def _passed(self, network: nn.Module, *inputs: Tensor, exact: bool = False) -> Tensor:
