@@ -45,6 +45,8 @@ WORKFLOWS = [
             "pretrain",
             "pretrain published_network published_pretrain",
             "synthesize",
+            "shapes",
+            "choose",
             "inference",
             "inference evaluate",
             "published_network published_inference",
