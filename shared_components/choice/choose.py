@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from shared_components.choice.criteria import Opinion, Verdict, opinion, verdicts
 from shared_components.choice.rule import MARGIN, chosen, plausible
@@ -125,17 +124,19 @@ def _quoted(names: Sequence[str]) -> str:
 
 
 def picture(images: Tensor, opinions: Mapping[str, Opinion], best: str) -> Tensor:
-    """Some slices, and below them the outlines that each candidate draws; the chosen one's first."""
+    """Some slices, and below them what each candidate finds there, a shade for each class; the chosen one first."""
     places = torch.linspace(0, len(images) - 1, SHOWN + 2).round().long()[1:-1]
     names = [best, *(name for name in opinions if name != best)]
-    rows = [images[places]]
-    rows += [_outlined(images[places], opinions[name].probabilities[places].argmax(1)) for name in names]
+    rows = [
+        images[places],
+        *(_shaded(images[places], opinions[name].probabilities[places]) for name in names),
+    ]
     titles = ["image", f"{best} (chosen)", *names[1:]]
-    return labelled_grid(torch.cat(rows), titles, [""] * len(places), first_apart=True)
+    return labelled_grid(torch.cat(rows), titles, [""] * len(places))
 
 
-def _outlined(images: Tensor, labels: Tensor) -> Tensor:
-    """Darkened slices with white borders of classes."""
-    values = labels[:, None].float()
-    inside = functional.max_pool2d(values, 3, 1, 1) != -functional.max_pool2d(-values, 3, 1, 1)
-    return torch.where(inside & (values > 0), torch.ones_like(images), images * 0.5 - 0.5)
+def _shaded(images: Tensor, probabilities: Tensor) -> Tensor:
+    """Darkened slices with classes in shades up to white."""
+    labels = probabilities.argmax(1, keepdim=True)
+    shades = 0.1 + 0.9 * labels / (probabilities.shape[1] - 1)
+    return torch.where(labels > 0, shades, images * 0.5 - 0.5)
