@@ -21,6 +21,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 import shared_components
+from shared_components.data.spinal_cord import make_spinal_cord
 from shared_components.federation.federation_file import read_federation
 from shared_components.study.client_stages import study_stages
 from shared_components.study.study import plan_study
@@ -161,6 +162,27 @@ def test_old_interpreter_is_refused(script, tmp_path):
         "name one with PYTHON=/path/to/python3.11\n"
     )
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--data"], ["--data=knees"], ["--smoke", "--data", "spine"]])
+def test_quickstart_refuses_data_that_it_does_not_have(arguments):
+    command = ["bash", str(REPO / "scripts" / "quickstart.sh"), *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    found = arguments[-1].removeprefix("--data").removeprefix("=")
+    assert ended.returncode == 2
+    assert ended.stderr == f"error: --data: expected heads, or spine without --smoke, found '{found}'\n"
+
+
+def test_quickstart_of_real_hospitals_can_run(tmp_path, monkeypatch):
+    make_spinal_cord(tmp_path / "outputs" / "spine" / "data")
+    (tmp_path / "bundles").symlink_to(REPO / "bundles")
+    file = shutil.copy(REPO / "scripts" / "spine.yaml", tmp_path / "federation.yaml")
+    monkeypatch.chdir(tmp_path)
+    study = plan_study(read_federation(file))
+    assert (study.sources, len(study.targets)) == (("ceitec",), 5)
+    stages = {stage.key: stage for stage in study_stages(study)}
+    assert {f"{name}/choice" for name in study.targets} < stages.keys()
+    assert stages["milan/adaptation"].overrides["phases"] == [0, 300, 300]
 
 
 @pytest.mark.parametrize("name", ["quickstart", "quickstart_smoke"])
