@@ -68,13 +68,16 @@ def choose(
         raise InputError(f"choice: expected at least {what}, found none; name it in the config")
     known, (images, volumes) = read_shapes(shapes_paths), whole_volumes(dataset, most_slices)
     opinions: dict[str, Opinion] = {}
+    total: Tensor | float = 0.0
     for name, path in steps(list(candidates.items()), "candidates", "model", progress):
-        opinions[name] = opinion(with_weights(network, path).eval(), images)
+        one = opinion(with_weights(network, path).eval(), images)
+        total = total + one.probabilities.float()  # the sum alone is kept of all: probabilities are large
+        opinions[name] = one._replace(probabilities=one.probabilities[:0])
     classes = sorted(labels)[1:]
-    found = verdicts(opinions, images, volumes, classes, spacing, known)
+    found = verdicts(opinions, total.argmax(1), images, volumes, classes, spacing, known)
     best = chosen(found, margin)
     write_choice(output_dir, found, best, margin)
-    save_picture(Path(output_dir) / PICTURE, picture(images, opinions, best), 1)
+    save_picture(Path(output_dir) / PICTURE, picture(images, opinions, best, len(labels)), 1)
     export_model(with_weights(network, candidates[best]), ckpt_path, {**(description or {}), "choice": best})
     return best
 
@@ -123,20 +126,20 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"\u201c{name}\u201d" for name in names)
 
 
-def picture(images: Tensor, opinions: Mapping[str, Opinion], best: str) -> Tensor:
+def picture(images: Tensor, opinions: Mapping[str, Opinion], best: str, classes: int) -> Tensor:
     """Some slices, and below them what each candidate finds there, a shade for each class; the chosen one first."""
     places = torch.linspace(0, len(images) - 1, SHOWN + 2).round().long()[1:-1]
     names = [best, *(name for name in opinions if name != best)]
+    shades = torch.linspace(0.1, 1, classes)
     rows = [
         images[places],
-        *(_shaded(images[places], opinions[name].probabilities[places]) for name in names),
+        *(_shaded(images[places], opinions[name].labels[places], shades) for name in names),
     ]
     titles = ["image", f"{best} (chosen)", *names[1:]]
     return labelled_grid(torch.cat(rows), titles, [""] * len(places))
 
 
-def _shaded(images: Tensor, probabilities: Tensor) -> Tensor:
+def _shaded(images: Tensor, labels: Tensor, shades: Tensor) -> Tensor:
     """Darkened slices with classes in shades up to white."""
-    labels = probabilities.argmax(1, keepdim=True)
-    shades = 0.1 + 0.9 * labels / (probabilities.shape[1] - 1)
-    return torch.where(labels > 0, shades, images * 0.5 - 0.5)
+    found = labels[:, None].long()
+    return torch.where(found > 0, shades[found], images * 0.5 - 0.5)

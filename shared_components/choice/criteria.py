@@ -47,29 +47,38 @@ class Opinion(NamedTuple):
     """What a candidate makes of some slices.
 
     Attributes:
-        probabilities: mean over the slices as they are and mirrored, (N, C, H, W).
+        labels: the likeliest class, by the mean over slices as they are and mirrored, (N, H, W) uint8.
+        probabilities: that mean, (N, C, H, W) float16.
         steadiness: see :class:`Verdict`.
     """
 
+    labels: Tensor
     probabilities: Tensor
     steadiness: float
 
 
 @torch.no_grad()
 def opinion(network: nn.Module, images: Tensor) -> Opinion:
-    """Segment slices (N, 1, H, W) in [-1, 1] as they are, and in views that differ by nothing that matters.
+    """Segment slices as they are, and in views that differ by nothing that matters.
 
     Args:
         network: (B, 1, H, W) to class scores (B, C, H, W), for inference.
-        images: the slices.
+        images: the slices, (N, 1, H, W) in [-1, 1].
     """
-    plain, mirrored = _probabilities(network, images), _probabilities(network, images.flip(-2)).flip(-2)
-    mean = (plain + mirrored) / 2
-    labels = mean.argmax(1)
-    views = [plain, mirrored, *(_probabilities(network, with_gamma(images, gamma)) for gamma in GAMMAS)]
-    classes = range(1, mean.shape[1])
-    steadiness = np.mean([mean_dice(view.argmax(1), labels, classes) for view in views])
-    return Opinion(mean, float(steadiness))
+    device = next(network.parameters()).device
+    labels, probabilities, counts = [], [], []
+    for part in images.split(BATCH):
+        part = part.to(device)
+        plain, mirrored = _probabilities(network, part), _probabilities(network, part.flip(-2)).flip(-2)
+        mean = (plain + mirrored) / 2
+        best = mean.argmax(1)
+        views = [plain, mirrored, *(_probabilities(network, with_gamma(part, gamma)) for gamma in GAMMAS)]
+        counts.append(torch.stack([_overlaps(view.argmax(1), best, mean.shape[1]) for view in views]))
+        labels.append(best.to("cpu", torch.uint8))
+        probabilities.append(mean.to("cpu", torch.float16))
+    common, total = torch.stack(counts).sum(0).double().cpu().unbind(-1)  # (views, classes)
+    dice = torch.where(total > 0, 2 * common / total.clamp_min(1), 1.0)
+    return Opinion(torch.cat(labels), torch.cat(probabilities), float(dice.mean()))
 
 
 def with_gamma(images: Tensor, gamma: float) -> Tensor:
@@ -78,7 +87,13 @@ def with_gamma(images: Tensor, gamma: float) -> Tensor:
 
 
 def _probabilities(network: nn.Module, images: Tensor) -> Tensor:
-    return torch.cat([network(part).float().softmax(1) for part in images.split(BATCH)])
+    return network(images).float().softmax(1)
+
+
+def _overlaps(first: Tensor, second: Tensor, classes: int) -> Tensor:
+    """For each class but the background the pixels that two label maps share, and those of both, (C - 1, 2)."""
+    pairs = [(first == value, second == value) for value in range(1, classes)]
+    return torch.stack([torch.stack([(a & b).sum(), a.sum() + b.sum()]) for a, b in pairs])
 
 
 def mean_dice(first: Tensor, second: Tensor, classes: Sequence[int]) -> float:
@@ -128,6 +143,7 @@ def _moments(images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def verdicts(
     opinions: Mapping[str, Opinion],
+    together: Tensor,
     images: Tensor,
     volumes: Tensor,
     classes: Sequence[int],
@@ -137,22 +153,21 @@ def verdicts(
     """Candidate to what is said for it.
 
     Args:
-        opinions: of each candidate on the same slices.
+        opinions: of each candidate on the same slices; their probabilities are not looked at.
+        together: the likeliest class by the mean of all candidates, (N, H, W).
         images: the slices, (N, 1, H, W) in [-1, 1].
         volumes: number of the volume that each slice is of, (N,); a volume's slices are in order.
         classes: label values but the background's, which are the networks' channels from 1 on.
         spacing: size of a pixel, mm.
         known: shapes of labelled volumes, see :func:`~shared_components.choice.shapes.read_shapes`.
     """
-    together = torch.stack([one.probabilities for one in opinions.values()]).mean(0).argmax(1)
     found = {}
     for name, one in opinions.items():
-        labels = one.probabilities.argmax(1)
-        shaped = [shapes(labels[volumes == v].numpy(), classes, spacing) for v in volumes.unique()]
+        shaped = [shapes(one.labels[volumes == v].numpy(), classes, spacing) for v in volumes.unique()]
         found[name] = Verdict(
             implausibility(shaped, known),
-            edge_strength(images, labels, classes),
+            edge_strength(images, one.labels, classes),
             one.steadiness,
-            mean_dice(labels, together, classes),
+            mean_dice(one.labels, together, classes),
         )
     return found

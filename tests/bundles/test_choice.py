@@ -68,7 +68,7 @@ def as_it_finds(model: Path, clients: Path, to: Path) -> Path:
     flow = workflow("adaptation", "choose.yaml", dataset_dir=clients / "south")
     network = with_weights(flow.parser.get_parsed_content("network_def"), model).eval()
     images, volumes = whole_volumes(flow.parser.get_parsed_content("dataset"), 400)
-    labels = opinion(network, images).probabilities.argmax(1).numpy()
+    labels = opinion(network, images).labels.numpy()
     return write_shapes([labels[(volumes == volume).numpy()] for volume in volumes.unique()], [1], 4.0, to)
 
 
