@@ -12,10 +12,11 @@ from monai.bundle import ConfigParser
 
 from shared_components.benchmarks.quality_scenarios import QualityScenario
 from shared_components.benchmarks.study_stage import FOLDER
+from shared_components.study.candidate_names import PLAIN as PLAIN_SOURCE
 from shared_components.study.client_stages import study_stages
 from shared_components.study.source_model import Weights, source_weights
 from shared_components.study.stage import Stage
-from shared_components.study.stage_parts import inference_configs, make_stage, merged_config, model_path
+from shared_components.study.stage_parts import inference_configs, make_stage, merged_config
 from shared_components.study.study import Study
 
 PREDICTIONS = "_predictions"
@@ -125,8 +126,8 @@ class Bench:
         return self.stage(client, f"{name}{PREDICTIONS}", (*files, *configs), values, root, needs)
 
     def plain(self) -> Weights:
-        """The source model of no varied intensities; the study's own where it has none, or several train it."""
-        study, key = self.study, f"{self.study.source}/source_only"
-        if study.federates_source or key not in self.study_stages:
-            return source_weights(study)
-        return Weights(model_path(study, study.source, "source_only"), needs=(key,))
+        """The source model of no varied intensities; the usual one where the study has none."""
+        study = self.study
+        alone = f"{study.source}/{PLAIN_SOURCE}" in self.study_stages and not study.federates_source
+        has = alone or PLAIN_SOURCE in study.needed_variants
+        return source_weights(study, PLAIN_SOURCE) if has else source_weights(study)

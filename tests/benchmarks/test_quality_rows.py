@@ -122,7 +122,7 @@ def test_labelled_clients_train_together_where_there_are_several(one, two):
 def test_few_labels_train_on_the_model_that_several_have_trained(two):
     few = trainings(row_stages(two, ["few"]))["milan/few"]
     model = few.overrides["source_model_path"]
-    assert model == source_weights(two.study).path and model in few.reads
+    assert model == source_weights(two.study, "source_only").path and model in few.reads
 
 
 def test_tables_of_a_row_in_parts_are_found(tmp_path):
