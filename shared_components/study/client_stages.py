@@ -72,7 +72,8 @@ def study_stages(study: Study) -> list[Stage]:
 def _source_stages(study: Study, client: str) -> Iterator[Stage]:
     for variant in _variants(study, client):
         yield _pretraining(study, client, variant)
-    yield from segmenting(study, client, SOURCE, client)
+    for variant in _variants(study, client) if study.chooses else [SOURCE]:
+        yield from segmenting(study, client, variant, client)
     yield from segmenting_together(study, client)
     if study.chooses:
         yield shapes_stage(study, client)

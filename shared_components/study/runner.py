@@ -19,7 +19,7 @@ from shared_components.files import remove_tree, sweep
 from shared_components.records import write_record
 from shared_components.report import write_study_report
 from shared_components.study.audits import audits
-from shared_components.study.choices import choices
+from shared_components.study.choices import choices, model_at_home
 from shared_components.study.client_data import ClientData
 from shared_components.study.client_stages import study_stages
 from shared_components.study.coverage import study_coverage
@@ -245,7 +245,11 @@ def _time(key: str, seconds: float) -> dict[str, Any]:
 
 def _models(study: Study, stages: Sequence[Stage]) -> dict[str, str]:
     """Client to the model that it is to use, of those that are here."""
-    own = {client: "source_model" if client in study.sources else study.own_model for client in study.roots}
+    done = [stage.key for stage in stages]
+    own = {
+        client: model_at_home(study, client, done) if client in study.sources else study.own_model
+        for client in study.roots
+    }
     return {
         stage.client: _relative(study, stage.client, stage.name)
         for stage in stages

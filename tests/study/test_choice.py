@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from shared_components.errors import InputError
+from shared_components.records import write_table
 from shared_components.study.candidate_names import CANDIDATES, needed_variants
+from shared_components.study.choices import model_at_home
 from shared_components.study.client_stages import study_stages
 from shared_components.study.released import RELEASED
 from shared_components.study.runner import run_study
@@ -36,6 +38,8 @@ def test_stages_of_a_client_that_chooses(study_values):
             "source_only",
             "source_mild",
             "source_model",
+            "source_only_predictions",
+            "source_mild_predictions",
             "source_model_predictions",
             "shapes",
             "synthetic",
@@ -69,6 +73,20 @@ def test_stages_of_a_client_that_chooses(study_values):
         name.rpartition("/")[2].endswith("_predictions") or name.rpartition("/")[2] in RELEASED
         for name in stages
     )
+
+
+def test_a_labelled_client_uses_the_variant_that_its_validation_labels_score_best(study_values, tmp_path):
+    study = plan_study(made({**study_values, "output_dir": str(tmp_path)}, choose=True))
+    done = [f"north/{name}" for name in ("source_only", "source_mild", "source_model")]
+    for name, dice in (("source_only", 0.7), ("source_mild", 0.8), ("source_model", 0.6)):
+        rows = [{"epoch": 1, "validation_dice": 0.9}, {"epoch": 2, "validation_dice": dice}, {"epoch": 3}]
+        write_table(study.place("north", name) / "metrics.csv", ("epoch", "validation_dice"), rows)
+    assert model_at_home(study, "north", done) == "source_mild"
+    assert model_at_home(study, "north", ["north/source_model"]) == "source_model"
+    write_table(
+        study.place("north", "source_only") / "metrics.csv", ("epoch", "validation_dice"), [{"epoch": 1}]
+    )
+    assert model_at_home(study, "north", done) == "source_model"
 
 
 def test_without_the_adaptation_nothing_synthetic_is_drawn(study_values):
