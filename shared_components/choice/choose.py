@@ -24,6 +24,7 @@ from shared_components.steps import steps
 RECORD, TABLE, PICTURE = "choice.json", "choice.csv", "choice.png"
 COLUMNS = ("candidate", *Verdict._fields, "plausible", "chosen")
 SHOWN = 6  # slices in the picture
+DOUBTFUL = 1.5  # deviations by which the most plausible shapes may be away from those of labelled patients
 
 
 def choose(
@@ -31,7 +32,7 @@ def choose(
     network: nn.Module,
     dataset: SliceDataset,
     labels: Mapping[int, str],
-    spacing: float | None,
+    spacing: float | Sequence[float] | None,
     shapes_paths: Sequence[str],
     output_dir: str | os.PathLike,
     ckpt_path: str | os.PathLike,
@@ -104,19 +105,35 @@ def write_choice(
     ]
     write_table(Path(output_dir) / TABLE, COLUMNS, rows)
     record = {"chosen": best, "margin": margin, "reason": reason(found, best, margin)}
+    record["doubtful"] = is_doubtful(found)
     values = {name: {**verdict._asdict(), "plausible": name in fit} for name, verdict in found.items()}
     write_record(Path(output_dir) / RECORD, {**record, "candidates": values})
+
+
+def is_doubtful(found: Mapping[str, Verdict]) -> bool:
+    """Whether no candidate finds anything that looks like anatomy."""
+    return min(verdict.implausibility for verdict in found.values()) > DOUBTFUL or not any(
+        verdict.edges for verdict in found.values()
+    )
 
 
 def reason(found: Mapping[str, Verdict], best: str, margin: float = MARGIN) -> str:
     """Why a candidate was chosen, in words."""
     fit = plausible(found, margin)
     out = [name for name in found if name not in fit]
-    refused = (
-        f"what {_quoted(out)} find{'s' if len(out) == 1 else ''} has shapes too unlike those of labelled patients"
-        if out
-        else "all candidates find shapes like those of labelled patients"
-    )
+    if not any(verdict.edges for verdict in found.values()):
+        return f"no candidate finds anything; {_quoted([best])} stands in"
+    if is_doubtful(found):
+        least = min(verdict.implausibility for verdict in found.values())
+        refused = (
+            f"no candidate finds shapes like those of labelled patients (the nearest are {least:.1f} deviations away): "
+            "look at the segmentations before using any"
+        )
+    elif out:
+        verb = "finds" if len(out) == 1 else "find"
+        refused = f"what {_quoted(out)} {verb} has shapes too unlike those of labelled patients"
+    else:
+        refused = "all candidates find shapes like those of labelled patients"
     others = "others" if out else "candidates"
     edges = f"clearest edges ({found[best].edges:.2f} deviations)"
     return f"{refused}; of the {others}, the borders of {_quoted([best])} lie on the {edges}"

@@ -147,7 +147,7 @@ def verdicts(
     images: Tensor,
     volumes: Tensor,
     classes: Sequence[int],
-    spacing: float | None,
+    spacing: float | Sequence[float] | None,
     known: Sequence[Mapping[str, Mapping[str, float]]],
 ) -> dict[str, Verdict]:
     """Candidate to what is said for it.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
+from shared_components.choice.shapes import Known
 from shared_components.data.slices import SliceDataset
 
 
-def label_volumes(dataset: SliceDataset) -> Iterator[np.ndarray]:
-    """Each labelled volume's label map, (slices, S, S), of the slices of which nothing is unknown."""
+def label_volumes(dataset: SliceDataset) -> Iterator[Known]:
+    """Each labelled volume's label map, of the slices of which nothing is unknown; none of a volume without such."""
     for item in range(len(dataset.items)):
         places = [n for n, where in enumerate(dataset.index) if where.item == item]
-        labels = [dataset[n]["label"][0] for n in places]
-        known = [label for label in labels if bool((label >= 0).all())]
+        labels = {dataset.index[n].slice: dataset[n]["label"][0] for n in places}
+        known = {place: label for place, label in labels.items() if bool((label >= 0).all())}
         if known:
-            yield torch.stack(known).numpy()
+            stack = torch.stack([*known.values()]).numpy()
+            yield Known(stack, None if len(known) == len(labels) else [*known])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -23,102 +24,157 @@ SPREADS = {  # least deviation that counts as one: patients differ by as much, a
     "overlap": 0.1,  # mean Dice of neighbouring slices
 }
 FARTHEST = 4.0  # deviations beyond which a shape is just wrong
+FEWEST = 3  # volumes of which exact means may leave a site
 Shapes = Mapping[str, float]
 
 
-def shapes(volume: np.ndarray, classes: Sequence[int], spacing: float | None) -> dict[str, float]:
+def shapes(
+    volume: np.ndarray,
+    classes: Sequence[int],
+    spacing: float | Sequence[float] | None,
+    places: Sequence[int] | None = None,
+) -> dict[str, float]:
     """Describe a label map by ``{"<class> <what>": number}``, ``what`` being a key of ``SPREADS``.
 
+    What cannot be had is left out: areas without a spacing, the overlap without two neighbouring slices, the share of
+    empty slices where some slices are not known, size and outline of a class that is found nowhere.
+
     Args:
-        volume: label map, (slices, H, W) of whole numbers; 0 is background, anything below 0 unknown.
+        volume: label map, (slices, H, W) of whole numbers; 0 is background.
         classes: label values; beside them ``all`` stands for them together, where there are several.
-        spacing: size of a pixel, mm; None counts areas in pixels.
+        spacing: size of a pixel, mm, or along each axis.
+        places: number of each slice in its volume, of which some are missing; None: these are all.
     """
-    pixel = spacing or 1.0
     masks = {str(value): volume == value for value in classes}
     if len(masks) > 1:
         masks[WHOLE] = volume > 0
     return {
         f"{name} {what}": float(value)
         for name, mask in masks.items()
-        for what, value in _described(mask, pixel).items()
+        for what, value in _described(mask, spacing, places)
     }
 
 
-def _described(mask: np.ndarray, pixel: float) -> dict[str, float]:
-    areas = mask.sum((1, 2)) * pixel**2
+def _described(
+    mask: np.ndarray, spacing: float | Sequence[float] | None, places: Sequence[int] | None
+) -> Iterator[tuple[str, float]]:
+    pixel = np.broadcast_to(np.asarray(1.0 if spacing is None else spacing, dtype=float), 2)
+    areas = mask.sum((1, 2)) * pixel.prod()
     parts = [np.bincount(ndimage.label(part)[0].ravel())[1:] for part in mask[areas > 0]]
-    perimeters = _perimeters(mask)[areas > 0] * pixel
-    both = [(a, b) for a, b in zip(mask[1:], mask[:-1], strict=True) if a.any() or b.any()]
-    return {
-        "area": np.log(areas.mean() + 1),
-        "empty": (areas == 0).mean(),
-        "parts": np.log1p(sum(map(len, parts)) / len(mask)),
-        "largest": np.mean([sizes.max() / sizes.sum() for sizes in parts]) if parts else 1.0,
-        "outline": np.mean(np.log(perimeters**2 / areas[areas > 0])) if parts else 0.0,
-        "overlap": np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in both]) if both else 0.0,
-    }
+    numbers = np.arange(len(mask)) if places is None else np.asarray(places)
+    follow = np.flatnonzero(np.diff(numbers) == 1)
+    both = [(mask[n], mask[n + 1]) for n in follow if mask[n].any() or mask[n + 1].any()]
+    if spacing is not None:
+        yield "area", np.log(areas.mean() + 1)
+    if places is None:
+        yield "empty", (areas == 0).mean()
+    yield "parts", np.log1p(sum(map(len, parts)) / len(mask))
+    if parts:
+        perimeters = _perimeters(mask, pixel)[areas > 0]
+        yield "largest", np.mean([sizes.max() / sizes.sum() for sizes in parts])
+        yield "outline", np.mean(np.log(perimeters**2 / areas[areas > 0]))
+    if len(follow):
+        yield "overlap", np.mean([2 * (a & b).sum() / (a.sum() + b.sum()) for a, b in both]) if both else 0.0
 
 
-def _perimeters(mask: np.ndarray) -> np.ndarray:
-    """Number of pixel edges around the mask of each slice."""
+def _perimeters(mask: np.ndarray, pixel: np.ndarray) -> np.ndarray:
+    """Length of the pixel edges around the mask of each slice, mm."""
     padded = np.pad(mask, ((0, 0), (1, 1), (1, 1))).astype(np.int8)
-    return sum(np.abs(np.diff(padded, axis=axis)).sum((1, 2)) for axis in (1, 2))
+    edges = [np.abs(np.diff(padded, axis=axis)).sum((1, 2)) for axis in (1, 2)]
+    return edges[0] * pixel[1] + edges[1] * pixel[0]
+
+
+class Known(NamedTuple):
+    """A label map of which slices are known.
+
+    Attributes:
+        labels: of the known slices, (slices, H, W).
+        places: their numbers in the volume; None: all are known.
+    """
+
+    labels: np.ndarray
+    places: Sequence[int] | None = None
 
 
 def write_shapes(
-    volumes: Iterable[np.ndarray], classes: Sequence[int], spacing: float | None, path: str | os.PathLike
+    volumes: Iterable[Known],
+    classes: Sequence[int],
+    spacing: float | Sequence[float] | None,
+    path: str | os.PathLike,
 ) -> Path:
     """Write mean and deviation of the shapes of some volumes; no label map can be had from them.
 
+    Of fewer than ``FEWEST`` volumes the means are rounded to half of the least deviation that counts, and there are no
+    deviations: they would be one patient's.
+
     Args:
-        volumes: label maps, (slices, H, W); of those that are annotated in part the annotated slices.
+        volumes: label maps.
         classes: label values.
         spacing: size of a pixel, mm.
         path: JSON file.
-    Raises:
-        InputError: no volume.
     """
-    found = [shapes(volume, classes, spacing) for volume in volumes]
-    if not found:
-        raise InputError(f"{path}: expected at least one label map to describe, found none; label a volume")
-    described = {
-        name: {
-            "mean": round(statistics.fmean(one[name] for one in found), 4),
-            "deviation": round(statistics.pstdev(one[name] for one in found), 4),
-        }
-        for name in found[0]
-    }
+    found = [shapes(one.labels, classes, spacing, one.places) for one in volumes]
+    names = dict.fromkeys(name for one in found for name in one)
+    described = {name: _summary(name, [one[name] for one in found if name in one]) for name in names}
     return write_record(Path(path), {"volumes": len(found), "shapes": described})
+
+
+def _summary(name: str, values: Sequence[float]) -> dict[str, float]:
+    mean = statistics.fmean(values)
+    if len(values) < FEWEST:
+        step = SPREADS[name.split(" ")[-1]] / 2
+        return {"mean": round(round(mean / step) * step, 4), "deviation": 0.0}
+    return {"mean": round(mean, 4), "deviation": round(statistics.pstdev(values), 4)}
 
 
 def read_shapes(paths: Sequence[str | os.PathLike]) -> list[dict[str, dict[str, float]]]:
     """What :func:`write_shapes` wrote at one or several clients.
 
     Raises:
-        InputError: a file is missing or damaged.
+        InputError: a file is missing, damaged, or something else.
     """
-    return [read_record(Path(path), "make it again with shapes.yaml")["shapes"] for path in paths]
+    return [_read(Path(path)) for path in paths]
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
+    content = read_record(path, "make it again with shapes.yaml").get("shapes")
+    whole = isinstance(content, dict) and all(
+        isinstance(one, dict) and {"mean", "deviation"} <= one.keys() and name.split(" ")[-1] in SPREADS
+        for name, one in content.items()
+    )
+    if not whole:
+        raise InputError(
+            f"{path}: expected means and deviations of shapes, found none; make it with shapes.yaml"
+        )
+    return content
 
 
 def implausibility(volumes: Iterable[Shapes], known: Sequence[Mapping[str, Mapping[str, float]]]) -> float:
     """Mean distance of shapes from those of labelled volumes, in deviations of at least ``SPREADS``; 0 is best.
 
-    Each number counts at most ``FARTHEST``; where several clients have labels, the nearest counts.
+    Each number counts at most ``FARTHEST``; where several clients have labels, the nearest counts; what none of them
+    knows does not, and if they know nothing the distance is 0.
 
     Args:
         volumes: shapes of each volume.
         known: what labelled clients have published.
+    Raises:
+        InputError: they know other classes.
     """
-    return float(
-        np.mean(
-            [
-                min(_distance(name, value, one[name]) for one in known)
-                for v in volumes
-                for name, value in v.items()
-            ]
+    found = list(volumes)
+    names = {name for one in known for name in one}
+    strange = {name.split(" ")[0] for name in names} - {name.split(" ")[0] for one in found for name in one}
+    if strange:
+        raise InputError(
+            f"shapes: expected those of these classes, found class {min(strange)}; use those of one label set"
         )
-    )
+    distances = [
+        min(_distance(name, value, one[name]) for one in known if name in one)
+        for shape in found
+        for name, value in shape.items()
+        if name in names
+    ]
+    return float(np.mean(distances)) if distances else 0.0
 
 
 def _distance(name: str, value: float, known: Mapping[str, float]) -> float:

@@ -99,6 +99,10 @@ class AdaptationTrainer(UpdateTrainer):
         super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
         if not sum(phases) or min(phases) < 0:
             raise InputError(f"phases: expected three numbers of updates, not all 0, found {list(phases)}")
+        if phases[0] and not network.is_own_teacher:
+            raise InputError(
+                "teacher_paths: teachers are for self-training alone; set the first of phases to 0"
+            )
         if rounds < 1 or 0 < phases[2] < rounds:
             raise InputError(
                 f"self_training_rounds: expected 1 to {max(phases[2], 1)}, the updates of self-training, found {rounds}"

@@ -29,9 +29,11 @@ def choice_section(study: Study) -> Html:
     margin = 0.0
     for client, entry in files.items():
         try:
+            if "record" not in entry:
+                raise InputError(f"{client}: its choice is not here; run its stage again with --resume")
             record = read_record(study.path(entry["record"]), "run its stage again with --resume")
             parts += _client(study, client, entry, record)
-            margin = float(record["margin"])
+            margin = max(margin, float(record["margin"]))
         except InputError as error:
             parts.append(missing(study.told(error)))
     if not parts:
@@ -43,10 +45,11 @@ def _client(study: Study, client: str, entry: Mapping[str, str], record: Mapping
     names = study.part("candidates", {})
     best = str(record["chosen"])
     why = str(record["reason"])
-    for name, method in names.items():  # longer names first, since some begin as others do
+    for name, method in names.items():
         why = why.replace(f"\u201c{name}\u201d", f"\u201c{method}\u201d")
     yield element("h3", f"{client}: {names.get(best, best)}")
-    yield element("p", f"{why[:1].upper()}{why[1:]}.")
+    doubtful = {"class_": "missing"} if record.get("doubtful") else {}
+    yield element("p", f"{why[:1].upper()}{why[1:]}.", **doubtful)
     rows = [
         [
             element("b", names.get(name, name)) if name == best else names.get(name, name),

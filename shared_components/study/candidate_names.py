@@ -17,6 +17,7 @@ TEACHERS = {  # self-trained candidate to the variants of the source model that 
     SELF_TRAINED: (SOURCE,),
 }
 CANDIDATES = (*VARIANTS, *TEACHERS, ADAPTATION)
+OF_SOURCE = (SOURCE, SELF_TRAINED, ADAPTATION)  # those that need one variant alone
 
 
 def needed_variants(candidates: tuple[str, ...]) -> list[str]:

@@ -119,8 +119,8 @@ def self_training(study: Study, client: str, name: str) -> Stage:
         "source_model_path": start.path,
         "ckpt_path": model_path(study, client, name),
         "quiet": True,
-        **study.section("self_training"),
         **(together if len(teachers) > 1 else {}),
+        **study.section("self_training"),
     }
     needs = dict.fromkeys(need for one in teachers for need in one.needs)
     reads = dict.fromkeys(file for one in teachers for file in one.reads)

@@ -11,7 +11,7 @@ from shared_components.study.candidate_names import SOURCE, VARIANTS
 from shared_components.study.methods import METHODS
 from shared_components.study.released import CHOICE as RECORD
 from shared_components.study.released import METRICS
-from shared_components.study.source_model import TOGETHER
+from shared_components.study.source_model import TOGETHER, variants_at
 from shared_components.study.study import CHOICE, Study
 
 PICTURE = "choice.png"
@@ -52,9 +52,9 @@ def model_at_home(study: Study, client: str, done: Collection[str]) -> str:
         client: one of its sources.
         done: keys of the stages that are.
     """
-    trained = [variant for variant in VARIANTS if f"{client}/{variant}" in done]
+    trained = [variant for variant in variants_at(study, client) if f"{client}/{variant}" in done]
     scores = {variant: _validated(study.place(client, variant) / METRICS) for variant in trained}
-    if not study.chooses or not scores or None in scores.values():
+    if not scores or None in scores.values():
         return SOURCE
     return max(scores, key=scores.__getitem__)
 

@@ -30,6 +30,7 @@ from shared_components.study.source_model import (
     TOGETHER,
     check_source_federation,
     pretraining,
+    variants_at,
 )
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import check_overrides, make_stage, model_path
@@ -72,7 +73,7 @@ def study_stages(study: Study) -> list[Stage]:
 def _source_stages(study: Study, client: str) -> Iterator[Stage]:
     for variant in _variants(study, client):
         yield _pretraining(study, client, variant)
-    for variant in _variants(study, client) if study.chooses else [SOURCE]:
+    for variant in variants_at(study, client):
         yield from segmenting(study, client, variant, client)
     yield from segmenting_together(study, client)
     if study.chooses:
@@ -87,11 +88,11 @@ def _source_stages(study: Study, client: str) -> Iterator[Stage]:
 def _variants(study: Study, client: str) -> list[str]:
     """Source models that a labelled client trains alone: its own for comparison, and those that others need."""
     if client != study.source:
-        return [SOURCE]
+        return variants_at(study, client)
     others = (*study.targets, *study.unseen)
     compared = study.flag("baselines") and any(study.is_scored(name) for name in others)
-    needed = {name for name in study.needed_variants if not study.federates_source}
-    return [v for v in VARIANTS if v == SOURCE or v in needed or (v == PLAIN and compared)]
+    own = variants_at(study, client)
+    return [v for v in VARIANTS if v in own or (v == PLAIN and compared)]
 
 
 def _drawn(study: Study) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _lent(study: Study, client: str, variant: str) -> Iterator[Stage]:
     """A labelled client's model on another's volumes, and that of several, where they train it together."""
     if variant in (PLAIN, SOURCE) or not study.federates_source:
         yield from segmenting(study, client, variant, study.source)
-    if study.federates_source and (variant == SOURCE or study.chooses):
+    if study.federates_source and variant in study.needed_variants:
         yield from segmenting(study, client, TOGETHER[variant], EVERYBODY)
     if study.flag("joint") and variant == SOURCE:
         yield from segmenting(study, client, JOINT, EVERYBODY)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from shared_components.study.candidate_names import VARIANTS
 from shared_components.study.generalisation import MODEL
 from shared_components.study.methods import METHODS
 from shared_components.study.segmenting import segmenting
-from shared_components.study.source_model import FEDERATED, JOINT
+from shared_components.study.source_model import FEDERATED, JOINT, variants_at
 from shared_components.study.stage import Stage
 from shared_components.study.study import EVERYBODY, Study
 
@@ -33,7 +34,7 @@ class Published(NamedTuple):
 
 def published(study: Study) -> Iterator[Published]:
     """All models but the baselines, in the order of the table."""
-    yield from (Published(name, "source_model") for name in study.sources)
+    yield from (Published(name, v) for name in study.sources for v in variants_at(study, name))
     if study.federates_source:
         yield Published(EVERYBODY, FEDERATED)
     if study.flag("joint"):
@@ -52,7 +53,7 @@ def cell(study: Study, site: str, model: Published) -> str:
     """The stage that segments a site's test volumes with a model; the methods' own names where there is no other."""
     standard = f"{model.model}_predictions"
     at_home = model.owner in (site, EVERYBODY)
-    lent = model == (study.source, "source_model") and site not in study.sources
+    lent = model.owner == study.source and model.model in VARIANTS and site not in study.sources
     return standard if at_home or lent else f"{model.model}_of_{model.owner}_predictions"
 
 

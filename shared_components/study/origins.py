@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from shared_components.federation.first_weights import start_of
+from shared_components.study.candidate_names import ADAPTATION
 from shared_components.study.source_model import source_federation
 from shared_components.study.study import Study
 
@@ -31,9 +32,15 @@ def _sentences(study: Study) -> Iterator[str]:
             f"Joint source model: images and labels of {_with_labels(study)}, read in one place; for comparison "
             "alone."
         )
-    if study.targets:
+    if study.targets and ADAPTATION in study.candidates:
         yield _synthetic(study)
         yield f"Adaptation: each on its own images, which stay where they are: {joined(study.targets)}."
+    if study.chooses:
+        yield (
+            f"Choice: each of {joined(study.targets)} among {len(study.candidates)} models, on its own images and "
+            f"without a label of its own; means and deviations of shapes in the label maps of {joined(study.sources)} "
+            "went to them for it, and no label map."
+        )
     few = [name for name in study.targets if study.has_few_labels(name)]
     if few:
         yield f"Beside synthetic labels, the adaptation uses those of its own client: {_counted(study, few)}."

@@ -39,7 +39,8 @@ BESIDE = {  # of these that take seconds each, in one line
 }
 UNKNOWN = "what is exchanged: not known before the bundle has read its data; rounds.csv tells the bytes"
 UNPROTECTED = (
-    "what a study passes on beside it (source model, synthetic volumes, scores) gets no clipping and no noise"
+    "what a study passes on beside it (source model, synthetic volumes, shapes of labels, scores) gets no clipping "
+    "and no noise"
 )
 
 
@@ -98,9 +99,21 @@ def plan(federation: Federation, study: bool | None = None) -> str:
     also = [] if planned is None else [f"  {UNPROTECTED}"]
     if len(tables) > 1:
         tables.insert(1, f"then the source model, among {joined(list(trainings[1][0].clients))}:")
+    also += _spent_in_all([of for of, _, _ in trainings])
     start = start_of(federation)
     begins = [] if start is None else [f"goes on from {start.words}"]
     return "\n".join([*begins, *tables, *also, *_lines([step for _, step, _ in trainings], steps, jobs)])
+
+
+def _spent_in_all(trainings: Sequence[Federation]) -> list[str]:
+    """What labelled clients spend of their privacy in several trainings together."""
+    privacy = trainings[0].privacy
+    if len(trainings) == 1 or privacy is None or not privacy.noise:
+        return []
+    epsilon = privacy.spent(sum(one.rounds for one in trainings))
+    return [
+        f"  a labelled client's updates of all {len(trainings)} trainings count together: epsilon {epsilon:.3g}"
+    ]
 
 
 def _training(federation: Federation, name: str) -> tuple[Step, Layout | None]:

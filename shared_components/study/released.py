@@ -53,8 +53,8 @@ def may_leave(stage: str, path: str) -> bool:
 
 
 def carries(stage: str) -> bool:
-    """Whether another site can go on with what leaves of a stage: a model or synthetic volumes."""
-    return any(may_leave(stage, path) for path in (MODEL, "domain/dataset.json"))
+    """Whether another site can go on with what leaves of a stage: a model, synthetic volumes or shapes of labels."""
+    return any(may_leave(stage, path) for path in (MODEL, "domain/dataset.json", SHAPES))
 
 
 def pack(stage: str, folder: Path, archive: Path, tables_alone: bool = False) -> list[str]:
@@ -71,7 +71,7 @@ def pack(stage: str, folder: Path, archive: Path, tables_alone: bool = False) ->
     found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     names = [path.relative_to(folder).as_posix() for path in found]
     names = [name for name in names if may_leave(stage, name) and _inside_itself(folder, name)]
-    names = [name for name in names if not tables_alone or name.endswith(".csv")]
+    names = [name for name in names if not tables_alone or name.endswith((".csv", CHOICE))]
     write_atomically(archive, lambda place: _write(place, folder, names))
     return names
 

@@ -52,7 +52,7 @@ def setting_faults(settings: Mapping[str, Any]) -> list[str]:
         if key in FOLLOWING
     ]
     faults += _federated_source_faults(settings)
-    faults += _candidate_faults(settings.get("candidates"))
+    faults += _candidate_faults(settings.get("candidates"), settings.get("choose", True))
     if not isinstance(settings.get("sources") or [], list):
         faults.append(f"study: 'sources' must list clients, found {shown(settings['sources'])}")
     jobs, publish = settings.get("jobs", 2), settings.get("publish", PUBLISHED[0])
@@ -80,11 +80,15 @@ def _federated_source_faults(settings: Mapping[str, Any]) -> list[str]:
     return unknown("study: federated_source: key", section, list(FEDERATED_SOURCE))
 
 
-def _candidate_faults(named: Any) -> list[str]:
+def _candidate_faults(named: Any, chooses: Any) -> list[str]:
     if named is None:
         return []
+    if chooses is False:
+        return ["study: 'candidates' are for a choice; leave them out, or choose: false"]
     if not isinstance(named, list) or not named:
         return [f"study: 'candidates' must list some of {', '.join(CANDIDATES)}, found {shown(named)}"]
+    if any(named.count(name) > 1 for name in named):
+        return [f"study: 'candidates' must be no two alike, found {shown(named)}"]
     return [
         f"study: candidates: {shown(name)} is unknown{closest(name, CANDIDATES)}"
         for name in named

@@ -133,3 +133,9 @@ def _numbers(study: Study, overrides: Mapping[str, Any], ids: Iterable[str]) -> 
     config = merged_config(tuple(str(Path(study.adaptation) / "configs" / name) for name in CONFIGS))
     parser = ConfigParser({**{k: v for k, v in config.get().items() if k != config.meta_key}, **overrides})
     return [parser.get_parsed_content(id) for id in ids]
+
+
+def variants_at(study: Study, client: str) -> list[str]:
+    """Variants of the source model that are a labelled client's own, to be used there and tried everywhere."""
+    alone = study.chooses and client == study.source and not study.federates_source
+    return study.needed_variants if alone else [SOURCE]

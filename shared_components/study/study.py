@@ -30,7 +30,8 @@ The federation file's ``study`` section, all optional::
       choose: true                     # each client without labels gets the candidate that suits its images best
       candidates: [source_only, adaptation]   # among some of source_only, source_mild, source_model,
                                        # self_trained_near, self_trained_all, self_trained, adaptation; by default
-                                       # all; with choose: false it gets the adaptation
+                                       # all (under noise those of one federated source model alone); with
+                                       # choose: false it gets the adaptation
       matrix: true                     # every model segments every client's labelled test volumes
       audit: true                      # what the factory gives away of each client's images, and how well it draws
       joint: false                     # one more source model, of the labelled clients' images in one place
@@ -62,7 +63,7 @@ from shared_components.errors import InputError, shown
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_settings import bundle_config
 from shared_components.federation.start import IN_STUDY
-from shared_components.study.candidate_names import ADAPTATION, CANDIDATES, SOURCE, needed_variants
+from shared_components.study.candidate_names import ADAPTATION, CANDIDATES, OF_SOURCE, SOURCE, needed_variants
 from shared_components.study.client_data import ClientData
 from shared_components.study.settings import FLAGS, setting_faults, synthesis_faults
 from shared_components.study.site_description import SiteDescription
@@ -160,8 +161,16 @@ class Study:
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """What a client without labels trains or gets, of ``CANDIDATES``."""
-        return tuple(self.settings.get("candidates") or CANDIDATES) if self.chooses else (ADAPTATION,)
+        """What a client without labels trains or gets, of ``CANDIDATES``.
+
+        By default all; where several clients train the source model under noise, those that need it alone: every
+        further variant would cost their patients as much privacy again.
+        """
+        if not self.chooses:
+            return (ADAPTATION,)
+        privacy = self.federation.privacy
+        dear = self.federates_source and privacy is not None and bool(privacy.noise)
+        return tuple(self.settings.get("candidates") or (OF_SOURCE if dear else CANDIDATES))
 
     @property
     def needed_variants(self) -> list[str]:

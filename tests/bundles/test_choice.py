@@ -11,6 +11,7 @@ from PIL import Image
 from shared_components.choice import write_shapes
 from shared_components.choice.choose import whole_volumes
 from shared_components.choice.criteria import opinion
+from shared_components.choice.shapes import Known
 from shared_components.errors import cause
 from shared_components.files import load_tensors
 from shared_components.networks.weights import export_model, with_weights
@@ -69,7 +70,8 @@ def as_it_finds(model: Path, clients: Path, to: Path) -> Path:
     network = with_weights(flow.parser.get_parsed_content("network_def"), model).eval()
     images, volumes = whole_volumes(flow.parser.get_parsed_content("dataset"), 400)
     labels = opinion(network, images).labels.numpy()
-    return write_shapes([labels[(volumes == volume).numpy()] for volume in volumes.unique()], [1], 4.0, to)
+    found = [Known(labels[(volumes == volume).numpy()]) for volume in volumes.unique()]
+    return write_shapes(found, [1], 4.0, to)
 
 
 def test_what_finds_the_class_everywhere_is_refused_and_the_other_model_is_written(clients, source, tmp_path):

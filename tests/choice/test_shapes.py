@@ -10,6 +10,7 @@ import pytest
 from shared_components.choice.shapes import (
     FARTHEST,
     SPREADS,
+    Known,
     implausibility,
     read_shapes,
     shapes,
@@ -55,14 +56,23 @@ def test_several_classes_are_described_together_too_and_the_unknown_is_no_class(
     assert found["2 empty"] == 0.25
 
 
-def test_nothing_at_all_has_shapes():
-    found = shapes(np.zeros((3, 8, 8), np.int64), [1], None)
-    assert all(math.isfinite(value) for value in found.values())
-    assert found["1 empty"] == 1
+def test_what_cannot_be_had_is_left_out():
+    nothing = shapes(np.zeros((3, 8, 8), np.int64), [1], None)
+    assert nothing == {"1 empty": 1.0, "1 parts": 0.0, "1 overlap": 0.0}
+    apart = shapes(box(), [1], 1.0, places=[0, 2, 4, 6])
+    assert set(apart) == {"1 area", "1 parts", "1 largest", "1 outline"}
+    assert shapes(box(), [1], 1.0, places=[0, 1, 5, 8])["1 overlap"] == 1
+    assert "1 overlap" not in shapes(box(depth=1), [1], 1.0)
+
+
+def test_pixels_may_be_oblong():
+    found = shapes(box(), [1], [2.0, 0.5])
+    assert found["1 area"] == pytest.approx(math.log(16 + 1))
+    assert found["1 outline"] == pytest.approx(math.log((8 * 2.0 + 8 * 0.5) ** 2 / 16))
 
 
 def test_alike_is_plausible_and_nonsense_is_not(tmp_path):
-    write_shapes([box(), box(side=5)], [1], 1.0, tmp_path / "shapes.json")
+    write_shapes([Known(box()), Known(box(side=5)), Known(box())], [1], 1.0, tmp_path / "shapes.json")
     known = read_shapes([tmp_path / "shapes.json"])
     speckle = np.random.default_rng(0).integers(0, 2, (4, 16, 16))
     alike = implausibility([shapes(box(), [1], 1.0)], known)
@@ -71,16 +81,45 @@ def test_alike_is_plausible_and_nonsense_is_not(tmp_path):
     assert nothing > 1
 
 
+def test_slices_that_nobody_annotated_change_little(tmp_path):
+    size = np.array([3, 5, 7, 8, 8, 7, 5, 3])
+    whole = np.concatenate([box(depth=1, side=side) for side in size])
+    write_shapes([Known(whole[::2], places=[0, 2, 4, 6])], [1], 1.0, tmp_path / "shapes.json")
+    assert implausibility([shapes(whole, [1], 1.0)], read_shapes([tmp_path / "shapes.json"])) < 0.3
+
+
+def test_of_few_patients_coarse_numbers_alone_leave_a_site(tmp_path):
+    write_shapes([Known(box()), Known(box(side=5))], [1], 1.0, tmp_path / "few.json")
+    write_shapes([Known(box()), Known(box(side=5)), Known(box(side=6))], [1], 1.0, tmp_path / "three.json")
+    few, three = read_shapes([tmp_path / "few.json", tmp_path / "three.json"])
+    assert all(one["deviation"] == 0 for one in few.values())
+    assert all(
+        (one["mean"] / SPREADS[n.split()[1]] * 2) % 1 == pytest.approx(0, abs=1e-3) for n, one in few.items()
+    )
+    exact = [math.log(side**2 + 1) for side in (4, 5, 6)]
+    assert three["1 area"]["mean"] == pytest.approx(np.mean(exact), abs=1e-4)
+    assert three["1 area"]["deviation"] == pytest.approx(np.std(exact), abs=1e-4)
+
+
 def test_the_nearest_of_several_clients_counts(tmp_path):
     for name, side in (("a", 4), ("b", 10)):
-        write_shapes([box(side=side)], [1], 1.0, tmp_path / f"{name}.json")
+        write_shapes([Known(box(side=side))] * 3, [1], 1.0, tmp_path / f"{name}.json")
     both = read_shapes([tmp_path / "a.json", tmp_path / "b.json"])
     assert implausibility([shapes(box(side=10), [1], 1.0)], both) == pytest.approx(0, abs=1e-3)
 
 
-def test_without_labels_there_are_no_shapes(tmp_path):
-    with pytest.raises(InputError, match="expected at least one label map to describe"):
-        write_shapes([], [1], 1.0, tmp_path / "shapes.json")
+def test_where_no_slice_is_known_as_a_whole_nothing_is_implausible(tmp_path):
+    write_shapes([], [1], 1.0, tmp_path / "shapes.json")
+    assert implausibility([shapes(box(), [1], 1.0)], read_shapes([tmp_path / "shapes.json"])) == 0
+
+
+def test_what_is_no_file_of_shapes_or_of_other_classes_is_refused(tmp_path):
+    (tmp_path / "broken.json").write_text("{")
     with pytest.raises(InputError, match=r"make it again with shapes\.yaml"):
-        (tmp_path / "shapes.json").write_text("{")
-        read_shapes([tmp_path / "shapes.json"])
+        read_shapes([tmp_path / "broken.json"])
+    (tmp_path / "other.json").write_text('{"scores": {}}')
+    with pytest.raises(InputError, match="expected means and deviations of shapes, found none"):
+        read_shapes([tmp_path / "other.json"])
+    write_shapes([Known(box(value=2))], [2], 1.0, tmp_path / "two.json")
+    with pytest.raises(InputError, match="expected those of these classes, found class 2"):
+        implausibility([shapes(box(), [1], 1.0)], read_shapes([tmp_path / "two.json"]))

@@ -100,6 +100,8 @@ def test_without_the_adaptation_nothing_synthetic_is_drawn(study_values):
     [
         ({"candidates": "adaptation"}, "'candidates' must list some of source_only, "),
         ({"candidates": ["adaption"]}, r"candidates: 'adaption' is unknown \(did you mean 'adaptation'\?\)"),
+        ({"candidates": ["adaptation", "adaptation"]}, "'candidates' must be no two alike"),
+        ({"candidates": ["adaptation"], "choose": False}, "'candidates' are for a choice"),
         ({"choose": "yes"}, "'choose' must be true or false"),
         ({"sources": ["south"]}, "sources: expected some of the clients with labels, north, found 'south'"),
         ({"sources": "north"}, "'sources' must list clients, found 'north'"),
@@ -107,7 +109,7 @@ def test_without_the_adaptation_nothing_synthetic_is_drawn(study_values):
 )
 def test_what_cannot_be_chosen_is_named(study_values, section, words):
     with pytest.raises(InputError, match=words):
-        plan_study(made(study_values, **section))
+        plan_study(made(study_values, **{"choose": True, **section}))
 
 
 def test_a_study_tells_what_was_chosen_and_why(study_values, tmp_path):
@@ -124,4 +126,5 @@ def test_a_study_tells_what_was_chosen_and_why(study_values, tmp_path):
     assert "Which model each client uses, and why" in page
     assert "lie on the clearest edges" in page
     assert "“source_only”" not in page  # its method's name stands for it
-    assert 'class="missing"' not in page
+    records = [json.loads((folder / entry["record"]).read_text()) for entry in study["choices"].values()]
+    assert page.count('class="missing"') == sum(one["doubtful"] for one in records)

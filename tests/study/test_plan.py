@@ -103,7 +103,10 @@ def test_what_is_exchanged_is_told_first(factory, values):
     assert tensors == 2 * int(rows["generator"][0]) and numbers > 10_000
     assert rows["all"][4] == "float16+int64" and rows["all"][7] == "float32+int64"
     assert "stays at the client: discriminator, optimisers" in lines[7]
-    assert "(source model, synthetic volumes, scores) gets no clipping and no noise" in lines[9]
+    assert (
+        "(source model, synthetic volumes, shapes of labels, scores) gets no clipping and no noise"
+        in lines[9]
+    )
     assert lines[10].startswith("what it will do")
     tiny = plan(federation(values)).splitlines()  # its network is built, its data are not read
     assert [line.split()[0] for line in tiny[2:5]] == ["model.0", "model.1", "all"]

@@ -151,7 +151,7 @@ def _source_job(job: SiteJob, described: Mapping[str, Any], variant: str) -> Sit
         federation = source_federation(study, variant)
         plan = client_plan(
             federation, job.place.name, job.plan.demand, job.plan.budget
-        )  # one budget for both
+        )  # one budget for all trainings
         _source_jobs[key] = replace(job, federation=federation, plan=plan)
     return _source_jobs[key]
 

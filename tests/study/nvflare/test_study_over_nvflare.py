@@ -21,8 +21,9 @@ __all__ = ["study_values"]
 
 @pytest.fixture(scope="module")
 def values(study_values) -> dict:
-    """Without the noise, which is another one in each run."""
-    return {key: value for key, value in study_values.items() if key != "privacy"}
+    """Without the noise, which is another one in each run, and with a choice of each client without labels."""
+    study = {**study_values["study"], "choose": True, "candidates": ["source_only", "adaptation"]}
+    return {key: value for key, value in study_values.items() if key != "privacy"} | {"study": study}
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +65,14 @@ def assert_equal(first: Path, second: Path) -> None:
 def test_models_and_scores_are_those_of_the_local_engine(local, spread):
     assert_equal(local / "factory" / "factory.pt", spread / "factory" / "factory.pt")
     models = {str(path.relative_to(local)) for path in local.glob("clients/*/*/model.pt")}
-    assert "clients/south/adaptation/model.pt" in models and "clients/north/source_model/model.pt" in models
+    assert {"clients/south/choice/model.pt", "clients/north/source_model/model.pt"} < models
     for name in models:
         assert_equal(local / name, spread / "sites" / Path(name).parts[1] / name)
     tables = {str(path.relative_to(local)) for path in local.glob("clients/*/*/scores.csv")}
-    away = {name for name in tables if "adaptation_of_" in name}  # at a site that does not get the model
+    away = {name for name in tables if "choice_of_" in name}  # at a site that does not get the model
     tables -= away
-    assert len(tables) == 5 and away == {
-        f"clients/{site}/adaptation_of_{owner}_predictions/scores.csv"
+    assert len(tables) == 7 and away == {
+        f"clients/{site}/choice_of_{owner}_predictions/scores.csv"
         for site, owner in (("north", "south"), ("north", "island"), ("south", "island"))
     }
     assert not any(list(spread.glob(f"**/{name}")) for name in away)
@@ -92,11 +93,17 @@ def test_only_models_synthetic_volumes_and_tables_have_left_a_site(spread):
         "north/source_model_predictions/scores.csv",
         "north/source_only/model.pt",
         "north/source_only/metrics.csv",
+        "north/source_only_predictions/scores.csv",
+        "north/shapes/shapes.json",
+        "south/choice/choice.json",
+        "south/choice/choice.csv",
+        "island/choice/choice.json",
+        "island/choice/choice.csv",
         "south/adaptation/metrics.csv",
         "south/self_trained/metrics.csv",
         *(
             f"south/{model}_predictions/scores.csv"
-            for model in ("source_model", "source_only", "self_trained", "adaptation")
+            for model in ("source_model", "source_only", "self_trained", "adaptation", "choice")
         ),
         "island/adaptation/metrics.csv",
         *(f"{client}/audit/audit.csv" for client in ("north", "south", "island")),
