@@ -130,7 +130,7 @@ def test_report_names_what_came_from_where(spread, values):
     records = [json.loads((spread / entry["record"]).read_text()) for entry in study["choices"].values()]
     assert page.count('class="missing"') == sum(record["doubtful"] for record in records)
     assert len(records) == 2
-    assert "island, adaptation: its test volumes have no labels" in page
+    assert "island, chosen: its test volumes have no labels" in page
     for entry in values["clients"].values():
         assert entry["data_root"] not in page + json.dumps(study)
     assert set(study["models"]) == {"north"}
