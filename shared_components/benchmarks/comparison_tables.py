@@ -18,6 +18,7 @@ from shared_components.metrics.subject_scores import (
     SubjectScore,
     Values,
     client_seed_means,
+    paired_values,
     seed_means,
     subject_values,
 )
@@ -77,13 +78,14 @@ class Comparison:
     ) -> Interval | None:
         """Of a method and the reference, over the clients at which both have been tried, or at one client.
 
-        None for the reference itself, and where there is nothing to compare.
+        Of a subject the classes count that have a value by both. None for the reference itself, and where there is
+        nothing to compare.
         """
         if method == self.reference:
             return None
-        pair = [self.values(one, measure, name) for one in (method, self.reference)]
-        if client is not None:
-            pair = [{s: v for s, v in values.items() if s.client == client} for values in pair]
+        clients = self.clients if client is None else [client]
+        own = [score for score in self.scores if score.client in clients]
+        pair = paired_values(own, (method, self.reference), measure, name)
         return paired_difference(*pair, self.design)
 
 
@@ -135,12 +137,12 @@ def comparison_tables(found: Comparison, classes: str) -> Iterator[str]:
 
 
 def pooled(comparisons: Mapping[str, Comparison]) -> Comparison:
-    """Several comparisons as one, by their names: a subject counts once in each, so that methods are still compared on
-    the same subjects in the same comparison.
+    """Several comparisons as one, by their names: methods are still compared on the same subjects in the same
+    comparison, and a subject that is in several stays one subject.
     """
     first = next(iter(comparisons.values()))
     return Comparison(
-        [s._replace(case=f"{name}: {s.case}") for name, one in comparisons.items() for s in one.scores],
+        [s._replace(variant=name) for name, one in comparisons.items() for s in one.scores],
         list(dict.fromkeys(method for one in comparisons.values() for method in one.methods)),
         list(dict.fromkeys(client for one in comparisons.values() for client in one.clients)),
         first.reference,
@@ -151,9 +153,9 @@ def pooled(comparisons: Mapping[str, Comparison]) -> Comparison:
 def legend(reference: str) -> str:
     """What the difference column says."""
     return (
-        f"Differences are to “{reference}”, between the same subjects and seeds, with {LEVEL:.0%} bootstrap intervals "
-        f"over seeds and subjects; bold ones exclude zero in {FEWEST_SEEDS} seeds or more, the others claim nothing. "
-        "Distances are over the classes that were found. (n): over n seeds only.\n"
+        f"Differences are to “{reference}”, between the same subjects, classes and seeds, with {LEVEL:.0%} bootstrap "
+        f"intervals over seeds and subjects; bold ones exclude zero in {FEWEST_SEEDS} seeds or more, the others claim "
+        "nothing. Distances are over the classes that were found. (n): over n seeds only.\n"
     )
 
 

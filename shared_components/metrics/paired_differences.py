@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared_components.metrics.subject_scores import Values, client_seed_means
+from shared_components.metrics.subject_scores import Values, client_seed_means, variant_means
 
 DRAWS = 4000
 LEVEL = 0.95
@@ -75,7 +75,8 @@ def bootstrap(values: Values, design: Design | None = None, draws: int = DRAWS, 
     """The mean of the values and its percentile interval.
 
     In each draw seeds are drawn with replacement, the same for all clients, and within them the subjects of each
-    client. With a few seeds such an interval is too narrow rather than too wide.
+    client, each with all variants of the experiment in which it has a value: these are no subjects of their own. With a
+    few seeds such an interval is too narrow rather than too wide.
 
     Args:
         values: of each subject, at least one.
@@ -84,7 +85,7 @@ def bootstrap(values: Values, design: Design | None = None, draws: int = DRAWS, 
         seed: of the draws: the same values always give the same interval.
     Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 8 and 13.
     """
-    design, random = design or Design(), np.random.default_rng(seed)
+    design, random, values = design or Design(), np.random.default_rng(seed), variant_means(values)
     seeds = sorted({subject.seed for subject in values})
     drawn = random.integers(len(seeds), size=(draws, len(seeds)))  # (draws, slots): a seed in each slot
     clients = list(client_seed_means(values))

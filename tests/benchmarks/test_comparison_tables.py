@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from shared_components.benchmarks.comparison_tables import (
     Comparison,
     class_table,
+    pooled,
     score_table,
     write_differences,
 )
@@ -46,6 +49,37 @@ def test_classes_apart():
         "+0.000 [+0.000, +0.000] (of 2 of 3)",
     ]
     assert line(table, "plain")[::2] == ["0.510 ± 0.010"] * 2
+
+
+def test_what_misses_a_class_is_not_nearer_for_it():
+    """White matter is 1 mm farther by plain, which never finds grey matter, 20 mm off by ours."""
+    found = {
+        ("ours", "white"): 2.0,
+        ("ours", "grey"): 20.0,
+        ("plain", "white"): 3.0,
+        ("plain", "grey"): math.nan,
+    }
+    scores = [SubjectScore(s, "a", m, "s", c, 0.5, mm) for s in range(3) for (m, c), mm in found.items()]
+    comparison = Comparison(scores, METHODS, ("a",), "ours")
+    assert comparison.difference("plain", "hd95_mm") == (1.0, 1.0, 1.0, 3, 1)
+    assert comparison.difference("plain", "hd95_mm", "grey") is None
+
+
+def test_a_subject_of_several_variants_stays_one():
+    """Differences of 0 and 1 of two subjects of a seed, the same in every variant."""
+    scores = [
+        SubjectScore(0, "a", method, case, "x", 0.5 * (method == "plain") * number, 2.0)
+        for method in METHODS
+        for number, case in enumerate("st")
+    ]
+    one = Comparison(scores, METHODS, ("a",), "ours")
+    several = pooled(dict.fromkeys(("t1", "t2", "pet"), one))
+    assert several.difference("plain") == one.difference("plain") == (0.25, 0.0, 0.5, 1, 1)
+    assert len(several.values("ours")) == 6 and {score.variant for score in several.scores} == {
+        "t1",
+        "t2",
+        "pet",
+    }
 
 
 def test_all_differences_as_a_table(tmp_path):

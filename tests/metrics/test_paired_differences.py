@@ -66,6 +66,15 @@ def test_same_subjects_are_drawn_once_for_all_seeds():
     assert 0.35 < nested.low < 0.5 < nested.high < 0.65
 
 
+@pytest.mark.parametrize("design", [Design(), Design(same_subjects=True)])
+def test_variants_of_a_subject_are_no_subjects_of_their_own(design):
+    """Ten variants that say the same of each of three subjects: as sure as one variant, and no more."""
+    once = {Subject(s, "a", c): float(n) for s in range(3) for n, c in enumerate("xyz")}
+    often = {subject._replace(variant=v): value for subject, value in once.items() for v in "0123456789"}
+    assert bootstrap(often, design) == bootstrap(once, design)
+    assert bootstrap(once, design).high - bootstrap(once, design).low > 0.8
+
+
 def test_width_is_that_of_the_normal_law():
     """One client, one subject a seed: the interval is that of a mean of as many independent values."""
     random = np.random.default_rng(1)
