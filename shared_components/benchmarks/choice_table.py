@@ -39,10 +39,10 @@ class Choice:
         return self.dice[self.oracle] - self.dice[self.chosen]
 
     @property
-    def harm(self) -> float:
-        """How far it is below the best plain candidate; negative above."""
+    def harm(self) -> float | None:
+        """How far it is below the best plain candidate; negative above; None where no plain one has been scored."""
         plain = [dice for method, dice in self.dice.items() if method != self.ours]
-        return max(plain, default=0.0) - self.dice[self.chosen]
+        return max(plain) - self.dice[self.chosen] if plain else None
 
 
 def choices_of(
@@ -79,13 +79,17 @@ def choice_table(choices: Sequence[Choice]) -> str:
             choice.oracle,
             f"{choice.dice[choice.oracle]:.3f}",
             f"{choice.regret:.3f}",
-            f"{choice.harm:+.3f}",
+            "" if choice.harm is None else f"{choice.harm:+.3f}",
         ]
         for choice in choices
     ]
-    regrets, harms = [c.regret for c in choices], [c.harm for c in choices]
-    summary = (
-        f"Regret against the oracle's choice: mean {statistics.fmean(regrets):.3f}, largest {max(regrets):.3f}; "
-        f"below the best candidate without a factory: mean {statistics.fmean(harms):+.3f}, largest {max(harms):+.3f}.\n"
-    )
-    return f"{markdown(HEAD, lines)}\n{summary}"
+    regrets = [choice.regret for choice in choices]
+    harms = [choice.harm for choice in choices if choice.harm is not None]
+    parts = [f"Regret against the oracle's choice: {_mean_and_largest(regrets, '')}"]
+    if harms:
+        parts.append(f"below the best candidate without a factory: {_mean_and_largest(harms, '+')}")
+    return f"{markdown(HEAD, lines)}\n{'; '.join(parts)}.\n"
+
+
+def _mean_and_largest(values: Sequence[float], sign: str) -> str:
+    return f"mean {statistics.fmean(values):{sign}.3f}, largest {max(values):{sign}.3f}"

@@ -38,5 +38,14 @@ def test_table_ends_with_the_mean_and_the_worst():
     assert "without a factory: mean -0.120, largest +0.340." in table
 
 
+def test_without_a_plain_candidate_nothing_is_said_of_harm():
+    table = choice_table(choices_of(SCORES, {("a", 0): OURS}, [OURS], OURS))
+    assert "| a | 0 | adaptation | 0.700 | adaptation | 0.700 | 0.000 |  |" in table
+    assert table.endswith("Regret against the oracle's choice: mean 0.000, largest 0.000.\n")
+    some = choices_of(SCORES, CHOSEN, ["plain", "mild", OURS], OURS)
+    mixed = choice_table([*some, *choices_of(SCORES, {("a", 0): OURS}, [OURS], OURS)])
+    assert "without a factory: mean -0.233, largest +0.000." in mixed
+
+
 def test_choice_without_scores_is_left_out():
     assert choices_of(SCORES, {("c", 0): "plain", ("a", 0): "other"}, ["plain", "mild"], OURS) == []
