@@ -23,12 +23,12 @@ def write_few(root: Path, out: Path, few: int) -> Path:
         root: the data root.
         out: of the copy, which has training volumes alone: of the first ones, the middle slice of what is marked has
             a label; nothing else has.
-        few: how many.
+        few: how many; of a single volume its slice all the same, its others stay without.
     """
     if (out / DATASET_FILE).is_file():
         return out
     content = json.loads((root / DATASET_FILE).read_text(encoding="utf-8"))
-    few = min(few, len(content["training"]) - 1)  # some stay without
+    few = max(1, min(few, len(content["training"]) - 1))  # some volumes stay without, where there are several
     training = [
         _copied(
             root, out, {**item, ANNOTATED: [_middle(root / item["label"])]} if number < few else _bare(item)

@@ -13,7 +13,6 @@ from typing import Any
 from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
 from shared_components.benchmarks.quality_federated import averaged, pseudo_labels
 from shared_components.benchmarks.quality_published import published
-from shared_components.benchmarks.quality_scenarios import FEW
 from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage
 
@@ -173,8 +172,8 @@ ROWS = {
     "fedprox": Row("FedProx among the labelled clients", partial(averaged, name="fedprox")),
     "fedbn": Row("FedBN among the labelled clients", partial(averaged, name="fedbn")),
     "published": Row("published adaptation (RobustMedSeg)", published),
-    "few": Row(f"U-Net fine-tuned on {FEW} labelled slices", _fine_tuned),
-    "few_adaptation": Row(f"adaptation with {FEW} labelled slices", _few_adapted),
+    "few": Row("U-Net fine-tuned on few labelled slices", _fine_tuned),
+    "few_adaptation": Row("adaptation with few labelled slices", _few_adapted),
     "supervised": Row("U-Net on all of the target's labels (bound)", _supervised),
 }
 

@@ -17,7 +17,7 @@ from shared_components.data.spinal_cord import SITES, make_spinal_cord
 from shared_components.errors import InputError
 from shared_components.metrics.paired_differences import Design
 
-FEW = 3  # labelled slices of each volume in the rows that have few
+FEW = 3  # labelled slices in the rows that have few: of what, each scenario says
 SMOKE_FILE = SCRIPTS / "quickstart_smoke.yaml"  # the smallest sizes of every stage
 WHO = ("source", "sources")  # keys of a study that name clients with labels: the data say who they are
 ALONE = {"matrix": False, "audit": False}  # of a study: what no table of these is made from
@@ -37,7 +37,8 @@ class QualityScenario:
         design: what repeats when the experiment does.
         supervised: domain to the data roots whose training labels are those of its own domain and whose tests together
             are its own test: for a bound. Only what is there counts.
-        few: the same with ``FEW`` labelled slices of each volume that no test counts.
+        few: the same with few labelled slices, which no test counts.
+        few_slices: which ones these are.
     """
 
     file: str
@@ -47,6 +48,9 @@ class QualityScenario:
     design: Design = field(default_factory=Design)
     supervised: str = "{domain}_labelled"
     few: str = "{domain}_few"
+    few_slices: str = (
+        f"the middle one of each of the first {FEW} training volumes, of all but one where these are fewer"
+    )
 
     def roots(self, pattern: str, data: Path, domain: str) -> list[Path]:
         """Data roots of a domain of a pattern such as ``supervised``, of those that are there."""
@@ -118,6 +122,7 @@ SCENARIOS = {
         {"image_size": 32, "spacing": 1.4},
         Design(same_subjects=True, draw_clients=True),  # a hospital shows one person
         supervised="{domain}_session*",
+        few_slices=f"{FEW} slices of each test volume, which the test leaves out",
     ),
     "vessels": QualityScenario("vessels.yaml", ("mra",), _make_vessels, {"image_size": 32, "spacing": None}),
 }

@@ -24,6 +24,7 @@ from shared_components.study.study import plan_study
 NONE = "none"
 MEANS = "Mean ± deviation over seeds of the means over subjects and classes."
 CLASSES = "Dice, mean over the clients"
+FEW_ROWS = ("few", "few_adaptation")
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class StudyQuality:
         yield f"{words}. {MEANS}\n"
         yield legend(comparison.reference)
         yield from comparison_tables(comparison, CLASSES)
+        if any(ROWS[key].name in comparison.methods for key in FEW_ROWS):
+            yield f"Few labelled slices: {self.scenario.few_slices}.\n"
         if choices := found.choices():
             yield choice_table(choices)
         home = [f"{domain} {dice:.3f}" for domain, dice in found.at_home().items()]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from shared_components.benchmarks.few_labels import write_few
-from shared_components.benchmarks.quality_scenarios import SCENARIOS
+from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS
 from shared_components.benchmarks.repository import SCRIPTS
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.phantoms import make_vessels
@@ -57,3 +57,18 @@ def test_few_labels_are_one_slice_in_each_of_the_first_volumes(tmp_path):
     assert content["validation"] == content["test"] == [] and content["domain"] == "venography"
     made = ClientRoot.load(root)
     assert len(made.items("training", True)) == 1 and len(made.items("training", False)) == 1
+
+
+def test_the_only_training_volume_has_a_labelled_slice_too(tmp_path):
+    make_vessels(tmp_path / "data", subjects=(1, 1, 1), coarseness=4.0, label_all=True, workers=1)
+    root = write_few(tmp_path / "data" / "venography_labelled", tmp_path / "few", FEW)
+    (only,) = json.loads((root / "dataset.json").read_text(encoding="utf-8"))["training"]
+    assert len(only["annotated"]) == 1 and len(ClientRoot.load(root).items("training", True)) == 1
+
+
+def test_each_scenario_says_which_slices_are_the_few():
+    said = {name: scenario.few_slices for name, scenario in SCENARIOS.items()}
+    assert said["spine"] == "3 slices of each test volume, which the test leaves out"
+    assert said["head"] == said["vessels"] and said["head"].startswith(
+        "the middle one of each of the first 3"
+    )
