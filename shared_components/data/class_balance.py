@@ -12,7 +12,16 @@ WEIGHTS = ("none", "balanced")
 
 
 def class_pixels(dataset: SliceDataset, classes: int) -> Tensor:
-    """Known pixels (slices, C) of each class in each of the dataset's labelled slices."""
+    """Known pixels (slices, C) of each class in each of the dataset's labelled slices.
+
+    Raises:
+        InputError: no slice is labelled.
+    """
+    if not len(dataset.labelled):
+        raise InputError(
+            "class_weights, rare_per_batch: expected labelled slices, to count their classes, found none; add label "
+            "maps to dataset.json, or set class_weights to none and rare_per_batch to 0"
+        )
     counts = []
     for number in dataset.labelled:
         label = dataset[number]["label"].flatten()
@@ -35,7 +44,7 @@ def class_weights(
         kind: "none" or "balanced".
         device: where the weights lie.
     Raises:
-        InputError: another kind.
+        InputError: another kind, or no slice is labelled.
     """
     if kind not in WEIGHTS:
         raise InputError(f"class_weights: expected one of {', '.join(WEIGHTS)}, found {kind!r}")
@@ -51,7 +60,7 @@ def rare_slices(dataset: SliceDataset, classes: int) -> list[int]:
     """Numbers of the labelled slices that show the class, not the background, with the fewest pixels of all.
 
     Raises:
-        InputError: no label shows anything but background.
+        InputError: no slice is labelled, or no label shows anything but background.
     """
     pixels = class_pixels(dataset, classes)
     totals = pixels.sum(0)

@@ -50,6 +50,16 @@ def test_slices_of_the_rarest_class_that_there_is():
         rare_slices(blank, 3)
 
 
+def test_classes_of_no_labelled_slice_cannot_be_counted():
+    bare = Labels()
+    bare.labelled = []
+    cure = "found none; add label maps to dataset.json, or set class_weights to none and rare_per_batch to 0"
+    for count in (lambda: class_weights(bare, 3, "balanced"), lambda: rare_slices(bare, 3)):
+        with pytest.raises(InputError, match=cure):
+            count()
+    assert class_weights(bare, 3, "none") is None
+
+
 @pytest.mark.parametrize("labelled", [None, 3])
 def test_every_batch_has_slices_of_the_rarest_class(labelled):
     loader = slice_loader(Labels(), 4, 5, labelled_per_batch=labelled, rare_per_batch=2, classes=3)
