@@ -57,12 +57,12 @@ def choose(
         ckpt_path: the chosen model.
         description: goes into its file.
         margin: deviations by which shapes may be less plausible than the most plausible candidate's.
-        most_slices: about so many slices are looked at, of whole volumes.
+        most_slices: see :func:`whole_volumes`.
         progress: tell how far it is.
     Returns:
         Name of the chosen candidate.
     Raises:
-        InputError: no candidates, or a file of theirs or of ``shapes_paths`` that is missing or does not fit.
+        InputError: no candidates or slices, or a file of theirs or of ``shapes_paths`` that is missing or does not fit.
     """
     if not candidates or not shapes_paths:
         what = "one candidate" if not candidates else "one file of shapes"
@@ -84,11 +84,23 @@ def choose(
 
 
 def whole_volumes(dataset: SliceDataset, most: int) -> tuple[Tensor, Tensor]:
-    """Slices (N, 1, S, S) of evenly spaced whole volumes, about ``most`` of them, and each one's volume (N,)."""
-    items = sorted({where.item for where in dataset.index})
+    """Slices (N, 1, S, S) of evenly spaced whole volumes, about ``most`` of them, and each one's volume (N,).
+
+    Of a volume of more than ``most`` slices it is the ``most`` in its middle: neighbours, whose overlap is looked at.
+    Slices are read a volume after the other, so that a dataset that holds one decodes each once.
+
+    Raises:
+        InputError: ``most`` is below 1.
+    """
+    if most < 1:
+        raise InputError(f"most_slices: expected at least 1, found {most}")
+    volumes: dict[int, list[int]] = {}
+    for place, where in enumerate(dataset.index):
+        volumes.setdefault(where.item, []).append(place)
+    items = sorted(volumes)
     count = max(1, min(len(items), round(most * len(items) / len(dataset.index))))
-    wanted = {items[n * len(items) // count] for n in range(count)}
-    places = [n for n, where in enumerate(dataset.index) if where.item in wanted]
+    wanted = (volumes[items[n * len(items) // count]] for n in range(count))
+    places = [n for own in wanted for n in own[max(0, len(own) - most) // 2 :][:most]]
     images = torch.stack([dataset[n]["image"] for n in places])
     return images, torch.tensor([dataset.index[n].item for n in places])
 

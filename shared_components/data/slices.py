@@ -25,9 +25,7 @@ from shared_components.unknown import UNKNOWN
 
 CACHES = ("memory", "disk", "none")
 _PATHS = ("image", "label")
-_OPEN_VOLUMES = (
-    8  # volumes that a disk cache keeps open; with none, the neighbour slices of one volume pay again
-)
+_OPEN_VOLUMES = 8  # volumes that a disk cache keeps open
 
 
 class SliceIndex(NamedTuple):
@@ -75,7 +73,8 @@ class SliceDataset(Dataset):
             have labels; ``None`` takes all.
         cache: ``"memory"`` holds all slices, ``"disk"`` holds volumes in ``cache_dir`` by MONAI's
             ``PersistentDataset`` (renewed when a file or a setting changes, or when it is damaged),
-            ``"none"`` decodes at each access.
+            ``"none"`` holds the volume that was read last: each is decoded once to count its slices and, if slices are
+            read in order, once more.
         cache_dir: folder of the disk cache.
         min_foreground: leave out slices in which a smaller fraction of pixels is brighter than -0.9.
         progress: tell how many volumes are read.

@@ -100,3 +100,11 @@ def test_a_choice_needs_candidates_and_shapes(clients, source, shapes, tmp_path)
     with pytest.raises(RuntimeError) as gone:
         choose(clients, tmp_path / "b", {"a": source / "model.pt"}, tmp_path / "gone.json")
     assert "gone.json" in str(cause(gone.value))
+
+
+@pytest.mark.parametrize("config", ["choose.yaml", "shapes.yaml", "quantiles.yaml"])
+def test_one_volume_is_held_at_a_time(clients, config):
+    dataset = workflow(
+        "adaptation", config, kind=None, dataset_dir=clients / "north"
+    ).parser.get_parsed_content("dataset")
+    assert len(dataset._volumes._open) == 1 < len(dataset.items)

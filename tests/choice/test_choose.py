@@ -1,0 +1,87 @@
+"""Which slices a choice looks at, and how often their volumes are decoded for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shared_components.choice.choose import whole_volumes
+from shared_components.choice.label_volumes import label_volumes
+from shared_components.data import slices
+from shared_components.data.quantiles import mean_quantiles
+from shared_components.data.slices import SliceDataset
+from shared_components.errors import InputError
+from tests.bundles.tiny import save
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Makes a dataset of volumes of so many slices, each with labels, of which one volume is held."""
+
+    def dataset(*depths: int, cache: str = "none") -> SliceDataset:
+        items = [written(tmp_path, number, depth) for number, depth in enumerate(depths)]
+        return SliceDataset(items, ["t1"], 16, 4.0, cache=cache)
+
+    return dataset
+
+
+def written(folder: Path, number: int, depth: int) -> dict[str, str]:
+    random, affine = np.random.default_rng(number), np.diag([4.0, 4.0, 6.0, 1.0])
+    item = {"domain": "t1", "subject": str(number)}
+    for key in ("image", "label"):
+        item[key] = str(folder / f"{key}{number}.nii.gz")
+        voxels = random.random((16, 16, depth)) * (100 if key == "image" else 1.99)
+        save(Path(item[key]), voxels.astype(np.float32 if key == "image" else np.uint8), affine)
+    return item
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[str]:
+    """Subjects in the order in which their volumes are decoded."""
+    found, read = [], slices.read
+
+    def noted(transform, item, *more, **named):
+        found.append(Path(item["image"]).name.removeprefix("image")[0])
+        return read(transform, item, *more, **named)
+
+    monkeypatch.setattr(slices, "read", noted)
+    return found
+
+
+def test_volumes_are_whole_and_evenly_spaced(made):
+    dataset = made(6, 6, 6, 6)
+    images, volumes = whole_volumes(dataset, 12)
+    assert volumes.tolist() == [0] * 6 + [2] * 6
+    assert torch.equal(images, torch.stack([dataset[n]["image"] for n in (*range(6), *range(12, 18))]))
+
+
+@pytest.mark.parametrize(("most", "places"), [(4, range(3, 7)), (3, range(3, 6)), (1, [4]), (10, range(10))])
+def test_of_a_larger_volume_the_middle_is_taken(made, most, places):
+    dataset = made(10)
+    images, volumes = whole_volumes(dataset, most)
+    assert volumes.tolist() == [0] * len(places)
+    assert torch.equal(images, torch.stack([dataset[n]["image"] for n in places]))
+
+
+def test_no_slices_are_too_few(made):
+    with pytest.raises(InputError, match="most_slices: expected at least 1, found 0"):
+        whole_volumes(made(3), 0)
+
+
+@pytest.mark.parametrize(
+    ("pass_over", "wanted"),
+    [
+        (lambda dataset: whole_volumes(dataset, 10), "02"),
+        (lambda dataset: list(label_volumes(dataset)), "0123"),
+        (lambda dataset: mean_quantiles(dataset, 3), "0123"),
+    ],
+)
+def test_without_a_cache_each_volume_is_decoded_once_more(made, decoded, pass_over, wanted):
+    dataset = made(5, 5, 5, 5)
+    assert "".join(decoded) == "0123"
+    decoded.clear()
+    pass_over(dataset)
+    assert "".join(decoded) == wanted
