@@ -215,7 +215,7 @@ class AdaptationTrainer(UpdateTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        self.network.update_average()
+        self.network.update_average(self.state.iteration - 1 - self.phases[0])  # none of translation
         return loss.detach()
 
     def _segmentation_update(self, batch: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:

@@ -113,7 +113,7 @@ class MetaTrainer(UpdateTrainer):
             for kind in ("unlabelled", "labelled"):
                 if kind in batchdata:
                     losses |= self._learn(batchdata[kind], kind)
-        self.network.update_average()
+        self.network.update_average(self.state.iteration - 1)
         self.state.output = {Keys.LOSS: losses}
         return self.state.output
 

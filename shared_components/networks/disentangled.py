@@ -74,9 +74,9 @@ class DisentangledNetwork(nn.Module):
         self.decoder = decoder
         self.averaged_encoder = WeightAverage(self.anatomy_encoder, average)
 
-    def update_average(self) -> None:
-        """Move the averaged encoder towards the anatomy encoder; once an update."""
-        self.averaged_encoder.update_parameters(self.anatomy_encoder)
+    def update_average(self, before: int = 0) -> None:
+        """Move the averaged encoder towards the anatomy encoder; once an update, ``before`` of which are done."""
+        self.averaged_encoder.update_parameters(self.anatomy_encoder, before)
 
     def forward(self, image: Tensor) -> DisentangledOutput:
         """``image`` (B, 1, H, W) in [-1, 1] to everything that is made of it.

@@ -78,10 +78,10 @@ class AdaptationNetwork(nn.Module):
         """What teaches and is exported: the average, or without one the segmenter."""
         return self.average.module if self.average.decay else self.segmenter
 
-    def update_average(self) -> None:
-        """Move the average towards the segmenter; once for each of its updates."""
+    def update_average(self, before: int = 0) -> None:
+        """Move the average towards the segmenter; once for each of its updates, ``before`` of which are done."""
         if self.average.decay:
-            self.average.update_parameters(self.segmenter)
+            self.average.update_parameters(self.segmenter, before)
 
     @torch.no_grad()
     def renew_teacher(self) -> None:

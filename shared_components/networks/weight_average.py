@@ -15,7 +15,8 @@ class WeightAverage(AveragedModel):
     """torch's ``AveragedModel`` with a decay that starts at 0 and rises, so that a short training is averaged rightly.
 
     The n-th update (from 0) has the decay min(``decay``, n / (n + 9)): the first one copies, and the weights of the
-    beginning do not linger. No value is read from the device.
+    beginning do not linger. No value is read from the device. Its own counter n is a buffer, which a federation may
+    keep as it was (one that protects updates by noise does): what it is told of the trainer's updates counts then.
 
     Args:
         network: what is averaged, parameters and buffers.
@@ -38,8 +39,13 @@ class WeightAverage(AveragedModel):
         self.requires_grad_(False)
 
     @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        """Move towards the weights of ``model``; once an update."""
+    def update_parameters(self, model: nn.Module, before: int = 0) -> None:
+        """Move towards the weights of ``model``; once an update.
+
+        Args:
+            model: of the averaged one's layout.
+            before: so many updates of it have been made before by the trainer's own count; n is no less.
+        """
         means, values = [], []
         for mean, value in zip(_tensors(self.module), _tensors(model), strict=True):
             if mean.is_floating_point():
@@ -47,7 +53,7 @@ class WeightAverage(AveragedModel):
                 values.append(value)
             else:
                 mean.copy_(value)
-        number = self.n_averaged.to(means[0].dtype)
+        number = self.n_averaged.clamp(min=before).to(means[0].dtype)
         decay = (number / (number + _BEGINNING)).clamp(max=self.decay)
         behind = torch._foreach_sub(values, means)
         torch._foreach_mul_(behind, decay)
@@ -81,10 +87,10 @@ class AveragedNetwork(nn.Module):
         """What is validated and exported: the average, or without one the network itself."""
         return self.average.module if self.average.decay else self.trained
 
-    def update_average(self) -> None:
-        """Move the average towards the network; once an update."""
+    def update_average(self, before: int = 0) -> None:
+        """Move the average towards the network; once an update, ``before`` of which are done."""
         if self.average.decay:
-            self.average.update_parameters(self.trained)
+            self.average.update_parameters(self.trained, before)
 
     def forward(self, image: Tensor) -> Tensor:
         """Class scores (B, C, H, W) of the network that trains."""

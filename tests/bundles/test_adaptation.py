@@ -395,3 +395,29 @@ def test_labelled_clients_pretrain_in_a_federation(clients, tmp_path):
     assert different(exported, {name: exchanged[name] for name in exported}) == []
     assert {name.split(".")[0] for name in exchanged} == {"trained", "average"}
     assert "loss" in rows_of(folder / "clients/west")[1]
+
+
+def test_protected_rounds_average_as_others_do_and_resume(clients, tmp_path):
+    """Counters are not exchanged under ``privacy``; a clip beyond every difference changes nothing else."""
+    content = {
+        "name": "sources", "bundle": str(BUNDLES / "adaptation"), "domains": ["t1", "t2", "pet"],
+        "labels": LABELS, "configs": ["common.yaml", "pretrain.yaml", "smoke.yaml"],
+        "overrides": {**SIZES, "lr_scheduler::T_max": 3},  # a shorter run decays as slowly
+        "clients": {"north": {"data_root": str(clients / "north"), "domain": "t1"}}, "updates_per_round": 2,
+        "min_clients": 1, "workers": 0, "exchange": {"dtype": "float32", "down": "float32"},
+    }  # fmt: skip
+
+    def run(name: str, rounds: int = 3, resume: bool = False, **changes) -> dict[str, torch.Tensor]:
+        values = {**content, "output_dir": str(tmp_path / name), "rounds": rounds, **changes}
+        engine = LocalEngine(federation_from(values, source=Path("sources.yaml")), quiet=True)
+        return tensors(engine.run(resume=resume) / "global.pt")
+
+    protected = {"privacy": {"clip": 1e6}}
+    plain, kept = run("plain"), run("protected", **protected)
+    assert (int(plain["average.n_averaged"]), int(kept["average.n_averaged"])) == (6, 0)
+    averages = [name for name in plain if name.startswith("average.module")]
+    lag = max(float((plain[n] - plain[n.replace("average.module", "trained")]).abs().max()) for n in averages)
+    gap = max(float((plain[name] - kept[name]).abs().max()) for name in averages)
+    assert gap < 0.01 * lag, "the averages of both differ"
+    run("broken", rounds=2, **protected)
+    assert different(run("broken", resume=True, **protected), kept) == []

@@ -27,6 +27,28 @@ def test_the_decay_rises_to_what_is_asked():
     assert int(average.n_averaged) == 40
 
 
+def test_a_counter_that_stays_behind_gives_way_to_the_trainers_own():
+    networks = [nn.Linear(1, 1, bias=False) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    averages = [WeightAverage(network, 0.7) for network in networks]
+    for number in range(30):
+        for network, average in zip(networks, averages, strict=True):
+            average.update_parameters(moved(network, 0.3 + number % 3), before=number)
+        averages[1].n_averaged.zero_()
+    assert int(averages[0].n_averaged) == 30
+    assert torch.equal(averages[0].module.weight, averages[1].module.weight)
+
+
+def test_a_counter_that_is_ahead_counts():
+    """Of a client that has joined late, or a training that goes on from an average."""
+    network = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(network, 0.99)
+    average.n_averaged.fill_(9)
+    start = network.weight.item()
+    average.update_parameters(moved(network, 1.0), before=0)
+    assert float(average.module.weight) == pytest.approx(start + 0.5)
+
+
 def test_buffers_are_averaged_and_counts_copied():
     network = nn.BatchNorm1d(2)
     average = WeightAverage(network, 0.9)
