@@ -20,7 +20,7 @@ def chosen(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> str:
 
     Shapes tell what cannot be right (nothing found, or half of the image), and hardly more: among what could be right
     they prefer what looks most like the labelled patients. Edges tell where a border is, and mistake any strong edge
-    for one. Each covers for the other; measured in the adaptation bundle's docs.
+    for one. Each covers for the other; the adaptation bundle's docs say what was measured.
 
     Args:
         verdicts: candidate to what is said for it.
