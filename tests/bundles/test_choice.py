@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from shared_components.choice import write_shapes
-from shared_components.choice.choose import whole_volumes
+from shared_components.choice.client_choice import whole_volumes
 from shared_components.choice.criteria import opinion
 from shared_components.choice.shapes import Known
 from shared_components.errors import cause

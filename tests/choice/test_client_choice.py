@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from shared_components.choice.choose import whole_volumes
-from shared_components.choice.label_volumes import label_volumes
+from shared_components.choice.client_choice import whole_volumes
+from shared_components.choice.known_labels import label_volumes
 from shared_components.data import slices
 from shared_components.data.quantiles import mean_quantiles
 from shared_components.data.slices import SliceDataset
