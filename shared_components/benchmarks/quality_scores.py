@@ -57,8 +57,8 @@ class Found:
         tried = {score.method for score in own}
         methods = [method for method in self.methods if method in tried]
         if reference is None:
-            ours = METHODS[CHOSEN].name if CHOSEN in METHODS else OURS
-            reference = ours if ours in methods or OURS not in methods else OURS
+            chosen = METHODS[CHOSEN].name
+            reference = OURS if OURS in methods and chosen not in methods else chosen
         if reference not in methods:
             raise InputError(f"reference: expected one of {', '.join(methods)}, found {reference!r}")
         return Comparison(own, methods, self.targets, reference, design)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shared_components.choice.shapes import implausibility, shapes
+from shared_components.networks.flips import mirrored_scores
 
 BATCH = 32  # slices at a time
 GAMMAS = (0.8, 1.25)  # of the changed views
@@ -69,10 +70,10 @@ def opinion(network: nn.Module, images: Tensor) -> Opinion:
     labels, probabilities, counts = [], [], []
     for part in images.split(BATCH):
         part = part.to(device)
-        plain, mirrored = _probabilities(network, part), _probabilities(network, part.flip(-2)).flip(-2)
+        plain, mirrored = (mirrored_scores(network, part, axes).float().softmax(1) for axes in ([], [0]))
         mean = (plain + mirrored) / 2
         best = mean.argmax(1)
-        views = [plain, mirrored, *(_probabilities(network, with_gamma(part, gamma)) for gamma in GAMMAS)]
+        views = [plain, mirrored, *(network(with_gamma(part, gamma)) for gamma in GAMMAS)]
         counts.append(torch.stack([_overlaps(view.argmax(1), best, mean.shape[1]) for view in views]))
         labels.append(best.to("cpu", torch.uint8))
         probabilities.append(mean.to("cpu", torch.float16))
@@ -84,10 +85,6 @@ def opinion(network: nn.Module, images: Tensor) -> Opinion:
 def with_gamma(images: Tensor, gamma: float) -> Tensor:
     """Slices in [-1, 1] whose intensities above air are raised to a power."""
     return ((images + 1) / 2).clamp_min(0).pow(gamma) * 2 - 1
-
-
-def _probabilities(network: nn.Module, images: Tensor) -> Tensor:
-    return network(images).float().softmax(1)
 
 
 def _overlaps(first: Tensor, second: Tensor, classes: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -36,13 +37,13 @@ class RandLookd(RandomizableTransform, MapTransform):
         super().randomize(None)
         self.drawn = self.draw() if self._do_transform else None
 
+    @abstractmethod
     def draw(self) -> np.ndarray:
         """Numbers (N,) for an image, from the random state ``R``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def applied(self, image: Tensor, drawn: Tensor) -> Tensor:
         """``image`` (B, 1, H, W) changed by the numbers ``drawn`` (B, N)."""
-        raise NotImplementedError
 
     def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         data = dict(data)
