@@ -2,7 +2,7 @@
 # The whole flow on three hospitals made from one real head, on this machine, from nothing:
 #   bash scripts/quickstart.sh              about ten minutes on two cores, after installation
 #   bash scripts/quickstart.sh --data spine six real hospitals instead, of which one has labels; longer
-#   bash scripts/quickstart.sh --smoke      every step at the smallest sizes, about a minute; trains nothing useful
+#   bash scripts/quickstart.sh --smoke      every step at the smallest sizes, a minute or two; trains nothing useful
 #   bash scripts/quickstart.sh --force      start over; without it, a second run keeps what is finished
 #   PYTHON=python3.12 bash scripts/quickstart.sh     the interpreter that .venv is made with
 # Further arguments go to: scripts/federate.py study scripts/quickstart.yaml (--rounds 100, --seed 1, ...)

@@ -26,9 +26,11 @@ from shared_components.study.stage_run import run_stage
 from shared_components.study.study import EVERYBODY, Study
 
 SERVER = "the server"
-TOLD = {FACTORY: "the factory"} | {
-    variant: f"the federated source model, {told}" if told else "the federated source model"
-    for variant, told in {PLAIN: "plain", MILD: "mild looks", SOURCE: ""}.items()
+TOLD = {
+    FACTORY: "the factory",
+    PLAIN: "the federated source model, plain",
+    MILD: "the federated source model, mild looks",
+    SOURCE: "the federated source model",
 }
 
 
