@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from shared_components.study.candidate_names import ADAPTATION, MILD, TEACHERS, VARIANTS
 from shared_components.study.released import SHAPES as SHAPES_FILE
@@ -16,25 +16,12 @@ CONFIDENT = {"pseudo_confidence": 0.7}  # of several teachers together, of a pix
 SHAPES = "shapes"  # name of the stage that describes a labelled client's labels
 
 
-class Candidate(NamedTuple):
-    """A model that a client can use.
-
-    Attributes:
-        name: of the stage that trains it, or of the variant of the source model.
-        weights: the model.
-    """
-
-    name: str
-    weights: Weights
-
-
-def candidates(study: Study, client: str) -> Iterator[Candidate]:
-    """What a client without labels chooses among."""
-    for name in study.candidates:
-        if name in VARIANTS:
-            yield Candidate(name, source_weights(study, name))
-        else:
-            yield Candidate(name, trained(study, client, name))
+def candidates(study: Study, client: str) -> dict[str, Weights]:
+    """What a client without labels chooses among, by the variant of the source model or the stage that trains it."""
+    return {
+        name: source_weights(study, name) if name in VARIANTS else trained(study, client, name)
+        for name in study.candidates
+    }
 
 
 def candidate_stages(study: Study, client: str) -> Iterator[Stage]:
@@ -56,17 +43,17 @@ def shapes_stage(study: Study, client: str) -> Stage:
 
 
 def _choice(study: Study, client: str) -> Stage:
-    found = list(candidates(study, client))
+    found = candidates(study, client)
     own = {
-        "candidates": {one.name: one.weights.path for one in found},
+        "candidates": {name: weights.path for name, weights in found.items()},
         "shapes_paths": [str(study.place(source, SHAPES) / SHAPES_FILE) for source in study.sources],
         "ckpt_path": model_path(study, client, CHOICE),
         "quiet": True,
     }
-    needs = [need for one in found for need in one.weights.needs]
+    needs = [need for weights in found.values() for need in weights.needs]
     needs += [f"{source}/{SHAPES}" for source in study.sources]
-    reads = [file for one in found for file in one.weights.reads]
-    return make_stage(study, client, CHOICE, ("choose.yaml",), own, dict.fromkeys(needs), reads)
+    reads = [file for weights in found.values() for file in weights.reads]
+    return make_stage(study, client, CHOICE, ("choose.yaml",), own, needs, reads)
 
 
 def drawing(study: Study, client: str, settings: dict[str, Any]) -> Stage:

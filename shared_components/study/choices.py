@@ -6,15 +6,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from shared_components.choice.client_choice import PICTURE, RECORD
 from shared_components.records import read_table
 from shared_components.study.candidate_names import SOURCE, VARIANTS
 from shared_components.study.methods import METHODS
-from shared_components.study.released import CHOICE as RECORD
 from shared_components.study.released import METRICS
 from shared_components.study.source_model import TOGETHER, variants_at
 from shared_components.study.study import CHOICE, Study
-
-PICTURE = "choice.png"
 
 
 def choices(study: Study, done: Collection[str]) -> dict[str, Any]:

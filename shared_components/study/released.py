@@ -12,6 +12,8 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from shared_components.choice.client_choice import RECORD as CHOICE
+from shared_components.choice.client_choice import TABLE
 from shared_components.errors import InputError, shown
 from shared_components.files import inside, make_folder, remove_tree, write_atomically
 from shared_components.records import read_table, write_table
@@ -20,7 +22,6 @@ MODEL = "model.pt"
 METRICS = "metrics.csv"
 SCORES = "scores.csv"
 SHAPES = "shapes.json"
-CHOICE, CHOICE_TABLE = "choice.json", "choice.csv"
 AUDIT = "audit.csv"
 VOLUMES = r"[^/.][^/]*/(dataset\.json|[\w-]+/[\w.-]+\.nii\.gz)"  # of a data root for each domain
 RELEASED: dict[str, tuple[str, ...]] = {  # name of a stage to the patterns of what may leave
@@ -33,7 +34,7 @@ RELEASED: dict[str, tuple[str, ...]] = {  # name of a stage to the patterns of w
     "self_trained": (METRICS,),
     "self_trained_near": (METRICS,),
     "self_trained_all": (METRICS,),
-    "choice": (re.escape(CHOICE), re.escape(CHOICE_TABLE)),  # numbers of each candidate; its picture stays
+    "choice": (re.escape(CHOICE), re.escape(TABLE)),  # numbers of each candidate; its picture stays
     "generalisation": (re.escape(MODEL), METRICS),
     "audit": (re.escape(AUDIT),),  # numbers; its page and pictures, of real images, stay
 }
