@@ -52,7 +52,7 @@ def write_atomically(path: str | os.PathLike, writer: Callable[[Path], None]) ->
             temporary = folder / path.name
             writer(temporary)
             flush(temporary)
-            os.replace(temporary, path)
+            temporary.replace(path)
         flush(path.parent)
     except OSError as error:
         raise InputError(_unwritable(path, error)) from error
@@ -186,7 +186,7 @@ def _why_unreadable(path: Path, error: Exception, cure: str) -> str:
         return f"found a damaged file ({text}); {cure}"
     if isinstance(error, PermissionError):
         return f"cannot read it ({error.strerror}); correct its permissions"
-    if not os.path.getsize(path):
+    if not path.stat().st_size:
         return f"found an empty file; {cure}"
     if "TorchScript" in text:
         return "found TorchScript; give the weights alone, as training writes them"
@@ -215,7 +215,7 @@ def inside(root: str | os.PathLike, path: str | os.PathLike) -> Path:
 def path_fault(path: str | os.PathLike) -> str | None:
     """Why the system cannot even look whether there is a file at ``path``; ``None`` if it can."""
     try:
-        os.stat(path)
+        Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except UnicodeEncodeError:
@@ -231,4 +231,4 @@ def remove_files(*paths: str | os.PathLike) -> None:
     """Remove files, those already gone included."""
     for path in paths:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(path)
+            Path(path).unlink()

@@ -45,7 +45,7 @@ def read_yaml(path: str | os.PathLike, what: str = "YAML") -> Any:
         raise InputError(
             f"{shown(os.fspath(path), 300)[1:-1]}: expected a {what} file, found none; check the path"
         )
-    size = os.path.getsize(path)
+    size = Path(path).stat().st_size
     if size > LARGEST_FILE:
         raise InputError(
             f"{path}: expected a {what} file of at most {LARGEST_FILE >> 10} kB, found {size >> 10} kB; "

@@ -23,7 +23,10 @@ def test_arguments_reach_the_function_and_its_result_is_not_printed(capsys):
 
 def test_a_command_is_chosen_by_name_with_a_dash():
     seen = []
-    run({"make-datalist": lambda root: seen.append(root), "check": lambda: None}, ["make-datalist", "folder"])
+    run(
+        {"make-datalist": lambda root: seen.append(str(root)), "check": lambda: None},
+        ["make-datalist", "folder"],
+    )
     assert seen == ["folder"]
 
 
@@ -121,5 +124,5 @@ def test_ctrl_c_exits_130(capsys):
 
 def test_a_folder_named_by_a_date_stays_text():
     seen = []
-    run(lambda folder: seen.append(folder), ["2024_01"])
-    assert seen == ["2024_01"]
+    run(lambda folder: seen.append((folder, type(folder))), ["2024_01"])
+    assert seen == [("2024_01", str)]

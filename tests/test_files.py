@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,7 +196,7 @@ def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     """The order of the calls is the promise here: file, rename, folder."""
     calls, sync, replace = [], os.fsync, os.replace
     monkeypatch.setattr(
-        os, "fsync", lambda d: (calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{d}"))), sync(d))
+        os, "fsync", lambda d: (calls.append(Path(f"/proc/self/fd/{d}").readlink().name), sync(d))
     )
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
     write_text(tmp_path / "out" / "a.txt", "text")

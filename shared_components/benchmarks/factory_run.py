@@ -87,6 +87,7 @@ def _train(folder: Path, federation: str) -> float:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            check=False,
         )
     if ended.returncode:
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

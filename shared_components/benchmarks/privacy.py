@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,5 +93,5 @@ def _cell(own: Figures, key: str) -> str:
     if key not in own:
         return "–"
     value, low, high, real = own[key]
-    parts = [f"{number(low)} to {number(high)}" if low == low else "", f"real {number(real)}"]
+    parts = [f"{number(low)} to {number(high)}" if not math.isnan(low) else "", f"real {number(real)}"]
     return f"{number(value)} ({'; '.join(part for part in parts if part)})"

@@ -20,7 +20,7 @@ def plot_seeds(found: Comparison, path: Path) -> Path:
     """Write the picture: Dice, mean over subjects and classes; the reference has a colour of its own."""
     figure = seed_figure(found)
     FigureCanvasAgg(figure)
-    return write_atomically(path, lambda temporary: figure.savefig(temporary))
+    return write_atomically(path, figure.savefig)
 
 
 def seed_figure(found: Comparison) -> Figure:

@@ -68,8 +68,8 @@ def opinion(network: nn.Module, images: Tensor) -> Opinion:
     """
     device = next(network.parameters()).device
     labels, probabilities, counts = [], [], []
-    for part in images.split(BATCH):
-        part = part.to(device)
+    for batch in images.split(BATCH):
+        part = batch.to(device)
         plain, mirrored = (mirrored_scores(network, part, axes).float().softmax(1) for axes in ([], [0]))
         mean = (plain + mirrored) / 2
         best = mean.argmax(1)

@@ -122,7 +122,7 @@ def write_shapes(
 def _summary(name: str, values: Sequence[float]) -> dict[str, float]:
     mean = statistics.fmean(values)
     if len(values) < FEWEST:
-        step = SPREADS[name.split(" ")[-1]] / 2
+        step = SPREADS[name.rsplit(" ", maxsplit=1)[-1]] / 2
         return {"mean": round(round(mean / step) * step, 4), "deviation": 0.0}
     return {"mean": round(mean, 4), "deviation": round(statistics.pstdev(values), 4)}
 
@@ -178,5 +178,5 @@ def implausibility(volumes: Iterable[Shapes], known: Sequence[Mapping[str, Mappi
 
 
 def _distance(name: str, value: float, known: Mapping[str, float]) -> float:
-    spread = max(known["deviation"], SPREADS[name.split(" ")[-1]])
+    spread = max(known["deviation"], SPREADS[name.rsplit(" ", maxsplit=1)[-1]])
     return min(abs(value - known["mean"]) / spread, FARTHEST)

@@ -122,7 +122,7 @@ def _path_fault(root: Path, path: str) -> Problem | None:
     if len(os.fsencode(subject_name(path))) > _LONGEST_SUBJECT:
         fault = f"its name has more than {_LONGEST_SUBJECT} bytes"
         return Problem(str(place), fault, "shorten it: segmentations are named by it, with an ending")
-    if os.path.isabs(path):
+    if Path(path).is_absolute():
         return Problem(str(place), "an absolute path leaves the root", f"write it relative to {root}")
     try:
         resolved = inside(root, path)

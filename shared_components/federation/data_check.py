@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from shared_components.data.check import RootReport, inspect_client_root
 from shared_components.data.coverage import Frame, Reach
@@ -120,7 +121,7 @@ def _checked(federation: Federation) -> dict[str, SiteCheck]:
 def _bytes(federation: Federation) -> int:
     roots = [root for client in federation.clients.values() for root in client.data_roots]
     entries = [entry for root in roots for entry in read_entries(root, read_description(root)[0])[0]]
-    return sum(os.path.getsize(entry.image) for entry in entries if os.path.isfile(entry.image))
+    return sum(Path(entry.image).stat().st_size for entry in entries if os.path.isfile(entry.image))
 
 
 def _inspect(federation: Federation, root: str, frame: Frame | None, progress: bool) -> RootReport:

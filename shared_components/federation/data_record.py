@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from shared_components.data.client_root import ClientRoot
@@ -28,7 +29,7 @@ def data_record(clients: Mapping[str, Client], digests: FileDigests) -> dict[str
     roots = {name: dict(_roots(client)) for name, client in clients.items()}
     items = [i for own in roots.values() for root in own.values() for s in TRAINED_ON for i in root.items(s)]
     paths = [item[key] for item in items for key in ("image", "label") if key in item]
-    much = sum(os.path.getsize(path) for path in paths if os.path.isfile(path)) > MUCH
+    much = sum(Path(path).stat().st_size for path in paths if os.path.isfile(path)) > MUCH
     for path in steps(paths, "comparing the clients' files with those of before", "file", shown=much):
         digests.of(path)
     return {name: dict(_described(own, digests)) for name, own in roots.items()}
@@ -36,7 +37,7 @@ def data_record(clients: Mapping[str, Client], digests: FileDigests) -> dict[str
 
 def _roots(client: Client) -> Iterator[tuple[str, ClientRoot]]:
     for folder in client.data_roots:
-        if os.path.isfile(os.path.join(folder, DATASET_FILE)):
+        if os.path.isfile(Path(folder, DATASET_FILE)):
             yield str(folder), ClientRoot.load(folder)
 
 

@@ -73,7 +73,7 @@ class FolderLock:
         if self._held is None:
             return
         try:
-            same = os.path.samestat(os.fstat(self._held.fileno()), os.stat(self._file))
+            same = os.path.samestat(os.fstat(self._held.fileno()), self._file.stat())
         except OSError:
             same = False
         if not same:

@@ -174,7 +174,7 @@ class RunFolder:
     def go_back(self) -> None:
         """Make the whole round before the last one the last."""
         self.lock.check()
-        os.replace(self.previous_file, self.global_file)
+        self.previous_file.replace(self.global_file)
 
     def commit(self, committed: Committed) -> None:
         """Make a round whole.
@@ -191,8 +191,8 @@ class RunFolder:
         }
         save_tensors(self.next_file, content)
         if self.global_file.is_file():
-            os.replace(self.global_file, self.previous_file)
-        os.replace(self.next_file, self.global_file)
+            self.global_file.replace(self.previous_file)
+        self.next_file.replace(self.global_file)
 
     def left_out_of_export(self) -> dict[str, str]:
         """Clients that have no model of their own where each should, and why, by the last end of the run."""

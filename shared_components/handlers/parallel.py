@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as distributed
 from ignite.engine import Engine, Events
-from torch import nn
+from torch import distributed, nn
 from torch.optim import Optimizer
 
 

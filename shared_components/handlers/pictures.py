@@ -164,4 +164,4 @@ def publish_picture(output_dir: Path, name: str, grid: Tensor, epoch: int, zoom:
     """
     save_picture(output_dir / "pictures" / f"{name}.png", grid, zoom)
     with SummaryWriter(str(output_dir / "tensorboard" / "pictures")) as writer:
-        writer.add_image(name.split("_")[0], grid, epoch)
+        writer.add_image(name.split("_", maxsplit=1)[0], grid, epoch)

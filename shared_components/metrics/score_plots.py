@@ -97,4 +97,4 @@ def _plain(name: str) -> str:
 
 def _save(figure: Figure, path: Path) -> Path:
     FigureCanvasAgg(figure)
-    return write_atomically(path, lambda temporary: figure.savefig(temporary))
+    return write_atomically(path, figure.savefig)

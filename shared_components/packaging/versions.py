@@ -58,7 +58,7 @@ def uncommitted(repo: Path, contents: Sequence[str]) -> list[str]:
     if git is None:
         return ["git: expected to find it, to see whether all is committed"]
     command = [git, "status", "--porcelain", "--untracked-files=all", "--", *contents]
-    ended = subprocess.run(command, cwd=repo, capture_output=True, text=True)
+    ended = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
     if ended.returncode:
         return [f"{repo}: expected a git checkout, found none"]
     changed = [line[3:] for line in ended.stdout.splitlines()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from shared_components.data.annotations import known_text
 from shared_components.data.client_root import ClientRoot
@@ -51,7 +52,7 @@ class ClientData:
     @property
     def files(self) -> tuple[str, ...]:
         """Every ``dataset.json``."""
-        return tuple(os.path.join(folder, DATASET_FILE) for folder in self.folders)
+        return tuple(str(Path(folder, DATASET_FILE)) for folder in self.folders)
 
     def paths(self, splits: Iterable[str]) -> tuple[str, ...]:
         """Images and labels of some splits."""

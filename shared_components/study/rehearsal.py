@@ -165,9 +165,9 @@ def _replaced(value: Any) -> Any:
 
 def _root(root: str, folder: Path, labels: Mapping[int, str]) -> str:
     """A data root as it is, or a blank one of the domain that it will be named after."""
-    if os.path.isfile(os.path.join(root, DATASET_FILE)):
+    if os.path.isfile(Path(root, DATASET_FILE)):
         return root
-    domain = os.path.basename(os.path.normpath(root))
+    domain = Path(os.path.normpath(root)).name
     return blank_root(folder / "roots" / domain, domain, labels)
 
 

@@ -81,7 +81,7 @@ def source_federation(study: Study, variant: str = SOURCE) -> Federation:
     overrides = {**_overrides(study), **VARIANTS[variant]}
     epochs, updates = _numbers(study, overrides, ("max_epochs", "epoch_length"))
     clients = {name: study.federation.clients[name] for name in study.sources}
-    federation = replace(
+    return replace(
         study.federation,
         name=f"{study.federation.name}, {variant.replace('_', ' ')}",
         bundle=study.adaptation,
@@ -98,7 +98,6 @@ def source_federation(study: Study, variant: str = SOURCE) -> Federation:
         output_dir=str(study.folder / variant),
         study={},
     )
-    return federation
 
 
 def check_source_federation(study: Study) -> None:

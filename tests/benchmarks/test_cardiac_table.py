@@ -18,7 +18,7 @@ def result(row: str, held_out: str, seed: int, dice: float, hd95: float = 5.0) -
 
 def cells(table: str, title: str) -> dict[str, list[str]]:
     """Cells of one of the tables, by the first cell of each line."""
-    lines = table[table.index(f"| {title}") :].split("\n\n")[0].splitlines()
+    lines = table[table.index(f"| {title}") :].split("\n\n", maxsplit=1)[0].splitlines()
     split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {line[0]: line[1:] for line in split if line[0] != "---"}
 

@@ -85,7 +85,7 @@ def write_volume(path: Path, labels: np.ndarray, affine: np.ndarray) -> None:
 
 def centre_of_anatomy(name: str, affine, shape):
     middle = apply_affine(affine, (np.array(shape) - 1) / 2)
-    return middle + {"wide": np.array([-45.0, 50.0, 0.0])}.get(name.split(".")[0], 0.0)
+    return middle + {"wide": np.array([-45.0, 50.0, 0.0])}.get(name.split(".", maxsplit=1)[0], 0.0)
 
 
 @pytest.fixture(scope="module")

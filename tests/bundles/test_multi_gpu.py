@@ -27,7 +27,7 @@ VALUES = {"segmentation": HEARTS, "segmentation-paper": HEARTS | CUT}
 
 def build(run: str, clients: Path, output_dir: Path, *more: str, **overrides) -> ConfigWorkflow:
     return workflow(
-        run.split("-")[0], *CONFIGS[run], *more, dataset_dir=clients / "north", output_dir=output_dir, max_epochs=2,
+        run.partition("-")[0], *CONFIGS[run], *more, dataset_dir=clients / "north", output_dir=output_dir, max_epochs=2,
         ckpt_path=output_dir / "model.pt", **VALUES.get(run, {}), **overrides,
     )  # fmt: skip
 

@@ -54,7 +54,7 @@ def test_the_overview_counts_subjects_and_shows_grids(data_root, save_image):
 
 
 def test_missing_file(data_root, only_problem):
-    os.remove(data_root[0] / "images/s3.nii.gz")
+    (data_root[0] / "images/s3.nii.gz").unlink()
     shutil.copy(data_root[0] / "images/s1.nii.gz", data_root[0] / "images/S3.nii.gz")
     assert only_problem().endswith("north/images/s3.nii.gz: no such file; did you mean 'S3.nii.gz'?")
 
@@ -277,7 +277,7 @@ def test_a_label_whose_affine_differs_by_rounding_is_fine(data_root, save_image)
 
 
 def test_missing_label(data_root, only_problem):
-    os.remove(data_root[0] / "labels/s1.nii.gz")
+    (data_root[0] / "labels/s1.nii.gz").unlink()
     assert "labels/s1.nii.gz: no such file; put it there or take the entry out" in only_problem()
 
 
@@ -378,13 +378,13 @@ def test_absolute_path(data_root, describe, save_image, tmp_path, only_problem):
 
 def test_path_that_leaves_through_a_link(data_root, save_image, tmp_path, only_problem):
     path = save_image(tmp_path / "outside.nii.gz", noise())
-    os.remove(data_root[0] / "images/s3.nii.gz")
-    os.symlink(path, data_root[0] / "images/s3.nii.gz")
+    (data_root[0] / "images/s3.nii.gz").unlink()
+    (data_root[0] / "images/s3.nii.gz").symlink_to(path)
     assert "s3.nii.gz: leaves the root through a link" in only_problem()
 
 
 def test_a_root_that_is_itself_a_link_is_fine(data_root, tmp_path):
-    os.symlink(data_root[0], tmp_path / "link")
+    (tmp_path / "link").symlink_to(data_root[0])
     assert check_client_root(tmp_path / "link") == []
 
 
@@ -473,7 +473,7 @@ def test_a_byte_order_mark_is_fine(data_root):
 
 
 def test_missing_description_and_folder(data_root, describe, only_problem, tmp_path):
-    os.remove(data_root[0] / "dataset.json")
+    (data_root[0] / "dataset.json").unlink()
     line = only_problem()
     assert 'dataset.json: no such file; write it, such as {"name": "north", "domain": ' in line
     assert line.endswith("--domain NAME)")
@@ -498,7 +498,7 @@ def test_every_problem_is_in_one_list(data_root, describe, save_image):
     root, content = data_root
     save_image(root / "images/s1.nii.gz", np.full(SHAPE, 4, np.float32))
     save_image(root / "labels/s1.nii.gz", np.full(SHAPE, 9, np.uint8), np.diag([4.0, 2.0, 3.0, 1.0]))
-    os.remove(root / "images/s3.nii.gz")
+    (root / "images/s3.nii.gz").unlink()
     (root / "images/s4.nii.gz").write_text("no image")
     save_image(root / "labels/s4.nii.gz", np.full(SHAPE, 7, np.uint8))
     describe(root, content | {"owner": "radiology"})

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from shared_components.data.client_root import ClientRoot
@@ -79,8 +77,8 @@ def test_all_faults_are_told_in_one_line(data_root, describe):
     describe(root, content | {"domain": ""})
     with pytest.raises(InputError, match=r"dataset\.json: 'domain': expected a name, found ''; write"):
         ClientRoot.load(root)
-    os.remove(root / "images/s2.nii.gz")
-    os.remove(root / "images/s3.nii.gz")
+    (root / "images/s2.nii.gz").unlink()
+    (root / "images/s3.nii.gz").unlink()
     with pytest.raises(
         InputError,
         match=r"json: 'domain': .* \(write a short text\); \S+s2\.nii\.gz: no such file \(.*\); "

@@ -39,8 +39,8 @@ def only_line(data_root, describe):
     ],
 )
 def test_paths_that_cannot_be_looked_up(data_root, only_line, key, path, shown, fault):
-    os.symlink("loop.nii.gz", data_root[0] / "loop.nii.gz")
-    os.symlink("loop", data_root[0] / "loop")
+    (data_root[0] / "loop.nii.gz").symlink_to("loop.nii.gz")
+    (data_root[0] / "loop").symlink_to("loop")
     assert only_line(path, key) == f"{shown}: {fault}; correct the path or take the entry out"
 
 
@@ -50,7 +50,7 @@ def test_a_path_of_thousands_of_letters_is_shown_short(only_line):
 
 
 def test_a_name_with_a_control_character(data_root, only_line):
-    os.rename(data_root[0] / "images/s3.nii.gz", data_root[0] / "images/s\x1b[31m.nii.gz")
+    (data_root[0] / "images/s3.nii.gz").rename(data_root[0] / "images/s\x1b[31m.nii.gz")
     assert only_line("images/s\x1b[31m.nii.gz") == (
         "images/s\\x1b[31m.nii.gz: its path holds a control character; rename the file"
     )
@@ -58,7 +58,7 @@ def test_a_name_with_a_control_character(data_root, only_line):
 
 def test_a_name_to_which_no_ending_can_be_added(data_root, only_line):
     name = "ä" * 120  # 240 bytes
-    os.rename(data_root[0] / "images/s3.nii.gz", data_root[0] / f"images/{name}.nii.gz")
+    (data_root[0] / "images/s3.nii.gz").rename(data_root[0] / f"images/{name}.nii.gz")
     assert only_line(f"images/{name}.nii.gz").endswith(
         ": its name has more than 200 bytes; shorten it: segmentations are named by it, with an ending"
     )

@@ -183,7 +183,7 @@ def test_every_cache_gives_the_same_slices(items, tmp_path, cache):
 def test_in_memory_no_volume_is_read_twice(items):
     slices = dataset(items)
     for item in items:
-        os.remove(item["image"])
+        Path(item["image"]).unlink()
     assert slices[3]["image"].shape == (1, 16, 16)
     start = time.perf_counter()
     for _ in range(100):
@@ -249,7 +249,7 @@ def test_a_damaged_file_is_named(items, tmp_path, cache):
 
 
 def test_a_missing_file_is_named(items, tmp_path):
-    os.remove(items[1]["image"])
+    Path(items[1]["image"]).unlink()
     with pytest.raises(InputError, match=r"s2\.nii\.gz: no such file"):
         dataset(items, cache="disk", cache_dir=tmp_path / "cache")
 

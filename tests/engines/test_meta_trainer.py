@@ -93,7 +93,7 @@ def test_plain_training_is_gradient_descent_on_both_halves_together():
     with torch.no_grad():
         for parameter in expected.parameters():
             if parameter.requires_grad:
-                parameter -= 0.1 * parameter.grad
+                parameter.sub_(0.1 * parameter.grad)
     assert torch.allclose(weights(found), weights(expected), atol=1e-6)
 
 

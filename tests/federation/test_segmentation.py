@@ -104,6 +104,6 @@ def test_private_norms_and_private_modules_resume_exactly(values):
     differing = unequal(models["both"], models["one"])
     assert differing and all(".adn.N." in name for name in differing)
     assert not {segmenting_name(name) for name in differing} & set(sent)
-    for client in models:
+    for client, model in models.items():
         resumed = load_tensors(broken / "clients" / client / "segmentation.pt")["model"]
-        assert unequal(models[client], resumed) == []
+        assert unequal(model, resumed) == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.distributed as distributed
+from torch import distributed
 
 from shared_components.handlers.parallel import SharedUpdates, average_gradients
 from tests.handlers.engines import trainer

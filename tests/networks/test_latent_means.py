@@ -30,7 +30,7 @@ def test_means_are_those_of_the_mapping_at_every_position(generator):
 
 def test_a_domain_without_heights_has_one_mean(generator):
     generator.remember(torch.tensor([1]), NOWHERE)
-    flat, tall = (lambda means: (means[1], means[0]))(means_by_position(generator, samples=16))
+    tall, flat = means_by_position(generator, samples=16)[:2]
     assert torch.allclose(flat, flat[:1].expand(4, -1)) and not torch.allclose(tall[0], tall[1], atol=1e-3)
     assert torch.allclose(mean_at(means_by_position(generator, 16), torch.tensor([1]), NOWHERE), flat[:1])
 

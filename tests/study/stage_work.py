@@ -17,7 +17,7 @@ def write(folder: str, text: str, before: str | None) -> None:
     if text == "wrong":
         raise InputError("text: expected another word, found wrong; change it")
     if text == "killed":
-        pipe = before and open(before, "w")  # noqa: F841, SIM115 (it ends with this process)
+        pipe = before and Path(before).open("w")  # noqa: F841, SIM115 (it ends with this process)
         os.kill(os.getpid(), signal.SIGKILL)
     if text == "removed":
         shutil.rmtree(folder)

@@ -47,7 +47,7 @@ def test_fingerprint_changes_with_all_that_a_stage_depends_on(tmp_path):
     assert fingerprint() == found[0]
     read.write_text("b")
     found.append(fingerprint())
-    with open(bundle / "configs" / "write.yaml", "a") as file:
+    with (bundle / "configs" / "write.yaml").open("a") as file:
         file.write("# changed\n")
     found.append(fingerprint())
     assert len(set(found)) == len(found)
@@ -165,7 +165,7 @@ def ended(tmp_path) -> Stage:
         lambda folder: flip(folder / DONE),
         lambda folder: (folder / DONE).write_bytes(b""),
         lambda folder: (folder / DONE).unlink(),
-        lambda folder: shutil.rmtree(folder),
+        shutil.rmtree,
     ],
 )
 def test_a_stage_that_has_lost_an_output_is_not_done(ended, damage):

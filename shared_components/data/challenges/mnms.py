@@ -101,9 +101,9 @@ def prepare_mnms(
     for subject in subjects:
         domains[subject.row.vendor if by == "vendor" else f"centre{subject.row.centre}"].append(subject)
     refuse_existing(out, list(domains), force)
-    for domain, members in sorted(domains.items()):
-        if splits == "random":
-            members = _split_anew(members, validation, test, f"{seed}/{domain}")
+    for domain, subjects in sorted(domains.items()):
+        anew = splits == "random"
+        members = _split_anew(subjects, validation, test, f"{seed}/{domain}") if anew else subjects
         entries: dict[str, list[dict[str, str]]] = defaultdict(list)
         for subject in steps(members, domain, "subject", progress):
             volumes = _volumes(subject, unlabelled_frames if subject.split == "training" else 0)

@@ -49,7 +49,7 @@ class Place:
 
     def run_folder(self, federation: str) -> str:
         """Where this machine keeps what it must remember of the federation of that name."""
-        return self.folder if self.rehearsal else os.path.join(self.folder, plain_name(federation))
+        return self.folder if self.rehearsal else str(Path(self.folder, plain_name(federation)))
 
     def earlier_folders(self, start: Start) -> list[Path]:
         """Where this machine may have kept what it must remember of the run that ``start`` is of, likeliest first.
@@ -64,7 +64,7 @@ class Place:
     @property
     def budget(self) -> str | None:
         """The file that counts what its updates have spent in every federation; None: a rehearsal's own does."""
-        return None if self.rehearsal else os.path.join(self.folder, BUDGET)
+        return None if self.rehearsal else str(Path(self.folder, BUDGET))
 
 
 def plain_name(name: str) -> str:

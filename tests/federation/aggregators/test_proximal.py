@@ -92,7 +92,7 @@ def test_optimiser_with_a_closure_is_refused():
         FedProx(mu=1.0).local_training([optimizer], [weight]),
         pytest.raises(InputError, match="FedProx cannot steer LBFGS"),
     ):
-        optimizer.step(lambda: weight.sum())
+        optimizer.step(weight.sum)
 
 
 @pytest.mark.parametrize("mu", [-1, float("nan"), "much"])

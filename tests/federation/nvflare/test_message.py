@@ -45,7 +45,7 @@ def test_a_failure_arrives_on_one_line():
 
 
 @pytest.mark.parametrize(
-    "params, meta, message",
+    ("params", "meta", "message"),
     [
         ({"tensor a": "text"}, {}, "expected a tensor, found str"),
         ({"tensor a": [1.0]}, {}, "expected a tensor, found list"),

@@ -56,7 +56,7 @@ def test_a_site_demands_privacy_of_its_own(kit, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "values, message",
+    ("values", "message"),
     [
         (None, "expected the site file of north.*found none.*federate.py join"),
         ({}, "'data_root' is missing"),
@@ -81,7 +81,7 @@ def test_a_server_needs_no_file_and_has_no_data(kit, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, plain",
+    ("name", "plain"),
     [("two-hospitals", "two-hospitals"), ("../../etc", "etc"), ("a b/c", "a-b-c"), ("…", "federation")],
 )
 def test_a_name_of_a_federation_names_one_folder(name, plain):
