@@ -20,7 +20,9 @@ Args:
     coarseness: factor on the voxel size; above 1 for quick trials.
     force: replace phantoms of other parameters, or write into a folder that holds other files.
 """
-LABELLED = """    labelled: the client all of whose volumes have labels: t1, t2 or pet.
+HEADS = """    labelled: the client all of whose volumes have labels: t1, t2 or pet.
+    patients: each client's heads have what its patients have: those of t2 a shrunken brain, those of pet a mass, and
+        some of them a part of the brain removed; t1 has neither.
 """
 GENERALISATION = """    generalisation: for domain generalisation instead: training, validation and test volumes
         of every scanner, all labelled.
@@ -43,7 +45,7 @@ COMMANDS = {
         make_heads,
         "A real head, deformed for every subject: OUT/t1 (all labelled), OUT/t2, OUT/pet (test labelled only)."
         + ARGUMENTS
-        + LABELLED,
+        + HEADS,
     ),
     "cardiac": _command(
         make_cardiac,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,13 @@ class QualityScenario:
         return shorter(values) if fast else values
 
 
-def _make_heads(folder: Path, seed: int, labelled: Sequence[str], smoke: bool) -> None:
+def _make_heads(
+    folder: Path, seed: int, labelled: Sequence[str], smoke: bool, patients: bool = False
+) -> None:
     small = SMALL if smoke else {}
-    make_heads(folder, seed=seed, labelled=labelled[0], label_all=True, force=True, **small)
+    make_heads(
+        folder, seed=seed, labelled=labelled[0], label_all=True, patients=patients, force=True, **small
+    )
 
 
 def _make_vessels(folder: Path, seed: int, labelled: Sequence[str], smoke: bool) -> None:
@@ -111,10 +116,12 @@ def _make_cords(folder: Path, seed: int, labelled: Sequence[str], smoke: bool) -
         make_spinal_cord(folder, labelled, force=True, few=FEW)
 
 
+HEADS = QualityScenario(
+    "quickstart.yaml", ("t1", "t2", "pet"), _make_heads, {"image_size": 32, "spacing": 6.0}
+)
 SCENARIOS = {
-    "head": QualityScenario(
-        "quickstart.yaml", ("t1", "t2", "pet"), _make_heads, {"image_size": 32, "spacing": 6.0}
-    ),
+    "head": HEADS,
+    "patients": replace(HEADS, make=partial(_make_heads, patients=True)),
     "spine": QualityScenario(
         "spine.yaml",
         SITES,

@@ -3,6 +3,8 @@
 T1 keeps the real intensities. The other two give every tissue a level of their own and add the real T1
 texture, so that the brain's border is told by other contrasts than on T1: on T2 a ring of bright fluid, on
 PET nothing but the uptake of the grey matter.
+
+As ``patients`` the heads of each client differ in more than a warp, see :mod:`.pathology`.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from shared_components.data.phantoms import looks
 from shared_components.data.phantoms.cases import SPLITS, Case, Client, Phantom, Subjects, subject_counts
 from shared_components.data.phantoms.deform import Warp, random_warp, sample_template
 from shared_components.data.phantoms.grid import Grid, make_grid, oblique_rotation
+from shared_components.data.phantoms.pathology import patient
 from shared_components.data.phantoms.tissues import Head, load_head
 from shared_components.data.phantoms.writer import Scenario, write_scenario
 from shared_components.errors import InputError
 
-SCENARIO = "heads"
+SCENARIO, PATIENTS = "heads", "patients"
 LABELS = {0: "background", 1: "brain"}
 COUNTS = {"t1": (24, 4, 6), "t2": (20, 4, 6), "pet": (20, 4, 6)}
 CENTRE = np.array([0.0, -17.0, 17.0])  # of the head's box, mm
@@ -70,7 +73,7 @@ def clients(subjects: Subjects = None, labelled: str = "t1") -> list[Client]:
 
 def render(case: Case) -> Phantom:
     """One subject's head as its client's scanner sees it."""
-    head, look = load_head(), LOOKS[case.domain]
+    head, look = patient(case) if case.scenario == PATIENTS else load_head(), LOOKS[case.domain]
     grid, warp = subject_grid(case), subject_warp(case)
     template = torch.stack([_signal(case.generator("levels"), head, look), head.brain])
     signal, brain = grid.pool(sample_template(template, head.affine, warp, grid)).numpy()
@@ -123,6 +126,7 @@ def make_heads(
     workers: int = 2,
     label_all: bool = False,
     labelled: str = "t1",
+    patients: bool = False,
     coarseness: float = 1.0,
     force: bool = False,
 ) -> list[Path]:
@@ -132,9 +136,10 @@ def make_heads(
         subjects: numbers of volumes, see :func:`subject_counts`.
         label_all: also write ``<domain>_labelled`` roots with every label, for upper bounds and scoring.
         labelled: the client all of whose volumes have labels.
+        patients: each client's heads have what its patients have: t2 a shrunken brain, pet a mass, some a part removed.
         coarseness: factor on the voxel size.
     """
-    made = clients(subjects, labelled)
-    cases = {client.domain: client.cases(SCENARIO, seed, coarseness) for client in made}
-    scenario = Scenario(SCENARIO, LABELS, render, made, seed, coarseness, cases, label_all)
+    made, name = clients(subjects, labelled), PATIENTS if patients else SCENARIO
+    cases = {client.domain: client.cases(name, seed, coarseness) for client in made}
+    scenario = Scenario(name, LABELS, render, made, seed, coarseness, cases, label_all)
     return write_scenario(out, scenario, workers, force)
