@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 out=outputs/demo
-.venv/bin/python scripts/phantoms.py heads "$out/data" --labelled t2
+.venv/bin/python scripts/phantoms.py heads --output_dir "$out/data" --labelled t2
 .venv/bin/python scripts/federate.py study scripts/demo.yaml --resume "$@"
 cp "$out/factory/factory.pt" bundles/factory/models/demo.pt
 cp "$out/clients/south/adaptation/model.pt" bundles/adaptation/models/demo.pt

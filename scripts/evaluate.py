@@ -1,4 +1,4 @@
-"""Score segmentations on file: ``python scripts/evaluate.py ROOT FOLDER [FOLDER …] [--split test] [--out OUT]``."""
+"""Score segmentations on file: ``python scripts/evaluate.py ROOT FOLDER [FOLDER …] [--output_dir OUT]``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from shared_components.errors import InputError
 from shared_components.metrics.comparison import compare_segmentations, named_folders
 
 
-def evaluate(root: str, *folders: str, split: str = "test", out: str | None = None) -> None:
+def evaluate(root: str, *folders: str, split: str = "test", output_dir: str | None = None) -> None:
     """Score folders of ``<case>_seg.nii.gz`` against a client data root's labels, and set them side by side.
 
     No network is run: the segmentations may come from any bundle or program, on the grids of their labels. What cannot
@@ -17,15 +17,17 @@ def evaluate(root: str, *folders: str, split: str = "test", out: str | None = No
         root: the client data root whose labelled cases are scored.
         folders: one folder for each model to compare.
         split: of the root: training, validation or test.
-        out: where scores.csv, scores.json, comparison.md and the pictures go; by default the folder itself, if
+        output_dir: where scores.csv, scores.json, comparison.md and the pictures go; by default the folder itself, if
             there is but one.
     """
-    if out is None and len(folders) != 1:
+    if output_dir is None and len(folders) != 1:
         raise InputError(
-            f"folders: expected one, or --out to write a comparison into, found {len(folders)} without --out"
+            f"folders: expected one, or --output_dir to write a comparison into, found {len(folders)}"
         )
     named = named_folders([str(folder) for folder in folders])
-    table, faults = compare_segmentations(str(root), named, str(out or folders[0]), split, progress=True)
+    table, faults = compare_segmentations(
+        str(root), named, str(output_dir or folders[0]), split, progress=True
+    )
     print(table.read_text(encoding="utf-8"))
     print(f"{table.parent}: scores, pictures and {table.name}")
     if faults:

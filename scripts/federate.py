@@ -43,7 +43,7 @@ def check(file: str, trust: bool = False) -> None:
 
 def stats(
     file: str,
-    out: str | None = None,
+    output_dir: str | None = None,
     minimum: int = 3,
     bins: int = 32,
     engine: str | None = None,
@@ -57,7 +57,7 @@ def stats(
 
     Args:
         file: the federation file.
-        out: folder to write into; by default statistics in the federation's output folder.
+        output_dir: folder to write into; by default statistics in the federation's output folder.
         minimum: patients that a number must stand for.
         bins: of the histogram of intensities, scaled as the bundle scales them.
         engine: local, nvflare (its workflow for statistics, through its simulator) or poc (NVFlare's server and
@@ -84,7 +84,7 @@ def stats(
     wanted = asked(federation, minimum, bins)
     sites = _gathered(federation, wanted, timeout, poc, startup_kit)
     print(table(merged(sites), wanted.reading.looked_up), flush=True)
-    folder = Path(out or Path(federation.output_dir) / "statistics")
+    folder = Path(output_dir or Path(federation.output_dir) / "statistics")
     for path in (*write_statistics(folder, federation.name, wanted, sites), write_statistics_report(folder)):
         print(path)
     failed = [name for name, site in sites.items() if "failure" in site]
@@ -226,7 +226,8 @@ def poc(
 
 def export(
     file: str,
-    out: str,
+    *,
+    output_dir: str,
     server: str = "localhost",
     port: int = 8002,
     study: bool | None = None,
@@ -234,12 +235,12 @@ def export(
 ) -> None:
     """Write a federation as a job of NVFlare, which an administrator submits, and the project for its startup kits.
 
-    The job holds the bundles, the code and the federation, and no data path of any site; OUT/project.yml is for
+    The job holds the bundles, the code and the federation, and no data path of any site; its project.yml is for
     `nvflare provision`.
 
     Args:
         file: the federation file; its clients need no data_root.
-        out: folder to write into.
+        output_dir: folder to write into.
         server: host name under which the clients reach the server.
         port: at which they do.
         study: the whole study (--study), or the federated training alone (--nostudy); by default a study if the file
@@ -258,8 +259,8 @@ def export(
     if check:
         _check_settings(federation)
     kind = _kind(federation, _is_study(federation, study))
-    print(kind.write(federation, Path(out), resume=True))
-    print(write_project(federation, Path(out), server, port, list(kind.guests)))
+    print(kind.write(federation, Path(output_dir), resume=True))
+    print(write_project(federation, Path(output_dir), server, port, list(kind.guests)))
 
 
 def submit(

@@ -1,4 +1,4 @@
-"""Make a model-zoo package of a bundle: ``python scripts/package_bundle.py NAME --out OUT --weights model.pt``."""
+"""Make a model-zoo package: ``python scripts/package_bundle.py NAME --output_dir OUT --weights model.pt``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from shared_components.packaging import build_package
 
 def package_bundle(
     name: str,
-    out: str,
+    *,
+    output_dir: str,
     weights: str | None = None,
     config: str | Mapping | Sequence | None = None,
     trained_on: str | None = None,
     figures: str | None = None,
     development: bool = False,
 ) -> None:
-    """Write OUT/NAME, OUT/NAME_v<version>.zip and its checksum; the same input gives the same bytes.
+    """Write the folder NAME, NAME_v<version>.zip and its checksum; the same input gives the same bytes.
 
     Args:
         name: a folder of bundles: factory, adaptation, segmentation, or one of your own.
-        out: folder for the package; an earlier package in it is replaced.
+        output_dir: folder for the package; an earlier package in it is replaced.
         weights: the file that the bundle's training wrote (model.pt; of a factory factory.pt). Without it the package
             is made of the bundle's demo weights, and says so.
         config: settings with which the weights were trained, where they are not the bundle's own: a config file, a list
@@ -31,7 +32,7 @@ def package_bundle(
         development: take uncommitted files and versions that disagree; the README says so.
     """
     given, note = (None if value is None else str(value) for value in (weights, trained_on))
-    print(*build_package(str(name), given, str(out), config, note, figures, development), sep="\n")
+    print(*build_package(str(name), given, str(output_dir), config, note, figures, development), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make client data roots to try everything on: ``python scripts/phantoms.py heads|cardiac|vessels OUT``."""
+"""Make client data roots to try things on: ``python scripts/phantoms.py heads|cardiac|vessels --output_dir OUT``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from shared_components.data.phantoms import make_cardiac, make_heads, make_vesse
 ARGUMENTS = """
 
 Args:
-    out: folder for the client data roots; kept as it is when it was made with the same parameters.
+    output_dir: folder for the client data roots; kept as it is when it was made with the same parameters.
     seed: same seed, same bytes.
     subjects: training volumes per client, or training,validation,test, or a dict of these by domain.
     workers: processes of one thread each.
-    label_all: also write OUT/<domain>_labelled with every label, for upper bounds.
+    label_all: also write <domain>_labelled with every label, for upper bounds.
     coarseness: factor on the voxel size; above 1 for quick trials.
     force: replace phantoms of other parameters, or write into a folder that holds other files.
 """
@@ -32,10 +32,13 @@ GENERALISATION = """    generalisation: for domain generalisation instead: train
 def _command(make: Callable[..., list[Path]], description: str) -> Callable[..., None]:
     """A command with the arguments of ``make``."""
 
-    def command(out: str, **options: object) -> None:
-        print(*make(str(out), **options), sep="\n")
+    def command(*, output_dir: str, **options: object) -> None:
+        print(*make(str(output_dir), **options), sep="\n")
 
-    command.__signature__ = inspect.signature(make, eval_str=True)  # what fire reads
+    own = inspect.signature(command, eval_str=True).parameters["output_dir"]
+    made = inspect.signature(make, eval_str=True)
+    options = list(made.parameters.values())[1:]  # without where make writes
+    command.__signature__ = made.replace(parameters=[own, *options])  # what fire reads
     command.__doc__ = description
     return command
 
@@ -43,21 +46,20 @@ def _command(make: Callable[..., list[Path]], description: str) -> Callable[...,
 COMMANDS = {
     "heads": _command(
         make_heads,
-        "A real head, deformed for every subject: OUT/t1 (all labelled), OUT/t2, OUT/pet (test labelled only)."
+        "A real head, deformed for every subject: t1 (all labelled), t2, pet (test labelled only)."
         + ARGUMENTS
         + HEADS,
     ),
     "cardiac": _command(
         make_cardiac,
-        "Short-axis hearts of four scanners: OUT/A (all labelled), OUT/B (test labelled only), OUT/C (also three "
-        "one-slice volumes with labels, cut from its first training volumes), OUT/D (a test set alone)."
+        "Short-axis hearts of four scanners: A (all labelled), B (test labelled only), C (also three "
+        "one-slice volumes with labels, cut from its first training volumes), D (a test set alone)."
         + ARGUMENTS
         + GENERALISATION,
     ),
     "vessels": _command(
         make_vessels,
-        "Branching vessels: OUT/mra (all labelled), OUT/venography, OUT/octa (one-slice volumes)."
-        + ARGUMENTS,
+        "Branching vessels: mra (all labelled), venography, octa (one-slice volumes)." + ARGUMENTS,
     ),
 }
 

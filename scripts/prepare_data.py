@@ -4,10 +4,10 @@ or take the real hospitals that the project ships.
 python scripts/prepare_data.py make-datalist ROOT --domain t2 --labels background,brain
 python scripts/prepare_data.py check ROOT [ROOT ...]
 python scripts/prepare_data.py split SERIES.nii.gz
-python scripts/prepare_data.py threshold MAP.nii.gz [MAP.nii.gz ...] --folder OUT
-python scripts/prepare_data.py mnms FOLDER OUT
-python scripts/prepare_data.py scgm FOLDER OUT
-python scripts/prepare_data.py spinal-cord OUT
+python scripts/prepare_data.py threshold MAP.nii.gz [MAP.nii.gz ...] --output_dir OUT
+python scripts/prepare_data.py mnms FOLDER --output_dir OUT
+python scripts/prepare_data.py scgm FOLDER --output_dir OUT
+python scripts/prepare_data.py spinal-cord --output_dir OUT
 """
 
 from __future__ import annotations
@@ -234,34 +234,35 @@ def _labels(labels: Mapping | Sequence | str | None) -> dict[str, str] | list[st
     return [str(label) for label in labels]
 
 
-def split(series: str, folder: str | None = None) -> None:
+def split(series: str, *, output_dir: str | None = None) -> None:
     """Write each frame of a 4-D image as a 3-D image of its own.
 
     Args:
         series: the 4-D image.
-        folder: where to write; beside the image if left out.
+        output_dir: where to write; beside the image if left out.
     """
-    files = split_frames(str(series), None if folder is None else str(folder))
+    files = split_frames(str(series), None if output_dir is None else str(output_dir))
     print(f"wrote {len(files)} volumes: {files[0]} … {files[-1].name}")
 
 
-def threshold(*maps: str, folder: str, at: float = 0.5) -> None:
+def threshold(*maps: str, output_dir: str, at: float = 0.5) -> None:
     """Make label maps of probability maps: 1 where the probability is at least ``at``, 0 elsewhere.
 
     Args:
         maps: the probability maps.
-        folder: where the label maps go, each under the name of its probability map.
+        output_dir: where the label maps go, each under the name of its probability map.
         at: the threshold.
     """
-    files = [threshold_map(str(path), str(folder), float(at)) for path in maps]
+    files = [threshold_map(str(path), str(output_dir), float(at)) for path in maps]
     if not files:
         raise InputError("threshold: name at least one probability map")
-    print(f"wrote {_count(len(files), 'label map')} into {folder}")
+    print(f"wrote {_count(len(files), 'label map')} into {output_dir}")
 
 
 def mnms(
     folder: str,
-    out: str,
+    *,
+    output_dir: str,
     by: str = "vendor",
     splits: str = "published",
     unlabelled_frames: int = 0,
@@ -272,14 +273,14 @@ def mnms(
     seed: int = 0,
     force: bool = False,
 ) -> None:
-    """Make client data roots of the M&Ms challenge (2020): OUT/A, OUT/B, … or OUT/centre1, ….
+    """Make client data roots of the M&Ms challenge (2020): A, B, … or centre1, ….
 
     FOLDER holds the challenge's CSV, Training, Validation and Testing as published. The end-diastolic and the
     end-systolic frame of each cine become volumes with labels; the subjects in Training/Unlabeled have none.
 
     Args:
         folder: the challenge's folder.
-        out: folder for the client data roots.
+        output_dir: folder for the client data roots.
         by: one data root for each vendor, or for each centre.
         splits: published keeps the challenge's; random splits each domain's labelled subjects, so that every
             domain has training, validation and test volumes (the published fourth vendor has none to train on).
@@ -293,7 +294,7 @@ def mnms(
     """
     roots = prepare_mnms(
         str(folder),
-        str(out),
+        str(output_dir),
         by=by,
         splits=splits,
         unlabelled_frames=unlabelled_frames,
@@ -310,7 +311,8 @@ def mnms(
 
 def scgm(
     folder: str,
-    out: str,
+    *,
+    output_dir: str,
     masks: str | int = "majority",
     grey_only: bool = False,
     validation: float = 0.1,
@@ -318,14 +320,14 @@ def scgm(
     seed: int = 0,
     force: bool = False,
 ) -> None:
-    """Make client data roots of the spinal cord grey matter challenge (2016): OUT/site1 to OUT/site4.
+    """Make client data roots of the spinal cord grey matter challenge (2016): site1 to site4.
 
     FOLDER holds site1-sc01-image.nii.gz, site1-sc01-mask-r1.nii.gz, … in it or in its subfolders. Images without
     masks, which are the challenge's own test images, become unlabelled training images.
 
     Args:
         folder: the challenge's folder.
-        out: folder for the client data roots.
+        output_dir: folder for the client data roots.
         masks: majority or union of the raters' masks, or the number of one rater.
         grey_only: grey matter against everything else, without white matter.
         validation: fraction of a site's subjects for validation.
@@ -335,7 +337,7 @@ def scgm(
     """
     roots = prepare_scgm(
         str(folder),
-        str(out),
+        str(output_dir),
         masks=masks,
         grey_only=grey_only,
         validation=validation,
@@ -347,19 +349,19 @@ def scgm(
     _tell(roots)
 
 
-def spinal_cord(out: str, labelled: str | Sequence[str] = "ceitec", force: bool = False) -> None:
-    """Make client data roots of the spinal cords that the project ships: OUT/ceitec … OUT/milan.
+def spinal_cord(*, output_dir: str, labelled: str | Sequence[str] = "ceitec", force: bool = False) -> None:
+    """Make client data roots of the spinal cords that the project ships: ceitec … milan.
 
     Sixteen real T2*-weighted volumes of six hospitals, with white and grey matter. Run 2 of each session is for
     training; run 1, which has labels, is the test, or trains and chooses where a hospital has labels.
 
     Args:
-        out: folder for the client data roots.
+        output_dir: folder for the client data roots.
         labelled: hospitals whose labels may be trained on, such as ceitec,milan; all or none.
         force: replace data roots that are there.
     """
     named = {"all": SITES, "none": ()}.get(str(labelled), labelled)
-    _tell(make_spinal_cord(str(out), _names(named), force))
+    _tell(make_spinal_cord(str(output_dir), _names(named), force))
 
 
 def _names(words: str | Sequence[str]) -> list[str]:

@@ -40,10 +40,10 @@ data="outputs/$name/data"
 start=$SECONDS
 if [[ "$kind" == spine ]]; then
     echo "1/3 six hospitals' data in $data"
-    [[ -f "$data/milan/dataset.json" ]] || .venv/bin/python scripts/prepare_data.py spinal-cord "$data" --force
+    [[ -f "$data/milan/dataset.json" ]] || .venv/bin/python scripts/prepare_data.py spinal-cord --output_dir "$data" --force
 else
     echo "1/3 three clients' data in $data"
-    .venv/bin/python scripts/phantoms.py heads "$data" ${phantoms[@]+"${phantoms[@]}"}
+    .venv/bin/python scripts/phantoms.py heads --output_dir "$data" ${phantoms[@]+"${phantoms[@]}"}
 fi
 echo "2/3 check of the data"
 .venv/bin/python scripts/prepare_data.py check "$data"/*/

@@ -8,8 +8,11 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import fire
+from fire.helptext import HelpText
+from fire.trace import FireTrace
 
 from shared_components.errors import InputError, os_error_line
 from shared_components.interrupts import Interrupts
@@ -36,7 +39,8 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
     """Run a function, or one of several named functions, with the arguments of a command line.
 
     The whole command line is parsed before anything runs, so a misspelt flag (``--forse``) stops the command
-    instead of being noticed when its work is done. A command's return value is not printed.
+    instead of being noticed when its work is done. ``-h`` is help, wherever it stands; fire would take it, as any
+    letter, for the one flag that begins with it. A command's return value is not printed.
 
     Args:
         component: a function, or a mapping from command names to functions.
@@ -51,6 +55,10 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
     else:
         commands = {name: _deferred(function) for name, function in component.items()}
     words = [_as_typed(word) for word in (sys.argv[1:] if argv is None else argv)]
+    if {"-h", "--help"} & set(words):
+        print(_help(component, words))
+        raise SystemExit(0)
+    _require_whole_names(words)
     call = fire.Fire(commands, command=words, serialize=_silent)
     if not isinstance(call, _Call):  # no command was named: fire has printed what there is
         raise SystemExit(2)
@@ -75,6 +83,25 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
 def _as_typed(word: str) -> str:
     """Quote a name such as ``2024_01``, which fire would take for the number 202401."""
     return f'"{word}"' if re.fullmatch(r"\d+(_\d+)+", word) else word
+
+
+def _help(component: Callable | Mapping[str, Callable], words: Sequence[str]) -> str:
+    """Fire's help of a command, or of all of them where none is named, without the letters that it offers for flags."""
+    trace = FireTrace(component, name=Path(sys.argv[0]).name)
+    if not callable(component):
+        name = next((word for word in words if word in component), None)
+        if name is None:
+            return HelpText(dict(component), trace=trace)
+        component = component[name]
+        trace.AddAccessedProperty(component, name, [name], None, None)
+    return re.sub(r"^( *)-\w, --", r"\1--", HelpText(component, trace=trace), flags=re.MULTILINE)
+
+
+def _require_whole_names(words: Sequence[str]) -> None:
+    letter = next((word for word in words if re.fullmatch(r"-[A-Za-z](=.*)?", word)), None)
+    if letter is not None:
+        print(f"error: {letter}: expected a flag by its whole name; -h lists them", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def _silent(result: object) -> object:

@@ -62,18 +62,37 @@ def test_a_misspelt_flag_stops_the_command_before_it_runs(capsys):
     assert "--forse" in capsys.readouterr().err
 
 
-def test_help_prints_the_docstring_and_does_not_run(capsys):
+@pytest.mark.parametrize("words", [["-h"], ["--help"], ["check", "-h"], ["check", "there", "--hidden", "-h"]])
+def test_help_prints_the_docstring_and_does_not_run(words, capsys):
     seen = []
 
-    def command(path="here"):
+    def check(path="here", *, hidden=False):
         """Looks at a folder."""
         seen.append(path)
 
     with pytest.raises(SystemExit) as stopped:
-        run(command, ["--help"])
+        run({"check": check} if "check" in words else check, words)
     assert stopped.value.code == 0
     assert seen == []
-    assert "Looks at a folder." in "".join(capsys.readouterr())
+    shown = capsys.readouterr()
+    assert "Looks at a folder." in shown.out and "--hidden=HIDDEN" in shown.out and shown.err == ""
+    assert "-h," not in shown.out
+
+
+def test_help_of_no_command_lists_them(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run({"check": lambda: None, "make-datalist": lambda: None}, ["-h"])
+    assert "make-datalist" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["-p", "-p=here"])
+def test_a_letter_is_no_flag_but_a_negative_number_is_a_value(word, capsys):
+    seen = []
+    with pytest.raises(SystemExit, match="2"):
+        run(lambda path=0: seen.append(path), [word, "here"])
+    assert capsys.readouterr().err == f"error: {word}: expected a flag by its whole name; -h lists them\n"
+    run(lambda path=0: seen.append(path), ["--path", "-1"])
+    assert seen == [-1]
 
 
 def test_naming_no_command_lists_them(capsys):

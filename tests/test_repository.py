@@ -1,13 +1,11 @@
-"""What the repository promises: commands in the README, pins, sizes, scripts that run on any machine."""
+"""What the repository promises: pins, sizes, scripts that run on any machine, files that the README shows."""
 
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -18,7 +16,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from monai.bundle import ConfigParser
 
 import shared_components
 from shared_components.data.spinal_cord import make_spinal_cord
@@ -223,67 +220,6 @@ def unlabel(root: Path) -> None:
     description = json.loads(file.read_text())
     description["training"] = [{"image": item["image"]} for item in description["training"]]
     file.write_text(json.dumps(description))
-
-
-def readme_commands() -> list[str]:
-    """Every command of the README, those in running text included, with continued lines joined."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    spans = re.findall(r"`((?:bash|python) [^`]+)`", README)
-    return [*dict.fromkeys([*(line.strip() for line in lines if line.strip()), *spans])]
-
-
-def test_readme_commands_exist():
-    commands = readme_commands()
-    assert len(commands) > 10
-    for command in commands:
-        words = command.split()
-        if re.match(r"python (-W ignore )?-m monai\.bundle run", command):
-            check_bundle_command(command)
-        elif command.startswith("source .venv"):
-            assert command == "source .venv/bin/activate"
-        elif words[0] == "pip":
-            extra = re.fullmatch(r'pip install -e "\.\[(\w+)\]"', command)
-            assert extra and extra[1] in PROJECT["optional-dependencies"], command
-        elif words[0] in ("nvflare", "nano") or command.endswith("/startup/start.sh"):
-            continue  # of others, and in the startup kits that NVFlare makes
-        else:
-            assert words[0] in ("bash", "python") and (REPO / words[1]).is_file(), command
-            check_script_arguments(command, words)
-
-
-def check_script_arguments(command: str, words: list[str]) -> None:
-    if words[0] == "bash":
-        return
-    module = runpy.run_path(str(REPO / words[1]))
-    function = module["COMMANDS"][words[2]] if "COMMANDS" in module else module[Path(words[1]).stem]
-    flags = {word.lstrip("-").replace("-", "_") for word in words if word.startswith("--")}
-    assert flags <= set(inspect.signature(function).parameters), command
-
-
-def check_bundle_command(command: str) -> None:
-    listed = re.search(r"--config_file \"(\[.*?\])\"", command)
-    if listed is None:  # a mention of the command, without arguments
-        return
-    named = [file for file in ast.literal_eval(listed[1]) if not file.startswith("outputs/")]
-    parser = ConfigParser(ConfigParser.load_config_files([str(REPO / file) for file in named]))
-    overrides = set(re.findall(r"--(\w+)", command)) - {"config_file"}
-    assert overrides - set(parser.get()) == set(), command
-
-
-def test_readme_tables_list_every_bundle_and_script():
-    for bundle in (REPO / "bundles").iterdir():
-        if (bundle / "configs").is_dir():
-            assert f"| [`{bundle.name}`](bundles/{bundle.name}) |" in README
-    for script in (REPO / "scripts").glob("*.py"):
-        assert f"`python scripts/{script.name}" in README, script.name
-
-
-def test_readme_links_lead_somewhere():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    own = [link for link in links if not link.startswith("https://")]
-    assert len(own) > 5
-    assert [link for link in own if not (REPO / link).exists()] == []
 
 
 @pytest.mark.parametrize("folder", ["bundles", "scripts"])

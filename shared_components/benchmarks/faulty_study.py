@@ -93,7 +93,15 @@ class FaultyStudy:
 
 def make_phantoms(data: Path) -> None:
     """Three clients' phantoms at the smallest sizes."""
-    command = [sys.executable, str(SCRIPTS / "phantoms.py"), "heads", str(data), "--subjects", "2,1,1"]
+    command = [
+        sys.executable,
+        str(SCRIPTS / "phantoms.py"),
+        "heads",
+        "--output_dir",
+        str(data),
+        "--subjects",
+        "2,1,1",
+    ]
     subprocess.run([*command, "--coarseness", "3"], check=True, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
 
 

@@ -134,7 +134,7 @@ def split_frames(series: str | os.PathLike, folder: str | os.PathLike | None = N
     files = [target / f"{subject_name(series)}_t{t:0{digits}d}.nii.gz" for t in range(len(frames))]
     taken = next((file for file in files if file.exists()), None)
     if taken is not None:
-        raise InputError(f"{taken}: is there already; remove it or name another folder with --folder")
+        raise InputError(f"{taken}: is there already; remove it or name another folder with --output_dir")
     for frame, file in zip(frames, files, strict=True):
         image = nibabel.Nifti1Image(frame.numpy(), frames.affine.numpy())
         write_atomically(file, lambda place, image=image: nibabel.save(image, place))

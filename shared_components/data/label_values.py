@@ -67,7 +67,8 @@ def _no_label_map(path: Path, broken: Tensor, voxels: Tensor) -> Problem:
     fault += ", all from 0 to 1: a probability map"
     folder = path.parent
     place = folder.with_name(f"{folder.name}_thresholded") if folder.name else Path("thresholded")
-    command = f"python scripts/prepare_data.py threshold {shlex.quote(str(path))} --folder {shlex.quote(str(place))}"
+    words = shlex.join([str(path), "--output_dir", str(place)])
+    command = f"python scripts/prepare_data.py threshold {words}"
     return Problem(str(path), fault, f"make a label map of it (in the repository: {command})")
 
 

@@ -36,7 +36,7 @@ def threshold_map(path: str | os.PathLike, folder: str | os.PathLike, at: float 
         )
     file = Path(folder) / f"{subject_name(path)}.nii.gz"
     if file.exists():
-        raise InputError(f"{file}: is there already; remove it or name another folder with --folder")
+        raise InputError(f"{file}: is there already; remove it or name another folder with --output_dir")
     image = nibabel.Nifti1Image((voxels >= at).astype(np.uint8), to_affine_nd(3, volume.affine.numpy()))
     image.header.set_xyzt_units("mm")
     return write_atomically(file, lambda place: nibabel.save(image, place))

@@ -1,4 +1,7 @@
-"""Write a report as one HTML file: ``python -m shared_components.report FOLDER [--out report.html]``."""
+"""Write a report as one HTML file: ``python -m shared_components.report FOLDER [--output_dir OUT]``.
+
+A module and not a script, since packages, which hold no scripts, write reports too.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ KINDS = {  # the file by which a folder is told -> its report; None: that of seg
 
 def report(
     run_dir: str,
-    out: str | None = None,
+    output_dir: str | None = None,
     images: str | None = None,
     references: str | None = None,
     labels: Mapping[int, str] | Sequence[str] | str | None = None,
@@ -43,7 +46,7 @@ def report(
         run_dir: the folder of a study (with study.json), of an inference run (cases.json), of a training
             (metrics.csv), of a federated run (rounds.csv) or of a comparison by scripts/evaluate.py (comparison.md),
             or a folder of label volumes from elsewhere.
-        out: the page to write; by default report.html in that folder.
+        output_dir: where report.html goes; by default that folder.
         images: where the images of segmentations from elsewhere are: a folder, a pattern or a client data root, with
             images named like the segmentations, which may end in _seg.
         references: where the experts' labels are, likewise.
@@ -51,11 +54,12 @@ def report(
         pictured: cases to show in pictures; the table has all.
     """
     folder = Path(str(run_dir))
+    page = None if output_dir is None else Path(str(output_dir)) / "report.html"
     found = next((name for name in KINDS if (folder / name).is_file()), None)
     if found == CASES or (found in (None, "comparison.md") and volume_files(folder)):
-        print(write_inference_report(folder, out, images, references, _names(labels), pictured))
+        print(write_inference_report(folder, page, images, references, _names(labels), pictured))
     elif found:
-        print(KINDS[found](folder, out))
+        print(KINDS[found](folder, page))
     else:
         raise InputError(
             f"{folder}: expected {', '.join(KINDS)} or label volumes in it, found none of them; "

@@ -53,9 +53,9 @@ def _unscored(study: Study) -> Iterator[str]:
     for client, folders in places.items():
         yield (
             f"{client}: its test volumes have no labels, so there is nothing to score against. Look at its "
-            f"segmentations under “Segmentations” below; all of them lie in {folders[-1]}, and python "
-            f"scripts/report.py on that folder shows each with its volumes. A few test volumes that somebody labels "
-            "would tell how good they are."
+            f"segmentations under “Segmentations” below; all of them lie in {folders[-1]}, and "
+            f"python -m shared_components.report on that folder shows each with its volumes. A few test volumes that "
+            "somebody labels would tell how good they are."
         )
     for client, content in study.part("clients", {}).items():
         if client not in {str(entry.get("client")) for entry in study.part("scores", [])} and not int(

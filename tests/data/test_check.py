@@ -162,7 +162,7 @@ def test_a_probability_map_is_named_as_one_with_the_command(data_root, save_imag
         "all from 0 to 1: a probability map; make a label map of it (in the repository: python scripts/"
         in line
     )
-    assert f"prepare_data.py threshold {path} --folder {path.parent}_thresholded)" in line
+    assert f"prepare_data.py threshold {path} --output_dir {path.parent}_thresholded)" in line
 
 
 def test_labels_within_rounding_are_whole(data_root, save_image):

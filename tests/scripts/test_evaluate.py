@@ -54,7 +54,7 @@ def predictions(folder: Path, shrunk: float) -> Path:
 
 def test_outputs_of_two_models_are_set_side_by_side(root, tmp_path, capsys):
     folders = [predictions(tmp_path / name / "out", shrunk) for name, shrunk in (("exact", 0), ("small", 2))]
-    run(evaluate, [str(root), *map(str, folders), "--out", str(tmp_path / "comparison")])
+    run(evaluate, [str(root), *map(str, folders), "--output_dir", str(tmp_path / "comparison")])
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if line.startswith("| ")]
     assert [line.split(" | ")[:3] for line in lines[1:]] == [
@@ -89,10 +89,10 @@ def test_a_single_folder_takes_its_own_scores(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{root}"], "folders: expected one, or --out"),
-        (["{root}", "{root}", "{root}/images"], "folders: expected one, or --out"),
+        (["{root}"], "folders: expected one, or --output_dir"),
+        (["{root}", "{root}", "{root}/images"], "folders: expected one, or --output_dir"),
         (["{root}", "{root}/absent"], "absent: expected a folder of segmentations, found none"),
-        (["{root}", "{root}", "{root}/images/..", "--out", "{root}/x"], "found it twice"),
+        (["{root}", "{root}", "{root}/images/..", "--output_dir", "{root}/x"], "found it twice"),
         (["{root}", "{root}/images"], "cine_seg.nii.gz: expected a segmentation, found none"),
         (["{root}", "{root}", "--split", "training"], "expected at least one labelled volume"),
         (["{root}/images", "{root}"], "dataset.json"),
@@ -109,7 +109,7 @@ def test_faults_are_one_line(root, capsys, arguments, message):
 def test_an_output_that_cannot_be_written_is_one_line(root, tmp_path, capsys, out):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(SystemExit, match="2"):
-        run(evaluate, [str(root), str(predictions(tmp_path / "p", 0)), "--out", str(tmp_path / out)])
+        run(evaluate, [str(root), str(predictions(tmp_path / "p", 0)), "--output_dir", str(tmp_path / out)])
     (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "expected a folder at" in error and "/file, found a file; name another folder" in error
     assert (tmp_path / "file").read_text() == "kept"

@@ -140,7 +140,7 @@ def test_check_runs_no_program_of_a_file_that_is_not_trusted(values, tmp_path, c
 
 def test_stats_prints_a_table_and_writes_files_and_names_who_failed(values, tmp_path, capsys):
     file, out_dir = write_file(tmp_path / "f.yaml", values), tmp_path / "stats"
-    code, out, err = federate(capsys, "stats", file, "--out", out_dir, "--minimum", 4)
+    code, out, err = federate(capsys, "stats", file, "--output_dir", out_dir, "--minimum", 4)
     assert code == 0, err
     lines = out.splitlines()
     assert lines[0].startswith("client  domain  training") and lines[3].startswith("north   t1      < 4")

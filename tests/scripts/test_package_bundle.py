@@ -20,12 +20,22 @@ def test_help_lists_the_arguments(capsys):
         run(package_bundle, ["--help"])
     assert stopped.value.code == 0
     shown = "".join(capsys.readouterr())
-    assert all(name in shown for name in ("NAME", "WEIGHTS", "OUT", "--config", "--figures", "--development"))
+    assert all(
+        name in shown
+        for name in ("NAME", "WEIGHTS", "--output_dir", "--config", "--figures", "--development")
+    )
 
 
 def test_a_package_and_a_refusal(tmp_path, capsys):
     weights = write_model("adaptation", tmp_path / "model.pt")
-    arguments = ["adaptation", "--weights", str(weights), "--out", str(tmp_path / "out"), "--development"]
+    arguments = [
+        "adaptation",
+        "--weights",
+        str(weights),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--development",
+    ]
     config = f"['{BUNDLES / 'adaptation/configs/smoke.yaml'}', {SETTINGS}]"
     run(package_bundle, [*arguments, "--config", config, "--trained_on", "noise"])
     folder, archive, checksum = map(Path, capsys.readouterr().out.split())

@@ -27,12 +27,23 @@ def test_help_lists_the_arguments(command, capsys):
     assert stopped.value.code == 0
     shown = "".join(capsys.readouterr())
     assert all(
-        name in shown for name in ("OUT", "--seed", "--subjects", "--label_all", "--workers", "--force")
+        name in shown
+        for name in ("--output_dir", "--seed", "--subjects", "--label_all", "--workers", "--force")
     )
 
 
 def test_hearts_for_domain_generalisation(tmp_path, capsys):
-    arguments = ["cardiac", str(tmp_path), "--subjects", "1,0,0", "--coarseness", "4", "--workers", "1"]
+    arguments = [
+        "cardiac",
+        "--output_dir",
+        str(tmp_path),
+        "--subjects",
+        "1,0,0",
+        "--coarseness",
+        "4",
+        "--workers",
+        "1",
+    ]
     run(COMMANDS, [*arguments, "--generalisation"])
     assert capsys.readouterr().out.split() == [str(tmp_path / domain) for domain in "ABCD"]
     assert all((tmp_path / domain / f"labels/{domain}_training_001.nii").is_file() for domain in "ABCD")
@@ -40,7 +51,17 @@ def test_hearts_for_domain_generalisation(tmp_path, capsys):
 
 def test_making_and_refusing_vessels(tmp_path, capsys):
     out = tmp_path / "made"
-    arguments = ["vessels", str(out), "--subjects", "0,0,1", "--coarseness", "4", "--workers", "1"]
+    arguments = [
+        "vessels",
+        "--output_dir",
+        str(out),
+        "--subjects",
+        "0,0,1",
+        "--coarseness",
+        "4",
+        "--workers",
+        "1",
+    ]
     run(COMMANDS, arguments)
     assert capsys.readouterr().out.split() == [str(out / domain) for domain in ("mra", "venography", "octa")]
     content = json.loads((out / "mra" / "dataset.json").read_text())
@@ -56,7 +77,7 @@ def test_making_and_refusing_vessels(tmp_path, capsys):
 
 def test_a_wrong_number_of_subjects_is_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        run(COMMANDS, ["heads", str(tmp_path / "out"), "--subjects", "1,2"])
+        run(COMMANDS, ["heads", "--output_dir", str(tmp_path / "out"), "--subjects", "1,2"])
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("error: --subjects: expected one number")
     assert not (tmp_path / "out").exists()

@@ -143,17 +143,30 @@ def test_the_cure_for_a_time_series_works(prepare, folder):
 def test_challenges_become_checked_data_roots(prepare, tmp_path):
     out = tmp_path / "mnms out"
     made = prepare(
-        "mnms", write_mnms(tmp_path / "mnms"), out, "--splits", "random", "--unlabelled_frames", "1"
+        "mnms",
+        write_mnms(tmp_path / "mnms"),
+        "--output_dir",
+        out,
+        "--splits",
+        "random",
+        "--unlabelled_frames",
+        "1",
     )
     assert made.returncode == 0, made.stderr
     assert f"{out}/C: training 6 (2 labelled), validation 0 (0 labelled), test 0 (0 labelled)" in made.stdout
     checked = prepare(*shlex.split(made.stdout.split("next: python scripts/prepare_data.py ")[1]))
     assert checked.returncode == 0, checked.stderr
     made = prepare(
-        "scgm", write_scgm(tmp_path / "scgm"), tmp_path / "scgm out", "--masks", "2", "--grey_only"
+        "scgm",
+        write_scgm(tmp_path / "scgm"),
+        "--output_dir",
+        tmp_path / "scgm out",
+        "--masks",
+        "2",
+        "--grey_only",
     )
     assert "site4: training 4 (2 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in made.stdout
-    refused = prepare("scgm", tmp_path / "scgm", tmp_path / "other", "--masks", "mean")
+    refused = prepare("scgm", tmp_path / "scgm", "--output_dir", tmp_path / "other", "--masks", "mean")
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: masks: expected majority, union or")
 
@@ -180,7 +193,7 @@ def test_threshold_makes_label_maps_of_probability_maps(prepare, folder):
         nibabel.save(nibabel.Nifti1Image(soft, np.diag([2.0, 2, 5, 1])), path)
         maps.append(path)
     hard = folder / "labels_thresholded"
-    ended = prepare("threshold", *maps, "--folder", hard, "--at", "0.6")
+    ended = prepare("threshold", *maps, "--output_dir", hard, "--at", "0.6")
     assert (ended.returncode, ended.stdout) == (0, f"wrote 2 label maps into {hard}\n")
     for path in maps:
         made = nibabel.load(hard / path.name)
@@ -188,13 +201,13 @@ def test_threshold_makes_label_maps_of_probability_maps(prepare, folder):
         assert made.get_data_dtype() == np.uint8
         np.testing.assert_array_equal(made.dataobj, soft >= np.float32(0.6))
         np.testing.assert_array_equal(made.affine, nibabel.load(path).affine)
-    assert "is there already" in prepare("threshold", maps[0], "--folder", hard).stderr
-    assert "found 2" in prepare("threshold", maps[0], "--folder", folder / "new", "--at", "2").stderr
+    assert "is there already" in prepare("threshold", maps[0], "--output_dir", hard).stderr
+    assert "found 2" in prepare("threshold", maps[0], "--output_dir", folder / "new", "--at", "2").stderr
     assert (
         "expected probabilities from 0 to 1"
-        in prepare("threshold", folder / "images/s3.nii.gz", "--folder", folder / "new").stderr
+        in prepare("threshold", folder / "images/s3.nii.gz", "--output_dir", folder / "new").stderr
     )
-    assert "name at least one" in prepare("threshold", "--folder", hard).stderr
+    assert "name at least one" in prepare("threshold", "--output_dir", hard).stderr
 
 
 def test_notes_are_printed_and_stop_nothing(prepare, folder):
@@ -312,6 +325,6 @@ def test_label_maps_with_labels_in_few_slices_are_pointed_out(prepare, folder):
 
 
 def test_the_shipped_spinal_cords(tmp_path, prepare):
-    told = prepare("spinal-cord", tmp_path, "--labelled", "ceitec,milan").stdout
+    told = prepare("spinal-cord", "--output_dir", tmp_path, "--labelled", "ceitec,milan").stdout
     assert f"{tmp_path}/milan: training 2 (1 labelled), validation 2 (1 labelled), test 0" in told
     assert f"{tmp_path}/nwu: training 1 (0 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in told

@@ -53,7 +53,9 @@ def test_export_needs_no_data_and_a_job_no_clients_to_be_there(roots, tmp_path):
     values = file_values(roots, tmp_path / "out")
     values["clients"] = {name: {"domain": client["domain"]} for name, client in values["clients"].items()}
     file = write_file(tmp_path / "f.yaml", values)
-    exported = federate("export", file, tmp_path / "job", "--server", "fed.example.org", "--port", "8443")
+    exported = federate(
+        "export", file, "--output_dir", tmp_path / "job", "--server", "fed.example.org", "--port", "8443"
+    )
     output = exported.communicate()[0]
     assert exported.returncode == 0, output
     assert output.split() == [str(tmp_path / "job" / "tiny"), str(tmp_path / "job" / "project.yml")]

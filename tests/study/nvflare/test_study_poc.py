@@ -63,7 +63,7 @@ def test_a_study_is_exported_without_any_data(values, tmp_path):
     values["clients"] = {name: {"domain": client["domain"]} for name, client in values["clients"].items()}
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(values))
-    exported = federate("export", file, tmp_path / "job")
+    exported = federate("export", file, "--output_dir", tmp_path / "job")
     output = exported.communicate()[0]
     assert exported.returncode == 0, output
     custom = tmp_path / "job" / "tiny-study" / "app" / "custom"

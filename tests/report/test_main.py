@@ -1,25 +1,13 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from shared_components.command_line import run
-
-
-@pytest.fixture(scope="module")
-def report():
-    spec = importlib.util.spec_from_file_location(
-        "report", Path(__file__).parents[2] / "scripts" / "report.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.report
-
+from shared_components.report.__main__ import report
 
 CASES = json.dumps({"cases": [], "labels": {"1": "brain"}})
 
@@ -33,15 +21,15 @@ CASES = json.dumps({"cases": [], "labels": {"1": "brain"}})
         ("rounds.csv", "round,client,loss\n1,north,0.5\n", "test_the_kind"),
     ],
 )
-def test_the_kind_of_folder_is_found_out(report, tmp_path, capsys, name, content, title):
+def test_the_kind_of_folder_is_found_out(tmp_path, capsys, name, content, title):
     (tmp_path / name).write_text(content)
-    run(report, [str(tmp_path), "--out", str(tmp_path / "page.html")])
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    run(report, [str(tmp_path), "--output_dir", str(tmp_path / "page")])
+    page = (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>") and f"<h1>{title}" in page
-    assert capsys.readouterr().out.strip() == str(tmp_path / "page.html")
+    assert capsys.readouterr().out.strip() == str(tmp_path / "page" / "report.html")
 
 
-def test_another_folder_is_an_error_in_one_line(report, tmp_path, capsys):
+def test_another_folder_is_an_error_in_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         run(report, [str(tmp_path)])
     error = capsys.readouterr().err
@@ -49,20 +37,20 @@ def test_another_folder_is_an_error_in_one_line(report, tmp_path, capsys):
     assert len(error.strip().splitlines()) == 1
 
 
-def test_a_page_that_cannot_be_written_is_one_line(report, tmp_path, capsys):
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "study.json").write_text('{"name": "three heads"}')
-    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "report.html").mkdir(parents=True)
     for out, message in (
-        ("study.json/page.html", "found a file"),
+        ("study.json", "found a file"),
         ("page", "cannot be written (Is a directory)"),
     ):
         with pytest.raises(SystemExit, match="2"):
-            run(report, [str(tmp_path), "--out", str(tmp_path / out)])
+            run(report, [str(tmp_path), "--output_dir", str(tmp_path / out)])
         (error,) = capsys.readouterr().err.splitlines()
         assert error.startswith("error: ") and message in error
 
 
-def test_a_comparison_is_told_from_scored_segmentations(report, tmp_path, capsys):
+def test_a_comparison_is_told_from_scored_segmentations(tmp_path, capsys):
     (tmp_path / "comparison.md").write_text("")
     with pytest.raises(SystemExit, match="2"):
         run(report, [str(tmp_path)])
@@ -72,7 +60,7 @@ def test_a_comparison_is_told_from_scored_segmentations(report, tmp_path, capsys
     assert "<h1>Segmentations in" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_segmentations_from_elsewhere_find_their_images_and_names(report, tmp_path, capsys):
+def test_segmentations_from_elsewhere_find_their_images_and_names(tmp_path, capsys):
     for place in ("out/a_seg.nii.gz", "images/a.nii.gz"):
         (tmp_path / place).parent.mkdir()
         nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), tmp_path / place)
@@ -82,7 +70,7 @@ def test_segmentations_from_elsewhere_find_their_images_and_names(report, tmp_pa
     assert "lung" in page and 'href="../images/a.nii.gz"' in page and "no image" not in page
 
 
-def test_class_names_that_are_none_are_named(report, tmp_path, capsys):
+def test_class_names_that_are_none_are_named(tmp_path, capsys):
     (tmp_path / "cases.json").write_text(CASES)
     with pytest.raises(SystemExit, match="2"):
         run(report, [str(tmp_path), "--labels", "{air: 0}"])
