@@ -1,4 +1,4 @@
-"""Measure what the README states: ``python scripts/benchmark.py COMMAND …``; ``--help`` lists the commands.
+"""Measure what README and docs state: ``python scripts/benchmark.py COMMAND …``; ``-h`` lists the commands.
 
 Every quality row is a run of a bundle's configs, so nothing is measured that a user could not run. Speed and memory
 are printed as ratios within one run.

@@ -80,7 +80,7 @@ def check_command(command: str) -> None:
         assert extra and extra[1] in EXTRAS, command
     elif words[0] not in OTHERS and not command.endswith("/startup/start.sh"):
         assert words[0] in ("bash", "python") and (REPO / words[1]).is_file(), command
-        if words[0] == "python":
+        if words[0] == "python" and words[2:]:
             module = script(words[1])
             check_flags(
                 command, module["COMMANDS"][words[2]] if "COMMANDS" in module else module[Path(words[1]).stem]
@@ -128,3 +128,10 @@ def test_the_readme_lists_every_bundle_and_script():
             assert f"| [`{bundle.name}`](bundles/{bundle.name}) |" in README
     for path in (REPO / "scripts").glob("*.py"):
         assert f"`python scripts/{path.name}" in README, path.name
+
+
+def test_the_readme_ends():
+    text = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    prose = [line for line in text.splitlines() if not line.startswith("|")]
+    assert len(" ".join(prose).split()) <= 1800
+    assert len(text.split()) <= 2400

@@ -23,9 +23,11 @@ from monai.bundle import ComponentLocator
 import shared_components
 
 REPO = Path(__file__).parents[1]
-DOCUMENTS = [REPO / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(
-    REPO.glob("bundles/*/docs/*.md")
-)
+DOCUMENTS = [
+    *(REPO / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted(REPO.glob("bundles/*/docs/*.md")),
+    *sorted(REPO.glob("shared_components/**/README.md")),
+]
 CONFIGS = sorted(
     file
     for folder in ("bundles", "scripts", "tests")
@@ -144,7 +146,9 @@ def test_texts_are_found():
     common = texts(REPO / "bundles/adaptation/configs/train.yaml")
     assert ("_target_", "shared_components.data.datalist") in common
     assert ("imports", "$import torch") in texts(REPO / "bundles/factory/configs/common.yaml")
-    assert ("_target_", "shared_components.federation.FedBN") in texts(REPO / "README.md")
+    assert ("_target_", "shared_components.federation.FedBN") in texts(
+        REPO / "shared_components/federation/README.md"
+    )
     assert "EqualClients" in made_in_documents()["shared_components.federation.aggregators.equal"]
 
 
