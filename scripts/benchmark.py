@@ -6,7 +6,7 @@ are printed as ratios within one run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shared_components.command_line import run as run_command_line
 from shared_components.errors import InputError
@@ -291,7 +291,7 @@ def privacy(
     print(privacy_benchmark(factory, data_roots, output_dir, settings))
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "quality": quality,
     "kernels": kernels,
     "slices": slices,

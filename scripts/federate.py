@@ -6,6 +6,7 @@ A federation file (YAML) names the bundle, the domains, the clients with their d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shared_components.command_line import run as run_command_line
@@ -373,7 +374,7 @@ def _check_settings(federation: Federation) -> None:
     check_settings(federation)
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "stats": stats,
     "run": run,

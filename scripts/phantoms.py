@@ -37,8 +37,8 @@ def _command(make: Callable[..., list[Path]], description: str) -> Callable[...,
 
     own = inspect.signature(command, eval_str=True).parameters["output_dir"]
     made = inspect.signature(make, eval_str=True)
-    options = list(made.parameters.values())[1:]  # without where make writes
-    command.__signature__ = made.replace(parameters=[own, *options])  # what fire reads
+    wanted = list(made.parameters.values())[1:]  # without where make writes
+    vars(command)["__signature__"] = made.replace(parameters=[own, *wanted])  # what fire reads
     command.__doc__ = description
     return command
 

@@ -223,7 +223,7 @@ def _counts(root: ClientRoot) -> str:
     return ", ".join(counts)
 
 
-def _labels(labels: Mapping | Sequence | str | None) -> dict[str, str] | list[str] | None:
+def _labels(labels: Mapping | Sequence | str | None) -> Mapping | list[str] | None:
     """Labels as fire hands them over: a mapping, a list, or text with commas."""
     if labels is None or isinstance(labels, Mapping):
         return labels
@@ -374,7 +374,7 @@ def _tell(roots: Sequence[Path]) -> None:
     print(f"next: python scripts/prepare_data.py check {shlex.join(map(str, roots))}")
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "make-datalist": make,
     "split": split,

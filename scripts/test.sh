@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, then the whole test suite: bash scripts/test.sh [arguments of pytest]
+# Lint, check types, then the whole test suite: bash scripts/test.sh [arguments of pytest]
 #   bash scripts/test.sh tests/networks -k generator
 #   bash scripts/test.sh -m "not fresh"        without the tests that install 2.5 GB into an environment of their own
 #   PYTHON=python3.12 bash scripts/test.sh     the interpreter that .venv is made with
@@ -13,5 +13,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
     echo "error: files are not formatted; run: .venv/bin/ruff format ." >&2
     exit 1
 }
+.venv/bin/mypy --no-error-summary
 # a worker a core; tests of one file share fixtures, so they stay together
 .venv/bin/python -m pytest --numprocesses auto --dist loadfile "$@"

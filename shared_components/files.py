@@ -29,7 +29,7 @@ UNREADABLE = (  # what torch.load raises on damaged files and on files of someth
 )
 
 
-def write_atomically(path: str | os.PathLike, writer: Callable[[Path], None]) -> Path:
+def write_atomically(path: str | os.PathLike, writer: Callable[[Path], object]) -> Path:
     """Let ``writer`` fill a temporary file beside ``path``, then put it in place in one step.
 
     A reader sees the old file or the new one, never a part; when ``writer`` raises, ``path`` is as before.
@@ -95,7 +95,7 @@ def sweep(folder: str | os.PathLike) -> None:
     Raises:
         InputError: one cannot be removed.
     """
-    for place, names, _ in os.walk(folder):
+    for place, names, _ in os.walk(os.fspath(folder)):
         for name in [name for name in names if name.startswith(WRITING)]:
             names.remove(name)
             remove_tree(Path(place) / name)

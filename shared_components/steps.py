@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -17,7 +17,7 @@ INTERVAL = 15.0
 
 def steps(
     items: Iterable[Item], what: str, unit: str, shown: bool = True, total: int | None = None
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Go through ``items`` and tell about it on stderr.
 
     Args:
@@ -36,7 +36,7 @@ def steps(
         yield from _lines(items, what, unit, number)
 
 
-def _lines(items: Iterable[Item], what: str, unit: str, total: int | None) -> Iterator[Item]:
+def _lines(items: Iterable[Item], what: str, unit: str, total: int | None) -> Generator[Item, None, None]:
     of = "" if total is None else f" of {total}"
     print(f"{what}: {counted(total, unit)}" if total is not None else what, file=sys.stderr, flush=True)
     told = time.monotonic()

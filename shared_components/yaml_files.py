@@ -102,11 +102,12 @@ def _reason(error: Exception) -> str:
     """What went wrong, and where, in one line."""
     if isinstance(error, RecursionError):
         return f"more than {DEEPEST} levels"
-    mark = getattr(error, "problem_mark", None)
-    text = ", ".join(filter(None, (error.context, error.problem))) if mark else str(error)
+    where, text = "", str(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        where = f"line {error.problem_mark.line + 1}: "
+        text = ", ".join(filter(None, (error.context, error.problem)))
     text = " ".join(text.split())
-    short = text if len(text) <= 200 else f"{text[:200]} …"
-    return f"line {mark.line + 1}: {short}" if mark else short
+    return where + (text if len(text) <= 200 else f"{text[:200]} …")
 
 
 def _fault(event: yaml.Event | yaml.Node, problem: str) -> yaml.MarkedYAMLError:

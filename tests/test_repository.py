@@ -36,6 +36,7 @@ INDIRECT = {  # used without being imported here
     "onnxscript",  # by torch.onnx
     "pytest-xdist",
     "ruff",
+    "mypy",
 }
 
 

@@ -83,7 +83,8 @@ def audit_factory(
             for splits in (("training",), HELD_OUT)
         ]  # fmt: skip
         number = list(description["domains"]).index(domain)
-        one = _Audit(generator, number, *sets, drawn=drawn, seed=seed)
+        training, held_out = sets
+        one = _Audit(generator, number, training, held_out, drawn, seed)
         difference = drawn_difference(generator, number, sets[0].depth, stacks, min_foreground, seed)
         figures[domain] = (
             one.figures()
@@ -139,7 +140,7 @@ class _Audit:
                     self.worst = self._pairs(memorised)
         return (
             found
-            | quality_figures(*described, self._seed)
+            | quality_figures(described[0], described[1], described[2], self._seed)
             | frechet_by_height(described, heights, self._seed)
         )
 

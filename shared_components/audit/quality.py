@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -40,9 +41,7 @@ def quality_figures(generated: Tensor, training: Tensor, held_out: Tensor, seed:
     }
 
 
-def frechet_by_height(
-    sets: tuple[Tensor, Tensor, Tensor], heights: tuple[Tensor, Tensor, Tensor], seed: int
-) -> dict[str, Figure]:
+def frechet_by_height(sets: Sequence[Tensor], heights: Sequence[Tensor], seed: int) -> dict[str, Figure]:
     """The Fréchet distance of each third of the volumes.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shared_components.benchmarks.cardiac_places import DOMAINS, Place, job_places
 from shared_components.benchmarks.cardiac_rows import ROWS
@@ -15,7 +16,7 @@ from shared_components.data.phantoms import make_cardiac
 from shared_components.errors import InputError
 from shared_components.study.stage import Stage
 
-SMOKE = {"subjects": (4, 1, 1), "coarseness": 3.0}  # of the phantoms
+SMOKE: dict[str, Any] = {"subjects": (4, 1, 1), "coarseness": 3.0}  # of the phantoms
 
 
 def cardiac_quality(

@@ -30,7 +30,7 @@ class Row:
     ablation: bool = False
 
 
-UNET = {"configs": ("unet.yaml",), "network": {"anatomy_channels": "$len(@labels)"}}
+UNET: dict[str, Any] = {"configs": ("unet.yaml",), "network": {"anatomy_channels": "$len(@labels)"}}
 DISENTANGLEMENT = (
     "reconstruction_weight",
     "regression_weight",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def _rows(
     faults: Sequence[ClientFault],
     survived: str,
     lost: Sequence[str],
-    may_be_missing: set[tuple[int, str]] = frozenset(),
+    may_be_missing: Set[tuple[int, str]] = frozenset(),
 ) -> Iterator[Outcome]:
     left_out = federation.left_out()
     for fault in faults:

@@ -45,7 +45,7 @@ class Scenario:
 
 
 def _make_heads(folder: Path, seed: int, smoke: bool) -> None:
-    small = {"subjects": (2, 1, 1), "coarseness": 3.0} if smoke else {}
+    small: dict[str, Any] = {"subjects": (2, 1, 1), "coarseness": 3.0} if smoke else {}
     make_heads(folder, seed=seed, label_all=True, **small)
 
 

@@ -118,7 +118,7 @@ def make_trainer(
     size: int,
     device: torch.device | str = "cpu",
     switches: Mapping[str, Any] | None = None,
-    **widths: Sequence[int] | int,
+    **widths: Any,
 ) -> FactoryTrainer:
     """A trainer with the published regularisers; the same initial weights for each ``form``.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shared_components.benchmarks.faulty_study import FaultyStudy
 from shared_components.errors import InputError
+from shared_components.federation.federation import Federation
 from shared_components.federation.federation_file import read_federation
 from shared_components.study.runner import run_study
 
@@ -94,7 +95,7 @@ def _put(file: Path, content: bytes | None) -> None:
         file.write_bytes(content)
 
 
-def _resumed(federation: object) -> tuple[str | None, str]:
+def _resumed(federation: Federation) -> tuple[str | None, str]:
     """The message with which a resumed study was refused, None when it has ended; and its warnings."""
     warnings = io.StringIO()
     with contextlib.redirect_stderr(warnings):

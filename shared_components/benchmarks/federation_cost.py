@@ -97,8 +97,10 @@ def federation_benchmark(
     folder = make_folder(Path(output_dir).resolve() / ("federation_smoke" if smoke else "federation"))
     data = folder / "data"
     for seed in range(-(-max(clients) // len(DOMAINS))):
-        heads = {"subjects": (1, 1, 1), "coarseness": 3.0 if smoke else 2.0}
-        make_heads(data / str(seed), seed=seed, workers=1, force=True, **heads)
+        coarseness = 3.0 if smoke else 2.0
+        make_heads(
+            data / str(seed), seed=seed, workers=1, force=True, subjects=(1, 1, 1), coarseness=coarseness
+        )
     lines = []
     for line in _lines(folder, data, SMOKE if smoke else SIZES, clients, engines):
         print(" | ".join(line), flush=True)

@@ -71,7 +71,7 @@ DISTINCT = 4  # different volumes; the others are links to them
 
 
 def inference_benchmark(
-    volumes: int = 100, shape: tuple[int, int, int] = (256, 256, 32), output_dir: str = "outputs/benchmark",
+    volumes: int = 100, shape: tuple[int, ...] = (256, 256, 32), output_dir: str = "outputs/benchmark",
     threads: int = 1, ckpt_path: str | None = None, turns: int = 1,
 ) -> str:  # fmt: skip
     """Segment ``volumes`` volumes in both ways, each in a fresh process, and return a table.
@@ -99,7 +99,7 @@ def inference_benchmark(
     return table
 
 
-def make_volumes(folder: Path, count: int, shape: tuple[int, int, int]) -> None:
+def make_volumes(folder: Path, count: int, shape: tuple[int, ...]) -> None:
     """Noisy ellipsoids as 16-bit ``.nii.gz``; a few different ones, and links to them."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)

@@ -22,7 +22,7 @@ FEW = 3  # labelled slices in the rows that have few: of what, each scenario say
 SMOKE_FILE = SCRIPTS / "quickstart_smoke.yaml"  # the smallest sizes of every stage
 WHO = ("source", "sources")  # keys of a study that name clients with labels: the data say who they are
 ALONE = {"matrix": False, "audit": False}  # of a study: what no table of these is made from
-SMALL = {"subjects": (2, 1, 1), "coarseness": 3.0}  # of phantoms
+SMALL: dict[str, Any] = {"subjects": (2, 1, 1), "coarseness": 3.0}  # of phantoms
 
 
 @dataclass(frozen=True)

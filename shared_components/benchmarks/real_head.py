@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -67,7 +68,7 @@ def write_copies(folder: Path) -> None:
         copy = _oblique_copy(nib.load(SHIPPED / file), order)
         nib.save(copy, folder / file.replace("2mm", "1mm_lps_oblique"))
     items = [{"image": f"head_{kind}.nii.gz", "label": f"brain_mask_{kind}.nii.gz"} for kind in KINDS]
-    content = {
+    content: dict[str, Any] = {
         "name": "real head",
         "domain": "t1",
         "modality": {"0": "MRI"},

@@ -74,7 +74,7 @@ def _kills(whole: FaultyStudy, broken: FaultyStudy, chance: random.Random, count
         before = broken.whole_rounds(), set(broken.stages())
         process = broken.start("--resume")
         _wait_for(moment, broken, process)
-        time.sleep(chance.uniform(0, LATEST.get(moment, 3)))
+        time.sleep(chance.uniform(0, LATEST.get(str(moment), 3)))
         if process.poll() not in (None, 0):
             lost.append(f"{moment}: the study ended by itself: {broken.said()}")
         kill(process)
@@ -98,7 +98,7 @@ def _wait_for(moment: str | Path, study: FaultyStudy, process: subprocess.Popen)
     """Wait until the study is in its rounds, or in a stage."""
     if moment == "start":
         return
-    sign = study.folder / ("factory/clients" if moment == "rounds" else moment / "log.txt")
+    sign = study.folder / ("factory/clients" if moment == "rounds" else Path(moment, "log.txt"))
     wait_until(lambda: sign.exists() or process.poll() is not None, LONGEST)
 
 

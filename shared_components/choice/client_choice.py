@@ -69,7 +69,7 @@ def choose(
         raise InputError(f"choice: expected at least {what}, found none; name it in the config")
     known, (images, volumes) = read_shapes(shapes_paths), whole_volumes(dataset, most_slices)
     opinions: dict[str, Opinion] = {}
-    total: Tensor | float = 0.0
+    total = torch.zeros(())
     for name, path in steps(list(candidates.items()), "candidates", "model", progress):
         one = opinion(with_weights(network, path).eval(), images)
         total = total + one.probabilities.float()  # the sum alone is kept of all: probabilities are large

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -184,7 +184,7 @@ class AugmentedBatch(PrepareBatch):
         augmentation: called with (image, label).
     """
 
-    def __init__(self, augmentation: SliceAugmentation) -> None:
+    def __init__(self, augmentation: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
         self.augmentation = augmentation
 
     def __call__(

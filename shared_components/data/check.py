@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class RootReport:
 def check_client_root(
     root: str | os.PathLike,
     *,
-    labels: Mapping[int | str, str] | None = None,
+    labels: Mapping[int, str] | Mapping[str, str] | None = None,
     domains: Collection[str] | str | None = None,
     training: bool = True,
     orientation: str | None = "RAS",
@@ -74,7 +74,7 @@ def check_client_root(
 def inspect_client_root(
     root: str | os.PathLike,
     *,
-    labels: Mapping[int | str, str] | None = None,
+    labels: Mapping[int, str] | Mapping[str, str] | None = None,
     domains: Collection[str] | str | None = None,
     training: bool = True,
     orientation: str | None = "RAS",
@@ -121,7 +121,7 @@ class _Seen:
 
     def __init__(self) -> None:
         self.airless: list[Path] = []  # images whose air is NaN
-        self.values: list[set[int] | None] = []  # of each label map; None where it has a fault
+        self.values: list[Set[int] | None] = []  # of each label map; None where it has a fault
         self.annotated = dict.fromkeys(
             SPLITS, (0, 0)
         )  # slices of a split's label maps, and all of these volumes
@@ -167,7 +167,7 @@ def _values(labels: Any) -> set[int] | None:
 def _federation_faults(
     file: str,
     content: dict[str, Any],
-    labels: Mapping[int | str, str] | None,
+    labels: Mapping[int, str] | Mapping[str, str] | None,
     domains: Collection[str] | None,
 ) -> Iterator[Problem]:
     domain = content.get("domain")

@@ -43,7 +43,7 @@ def make_datalist(
     root: str | os.PathLike,
     domain: str,
     *,
-    labels: Mapping[int | str, str] | Sequence[str] | None = None,
+    labels: Mapping[int, str] | Mapping[str, str] | Sequence[str] | None = None,
     name: str | None = None,
     modality: str = "unknown",
     validation: float = 0.1,
@@ -177,7 +177,9 @@ def labelled_slices(path: Path, ignore: int | None = None) -> tuple[list[int], i
 
 
 def _classes(
-    labels: Mapping[int | str, str] | Sequence[str] | None, label_maps: Sequence[Path], ignore: int | None
+    labels: Mapping[int, str] | Mapping[str, str] | Sequence[str] | None,
+    label_maps: Sequence[Path],
+    ignore: int | None,
 ) -> dict[str, str]:
     if labels is None:
         values = (

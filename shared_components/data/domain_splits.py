@@ -39,7 +39,7 @@ def domain_items(
     held_out: str | None = None,
     labelled: bool | None = None,
     domains: Sequence[str] | None = None,
-    labels: Mapping[int | str, str] | None = None,
+    labels: Mapping[int, str] | Mapping[str, str] | None = None,
 ) -> list[dict[str, str]]:
     """Items of a split of several client data roots, without those of the held-out domain.
 
@@ -85,7 +85,9 @@ def domain_items(
     return items
 
 
-def _refuse_other_classes(roots: Sequence[ClientRoot], labels: Mapping[int | str, str] | None) -> None:
+def _refuse_other_classes(
+    roots: Sequence[ClientRoot], labels: Mapping[int, str] | Mapping[str, str] | None
+) -> None:
     """A label value must mean the same everywhere: what is 1 at one site is 3 at another in public data."""
     wanted = None if labels is None else {int(value): str(name) for value, name in labels.items()}
     if wanted is not None and sorted(wanted) != list(range(len(wanted))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 GRID_TOLERANCE = 0.05
 """How far, in voxels, two grids may lie apart at any corner and still be called one grid."""
 
-Affine = Tensor | np.ndarray
+Affine: TypeAlias = Tensor | np.ndarray
 
 
 def grid_distance(affine: Affine, other: Affine, shape: Sequence[int]) -> float:

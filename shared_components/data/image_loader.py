@@ -56,7 +56,7 @@ class LoadVolume(LoadImage):
 
     def __call__(
         self, filename: Sequence[PathLike] | PathLike, reader: ImageReader | None = None
-    ) -> MetaTensor | tuple[MetaTensor, dict]:
+    ) -> MetaTensor:
         """A file's volume by the one reader that is meant for it: what that cannot read, no other makes a guess at.
 
         As with MONAI, its metadata stand beside it where ``image_only`` is set to False.

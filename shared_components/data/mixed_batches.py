@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ class MixedBatches:
         InputError: no loader, or numbers of batches that differ.
     """
 
-    def __init__(self, loaders: Sequence[Iterable[dict[str, Tensor]]]) -> None:
+    def __init__(self, loaders: Sequence[Collection[dict[str, Tensor]]]) -> None:
         lengths = {len(loader) for loader in loaders}
         if len(lengths) != 1:
             raise InputError(

@@ -57,8 +57,8 @@ def find_pairs(root: Path) -> list[Pair]:
             break
     else:
         paths = image_paths(root)
-        labels = [path for path in paths if _LABEL_ENDING.search(subject_name(path))]
-        pairs = _match([path for path in paths if path not in labels], labels)
+        maps = [path for path in paths if _LABEL_ENDING.search(subject_name(path))]
+        pairs = _match([path for path in paths if path not in maps], maps)
     if not pairs:
         raise InputError(
             f"{root}: found no images (in images/, imagesTr/ or the folder itself) with one of the endings "

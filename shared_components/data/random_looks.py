@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -176,7 +176,9 @@ class RandConvolutiond(RandLookd):
 
 
 class _AboveAir:
-    """A MONAI transform of images whose zero is what is empty, given images whose -1 is."""
+    """Beside a MONAI transform of images whose zero is what is empty, given images whose -1 is."""
+
+    keys: Sequence[Hashable]
 
     def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         lifted = {key: value - AIR if key in self.keys else value for key, value in data.items()}

@@ -47,7 +47,8 @@ class TwinSlices(Dataset):
         self.source, self.twin = source, twin
         sure = doubt is None or most >= 1
         self._kept = list(range(len(source))) if sure else _believable(source, doubt, most)
-        self.labelled, self.unlabelled = list(range(len(self._kept))), []
+        self.labelled = list(range(len(self._kept)))
+        self.unlabelled: list[int] = []
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -107,7 +108,8 @@ class SourceSlices(Dataset):
                 "source: expected slices with labels, found none; name the labelled client's data root"
             )
         self.source, self.twin, self._labelled = source, source, source.labelled
-        self.labelled, self.unlabelled = list(range(len(source.labelled))), []
+        self.labelled = list(range(len(source.labelled)))
+        self.unlabelled: list[int] = []
 
     def __len__(self) -> int:
         return len(self._labelled)

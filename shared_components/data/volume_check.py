@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,7 +84,7 @@ def check_image(path: Path, orientation: str | None = None) -> tuple[MetaTensor 
 class LabelFound(NamedTuple):
     """What a label map holds: the values of its known voxels, and how many of how many slices are annotated."""
 
-    values: Collection[int] = frozenset()
+    values: Set[int] = frozenset()
     annotated: int = 0
     slices: int = 0
 

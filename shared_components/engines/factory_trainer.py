@@ -185,9 +185,9 @@ class FactoryTrainer(UpdateTrainer):
     def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:
         """W+ (B, rows, w_dim) of random latents, with style mixing."""
         generator = self.network.generator
-        told = (domain, position)
+        told = [domain, position]
         if self.semantic is not None and self.semantic.informs:
-            told += (torch.rand(len(domain), device=domain.device) < self.encoded_share,)
+            told.append(torch.rand(len(domain), device=domain.device) < self.encoded_share)
         z = torch.randn(2, len(domain), generator.z_dim, device=domain.device)
         first, second = (generator.to_w_plus(generator.mapping(latent, *told)) for latent in z)
         crossover = torch.randint(1, generator.rows, (len(domain), 1), device=domain.device)

@@ -19,8 +19,8 @@ def digest(path: str | os.PathLike) -> str | None:
         return whole.hexdigest()
     if not path.is_file():
         return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 class FileDigests:

@@ -233,8 +233,8 @@ class RunFolder:
         begun = {file: read_record(file, CURE, sealed=True) for file in settings}
         begun[self.federation_file] = completed(begun[self.federation_file], federation)
         for file, content in settings.items():
-            after = yaml.safe_load(yaml.safe_dump(content))
-            changes = differences(*map(without_demands, (begun[file], after)), FREE_TO_CHANGE)
+            before, after = map(without_demands, (begun[file], yaml.safe_load(yaml.safe_dump(content))))
+            changes = differences(before, after, FREE_TO_CHANGE)
             if changes:
                 version = begun_with(found_record(self.versions_file) or {})
                 raise InputError(

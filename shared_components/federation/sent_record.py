@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class SentRecord:
         return read_table(self.table, CURE) if self.table.is_file() else []
 
 
-def _page(federation: str, plan: ClientPlan, rows: list[Mapping[str, str]]) -> Iterator[str]:
+def _page(federation: str, plan: ClientPlan, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """The lines of the page."""
     yield f"# What has left {plan.name} for the federation {federation}"
     yield ""
@@ -73,7 +73,7 @@ def _page(federation: str, plan: ClientPlan, rows: list[Mapping[str, str]]) -> I
         yield f"| {' | '.join(_summed(task, [row for row in rows if row['task'] == task]))} |"
 
 
-def _terms(plan: ClientPlan, rows: list[Mapping[str, str]]) -> Iterator[str]:
+def _terms(plan: ClientPlan, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """How updates travel, how they are protected, and what that has spent."""
     exchange, privacy = plan.exchange, plan.privacy
     rounds = sorted({int(row["about"]) for row in rows if row["task"] == "train"})
@@ -95,7 +95,7 @@ def _terms(plan: ClientPlan, rows: list[Mapping[str, str]]) -> Iterator[str]:
         yield f"epsilon {whole:.6g} at delta {delta:g} for all federations of this site together"
 
 
-def _summed(task: str, rows: list[Mapping[str, str]]) -> list[str]:
+def _summed(task: str, rows: Sequence[Mapping[str, str]]) -> list[str]:
     """The cells of a task's line."""
     tensors, count = (sum(int(row.get(key) or 0) for row in rows) for key in ("tensors", "bytes"))
     names = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def noted_faults(output_dir: str | Path) -> dict[str, str]:
     return {case["case"]: case[FAULT] for case in content.get("cases", ()) if FAULT in case}
 
 
-def read_case_list(output_dir: str | Path) -> tuple[list[Case], dict[int, str]]:
+def read_case_list(output_dir: str | os.PathLike) -> tuple[list[Case], dict[int, str]]:
     """Cases, ``segmentation`` as a whole path, and class names of the run that wrote into ``output_dir``.
 
     A case with ``fault`` was not segmented, and that is why.

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.dicom import is_dicom
@@ -21,11 +22,11 @@ OUTPUT_SUFFIX = "_seg"
 PROBABILITY_SUFFIX = "_prob"
 _OUTPUT = re.compile(rf"(.+?)({OUTPUT_SUFFIX}|(_t\d+)?{PROBABILITY_SUFFIX})")
 
-Case = dict[str, str]
+Case = dict[str, Any]
 
 
 def find_cases(
-    source: str | Path | Mapping | Sequence,
+    source: str | os.PathLike | Mapping | Sequence,
     split: str = "test",
     labelled: bool | None = None,
 ) -> list[Case]:
@@ -50,7 +51,7 @@ def find_cases(
         InputError: nothing found, a path that does not exist (one in a list file is a case, whose fault shows when
             it is read), or two volumes that would be written under one name.
     """
-    entries = [source] if isinstance(source, (str, Path, Mapping)) else list(source)
+    entries = [source] if isinstance(source, (str, os.PathLike, Mapping)) else list(source)
     found = [case for entry in entries for case in _cases_of(entry, split)]
     found = list({case["image"]: case for case in found}.values())
     if labelled is not None:
@@ -65,7 +66,7 @@ def find_cases(
     return _named(found)
 
 
-def _cases_of(entry: str | Path | Mapping, split: str) -> list[Case]:
+def _cases_of(entry: str | os.PathLike | Mapping, split: str) -> list[Case]:
     if isinstance(entry, Mapping):
         return [_stated_case(entry)]
     path = Path(entry).expanduser()

@@ -47,7 +47,8 @@ class FileGrid:
         self._source = image.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "image")
         self._crop = [slice(0, rows), slice(0, columns)]
         self._weights: tuple[Tensor, Tensor] | None = None
-        self._order, self._flips = [0, 1, 2], []
+        self._order = [0, 1, 2]
+        self._flips: list[int] = []
         affine = np.asarray(image.affine, dtype=np.float64)
         for step in reversed(image.applied_operations):
             name, noted = step["class"], step["extra_info"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared_components.data.frames import frame_count
@@ -40,5 +40,7 @@ def _is_done(case: Case, output_dir: Path, probabilities: bool) -> bool:
             return False
     except UNREADABLE:  # a bad image is reported when it is read, a bad output is made again
         return False
-    items = [case] if frames == 1 else [case | {"frame": t, "frames": frames} for t in range(frames)]
+    items: list[Mapping] = (
+        [case] if frames == 1 else [case | {"frame": t, "frames": frames} for t in range(frames)]
+    )
     return not probabilities or all((output_dir / probability_file(item)).is_file() for item in items)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ COLUMNS = ("case", "label", "name", "dice", "hd95_mm", "hd_mm", "predicted_ml", 
 NUMBERS = COLUMNS[3:]
 LATER = ("hd_mm",)  # columns that tables of earlier versions lack
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:

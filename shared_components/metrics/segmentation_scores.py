@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from shared_components.steps import steps
 
 def score_segmentations(
     predictions_dir: str | Path,
-    cases: Sequence[Mapping[str, str]],
+    cases: Sequence[Mapping[str, Any]],
     labels: Mapping[int, str],
     output: str | Path | None = None,
     progress: bool = False,
@@ -75,7 +76,7 @@ def score_segmentations(
 
 def score_cases(
     predictions_dir: str | Path,
-    cases: Sequence[Mapping[str, str]],
+    cases: Sequence[Mapping[str, Any]],
     labels: Mapping[int, str],
     progress: bool = False,
 ) -> tuple[list[Row], list[str]]:
@@ -111,7 +112,7 @@ def told_faults(faults: Sequence[str], total: int) -> str:
     return "\n".join([f"{len(faults)} of {total} cases were not scored:", *faults])
 
 
-def score_case(prediction: Path, case: Mapping[str, str], labels: Mapping[int, str]) -> list[Row]:
+def score_case(prediction: Path, case: Mapping[str, Any], labels: Mapping[int, str]) -> list[Row]:
     """Rows of one case; arguments and errors as for :func:`score_segmentations`."""
     if not case.get("label"):
         raise InputError(
@@ -126,7 +127,8 @@ def score_case(prediction: Path, case: Mapping[str, str], labels: Mapping[int, s
             f"{prediction}: expected the grid of {case['label']}: {fault}; resample it onto that grid, nearest "
             "neighbour, or segment that volume again"
         )
-    classes, ignore = {0, *map(int, labels)}, case.get(IGNORE)
+    classes: set[int] = {0, *map(int, labels)}
+    ignore = case.get(IGNORE)
     refuse(value_faults(prediction, predicted, classes))
     refuse(value_faults(Path(case["label"]), reference, classes if ignore is None else {*classes, ignore}))
     reference = mark_unknown(reference, case)
@@ -215,7 +217,7 @@ def _class_scores(predicted: np.ndarray, reference: np.ndarray, axes: np.ndarray
     masks = _cropped(*(mask.squeeze(tuple(flat)) for mask in (predicted, reference)))
     pair = [torch.from_numpy(mask) for mask in masks]
     dice = compute_dice(*(mask[None, None].float() for mask in pair), include_background=True)
-    hd95, largest = hausdorff(*pair, np.delete(axes, flat, axis=1))
+    hd95, largest = hausdorff(pair[0], pair[1], np.delete(axes, flat, axis=1))
     return {"dice": dice.item(), "hd95_mm": hd95, "hd_mm": largest} | volumes
 
 

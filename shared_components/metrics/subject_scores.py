@@ -87,11 +87,8 @@ def read_subject_scores(path: str | Path) -> list[SubjectScore]:
         InputError: no such file, or it is damaged.
     """
     rows = read_table(path, "write it again with benchmark.py quality --report_only")
-    numbers = ("dice", "hd95_mm")
-    return [
-        SubjectScore(**row | {"seed": int(row["seed"])} | {key: float(row[key]) for key in numbers})
-        for row in rows
-    ]
+    kinds: dict[str, type] = {"seed": int, "dice": float, "hd95_mm": float}
+    return [SubjectScore(**{key: kinds.get(key, str)(text) for key, text in row.items()}) for row in rows]
 
 
 def subject_values(

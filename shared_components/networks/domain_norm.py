@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ class KnownGroups(NamedTuple):
     groups: tuple[DomainGroup, ...]
 
 
-DomainLabel = int | Tensor | KnownGroups  # one domain for the whole batch, or (B,) integers
+DomainLabel: TypeAlias = int | Tensor | KnownGroups  # one domain for the whole batch, or (B,) integers
 
 
 def group_by_domain(domain: DomainLabel) -> tuple[DomainGroup, ...]:

@@ -44,7 +44,7 @@ def case_table(
         groups.append(("Mean over classes", 2))
         head += ["Dice", "HD95, mm"]
     shown = [case for case in cases if case["case"] in measures]
-    rows = []
+    rows: list[list[object]] = []
     for case in shown:
         own, scored = measures[case["case"]], rows_of(case["case"], scores)
         volumes = [_volume(own.millilitres[:, n], name, scored) for n, name in enumerate(names)]

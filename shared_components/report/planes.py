@@ -33,7 +33,7 @@ class View(NamedTuple):
 
     name: str
     planes: Planes
-    sides: tuple[str, str, str, str]
+    sides: tuple[str, ...]
 
 
 VIEWS = (("sagittal", "PASI"), ("coronal", "LRSI"), ("axial", "LRAP"))  # name and sides, by the axis across

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +76,7 @@ def disentanglement_section(study: Study) -> Html:
     return section("Anatomy and style", *parts, note=note) if parts else Html("")
 
 
-def _sheets(study: Study, paths: object, caption: str) -> list[Html]:
+def _sheets(study: Study, paths: str | Iterable[str] | None, caption: str) -> list[Html]:
     """Pictures of a list of files; a file that cannot be shown becomes a remark."""
     if not paths:
         return [missing(f"no {caption}")]

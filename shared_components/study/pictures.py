@@ -16,6 +16,7 @@ from shared_components.networks.volume_generator import VolumeGenerator, sample_
 
 if TYPE_CHECKING:
     from shared_components.study.client_data import ClientData
+    from shared_components.study.site_description import SiteDescription
     from shared_components.study.study import Study
 
 COLUMNS = 12
@@ -40,7 +41,7 @@ def real_slices(study: Study, client: str, description: dict) -> Tensor:
     return torch.stack(rows)
 
 
-def few_items(data: ClientData) -> list[dict[str, str]]:
+def few_items(data: ClientData | SiteDescription) -> list[dict[str, str]]:
     """The first training volumes, of different data roots where there are several."""
     ranked = [pair for root in data.roots for pair in enumerate(root.items("training"))]
     return [item for _, item in sorted(ranked, key=lambda pair: pair[0])[:ROWS]]

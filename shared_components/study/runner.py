@@ -31,6 +31,7 @@ from shared_components.study.methods import METHODS, method_texts
 from shared_components.study.origins import origins
 from shared_components.study.pictures import write_pictures
 from shared_components.study.released import MODEL as MODEL_FILE
+from shared_components.study.site_description import SiteDescription
 from shared_components.study.source_model import source_weights
 from shared_components.study.spent import epsilons
 from shared_components.study.stage import Stage
@@ -209,7 +210,7 @@ def _away(study: Study, name: str) -> dict[str, str]:
     return {} if study.is_here(name) else {"at": name}
 
 
-def _described(data: ClientData, role: str) -> dict[str, Any]:
+def _described(data: ClientData | SiteDescription, role: str) -> dict[str, Any]:
     counts = {split: _counts(data, split) for split in SPLITS}
     return {
         "data_root": data.dataset_dir,
@@ -219,7 +220,7 @@ def _described(data: ClientData, role: str) -> dict[str, Any]:
     }
 
 
-def _counts(data: ClientData, split: str) -> dict[str, int]:
+def _counts(data: ClientData | SiteDescription, split: str) -> dict[str, int]:
     """Volumes of a split, those with labels, and those of whose labels a part is known."""
     labelled = len(data.items(split, labelled=True))
     return {"total": len(data.items(split)), "labelled": labelled, "partly": data.partly(split)}

@@ -21,7 +21,7 @@ SWITCHES = {
     "channels last": {"channels_last": True},
     "bfloat16, channels last": {"amp": True, "channels_last": True},
 }
-CUT = {"channels": (16, 12, 8), "width": 16}  # for a try
+CUT: dict[str, Any] = {"channels": (16, 12, 8), "width": 16}  # for a try
 REPEATS = 3
 
 
@@ -35,7 +35,7 @@ def factory(place: Place) -> Iterator[Row]:
 
 def update_cost(place: Place, size: int, batch: int, switches: dict[str, Any], form: str = "ours") -> Cost:
     """Time and memory of a full update of the factory at published widths."""
-    widths = CUT if place.smoke else {}
+    widths: dict[str, Any] = CUT if place.smoke else {}
     trainer, data = make_trainer(form, size, place.device, switches, **widths), batch_of(size, batch)
     peak = max(place.cost(lambda n=n: update(trainer, data, n)).gigabytes for n in KINDS)  # warms up, too
     repeats = 1 if place.smoke else REPEATS
@@ -49,7 +49,7 @@ def compiled(place: Place) -> Iterator[Row]:
     """The same with torch.compile: the first updates, and one after them."""
     size, batch = (16, 4) if place.smoke else (64, 16)
     switches = {"compiled": "aot_eager" if place.smoke else "inductor", "amp": not place.smoke}
-    widths = CUT if place.smoke else {}
+    widths: dict[str, Any] = CUT if place.smoke else {}
     trainer, data = make_trainer("ours", size, place.device, switches, **widths), batch_of(size, batch)
     first = sum(place.seconds(lambda n=n: update(trainer, data, n)) for n in KINDS)
     yield Row(f"first three updates, {', '.join(map(str, switches.values()))}", first)

@@ -14,7 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -114,7 +114,8 @@ def find_subjects(source: Path) -> list[Subject]:
         if not (match := _FILE.fullmatch(file.name)):
             continue
         subject, rater = (match[1].lower(), match[2].lower()), match[3]
-        known, key = (images, subject) if rater is None else (masks[subject], int(rater))
+        known: dict[Any, Path] = images if rater is None else masks[subject]
+        key = subject if rater is None else int(rater)
         if key in known:
             raise InputError(f"{file}: a second file of that name beside {known[key]}; keep one of them")
         known[key] = file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
@@ -114,9 +114,11 @@ def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     write_atomically(path, lambda place: nibabel.save(image, place))
 
 
-def write_description(root: Path, described: Description, entries: Mapping[str, Sequence[Mapping]]) -> Path:
+def write_description(
+    root: Path, described: Description, entries: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Path:
     """Write ``dataset.json``, the last file of a data root; ``entries`` by split."""
-    content = {
+    content: dict[str, Any] = {
         "name": described.name,
         "domain": described.domain,
         "modality": {"0": described.modality},
@@ -153,7 +155,7 @@ def drawn_splits(patients: Sequence[str], validation: float, test: float, key: s
             f"found {validation} and {test}"
         )
     rest = in_drawn_order(patients, key)
-    splits = {}
+    splits: dict[str, str] = {}
     for split, fraction in (("test", test), ("validation", validation)):
         count = min(round(fraction * len(patients)), len(rest) - 1) if rest else 0
         splits |= dict.fromkeys(rest[:count], split)

@@ -61,7 +61,8 @@ def grow_tree(
 
     Source: Murray 1926, PNAS 12(3), 207–214.
     """
-    points, radii = [], []
+    points: list[np.ndarray] = []
+    radii: list[float] = []
     branches = [(start, direction, growth.thickest * random.uniform(0.85, 1.15))]
     while branches and len(points) < MOST_POINTS:
         place, direction, radius = branches.pop(0)

@@ -36,7 +36,8 @@ class ServerAverage(FedAvg):
     def __init__(self, decay: float = 0.9) -> None:
         check(DECAY, "decay", decay)
         self.decay = float(decay)
-        self._rounds, self._average = 0, {}
+        self._rounds = 0
+        self._average: NamedTensors = {}
 
     def __call__(
         self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors

@@ -82,7 +82,7 @@ def check_site(kit: Path, federation: Federation | None = None, guests: Sequence
     if federation is not None and name in guests:
         _refuse(name, problems_beside(federation, place.data_roots))
         return f"{name}: ready, takes part in no training; {start}"
-    domains = [None] * len(place.data_roots)
+    domains: list[str | None] = [None] * len(place.data_roots)
     if federation is not None:
         if name not in federation.clients:
             raise InputError(

@@ -18,8 +18,9 @@ def main(logs: str, *kits: str) -> None:
     for kit in map(Path, kits):
         with (Path(logs) / f"{kit.name}.txt").open("w", encoding="utf-8") as log:
             command = ("bash", str(kit / "startup" / "sub_start.sh"), "--once")
-            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            processes.append(subprocess.Popen(command, env=environment, **streams))
+            processes.append(
+                subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            )
     for process in processes:
         process.wait()
     end_all(0)

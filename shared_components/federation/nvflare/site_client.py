@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from pathlib import Path
+from typing import Any
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import from_blocks
@@ -57,7 +58,7 @@ class SiteClient:
         self._lane.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._lane.__exit__(*error)
         with contextlib.suppress(InputError):
             remove_tree(self._folder)

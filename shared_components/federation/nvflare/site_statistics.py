@@ -42,7 +42,7 @@ MINIMUM, FAILURE, CELL, MEASURE, INTENSITY = "minimum", "failure", "cells", "mea
 class Numbers(NamedTuple):
     """What the workflow carries of a feature: ``bins`` by number, without those that are withheld."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides that of tuples
     mean: float = 0.0
     sd: float = 0.0
     bins: Mapping[int, float] = {}

@@ -126,14 +126,21 @@ class SitePlaces(StagePlaces):
 
     def _request(self, stage: Stage, before: Sequence[str]) -> tuple[Message, list[str]]:
         """What a site is asked and sent, and the names of what it did not have."""
-        client, files, needs = stage.client, {}, {}
+        client = stage.client
+        files: dict[str, bytes] = {}
+        needs: dict[str, dict[str, str]] = {}
         new = [n for n in stage.needs if not n.startswith(f"{client}/") and (client, n) not in self._at_site]
         for number, need in enumerate(new):
             archive = self._archive(need)
             needs[need] = {"file": f"need.{number}.zip", "sha256": digest(archive)}
             files[f"need.{number}.zip"] = archive.read_bytes()
             self._note(SERVER, client, f"{need.replace('/', ': ')}", archive)
-        values = {"stage": stage.key, "before": list(before), "clients": self._described, "needs": needs}
+        values: dict[str, Any] = {
+            "stage": stage.key,
+            "before": list(before),
+            "clients": self._described,
+            "needs": needs,
+        }
         values["carries"] = stage.key in self._carried
         values["trained"] = {}
         for name, file in handed_out(self._study).items():
