@@ -5,24 +5,21 @@ from __future__ import annotations
 import hashlib
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from shared_components.files import write_atomically, write_text
+from shared_components.files import make_folder, write_atomically, write_text
+from shared_components.packaging.reach import reached_files
 
-# rooms that neither a bundle's config reaches nor who looks at its results
-LEFT_OUT = ("federation", "study", "benchmarks", "packaging", "__pycache__")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
 
 
-def copy_components(source: Path, target: Path) -> None:
-    """Copy ``shared_components`` without ``LEFT_OUT``."""
-
-    def ignored(folder: str, names: list[str]) -> list[str]:
-        left_out = LEFT_OUT if Path(folder) == source else ("__pycache__",)
-        return [name for name in names if name in left_out]
-
-    shutil.copytree(source, target, ignore=ignored)
+def copy_components(source: Path, target: Path, configs: Iterable[Path]) -> None:
+    """Copy what of ``shared_components`` a package needs; arguments as of :func:`reached_files`."""
+    for file in reached_files(source, configs):
+        copy = target / file.relative_to(source)
+        make_folder(copy.parent)
+        shutil.copyfile(file, copy)
 
 
 def write_zip(folder: Path, path: Path) -> Path:

@@ -120,7 +120,7 @@ def _fill(
     write_text(folder / "docs" / "data_license.txt", texts.data_license(weights.trained_on))
     write_text(folder / "requirements.txt", texts.requirements(content))
     shutil.copyfile(bundle / "LICENSE", folder / "LICENSE")
-    copy_components(COMPONENTS, folder / COMPONENTS.name)
+    copy_components(COMPONENTS, folder / COMPONENTS.name, sorted((folder / "configs").glob("*.json")))
 
 
 def _require_replaceable(folder: Path) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-from shared_components.packaging.archive import copy_components, rewrite_zip, write_checksum, write_zip
+from shared_components.packaging.archive import rewrite_zip, write_checksum, write_zip
 
 
 def folder_of(place: Path, names: list[str]) -> Path:
@@ -43,13 +43,3 @@ def test_members_that_are_not_wanted_leave_a_zip(tmp_path):
     rewrite_zip(path, lambda name: not name.endswith(".debug"))
     with zipfile.ZipFile(path) as archive:
         assert {name: archive.read(name) for name in archive.namelist()} == {"package/a.py": b"a.py"}
-
-
-def test_rooms_that_a_package_does_not_use_are_left_out_of_the_code(tmp_path):
-    source = folder_of(
-        tmp_path,
-        ["__init__.py", "report/a.py", "federation/a.py", "data/federation/b.py", "data/__pycache__/b.pyc"],
-    )
-    copy_components(source, tmp_path / "copy")
-    copied = {file.relative_to(tmp_path / "copy").as_posix() for file in (tmp_path / "copy").rglob("*.*")}
-    assert copied == {"__init__.py", "report/a.py", "data/federation/b.py"}
