@@ -20,7 +20,8 @@ def reached_files(source: Path, configs: Iterable[Path]) -> list[Path]:
         configs: files that name classes, functions and modules of it.
     """
     entries = {name for file in configs for name in _NAME.findall(file.read_text(encoding="utf-8"))}
-    todo, files = [*entries, REPORT], set()
+    todo = [*entries, REPORT]
+    files: set[Path] = set()
     while todo:
         new = set(_files(source, todo.pop())) - files
         files |= new
