@@ -32,27 +32,30 @@ def quality(
 
     Args:
         scenario: head (the quickstart's study), patients (the same of whom each hospital's have something else), spine
-            (six real hospitals), vessels (three organs), or cardiac (models for scanners that they have not seen).
+            (six real hospitals), vessels (three organs), or, of models for scanners that they have not seen, cardiac
+            (phantoms) and spine_unseen (six real hospitals).
         seeds: how many seeds, from 0 on; each trains everything anew, on phantoms of its own where there are phantoms.
         output_dir: folder of the runs; all lies in <output_dir>/<scenario>, other sizes and labels beside it.
         report_only: print the tables of the runs that are there.
-        held_out: cardiac: the scanners to leave out in turn, such as C,D; all by default.
-        labelled: the others: domains with labels, such as ceitec, ceitec+ucl for both, ceitec,ucl for one after the
-            other; the scenario's first by default.
-        rows: methods, by their keys in shared_components/benchmarks/cardiac_rows.py; of the others those that are no
-            part of the study, in quality_rows.py; all by default, none for the study alone.
+        held_out: cardiac and spine_unseen: what to leave out in turn, such as C,D or ucl,nwu; all by default.
+        labelled: the other scenarios: domains with labels, such as ceitec, ceitec+ucl for both, ceitec,ucl for one
+            after the other; the scenario's first by default.
+        rows: methods, by their keys in shared_components/benchmarks/unseen_rows.py for cardiac and spine_unseen; of the
+            others those that are no part of the study, in quality_rows.py; all by default, none for the study alone.
         reference: the method that the others are compared with, as the tables call it; by default what
-            clients have chosen without labels, or the adaptation.
+            clients have chosen without labels, or the adaptation; of unseen scanners the full method.
         jobs: trainings at a time, of one thread each; a study itself runs as its file says.
-        fast: all but cardiac: a third of the updates, in <output_dir>/<scenario>_fast.
+        fast: a third of the updates, in <output_dir>/<scenario>_fast.
         smoke: at the smallest sizes, to try it; in <output_dir>/<scenario>_smoke.
     """
-    from shared_components.benchmarks.cardiac_quality import cardiac_quality
+    from shared_components.benchmarks import unseen_scenarios
     from shared_components.benchmarks.quality_scenarios import SCENARIOS
     from shared_components.benchmarks.study_quality import study_quality
+    from shared_components.benchmarks.unseen_quality import unseen_quality
 
-    if scenario == "cardiac":
-        print(cardiac_quality(seeds, output_dir, report_only, held_out, rows, jobs, smoke))
+    if scenario in unseen_scenarios.SCENARIOS:
+        sizes = (jobs, fast, smoke, reference)
+        print(unseen_quality(scenario, seeds, output_dir, report_only, held_out, rows, *sizes))
     elif scenario in SCENARIOS:
         print(
             study_quality(
@@ -60,7 +63,7 @@ def quality(
             )
         )
     else:
-        known = ", ".join([*SCENARIOS, "cardiac"])
+        known = ", ".join([*SCENARIOS, *unseen_scenarios.SCENARIOS])
         raise InputError(f"scenario: expected one of {known}, found {scenario!r}")
 
 

@@ -55,6 +55,7 @@ WORKFLOWS = [
             "train",
             "train smoke",
             "train unet",
+            "train self_training",
             "train paper",
             "inference",
             "inference evaluate",

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared_components.benchmarks.cardiac_quality import chosen
 from shared_components.benchmarks.factory_rows import ROWS, federation_values
 from shared_components.benchmarks.factory_run import result_of
 from shared_components.benchmarks.factory_scenarios import SCENARIOS, Scenario
 from shared_components.benchmarks.factory_segmenter import trained_segmenter
+from shared_components.benchmarks.named import chosen
 from shared_components.benchmarks.tables import machine, markdown
 from shared_components.errors import InputError
 from shared_components.federation.folder_lock import FolderLock

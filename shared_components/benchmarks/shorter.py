@@ -1,4 +1,4 @@
-"""A study with a third of the updates of every training, for a first look."""
+"""Trainings with a third of their updates, for a first look."""
 
 from __future__ import annotations
 
@@ -33,6 +33,19 @@ def shorter(values: Mapping[str, Any]) -> dict[str, Any]:
         "rounds": _part(values["rounds"]),
         "overrides": {**factory, **{key: _part(factory[key]) for key in FACTORY}},
         "study": {name: _section(section) for name, section in study.items()},
+    }
+
+
+def shorter_generalisation(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A third of the epochs of the segmentation bundle's training: the values that say so.
+
+    Args:
+        values: of its config; the warm-up and the moments of the teacher keep their shares of the whole.
+    """
+    return {
+        "max_epochs": _part(values["max_epochs"]),
+        "warm_up_epochs": _part(values["warm_up_epochs"]),
+        "teacher_epochs": [1 + round((epoch - 1) / PART) for epoch in values["teacher_epochs"]],
     }
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared_components.benchmarks.cardiac_quality import chosen
 from shared_components.benchmarks.choice_table import choice_table
 from shared_components.benchmarks.comparison_files import write_comparison
 from shared_components.benchmarks.comparison_tables import Comparison, comparison_tables, legend, pooled
 from shared_components.benchmarks.few_labels import write_few
+from shared_components.benchmarks.named import chosen
 from shared_components.benchmarks.quality_bench import Bench
 from shared_components.benchmarks.quality_rows import ROWS, row_stages
 from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS, QualityScenario

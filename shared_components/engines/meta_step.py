@@ -79,12 +79,12 @@ def meta_gradients(
     """
     parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
     train_losses = meta_train(network)
-    total = _total(train_losses)
+    total = total_loss(train_losses)
     wanted = {name: parameters[name] for name in adapted} if second_order else parameters
     inner = _gradients(total, wanted, create_graph=second_order)
     moved = _moved({name: parameters[name] for name in adapted if name in inner}, inner, inner_rate)
     test_losses = meta_test(lambda *inputs: functional_call(network, moved, inputs))
-    outer = _gradients(_total(test_losses), {**parameters, **moved})
+    outer = _gradients(total_loss(test_losses), {**parameters, **moved})
     sloping = [  # a constant gradient has no slope
         name for name in moved if second_order and name in outer and inner[name].requires_grad
     ]
@@ -99,7 +99,12 @@ def meta_gradients(
     return MetaGradients(gradients, _detached(train_losses), _detached(test_losses))
 
 
-def _total(losses: Losses) -> Tensor:
+def total_loss(losses: Losses) -> Tensor:
+    """The sum of the terms.
+
+    Raises:
+        InputError: there are none.
+    """
     if not losses:
         raise InputError(
             "the loss of an unlabelled update has no term: give reconstruction or domain a weight, or set "

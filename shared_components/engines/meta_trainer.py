@@ -12,7 +12,13 @@ from monai.utils import CommonKeys as Keys
 from torch import Tensor
 from torch.optim import Optimizer
 
-from shared_components.engines.meta_step import Forward, Losses, adapted_parameters, meta_gradients
+from shared_components.engines.meta_step import (
+    Forward,
+    Losses,
+    adapted_parameters,
+    meta_gradients,
+    total_loss,
+)
 from shared_components.engines.update_trainer import UpdateTrainer, in_float32
 from shared_components.errors import InputError
 from shared_components.losses.generalisation import GeneralisationLoss
@@ -125,12 +131,15 @@ class MetaTrainer(UpdateTrainer):
 
     def _warm_up(self, episode: Episode) -> Losses:
         """One plain step of the anatomy encoder on labelled slices."""
-        batch = _joined(self._augmented(self._on_device(episode)))
-        with self.lower_precision():
-            scores = self.network.class_scores(batch["image"])
-        losses = self.loss_function.supervised(scores.float(), batch)
+        losses = self._supervised(_joined(self._augmented(self._on_device(episode))))
         self._plain_step(losses)
         return _detached(losses)
+
+    def _supervised(self, batch: Batch) -> Losses:
+        """Of the class scores alone, for which neither codes nor reconstruction are made."""
+        with self.lower_precision():
+            scores = self.network.class_scores(batch["image"])
+        return self.loss_function.supervised(scores.float(), batch)
 
     def _learn(self, episode: Episode, kind: str) -> Losses:
         """One meta-learning update; none while a loss of labels alone waits for the teacher."""
@@ -167,14 +176,18 @@ class MetaTrainer(UpdateTrainer):
             train, test = self._meta_gradients(episode, labelled)
             self._step()
         else:
-            batch = _joined(episode)
-            output = self._output(self.network, batch)
-            train, test = self.loss_function.meta_train(output, batch, labelled), {}
+            train, test = self._plain_losses(_joined(episode), labelled), {}
             self._plain_step(train)
             train = _detached(train)
         if kind == "unlabelled":
             return {"unlabelled": sum(train.values()) + sum(test.values())}
         return train | ({"meta_test": sum(test.values())} if test else {})
+
+    def _plain_losses(self, batch: Batch, labelled: bool) -> Losses:
+        """Terms of the meta-train loss on both halves."""
+        if labelled and not self.loss_function.disentangles:
+            return self._supervised(batch)
+        return self.loss_function.meta_train(self._output(self.network, batch), batch, labelled)
 
     def _meta_gradients(self, episode: dict[str, Batch], labelled: bool) -> tuple[Losses, Losses]:
         def meta_train(forward: Forward) -> Losses:
@@ -200,7 +213,7 @@ class MetaTrainer(UpdateTrainer):
 
     def _plain_step(self, losses: Losses) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
+        total_loss(losses).backward()
         self._step()
 
     def _step(self) -> None:

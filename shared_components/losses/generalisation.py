@@ -70,6 +70,12 @@ class GeneralisationLoss(nn.Module):
         """Whether slices without labels teach anything in both halves of an episode."""
         return bool(self.reconstruction or self.domain)
 
+    @property
+    def disentangles(self) -> bool:
+        """Whether any term but those of the segmentation counts."""
+        weights = (self.reconstruction, self.regression, self.prior, self.domain, self.rank_weight)
+        return any(weights)
+
     def meta_train(
         self, output: DisentangledOutput, batch: Mapping[str, Tensor], labelled: bool
     ) -> dict[str, Tensor]:

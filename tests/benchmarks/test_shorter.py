@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from shared_components.benchmarks.shorter import shorter
+from shared_components.benchmarks.shorter import shorter, shorter_generalisation
 
 
 def test_every_training_has_a_third_of_its_updates():
@@ -37,3 +37,12 @@ def test_sections_within_sections_and_federated_sources():
     found = shorter({"rounds": 2, "study": study})["study"]
     assert found["candidates"] == {"mild": {"phases": [0, 0, 30], "rounds": 2}}  # teachers, not updates
     assert found["federated_source"] == {"rounds": 5}
+
+
+def test_moments_of_the_segmentation_bundles_training_keep_their_shares():
+    values = {"max_epochs": 20, "warm_up_epochs": 12, "teacher_epochs": [13, 17], "batch_size": 4}
+    assert shorter_generalisation(values) == {
+        "max_epochs": 7,
+        "warm_up_epochs": 4,
+        "teacher_epochs": [5, 6],  # at the end of the warm-up, as before
+    }

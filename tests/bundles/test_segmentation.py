@@ -57,7 +57,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
     return read_table(folder / "metrics.csv", "train again")
 
 
-@pytest.mark.parametrize("more", [(), ("unet.yaml",)])
+@pytest.mark.parametrize("more", [(), ("unet.yaml",), ("self_training.yaml",)])
 def test_it_has_what_monai_asks_for(roots, tmp_path, more):
     assert not training(roots, tmp_path, *more).check_properties()
 

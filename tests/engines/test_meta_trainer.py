@@ -153,12 +153,26 @@ def test_augmentation_sees_both_halves_once_an_episode():
 
 def test_an_update_without_any_loss_is_told():
     loss = GeneralisationLoss(2, reconstruction=0, regression=0, prior=0, domain=0, rank_weight=0)
-    with pytest.raises(InputError, match="unlabelled_updates: false"):
-        trained(loss_function=loss)
+    for meta_learning in (True, False):
+        with pytest.raises(InputError, match="unlabelled_updates: false"):
+            trained(loss_function=loss, meta_learning=meta_learning)
     trained([{"labelled": episode(1)}], loss_function=loss)  # the ablation without them
     teacher = FrozenTeacher(AnatomySegmenter(network().anatomy_encoder, 2))
     waiting, _ = trained(loss_function=loss, teacher=teacher, teacher_epochs=[2])
     assert "unlabelled" not in waiting.state.metrics
+
+
+def test_without_disentanglement_plain_training_makes_class_scores_alone():
+    """Neither codes nor reconstruction, which cost more than half of the time; the losses are the same."""
+    plain = GeneralisationLoss(2, reconstruction=0, regression=0, prior=0, domain=0, rank_weight=0)
+    assert not plain.disentangles and GeneralisationLoss(2, reconstruction=0, domain=0).disentangles
+    batch = [{"labelled": episode(1)}]
+    trainer, found = trained(batch, loss_function=plain, meta_learning=False)
+    before = network()
+    assert torch.equal(weights(found.style_encoder), weights(before.style_encoder))
+    assert torch.equal(weights(found.decoder), weights(before.decoder))
+    warm, same = trained(batch, loss_function=plain, warm_up_epochs=1)  # the same update by another name
+    assert torch.equal(weights(found), weights(same)) and trainer.state.metrics == warm.state.metrics
 
 
 @pytest.mark.parametrize(

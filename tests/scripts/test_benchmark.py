@@ -19,7 +19,10 @@ def benchmark(capsys, *arguments) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--scenario", "knee"), "scenario: expected one of head, spine, vessels, cardiac, found 'knee'"),
+        (
+            ("--scenario", "knee"),
+            "scenario: expected one of head, patients, spine, vessels, cardiac, spine_unseen, found 'knee'",
+        ),
         (("--report-only",), "holds no finished study; run without --report-only"),
         (("--scenario", "spine", "--labelled", "oslo"), "labelled: expected some of ceitec, ucl,"),
         (("--scenario", "vessels", "--rows", "few,best"), "found best"),
@@ -28,7 +31,7 @@ def benchmark(capsys, *arguments) -> tuple[int, str, str]:
             "holds no finished run of the configs as they are; run without --report-only",
         ),
         (("--scenario", "cardiac", "--held_out", "C,E"), "held_out: expected some of A, B, C, D, found E"),
-        (("--scenario", "cardiac", "--rows", "unet,best"), "found best"),
+        (("--scenario", "spine_unseen", "--rows", "unet,best"), "found best"),
     ],
 )
 def test_mendable_faults_are_one_line(arguments, message, tmp_path, capsys):

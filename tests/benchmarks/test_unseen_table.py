@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
-from shared_components.benchmarks.cardiac_places import Place
-from shared_components.benchmarks.cardiac_rows import FULL, ROWS
-from shared_components.benchmarks.cardiac_table import Result, cardiac_tables, read_result
+from shared_components.benchmarks.unseen_places import Place, UnseenBench
+from shared_components.benchmarks.unseen_rows import FULL, ROWS
+from shared_components.benchmarks.unseen_table import Result, read_result, unseen_tables
 from shared_components.metrics.score_tables import write_scores
 from shared_components.metrics.subject_scores import SubjectScore
+
+HEARTS = UnseenBench("cardiac", Path())
 
 
 def result(row: str, held_out: str, seed: int, dice: float, hd95: float = 5.0) -> Result:
@@ -30,7 +33,7 @@ def test_mean_and_deviation_over_seeds_and_mean_over_domains():
         result("unet", "D", 0, 0.1),
         result("unet", "D", 1, 0.1),
     ]
-    table = cardiac_tables(found)
+    table = unseen_tables(HEARTS, found)
     assert cells(table, "Dice") == {
         "Dice": ["C", "D", "mean", f"difference to {ROWS[FULL].name}"],
         "U-Net": ["0.600 ± 0.141", "0.100 ± 0.000", "0.350 ± 0.071", "–"],
@@ -47,14 +50,14 @@ def test_mean_and_deviation_over_seeds_and_mean_over_domains():
 def test_partial_table_says_how_many_seeds_a_cell_has():
     found = [result("unet", "C", 0, 0.5), result("unet", "C", 1, 0.7), result("unet", "D", 0, 0.1)]
     found.append(result("segmentation", "D", 1, 0.3))
-    dice = cells(cardiac_tables(found), "Dice")
+    dice = cells(unseen_tables(HEARTS, found), "Dice")
     assert dice["U-Net"][:3] == ["0.600 ± 0.141", "0.100 (1)", "0.300 (1)"]  # seed 1 has no mean yet
     assert dice["segmentation"][:3] == ["–", "0.300 (1)", "–"]
 
 
 def test_distance_without_value_is_left_out():
     found = [result("unet", "C", 0, 0.0, math.nan), result("unet", "C", 1, 0.5, 4.0)]
-    table = cardiac_tables(found)
+    table = unseen_tables(HEARTS, found)
     assert cells(table, "HD95 (mm)")["U-Net"] == ["4.0 (1)", "4.0 (1)"]
     assert cells(table, "Training")["U-Net"] == ["50.0%", "60 ± 1", "600", "2"]
 
@@ -62,33 +65,33 @@ def test_distance_without_value_is_left_out():
 def test_ablation_is_a_table_of_its_own_and_pairs_the_seeds():
     found = [result(FULL, "C", seed, dice) for seed, dice in enumerate((0.6, 0.8, 0.9))]
     found += [result("no_meta_learning", "C", seed, dice) for seed, dice in enumerate((0.5, 0.7))]
-    table = cardiac_tables(found)
+    table = unseen_tables(HEARTS, found)
     full, without = "0.767 ± 0.153", "0.600 ± 0.141 (2)"
     assert cells(table, "Ablation: Dice") == {
         "Ablation: Dice": ["C", "mean", f"difference to {ROWS[FULL].name}"],
-        "segmentation, strong augmentation": [full, full, "–"],
+        "segmentation, strong looks": [full, full, "–"],
         "without meta-learning": [without, without, "-0.100 [-0.100, -0.100]"],
     }
-    assert list(cells(table, "Dice")) == ["Dice", "segmentation, strong augmentation"]
+    assert list(cells(table, "Dice")) == ["Dice", "segmentation, strong looks"]
 
 
 def test_only_a_difference_that_excludes_zero_is_bold():
     found = [result(FULL, "C", seed, 0.6) for seed in range(3)]
     found += [result("unet", "C", seed, dice) for seed, dice in enumerate((0.5, 0.65, 0.55))]
     found += [result("segmentation", "C", seed, dice) for seed, dice in enumerate((0.5, 0.58, 0.55))]
-    dice = cells(cardiac_tables(found), "Dice")
+    dice = cells(unseen_tables(HEARTS, found), "Dice")
     assert dice["U-Net"][-1] == "-0.033 [-0.100, +0.050]"
     assert dice["segmentation"][-1] == "**-0.057 [-0.100, -0.020]**"
 
 
 def test_ablation_alone_needs_no_full_method():
-    table = cardiac_tables([result("no_meta_learning", "C", 0, 0.5)])
+    table = unseen_tables(HEARTS, [result("no_meta_learning", "C", 0, 0.5)])
     assert cells(table, "Ablation: Dice")["without meta-learning"] == ["0.500", "0.500", "–"]
     assert "over 1 seed." in table and "| Dice" not in table
 
 
 def test_result_is_read_from_what_a_run_leaves(tmp_path):
-    place = Place(tmp_path, 2, "D", "unet")
+    place = Place(UnseenBench("cardiac", tmp_path), 2, "D", "unet")
     place.training.mkdir(parents=True)
     (place.training / "metrics.csv").write_text("epoch,update,loss\n1,50,3\n2,100,2\n")
     same = {"case": "a", "hd_mm": 3.0, "predicted_ml": 1.0, "reference_ml": 1.0}

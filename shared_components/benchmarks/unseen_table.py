@@ -1,4 +1,4 @@
-"""Tables of the cardiac quality benchmark, from whatever runs are finished."""
+"""Tables of unseen domains, from whatever runs are finished."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared_components.benchmarks.cardiac_places import Place
-from shared_components.benchmarks.cardiac_rows import FULL, ROWS
-from shared_components.benchmarks.cardiac_stages import LABEL_FRACTION
 from shared_components.benchmarks.comparison_tables import (
     Comparison,
     comparison_tables,
@@ -17,6 +14,8 @@ from shared_components.benchmarks.comparison_tables import (
     score_table,
 )
 from shared_components.benchmarks.tables import machine, markdown, mean_and_deviation, read_table
+from shared_components.benchmarks.unseen_places import Place, UnseenBench
+from shared_components.benchmarks.unseen_rows import FULL, ROWS
 from shared_components.metrics.subject_scores import SubjectScore, subject_scores
 
 
@@ -49,25 +48,33 @@ def read_result(place: Place, seconds: float) -> Result:
     return Result(place.row, tuple(scores), seconds, iterations)
 
 
-def comparison(results: Sequence[Result], rows: Sequence[str] = tuple(ROWS)) -> Comparison:
-    """Those of ``rows`` that have a result, compared with the full method."""
+def comparison(
+    bench: UnseenBench,
+    results: Sequence[Result],
+    rows: Sequence[str] = tuple(ROWS),
+    reference: str = ROWS[FULL].name,
+) -> Comparison:
+    """Those of ``rows`` that have a result, compared with one of them, by default the full method."""
     scores = [score for result in results for score in result.scores]
     found = {result.row for result in results}
     methods = [ROWS[row].name for row in rows if row in found]
-    return Comparison(scores, methods, sorted({score.client for score in scores}), ROWS[FULL].name)
+    clients = {score.client for score in scores}
+    domains = [domain for domain in bench.scenario.domains if domain in clients]
+    return Comparison(scores, methods, domains, reference, bench.scenario.design)
 
 
-def cardiac_tables(results: Sequence[Result]) -> str:
+def unseen_tables(bench: UnseenBench, results: Sequence[Result], reference: str = ROWS[FULL].name) -> str:
     """Markdown: Dice, HD95, classes, the ablation and the trainings' times."""
-    methods = comparison(results, [row for row in ROWS if not ROWS[row].ablation])
-    ablations = comparison(results, [row for row in ROWS if ROWS[row].ablation or row == FULL])
+    rows = [row for row in ROWS if not ROWS[row].ablation]
+    methods = comparison(bench, results, rows, reference)
+    ablations = comparison(bench, results, [row for row in ROWS if ROWS[row].ablation or row == FULL])
     seeds = methods.seeds
+    length = " A third of the updates." if bench.fast else ""
     parts = [
-        f"Cardiac phantoms; each column's domain was held out. Labels in {LABEL_FRACTION:.0%} of the training subjects "
-        "of every other domain, but where a row says otherwise, and in all their validation subjects. "
+        f"{bench.scenario.words}{length} "
         "Meta-learning on real images is of first order (second_order: false), but where a row says otherwise. "
         f"Mean ± sd over {seeds} {'seed' if seeds == 1 else 'seeds'}.\n",
-        legend(ROWS[FULL].name),
+        legend(reference),
     ]
     if methods.methods:
         parts += comparison_tables(methods, "Dice, mean over the domains")
