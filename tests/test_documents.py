@@ -14,6 +14,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from shared_components.report.__main__ import report
+from tests.documents import commands
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")
@@ -31,29 +32,6 @@ def names(file: Path) -> str:
     return file.relative_to(REPO).as_posix()
 
 
-ASSIGNED = re.compile(r"\b([A-Z]+)=(\"[^\"]*\"|[^ ;]+)(?:; |$)")  # a shell variable and its value
-
-
-def commands(file: Path) -> list[str]:
-    """Every command of a document, those in running text included; comments left out, variables replaced."""
-    text = file.read_text(encoding="utf-8")
-    blocks = "".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))
-    lines = [line.split(" #")[0].strip() for line in blocks.replace("\\\n", " ").splitlines()]
-    variables = {name: value for line in reversed(lines) for name, value in ASSIGNED.findall(line)}
-    found = []
-    for line in (line for line in lines if line and not line.startswith("#")):
-        variables |= dict(ASSIGNED.findall(line))
-        if command := ASSIGNED.sub("", line):
-            found.append(replaced(command, variables))
-    return [*dict.fromkeys([*found, *re.findall(r"`((?:bash|python|torchrun) [^`]+)`", text)])]
-
-
-def replaced(command: str, variables: dict[str, str]) -> str:
-    for name, value in variables.items():
-        command = re.sub(rf"\${name}\b", lambda _, value=value: value.strip('"'), command)
-    return command
-
-
 @cache
 def script(path: str) -> dict:
     return runpy.run_path(str(REPO / path))
@@ -61,8 +39,8 @@ def script(path: str) -> dict:
 
 @pytest.mark.parametrize("file", [file for file in DOCUMENTS if file.name != "CONTRIBUTING.md"], ids=names)
 def test_commands_exist(file):
-    """Those of CONTRIBUTING.md are run (test_contributing.py)."""
-    for command in commands(file):
+    """Those of CONTRIBUTING.md are done (test_contributing.py)."""
+    for command in commands(file.read_text(encoding="utf-8")):
         check_command(command)
 
 
