@@ -24,6 +24,11 @@ DOCUMENTS = sorted(
     for file in REPO.glob(pattern)
     if file.name != "CHANGELOG.md"
 )
+CONFIGS = {
+    file.name
+    for pattern in ("bundles/*/configs/*.yaml", "scripts/*.yaml", "tests/examples/*.yaml")
+    for file in REPO.glob(pattern)
+}
 EXTRAS = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 OTHERS = ("cp", "mkdir", "nano", "nvflare", "touch", "unzip")  # programs that are not of this project
 
@@ -98,6 +103,17 @@ def test_links_lead_somewhere(file):
         target = file if not place else file.parent / place
         assert target.exists(), link
         assert not heading or heading in headings(target), link
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=names)
+def test_files_and_configs_that_are_named_exist(file):
+    text = file.read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:bundles|scripts|shared_components|tests)/[\w./-]+)`", text)
+    assert [path for path in paths if not (REPO / path).exists()] == []
+    assert set(re.findall(r"`(\w+\.yaml)`", text)) - CONFIGS <= {
+        "federation.yaml",
+        "mine.yaml",
+    }  # of the reader
 
 
 def test_the_readme_lists_every_bundle_and_script():
