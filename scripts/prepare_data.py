@@ -60,7 +60,7 @@ def check(*roots: str, orientation: str = "RAS") -> None:
     if sound:
         print(overview(sound))
         reaches = {
-            f"{report.root}/{name}": reach for report in sound for name, reach in report.reaches.items()
+            str(Path(report.root) / name): reach for report in sound for name, reach in report.reaches.items()
         }
         print(advice(reaches))
     for note in (note for report in reports for note in report.notes):

@@ -18,7 +18,7 @@ INTERVAL = 15.0
 def steps(
     items: Iterable[Item], what: str, unit: str, shown: bool = True, total: int | None = None
 ) -> Generator[Item, None, None]:
-    """Go through ``items`` and tell about it on stderr.
+    """Go through ``items`` and tell about it on stderr; of none there is nothing to tell.
 
     Args:
         items: what is worked on, one after the other.
@@ -28,7 +28,7 @@ def steps(
         total: number of items, for those that do not know theirs.
     """
     number = len(items) if total is None and isinstance(items, Sized) else total
-    if not shown:
+    if not shown or number == 0:
         yield from items
     elif sys.stderr.isatty():
         yield from tqdm(items, desc=what, unit=unit, total=number, leave=False)

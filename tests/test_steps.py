@@ -43,3 +43,8 @@ def test_terminal_gets_a_bar(monkeypatch, capsys):
 
 def test_counted():
     assert (counted(1, "image"), counted(0, "image")) == ("1 image", "0 images")
+
+
+def test_of_nothing_nothing_is_told(capsys):
+    assert not list(steps([], "reading label maps", "label map"))
+    assert capsys.readouterr().err == ""

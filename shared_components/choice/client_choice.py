@@ -157,7 +157,7 @@ def _quoted(names: Sequence[str]) -> str:
 
 def picture(images: Tensor, opinions: Mapping[str, Opinion], best: str, classes: int) -> Tensor:
     """Some slices, and below them what each candidate finds there, a shade for each class; the chosen one first."""
-    places = torch.linspace(0, len(images) - 1, SHOWN + 2).round().long()[1:-1]
+    places = torch.linspace(0, len(images) - 1, SHOWN + 2).round().long()[1:-1].unique()
     names = [best, *(name for name in opinions if name != best)]
     shades = torch.linspace(0.1, 1, classes)
     rows = [

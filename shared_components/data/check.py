@@ -15,6 +15,7 @@ from torch import Tensor
 from shared_components.data.coverage import Frame, Reach, image_reach
 from shared_components.data.description import DATASET_FILE, SPLITS, is_label_value, read_description
 from shared_components.data.entries import Entry, read_entries
+from shared_components.data.names import states_sizes
 from shared_components.data.patients import guessed_patients, shared_patients
 from shared_components.data.problems import Problem
 from shared_components.data.volume_check import Grid, LabelFound, check_image, check_label, grid_of
@@ -121,6 +122,7 @@ class _Seen:
 
     def __init__(self) -> None:
         self.airless: list[Path] = []  # images whose air is NaN
+        self.sizeless: list[Path] = []  # images that do not say how large a voxel is
         self.values: list[Set[int] | None] = []  # of each label map; None where it has a fault
         self.annotated = dict.fromkeys(
             SPLITS, (0, 0)
@@ -129,6 +131,8 @@ class _Seen:
     def image(self, path: Path, image: Tensor) -> None:
         if torch.isnan(image.as_tensor()).any():
             self.airless.append(path)
+        if not states_sizes(path):
+            self.sizeless.append(path)
 
     def label(self, entry: Entry, found: LabelFound | None) -> None:
         self.values.append(None if found is None else found.values)
@@ -146,6 +150,13 @@ class _Seen:
         if self.airless:
             fault = f"{len(self.airless)} images have NaN around the body ({self.airless[0].name}, …)"
             yield Problem(file, fault, "it counts as air")
+        if self.sizeless:
+            fault = (
+                f"{len(self.sizeless)} images are of a kind without voxel sizes ({self.sizeless[0].name}, …)"
+            )
+            yield Problem(
+                file, fault, "1 mm is assumed; convert them to NIfTI with the right sizes if they differ"
+            )
         if not expected or not self.values or None in self.values:
             return
         absent = sorted(expected - {0}.union(*self.values))

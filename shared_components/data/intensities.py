@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shared_components.data.transforms import source_of
 from shared_components.data.volume_faults import refuse
-from shared_components.data.voxel_faults import voxel_faults
+from shared_components.data.voxel_faults import constant_faults, voxel_faults
 from shared_components.errors import InputError
 
 _DOMINATED = 0.01  # percentiles that span less than this share of the whole range see the background only
@@ -27,14 +27,21 @@ class AirForNaNd(MapTransform):
 
     Args:
         keys: images, ``(1, H, W, D)``.
+        blank: let images pass of which all known voxels are equal; a network finds something in those, too.
     Raises:
-        InputError: infinite voxels, or NaN that is no background.
+        InputError: infinite voxels, NaN that is no background, or an image that shows nothing.
     """
+
+    def __init__(self, keys: KeysCollection, blank: bool = True, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.blank = blank
 
     def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         data = dict(data)
         for key in self.key_iterator(data):
-            refuse(voxel_faults(source_of(data[key]), _plain(data[key])))
+            source, voxels = source_of(data[key]), _plain(data[key])
+            refuse(voxel_faults(source, voxels))
+            refuse(() if self.blank else constant_faults(source, voxels))
             data[key] = with_air(data[key])
         return data
 

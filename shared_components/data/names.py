@@ -15,6 +15,13 @@ VOLUME_SUFFIXES = (
 IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Endings of image files, longer before shorter; DICOM is known by its content too, and a series is a folder."""
 
+_WITHOUT_SIZES = (".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def states_sizes(image: str | os.PathLike) -> bool:
+    """Whether files of this kind say how large a voxel is; of arrays and pictures it is taken as 1 mm."""
+    return not Path(image).name.lower().endswith(_WITHOUT_SIZES)
+
 
 def subject_name(image: str | os.PathLike) -> str:
     """File name without its image ending; a DICOM series is named by its folder."""

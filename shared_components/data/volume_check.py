@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import nibabel
 import numpy as np
-import torch
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from torch import Tensor
@@ -36,7 +35,7 @@ from shared_components.data.volume_faults import (
     read_grid_faults,
     reading_fault,
 )
-from shared_components.data.voxel_faults import voxel_faults
+from shared_components.data.voxel_faults import constant_faults, voxel_faults
 from shared_components.errors import InputError
 
 _RESAMPLE = "resample the label onto its image's grid, nearest neighbour"
@@ -73,12 +72,7 @@ def check_image(path: Path, orientation: str | None = None) -> tuple[MetaTensor 
         return None, problems
     voxels = image.as_tensor()
     problems += [*voxel_faults(path, voxels), *slice_faults(path, image, orientation)]
-    known = voxels[~torch.isnan(voxels)]
-    if not problems and known.min() == known.max():
-        outside = "" if known.numel() == voxels.numel() else " or NaN"
-        fault = f"constant: every voxel is {float(known.min()):g}{outside}"
-        problems.append(Problem(str(path), fault, "export the image again or take its entry out"))
-    return image, problems
+    return image, problems or list(constant_faults(path, voxels))
 
 
 class LabelFound(NamedTuple):

@@ -27,6 +27,7 @@ def volume_transforms(
     crop: bool = True,
     anti_aliasing: bool = True,
     one_step: bool = False,
+    blank: bool = True,
 ) -> Compose:
     """Read, orient, resample in-plane, scale to [-1, 1] and crop or pad; ``Invertd`` undoes the geometry.
 
@@ -47,6 +48,7 @@ def volume_transforms(
         crop: crop and pad the middle of each slice to ``size``; otherwise slices keep their shape.
         anti_aliasing: blur images before they are made coarser.
         one_step: blur and resample at once, without labels: faster, and equal but for rounding.
+        blank: let images pass of which all voxels are equal, as a factory may draw them.
     Returns:
         Transform of a dict of paths to a dict of ``(1, size, size, D)`` float32 ``MetaTensor``.
     """
@@ -64,7 +66,7 @@ def volume_transforms(
             else []
         ),
         SameGridd(keys, allow_missing_keys=True),
-        AirForNaNd(images, allow_missing_keys=True),
+        AirForNaNd(images, blank, allow_missing_keys=True),
     ]
     axcodes = slice_axes(orientation)
     if axcodes is None:

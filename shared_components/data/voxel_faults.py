@@ -1,4 +1,4 @@
-"""Grey values that mean nothing: NaN that is no background, and infinity."""
+"""Grey values that mean nothing: NaN that is no background, infinity, and images of one value."""
 
 from __future__ import annotations
 
@@ -22,6 +22,20 @@ def voxel_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Problem]:
     if bad and (torch.isinf(voxels).any() or not surrounded_by_nan(voxels)):
         fault = f"{bad} of {voxels.numel()} voxels are NaN or infinite"
         yield Problem(str(path), fault, "replace them (0 for outside the body) and save it again")
+
+
+def constant_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Problem]:
+    """An image that shows nothing: all its voxels, but for air that is NaN, are equal.
+
+    Args:
+        path: for the message.
+        voxels: ``(1, X, Y, Z)``.
+    """
+    known = voxels[~torch.isnan(voxels)]
+    if known.numel() and known.min() == known.max():
+        outside = "" if known.numel() == voxels.numel() else " or NaN"
+        fault = f"constant: every voxel is {float(known.min()):g}{outside}"
+        yield Problem(str(path), fault, "export the image again or leave it out")
 
 
 def surrounded_by_nan(voxels: Tensor) -> bool:

@@ -25,6 +25,7 @@ class Status:
         megabytes: exchanged so far, both ways, of all clients.
         exported: the bundle's deliverable, once written; one of each client where each has a model of its own.
         without_model: clients that have none of their own at the end, where each should.
+        part: whether it belongs to a study, which alone can go on with it.
     """
 
     name: str
@@ -35,10 +36,12 @@ class Status:
     megabytes: float
     exported: tuple[Path, ...]
     without_model: tuple[str, ...] = ()
+    part: bool = False
 
     def __str__(self) -> str:
         done = "no whole round yet" if self.round is None else f"round {self.round} of {self.rounds}"
-        state = "running" if self.running else "done" if self.round == self.rounds else "stopped"
+        stopped = "not finished" if self.part else "stopped"
+        state = "running" if self.running else "done" if self.round == self.rounds else stopped
         lines = [f"{self.name}: {done}, {state}, {self.megabytes:.1f} MB exchanged"]
         for client, row in self.clients.items():
             metrics = "  ".join(f"{k} {float(v):.3f}" for k, v in row.items() if k not in FIXED)
@@ -47,7 +50,7 @@ class Status:
             lines.append(f"  {client}: {last}")
         lines += [f"  written: {file}" for file in self.exported]
         lines += [f"  {client}: could not write its own model" for client in self.without_model]
-        if state == "stopped" or (self.without_model and not self.running):
+        if not self.part and (state == stopped or (self.without_model and not self.running)):
             lines.append("  go on with: federate.py run FILE --resume")
         return "\n".join(lines)
 

@@ -11,6 +11,7 @@ import torch
 from monai.engines import SupervisedEvaluator
 from monai.utils import CommonKeys as Keys
 
+from shared_components.data.names import states_sizes
 from shared_components.errors import InputError, input_error_in
 from shared_components.inferers.case_list import FAULT, note_faults
 
@@ -81,9 +82,18 @@ class CaseEvaluator(SupervisedEvaluator):
         nothing = f"; nothing was found in {', '.join(empty)}" if empty else ""
         number = "1 volume" if len(written) == 1 else f"{len(written)} volumes"
         return (
-            f"{number} segmented, in {self.output_dir}{nothing}\n"
+            f"{number} segmented, in {self.output_dir}{nothing}\n{self._assumed(written)}"
             f"pictures: python -m shared_components.report {shlex.quote(str(self.output_dir))}"
         )
+
+    def _assumed(self, written: set[str]) -> str:
+        """A line on files that do not say how large their voxels are, of which the network may see wrong sizes."""
+        items = {item["case"]: item["image"] for item in self.data_loader.dataset.data}
+        sizeless = sorted(case for case in written if not states_sizes(items[case]))
+        if not sizeless:
+            return ""
+        named = ", ".join(sizeless[:3]) + (f" and {len(sizeless) - 3} more" if len(sizeless) > 3 else "")
+        return f"note: {named}: the file states no voxel size, 1 mm was assumed\n"
 
     def _report(self) -> str:
         lines = list(self._faults.values())

@@ -35,7 +35,7 @@ def inference_transforms(
     """
     pad = {"keys": ("image",), "mode": "constant", "value": -1}
     load, channel_first, *steps = volume_transforms(
-        ("image",), size, spacing, orientation, percentiles, crop=False, one_step=True
+        ("image",), size, spacing, orientation, percentiles, crop=False, one_step=True, blank=False
     ).transforms
     return Compose(
         [

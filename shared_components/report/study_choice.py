@@ -52,7 +52,7 @@ def _client(study: Study, client: str, entry: Mapping[str, str], record: Mapping
     yield element("p", f"{why[:1].upper()}{why[1:]}.", **doubtful)
     rows = [
         [
-            element("b", names.get(name, name)) if name == best else names.get(name, name),
+            _candidate(names.get(name, name), name, name == best),
             *(f"{verdict[key]:.2f}" for key in COLUMNS.values()),
             "chosen" if name == best else "" if verdict["plausible"] else "refused: shapes",
         ]
@@ -63,3 +63,9 @@ def _client(study: Study, client: str, entry: Mapping[str, str], record: Mapping
         yield picture(
             file_uri(study.path(entry["picture"])), "Own images, and what each candidate finds in them"
         )
+
+
+def _candidate(method: str, name: str, is_best: bool) -> Html:
+    """A candidate as the tables call it, and beside it as pictures, folders and the federation file do."""
+    shown = element("b", method) if is_best else method
+    return element("td", shown, *([] if name == method else [" ", element("small", name)]))

@@ -46,7 +46,7 @@ def _table(study: Study, names: Sequence[str], found: Mapping[str, Mapping[str, 
         f"{site}, unseen (n = {_cases(by_model)})" if site in unseen else f"{site} (n = {_cases(by_model)})"
         for site, by_model in found.items()
     ]
-    return table(["Model", *heads], rows, class_="scores", style=f"--columns: {len(found)}")
+    return table(["Model", *heads], rows, class_="scores models", style=f"--columns: {len(found)}")
 
 
 def _cases(by_model: Mapping[str, Mapping]) -> int:

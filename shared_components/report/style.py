@@ -44,6 +44,8 @@ table.scores th:first-child, table.scores td:first-child { position: sticky; lef
 table.scores { table-layout: fixed; min-width: calc(100px + var(--columns) * 176px); }
 table.scores th:first-child { width: 124px; }
 table.scores td:first-child { overflow-wrap: anywhere; }
+table.models { min-width: calc(220px + var(--columns) * 120px); }
+table.models th:first-child { width: 260px; }
 td small { color: var(--soft); font-weight: 400; font-size: 12px; }
 .share { background: linear-gradient(to right, var(--bar) var(--share), transparent var(--share)); }
 figure { margin: 12px 0 18px; }

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,4 +206,10 @@ def study_status(folder: str | os.PathLike) -> str | None:
     files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
     done = [file.parent for file in files if found_record(file) is not None]
     stages = [f"  {place.relative_to(folder).as_posix().removeprefix('clients/')}: done" for place in done]
-    return "\n".join([*(f"{name}: {run_status(folder / name)}" for name in runs), *stages])
+    told = (f"{name}: {replace(run_status(folder / name), part=True)}" for name in runs)
+    end = (
+        []
+        if FolderLock(folder).is_held()
+        else ["stopped: give the command that began it again, with --resume"]
+    )
+    return "\n".join([*told, *stages, *end])

@@ -32,7 +32,7 @@ def volume(path: Path, shape=(16, 14, 5), bad: bool = False) -> None:
 
 
 class Slices(torch.nn.Module):
-    """Two classes by sign; refuses volumes of nine slices."""
+    """Two classes by sign; finds nothing in volumes of seven slices and refuses those of nine."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -41,6 +41,8 @@ class Slices(torch.nn.Module):
     def forward(self, x):
         if x.shape[-1] == 9:
             raise self.error
+        if x.shape[-1] == 7:
+            x = -x.abs()
         return torch.cat([-x, x], dim=1)
 
 
@@ -119,12 +121,22 @@ def test_a_single_volume_is_a_single_line_and_no_volumes_are_no_error(tmp_path):
 def test_at_the_end_it_says_how_many_are_where_and_in_which_nothing_was_found(tmp_path, capsys):
     volume(tmp_path / "a.nii")
     volume(tmp_path / "c.nii.gz", (16, 14, 5, 2))
-    nib.save(nib.Nifti1Image(np.zeros((16, 14, 5), np.float32), np.eye(4)), tmp_path / "b.nii")
+    volume(tmp_path / "b.nii", (16, 14, 7))
     evaluator(tmp_path).run()
     said = capsys.readouterr().out
     assert f"3 volumes segmented, in {tmp_path}/out; nothing was found in b\n" in said
     assert f"pictures: python -m shared_components.report {tmp_path}/out" in said
+    assert "note:" not in said
     rest = evaluator(tmp_path)
     rest.data_loader = []
     rest.run()
     assert "no volume is left to segment" in capsys.readouterr().out
+
+
+def test_it_says_whose_voxel_sizes_were_assumed(tmp_path, capsys):
+    volume(tmp_path / "a.nii")
+    for name in "bcde":
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).random((16, 14, 5), np.float32))
+    evaluator(tmp_path).run()
+    said = capsys.readouterr().out
+    assert "note: b, c, d and 1 more: the file states no voxel size, 1 mm was assumed\n" in said

@@ -56,6 +56,8 @@ OTHERS = {
     "NaN on a side.nii": _nifti(np.where(np.indices(VOXELS.shape)[0] > 0, GREY, np.nan)),
     "NaN on half of the sides.nii": _nifti(HOLLOW),
     "NaN alone.nii": _nifti(np.full(VOXELS.shape, np.nan, np.float32)),
+    "constant.nii": _nifti(np.full(VOXELS.shape, 4, np.int16)),
+    "constant within NaN.nii": _nifti(np.where(np.isnan(FRAMED), np.nan, np.float32(4))),
     "hot.nii": _nifti(np.where(np.arange(GREY.size).reshape(GREY.shape) < 3, 1e9, GREY)),
     "plane.nii": _nifti(VOXELS[..., 0]),
     "line.nii": _nifti(VOXELS[:, 0, 0]),
@@ -100,6 +102,7 @@ def test_what_is_refused_and_what_is_not(tmp_path):
     assert refused == {
         "slices of axis 0", "slices of axis 1", "voxels of 1e-06 mm", "voxels of 1e+06 mm", "voxels of 1000 mm",
         "in meter", "header against itself", "ones in between", "complex", "NaN on a side", "NaN alone", "line",
+        "constant", "constant within NaN",
     }  # fmt: skip
 
 

@@ -221,6 +221,17 @@ def test_a_second_study_is_refused_before_anything_is_touched(finished, values, 
         status = study_status(finished)
     assert {file: file.stat().st_mtime_ns for file in times if file.is_file()} == times
     assert ("north/source_model: done" in status) == (not locked)
+    assert "--resume" not in status
+
+
+def test_a_study_that_was_stopped_goes_on_as_a_whole(finished):
+    record = finished / "study.json"
+    record.rename(finished / "record")
+    status = study_status(finished)
+    (finished / "record").rename(record)
+    assert "factory: tiny study: round 1 of 1, done" in status
+    assert status.endswith("stopped: give the command that began it again, with --resume")
+    assert status.count("--resume") == 1
 
 
 def test_a_study_that_is_not_to_be_overwritten_keeps_its_stages(finished, values):
