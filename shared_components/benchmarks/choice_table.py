@@ -17,14 +17,16 @@ class Choice:
     """Of one client in one seed.
 
     Attributes:
-        chosen: the method.
-        dice: of every candidate that has been scored, mean over subjects and classes.
+        chosen: the method, or several that answer together.
+        own: Dice of what was chosen, mean over subjects and classes.
+        dice: of every candidate that has been scored.
         ours: the candidate that needs a factory; all others are plain.
     """
 
     client: str
     seed: int
     chosen: str
+    own: float
     dice: Mapping[str, float]
     ours: str
 
@@ -35,36 +37,39 @@ class Choice:
 
     @property
     def regret(self) -> float:
-        """How far the chosen one is below the oracle's."""
-        return self.dice[self.oracle] - self.dice[self.chosen]
+        """How far it is below the oracle's; negative where several together are above."""
+        return self.dice[self.oracle] - self.own
 
     @property
     def harm(self) -> float | None:
         """How far it is below the best plain candidate; negative above; None where no plain one has been scored."""
         plain = [dice for method, dice in self.dice.items() if method != self.ours]
-        return max(plain) - self.dice[self.chosen] if plain else None
+        return max(plain) - self.own if plain else None
 
 
 def choices_of(
     scores: Sequence[SubjectScore],
     chosen: Mapping[tuple[str, int], str],
+    method: str,
     candidates: Sequence[str],
     ours: str,
 ) -> list[Choice]:
-    """Those whose chosen candidate has been scored.
+    """Those whose chosen model has been scored.
 
     Args:
         scores: of all methods.
-        chosen: client and seed to the method.
+        chosen: client and seed to what was chosen, in words.
+        method: under which its scores stand.
         candidates: methods that were to choose from.
         ours: see :class:`Choice`.
     """
-    means = {method: client_seed_means(subject_values(scores, method)) for method in candidates}
+    means = {m: client_seed_means(subject_values(scores, m)) for m in (*candidates, method)}
     found = []
-    for (client, seed), method in chosen.items():
+    for (client, seed), words in chosen.items():
         dice = {m: own[client][seed] for m, own in means.items() if seed in own.get(client, {})}
-        if method in dice:
-            found.append(Choice(client, seed, method, dice, ours))
+        own = dice.pop(method, None)
+        if own is not None and dice:
+            found.append(Choice(client, seed, words, own, dice, ours))
     return sorted(found, key=lambda choice: (choice.client, choice.seed))
 
 
@@ -75,7 +80,7 @@ def choice_table(choices: Sequence[Choice]) -> str:
             choice.client,
             str(choice.seed),
             choice.chosen,
-            f"{choice.dice[choice.chosen]:.3f}",
+            f"{choice.own:.3f}",
             choice.oracle,
             f"{choice.dice[choice.oracle]:.3f}",
             f"{choice.regret:.3f}",

@@ -33,7 +33,7 @@ class Found:
         targets: domains of the clients that adapt.
         sources: domains of those that have labels.
         methods: in the order of the studies' reports, then of the rows.
-        chosen: domain and seed to the method that its client has chosen.
+        chosen: domain and seed to what its client has chosen, in words.
         candidates: methods that were to choose from.
     """
 
@@ -65,7 +65,7 @@ class Found:
 
     def choices(self) -> list[Choice]:
         """What clients have chosen, and how well."""
-        return choices_of(self.scores, self.chosen, self.candidates, OURS)
+        return choices_of(self.scores, self.chosen, METHODS[CHOSEN].name, self.candidates, OURS)
 
     def at_home(self) -> dict[str, float]:
         """Domain of a labelled client to the mean Dice of its own source model."""
@@ -102,12 +102,12 @@ def read_studies(studies: Mapping[int, Path]) -> Found:
 
 
 def _chosen(folder: Path, study: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Domain of each client that chose, and the method."""
+    """Domain of each client that chose, and what: a method, or two together."""
     for client, entry in study.get("choices", {}).items():
         record = found_record(folder / entry["record"]) if "record" in entry else None
         if record is not None:
-            name = str(record["chosen"])
-            yield study["clients"][client]["domain"], study["candidates"].get(name, name)
+            called = (study["candidates"].get(name, name) for name in record["chosen"])
+            yield study["clients"][client]["domain"], " + ".join(called)
 
 
 def _scores(seed: int, folder: Path, study: Mapping[str, Any]) -> Iterator[SubjectScore]:

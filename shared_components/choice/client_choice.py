@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.choice.criteria import Opinion, Verdict, opinion, verdicts
-from shared_components.choice.rule import MARGIN, chosen, plausible
+from shared_components.choice.rule import MARGIN, PARTNER, chosen, plausible
 from shared_components.choice.shapes import read_shapes
 from shared_components.data.slices import SliceDataset
 from shared_components.errors import InputError
 from shared_components.handlers.labelled_grid import labelled_grid
 from shared_components.handlers.pictures import save_picture
+from shared_components.networks.ensemble import ensemble_of
 from shared_components.networks.weights import export_model, with_weights
 from shared_components.records import write_record, write_table
 from shared_components.steps import steps
@@ -38,13 +39,15 @@ def choose(
     ckpt_path: str | os.PathLike,
     description: Mapping[str, Any] | None = None,
     margin: float = MARGIN,
+    partner: float | None = PARTNER,
     most_slices: int = 400,
     progress: bool = True,
-) -> str:
+) -> tuple[str, ...]:
     """Let every candidate segment the client's own images, and write the model that serves them best.
 
     Writes ``choice.csv`` (a line for each candidate), ``choice.json`` (the same with the choice and its reason in
-    words), ``choice.png`` (what each finds in some slices) and the chosen model. No label is read.
+    words), ``choice.png`` (what each finds in some slices) and the chosen model, or two that answer together (see
+    :func:`~shared_components.choice.rule.chosen`). No label is read.
 
     Args:
         candidates: name to a file with weights, from the one nearest to the labelled images on.
@@ -57,10 +60,11 @@ def choose(
         ckpt_path: the chosen model.
         description: goes into its file.
         margin: deviations by which shapes may be less plausible than the most plausible candidate's.
+        partner: share of the clearest edges from which the next candidate answers with the clearest; None: one alone.
         most_slices: see :func:`whole_volumes`.
         progress: tell how far it is.
     Returns:
-        Name of the chosen candidate.
+        Names of the chosen candidates, the clearest first.
     Raises:
         InputError: no candidates or slices, or a file of theirs or of ``shapes_paths`` that is missing or does not fit.
     """
@@ -76,10 +80,12 @@ def choose(
         opinions[name] = one._replace(probabilities=one.probabilities[:0])
     classes = sorted(labels)[1:]
     found = verdicts(opinions, total.argmax(1), images, volumes, classes, spacing, known)
-    best = chosen(found, margin)
+    best = chosen(found, margin, partner)
     write_choice(output_dir, found, best, margin)
     save_picture(Path(output_dir) / PICTURE, picture(images, opinions, best, len(labels)), 1)
-    export_model(with_weights(network, candidates[best]), ckpt_path, {**(description or {}), "choice": best})
+    files = [candidates[name] for name in best]
+    model = ensemble_of(network, files) if len(files) > 1 else with_weights(network, files[0])
+    export_model(model, ckpt_path, {**(description or {}), "choice": " and ".join(best)})
     return best
 
 
@@ -106,17 +112,20 @@ def whole_volumes(dataset: SliceDataset, most: int) -> tuple[Tensor, Tensor]:
 
 
 def write_choice(
-    output_dir: str | os.PathLike, found: Mapping[str, Verdict], best: str, margin: float = MARGIN
+    output_dir: str | os.PathLike,
+    found: Mapping[str, Verdict],
+    best: Sequence[str],
+    margin: float = MARGIN,
 ) -> None:
     """Write verdicts and choice as ``choice.csv`` and ``choice.json``."""
     fit = plausible(found, margin)
     rows = [
-        {"candidate": name, "plausible": name in fit, "chosen": name == best}
+        {"candidate": name, "plausible": name in fit, "chosen": name in best}
         | {field: f"{value:.4f}" for field, value in verdict._asdict().items()}
         for name, verdict in found.items()
     ]
     write_table(Path(output_dir) / TABLE, COLUMNS, rows)
-    record = {"chosen": best, "margin": margin, "reason": reason(found, best, margin)}
+    record = {"chosen": list(best), "margin": margin, "reason": reason(found, best, margin)}
     record["doubtful"] = is_doubtful(found)
     values = {name: {**verdict._asdict(), "plausible": name in fit} for name, verdict in found.items()}
     write_record(Path(output_dir) / RECORD, {**record, "candidates": values})
@@ -129,12 +138,12 @@ def is_doubtful(found: Mapping[str, Verdict]) -> bool:
     )
 
 
-def reason(found: Mapping[str, Verdict], best: str, margin: float = MARGIN) -> str:
-    """Why a candidate was chosen, in words."""
+def reason(found: Mapping[str, Verdict], best: Sequence[str], margin: float = MARGIN) -> str:
+    """Why a candidate was chosen, or two, in words."""
     fit = plausible(found, margin)
     out = [name for name in found if name not in fit]
     if not any(verdict.edges for verdict in found.values()):
-        return f"no candidate finds anything; {_quoted([best])} stands in"
+        return f"no candidate finds anything; {_quoted(best)} stands in"
     if is_doubtful(found):
         least = min(verdict.implausibility for verdict in found.values())
         refused = (
@@ -147,24 +156,26 @@ def reason(found: Mapping[str, Verdict], best: str, margin: float = MARGIN) -> s
     else:
         refused = "all candidates find shapes like those of labelled patients"
     others = "others" if out else "candidates"
-    edges = f"clearest edges ({found[best].edges:.2f} deviations)"
-    return f"{refused}; of the {others}, the borders of {_quoted([best])} lie on the {edges}"
+    edges = f"clearest edges ({found[best[0]].edges:.2f} deviations)"
+    why = f"{refused}; of the {others}, the borders of {_quoted(best[:1])} lie on the {edges}"
+    near = ", ".join(f"{_quoted([name])} comes near ({found[name].edges:.2f})" for name in best[1:])
+    return f"{why}; {near}, so that both answer together" if near else why
 
 
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"\u201c{name}\u201d" for name in names)
 
 
-def picture(images: Tensor, opinions: Mapping[str, Opinion], best: str, classes: int) -> Tensor:
-    """Some slices, and below them what each candidate finds there, a shade for each class; the chosen one first."""
+def picture(images: Tensor, opinions: Mapping[str, Opinion], best: Sequence[str], classes: int) -> Tensor:
+    """Some slices, and below them what each candidate finds there, a shade for each class; the chosen first."""
     places = torch.linspace(0, len(images) - 1, SHOWN + 2).round().long()[1:-1].unique()
-    names = [best, *(name for name in opinions if name != best)]
+    names = [*best, *(name for name in opinions if name not in best)]
     shades = torch.linspace(0.1, 1, classes)
     rows = [
         images[places],
         *(_shaded(images[places], opinions[name].labels[places], shades) for name in names),
     ]
-    titles = ["image", f"{best} (chosen)", *names[1:]]
+    titles = ["image", *(f"{name} (chosen)" if name in best else name for name in names)]
     return labelled_grid(torch.cat(rows), titles, [""] * len(places))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from shared_components.choice.criteria import Verdict
 
 MARGIN = 0.5  # deviations by which shapes may be less plausible than the most plausible candidate's
+PARTNER = 0.8  # share of the clearest edges from which the next candidate answers together with the clearest
 
 
 def plausible(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> list[str]:
@@ -15,8 +16,13 @@ def plausible(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> list[s
     return [name for name, verdict in verdicts.items() if verdict.implausibility <= best + margin]
 
 
-def chosen(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> str:
+def chosen(
+    verdicts: Mapping[str, Verdict], margin: float = MARGIN, partner: float | None = PARTNER
+) -> tuple[str, ...]:
     """Of the plausible candidates the one whose borders lie on the strongest edges; of equals the first.
+
+    Where the next one's edges are nearly as strong, verdicts cannot tell the two apart: both are chosen, the first
+    before the second, and answer together, which is seldom worse than either.
 
     Shapes tell what cannot be right (nothing found, or half of the image), and hardly more: among what could be right
     they prefer what looks most like the labelled patients. Edges tell where a border is, and mistake any strong edge
@@ -25,5 +31,8 @@ def chosen(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> str:
     Args:
         verdicts: candidate to what is said for it.
         margin: see :func:`plausible`.
+        partner: share of the strongest edges that the second must have; None: one is chosen.
     """
-    return max(plausible(verdicts, margin), key=lambda name: verdicts[name].edges)
+    first, *others = sorted(plausible(verdicts, margin), key=lambda name: -verdicts[name].edges)
+    least = None if partner is None else partner * verdicts[first].edges
+    return (first, *(name for name in others[:1] if least and verdicts[name].edges >= least))

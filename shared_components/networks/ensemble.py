@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from shared_components.networks.weights import with_weights
+from shared_components.files import load_tensors
+from shared_components.networks.weights import is_state_dict, with_weights
+
+MEMBER = re.compile(r"networks\.(\d+)\.")  # how the names of an ensemble's weights begin
 
 
 class Ensemble(nn.Module):
@@ -43,3 +48,32 @@ def ensemble_of(network: nn.Module, paths: Sequence[str | os.PathLike] | None) -
         InputError: a file is missing or does not fit.
     """
     return Ensemble([with_weights(copy.deepcopy(network), path) for path in paths]) if paths else None
+
+
+def fitting(network: nn.Module, path: str | os.PathLike | None) -> nn.Module:
+    """``network``, or where a file holds the weights of several that answer together, as many of its kind.
+
+    What does not fit either is left to who reads the weights.
+
+    Args:
+        network: one of their kind; one that is several already is returned as it is.
+        path: the file.
+    Raises:
+        InputError: the file is there and damaged.
+    """
+    if isinstance(network, Ensemble) or path is None or not Path(path).is_file():
+        return network
+    members = members_of(path)
+    return Ensemble([copy.deepcopy(network) for _ in range(members)]) if members > 1 else network
+
+
+def members_of(path: str | os.PathLike) -> int:
+    """How many networks answer together with a file's weights.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    content = load_tensors(path)
+    weights = content if is_state_dict(content) else content.get("model")
+    names = weights if isinstance(weights, dict) else ()
+    return max(1, len({found[1] for name in names if (found := MEMBER.match(str(name)))}))

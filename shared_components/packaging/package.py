@@ -17,11 +17,12 @@ from shared_components.packaging.archive import copy_components, write_checksum,
 from shared_components.packaging.metadata import package_metadata
 from shared_components.packaging.settings import Overrides, as_json, merged_configs, read_overrides
 from shared_components.packaging.versions import require_release
-from shared_components.packaging.weights import write_torchscript, write_weights
+from shared_components.packaging.weights import for_members, write_torchscript, write_weights
 
 COMPONENTS = Path(shared_components.__file__).parent
 REPO = COMPONENTS.parent
 METADATA = "configs/metadata.json"
+SEGMENTING = ("inference", "evaluate")  # workflows that use a model as it is
 DEMO = "Demo weights: for trying out, not for patients."
 DEMO_DATA = "phantoms: one real head (Colin 27), deformed and recoloured into subjects of three scanners"
 DEVELOPMENT = "Built for development, from files or versions that are not those of a release."
@@ -85,11 +86,12 @@ def build_package(
         what = _figures(figures).partition(". ")[0]  # the first sentence says what the weights do
         notes = (f"{DEMO} {what}.", *notes)
     configs = merged_configs(bundle / "configs", read_overrides(config))
+    segmenting = {name: for_members(configs[name], Path(weights)) for name in SEGMENTING if name in configs}
     described = Weights(Path(weights), trained_on or texts.NOT_STATED, _figures(figures), notes)
     make_folder(out)
     with tempfile.TemporaryDirectory(dir=out, prefix=".packaging-") as temporary:
         made = Path(temporary) / bundle.name
-        _fill(made, bundle, metadata, configs, described)
+        _fill(made, bundle, metadata, configs | segmenting, described)
         archive = write_zip(made, out / f"{bundle.name}_v{metadata['version']}.zip")
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)

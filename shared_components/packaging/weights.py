@@ -14,9 +14,12 @@ from monai.networks import convert_to_torchscript
 
 from shared_components.errors import InputError, input_error_in
 from shared_components.files import load_tensors, save_tensors
+from shared_components.networks.ensemble import members_of
 from shared_components.networks.factory import export_generator, factory_description, load_generator
 from shared_components.networks.weights import with_weights
 from shared_components.packaging.archive import rewrite_zip
+
+ENSEMBLE = "shared_components.networks.ensemble.Ensemble"
 
 
 def write_weights(config: Mapping[str, Any], source: Path, target: Path) -> None:
@@ -57,6 +60,19 @@ def write_torchscript(package: Path) -> None:
         more_extra_files={config.name: config.read_bytes()},
     )
     rewrite_zip(file, lambda name: not name.endswith(".debug_pkl"))
+
+
+def for_members(config: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """An inference config whose ``network_def`` is as many networks as answer together with a file's weights.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    count = 1 if is_factory(config) else members_of(source)
+    if count == 1:
+        return dict(config)
+    networks = [copy.deepcopy(config["network_def"]) for _ in range(count)]
+    return {**config, "network_def": {"_target_": ENSEMBLE, "networks": networks}}
 
 
 def is_factory(config: Mapping[str, Any]) -> bool:

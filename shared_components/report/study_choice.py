@@ -15,7 +15,8 @@ NOTE = (
     "Chosen at each client on its own unlabelled training images, without a label of that client. Shapes: distance of "
     "area, number and size of parts, outline and overlap of neighbouring slices from those of the labelled clients' "
     "label maps, in deviations (0: alike); what lies more than {margin:g} behind the best is refused. Edges: how much "
-    "intensities differ across the borders that a model draws, in deviations along them; of the rest the largest wins. "
+    "intensities differ across the borders that a model draws, in deviations along them; of the rest the largest wins, "
+    "together with the next one where that comes near. "
     "Told beside them: steadiness, Dice of its segmentations of a slice and of slightly changed copies, and agreement, "
     "Dice with all candidates' mean. Labels of test volumes, where there are some, were not looked at."
 )
@@ -43,18 +44,18 @@ def choice_section(study: Study) -> Html:
 
 def _client(study: Study, client: str, entry: Mapping[str, str], record: Mapping[str, Any]) -> Iterator[Html]:
     names = study.part("candidates", {})
-    best = str(record["chosen"])
+    best = [str(name) for name in record["chosen"]]
     why = str(record["reason"])
     for name, method in names.items():
         why = why.replace(f"\u201c{name}\u201d", f"\u201c{method}\u201d")
-    yield element("h3", f"{client}: {names.get(best, best)}")
+    yield element("h3", f"{client}: {' and '.join(names.get(name, name) for name in best)}")
     doubtful = {"class_": "missing"} if record.get("doubtful") else {}
     yield element("p", f"{why[:1].upper()}{why[1:]}.", **doubtful)
     rows = [
         [
-            _candidate(names.get(name, name), name, name == best),
+            _candidate(names.get(name, name), name, name in best),
             *(f"{verdict[key]:.2f}" for key in COLUMNS.values()),
-            "chosen" if name == best else "" if verdict["plausible"] else "refused: shapes",
+            "chosen" if name in best else "" if verdict["plausible"] else "refused: shapes",
         ]
         for name, verdict in record["candidates"].items()
     ]

@@ -77,8 +77,8 @@ METHODS = {  # stages whose segmentations are compared, in the order of the repo
     ),
     "choice_predictions": Method(
         "chosen",
-        "the one of these models that the client uses: chosen without a label of the client, by the shapes of what "
-        "each finds in its unlabelled images and by the edges there",
+        "the one of these models that the client uses, or two together: chosen without a label of the client, by the "
+        "shapes of what each finds in its unlabelled images and by the edges there",
     ),
 }
 ONE_OF_SEVERAL = (

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared_components.benchmarks.choice_table import choice_table, choices_of
+from shared_components.benchmarks.choice_table import Choice, choice_table, choices_of
 from shared_components.metrics.subject_scores import SubjectScore
 
 OURS = "adaptation"
@@ -20,32 +20,47 @@ SCORES = [
 CHOSEN = {("a", 0): "plain", ("a", 1): "mild", ("b", 0): OURS}
 
 
+def found(chosen: dict[tuple[str, int], str], candidates: list[str], more: float = 0.0) -> list[Choice]:
+    """Choices that score as their first method does, and ``more``."""
+    scores = list(SCORES)
+    for (client, seed), words in chosen.items():
+        value = DICE.get((client, seed), {}).get(words.split(" + ")[0])
+        if value is not None:
+            scores.append(SubjectScore(seed, client, "chosen", "s", "x", value + more, 1.0))
+    return choices_of(scores, chosen, "chosen", candidates, OURS)
+
+
 def test_regret_is_to_the_oracle_and_harm_to_the_best_without_a_factory():
-    found = choices_of(SCORES, CHOSEN, ["plain", "mild", OURS], OURS)
-    assert [(choice.client, choice.seed, choice.oracle) for choice in found] == [
+    choices = found(CHOSEN, ["plain", "mild", OURS])
+    assert [(choice.client, choice.seed, choice.oracle) for choice in choices] == [
         ("a", 0, OURS),
         ("a", 1, "mild"),
         ("b", 0, OURS),
     ]
-    assert [choice.regret for choice in found] == pytest.approx([0.1, 0.0, 0.0])
-    assert [choice.harm for choice in found] == pytest.approx([0.0, 0.0, -0.7])
+    assert [choice.regret for choice in choices] == pytest.approx([0.1, 0.0, 0.0])
+    assert [choice.harm for choice in choices] == pytest.approx([0.0, 0.0, -0.7])
 
 
 def test_table_ends_with_the_mean_and_the_worst():
-    table = choice_table(choices_of(SCORES, {**CHOSEN, ("a", 1): OURS}, ["plain", "mild", OURS], OURS))
+    table = choice_table(found({**CHOSEN, ("a", 1): OURS}, ["plain", "mild", OURS]))
     assert "| a | 1 | adaptation | 0.300 | mild | 0.640 | 0.340 | +0.340 |" in table
     assert "Regret against the oracle's choice: mean 0.147, largest 0.340;" in table
     assert "without a factory: mean -0.120, largest +0.340." in table
 
 
 def test_without_a_plain_candidate_nothing_is_said_of_harm():
-    table = choice_table(choices_of(SCORES, {("a", 0): OURS}, [OURS], OURS))
+    table = choice_table(found({("a", 0): OURS}, [OURS]))
     assert "| a | 0 | adaptation | 0.700 | adaptation | 0.700 | 0.000 |  |" in table
     assert table.endswith("Regret against the oracle's choice: mean 0.000, largest 0.000.\n")
-    some = choices_of(SCORES, CHOSEN, ["plain", "mild", OURS], OURS)
-    mixed = choice_table([*some, *choices_of(SCORES, {("a", 0): OURS}, [OURS], OURS)])
+    some = found(CHOSEN, ["plain", "mild", OURS])
+    mixed = choice_table([*some, *found({("a", 0): OURS}, [OURS])])
     assert "without a factory: mean -0.233, largest +0.000." in mixed
 
 
 def test_choice_without_scores_is_left_out():
-    assert choices_of(SCORES, {("c", 0): "plain", ("a", 0): "other"}, ["plain", "mild"], OURS) == []
+    assert found({("c", 0): "plain", ("a", 0): "other"}, ["plain", "mild"]) == []
+
+
+def test_two_together_may_be_better_than_the_oracle_s():
+    table = choice_table(found({("a", 0): "plain + mild"}, ["plain", "mild", OURS], more=0.15))
+    assert "| a | 0 | plain + mild | 0.750 | adaptation | 0.700 | -0.050 | -0.150 |" in table

@@ -80,7 +80,7 @@ def test_what_finds_the_class_everywhere_is_refused_and_the_other_model_is_writt
     out = choose(clients, tmp_path / "out", {"bad": bad, "good": source / "model.pt"}, shapes)
     record = read_record(out / "choice.json", "")
     rows = {row["candidate"]: row for row in read_table(out / "choice.csv", "")}
-    assert record["chosen"] == "good"
+    assert record["chosen"] == ["good"]
     assert "“bad” finds has shapes too unlike" in record["reason"]
     assert (rows["bad"]["plausible"], rows["good"]["chosen"]) == ("False", "True")
     assert float(rows["bad"]["implausibility"]) == pytest.approx(
@@ -108,3 +108,31 @@ def test_one_volume_is_held_at_a_time(clients, config):
         "adaptation", config, kind=None, dataset_dir=clients / "north"
     ).parser.get_parsed_content("dataset")
     assert len(dataset._volumes._open) == 1 < len(dataset.items)
+
+
+def test_two_that_verdicts_cannot_tell_apart_answer_together(clients, source, tmp_path):
+    shapes = as_it_finds(source / "model.pt", clients, tmp_path / "shapes.json")
+    other = nudged(source / "model.pt", tmp_path / "other.pt")
+    out = choose(clients, tmp_path / "out", {"one": source / "model.pt", "other": other}, shapes)
+    assert sorted(read_record(out / "choice.json", "")["chosen"]) == ["one", "other"]
+    assert "so that both answer together" in read_record(out / "choice.json", "")["reason"]
+    values = {"ckpt_path": out / "model.pt", "dataset_dir": clients / "south", "output_dir": tmp_path / "seg"}
+    flow = workflow("adaptation", "inference.yaml", **values)
+    flow.initialize()
+    flow.run()
+    assert len(list((tmp_path / "seg").glob("*_seg.nii.gz"))) >= 1
+    network = flow.parser.get_parsed_content("network")
+    slices = torch.rand(2, 1, 32, 32)
+    plain = flow.parser.get_parsed_content("network_def")
+    means = [with_weights(plain, file).eval()(slices).softmax(1) for file in (source / "model.pt", other)]
+    assert torch.allclose(network.eval()(slices).softmax(1), sum(means) / 2, atol=1e-5)
+
+
+def nudged(model: Path, to: Path) -> Path:
+    """Nearly the same network."""
+    network = workflow("adaptation", "choose.yaml").parser.get_parsed_content("network_def")
+    with_weights(network, model)
+    with torch.no_grad():
+        for tensor in network.parameters():
+            tensor.mul_(1.001)
+    return export_model(network, to)

@@ -14,13 +14,20 @@ FOUND = {
 
 def test_of_the_plausible_the_clearest_edges_win():
     assert plausible(FOUND) == ["strong", "adapted"]
-    assert chosen(FOUND) == "adapted"
+    assert chosen(FOUND) == ("adapted",)
 
 
 def test_the_margin_says_what_is_plausible():
-    assert chosen(FOUND, margin=0.1) == "strong"
-    assert chosen(FOUND, margin=9) == "plain"
+    assert chosen(FOUND, margin=0.1) == ("strong",)
+    assert chosen(FOUND, margin=9) == ("plain",)
 
 
 def test_of_equals_the_first_is_chosen():
-    assert chosen({"a": FOUND["strong"], "b": FOUND["strong"]}) == "a"
+    assert chosen({"a": FOUND["strong"], "b": FOUND["strong"]}, partner=None) == ("a",)
+
+
+def test_the_next_one_joins_where_its_edges_are_nearly_as_clear():
+    third = {name: FOUND["adapted"]._replace(edges=edges) for name, edges in (("a", 0.57), ("b", 0.6))}
+    assert chosen({**FOUND, **third}) == ("adapted", "b")
+    assert chosen({**FOUND, **third}, partner=0.9) == ("adapted",)
+    assert chosen({name: verdict._replace(edges=0.0) for name, verdict in FOUND.items()}) == ("strong",)

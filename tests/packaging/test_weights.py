@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from shared_components.errors import InputError
+from shared_components.networks.ensemble import ensemble_of
 from shared_components.networks.factory import factory_description
+from shared_components.networks.weights import export_model, with_weights
 from shared_components.packaging.settings import merged_configs, read_overrides
-from shared_components.packaging.weights import is_factory, parsed, write_weights
+from shared_components.packaging.weights import for_members, is_factory, parsed, write_weights
 from tests.packaging.small import BUNDLES, DOMAINS, LABELS, NAMES, settings
 
 
@@ -93,3 +95,12 @@ def test_values_in_place_of_the_configs():
     with pytest.raises(RuntimeError, match="Failed to evaluate"):  # a fault of the config, not of the user
         parsed({"broken": "$1 / 0"}, "broken")
     assert (DOMAINS, LABELS[1]) == (["t1", "t2"], "brain")
+
+
+def test_two_that_answer_together_are_two_in_the_package_s_config(models, tmp_path):
+    one = parsed(inference("adaptation"), "network_def")
+    both = export_model(ensemble_of(one, [models["adaptation"]] * 2), tmp_path / "both.pt")
+    config = for_members(inference("adaptation"), both)
+    write_weights(config, both, tmp_path / "model.pt")
+    with_weights(parsed(config, "network_def"), tmp_path / "model.pt")
+    assert for_members(inference("adaptation"), models["adaptation"]) == inference("adaptation")
