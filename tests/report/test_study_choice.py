@@ -14,7 +14,7 @@ def test_candidates_are_told_as_tables_and_as_pictures_call_them(study):
         "adaptation": Verdict(0.1, 2.5, 0.9, 0.8),
         "source_only": Verdict(3.0, 9.0, 0.9, 0.8),
     }
-    write_choice(study / "clients/south/choice", found, "adaptation")
+    write_choice(study / "clients/south/choice", found, ["adaptation"])
     content = json.loads((study / "study.json").read_text(encoding="utf-8"))
     content["choices"] = {"south": {"record": "clients/south/choice/choice.json"}}
     content["candidates"] = {
