@@ -3,6 +3,7 @@
 #   bash scripts/demo_weights.sh            about a quarter of an hour on two cores, after installation
 # Further arguments go to: scripts/federate.py study scripts/demo.yaml
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 

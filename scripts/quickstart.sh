@@ -7,6 +7,7 @@
 #   PYTHON=python3.12 bash scripts/quickstart.sh     the interpreter that .venv is made with
 # Further arguments go to: scripts/federate.py study scripts/quickstart.yaml (--rounds 100, --seed 1, ...)
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
 name=quickstart
 kind=heads

@@ -4,6 +4,7 @@
 #   bash scripts/test.sh -m "not fresh"        without the tests that install 2.5 GB into an environment of their own
 #   PYTHON=python3.12 bash scripts/test.sh     the interpreter that .venv is made with
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
 EXTRA=test,privacy,nvflare
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

@@ -145,6 +145,18 @@ def test_shell_scripts_are_sound(script):
     assert os.access(REPO / script, os.X_OK)
 
 
+@pytest.mark.parametrize("script", ["quickstart", "demo_weights", "test"])
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_of_shell_scripts_is_their_head_and_nothing_runs(script, word, tmp_path):
+    shutil.copytree(REPO / "scripts", tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    command = ["bash", tmp_path / "scripts" / f"{script}.sh", "--smoke", word]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    head = (REPO / "scripts" / f"{script}.sh").read_text().split("\nset -euo")[0].splitlines()[1:]
+    assert ended.stdout.splitlines() == [line.removeprefix("#").removeprefix(" ") for line in head]
+    assert [path.name for path in tmp_path.iterdir()] == ["scripts"]
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_old_interpreter_is_refused(script, tmp_path):
     for name in ("scripts", ".ci"):
