@@ -81,7 +81,7 @@ def choose(
     classes = sorted(labels)[1:]
     found = verdicts(opinions, total.argmax(1), images, volumes, classes, spacing, known)
     best = chosen(found, margin, partner)
-    write_choice(output_dir, found, best, margin)
+    write_choice(output_dir, found, best, margin, any(known))
     save_picture(Path(output_dir) / PICTURE, picture(images, opinions, best, len(labels)), 1)
     files = [candidates[name] for name in best]
     model = ensemble_of(network, files) if len(files) > 1 else with_weights(network, files[0])
@@ -116,8 +116,9 @@ def write_choice(
     found: Mapping[str, Verdict],
     best: Sequence[str],
     margin: float = MARGIN,
+    known: bool = True,
 ) -> None:
-    """Write verdicts and choice as ``choice.csv`` and ``choice.json``."""
+    """Write verdicts and choice as ``choice.csv`` and ``choice.json``; ``known``: see :func:`reason`."""
     fit = plausible(found, margin)
     rows = [
         {"candidate": name, "plausible": name in fit, "chosen": name in best}
@@ -125,8 +126,8 @@ def write_choice(
         for name, verdict in found.items()
     ]
     write_table(Path(output_dir) / TABLE, COLUMNS, rows)
-    record = {"chosen": list(best), "margin": margin, "reason": reason(found, best, margin)}
-    record["doubtful"] = is_doubtful(found)
+    record = {"chosen": list(best), "margin": margin, "reason": reason(found, best, margin, known)}
+    record["doubtful"] = not known or is_doubtful(found)
     values = {name: {**verdict._asdict(), "plausible": name in fit} for name, verdict in found.items()}
     write_record(Path(output_dir) / RECORD, {**record, "candidates": values})
 
@@ -138,13 +139,27 @@ def is_doubtful(found: Mapping[str, Verdict]) -> bool:
     )
 
 
-def reason(found: Mapping[str, Verdict], best: Sequence[str], margin: float = MARGIN) -> str:
-    """Why a candidate was chosen, or two, in words."""
+def reason(
+    found: Mapping[str, Verdict], best: Sequence[str], margin: float = MARGIN, known: bool = True
+) -> str:
+    """Why candidates were chosen, in words.
+
+    Args:
+        found: candidate to what is said for it.
+        best: the chosen ones.
+        margin: deviations by which shapes may be less plausible than the most plausible candidate's.
+        known: whether any shape of labelled patients is.
+    """
     fit = plausible(found, margin)
     out = [name for name in found if name not in fit]
     if not any(verdict.edges for verdict in found.values()):
         return f"no candidate finds anything; {_quoted(best)} stands in"
-    if is_doubtful(found):
+    if not known:
+        refused = (
+            "no shape of labelled patients is known, since none of their slices is annotated in full: look at the "
+            "segmentations before using any"
+        )
+    elif is_doubtful(found):
         least = min(verdict.implausibility for verdict in found.values())
         refused = (
             f"no candidate finds shapes like those of labelled patients (the nearest are {least:.1f} deviations away): "

@@ -12,7 +12,7 @@ from typing import Any
 from shared_components.data.annotations import ANNOTATED, IGNORE, Annotated
 from shared_components.data.description import DATASET_FILE, SPLITS, is_ignore_value, unknown_key_cure
 from shared_components.data.names import subject_name
-from shared_components.data.problems import Problem
+from shared_components.data.problems import Problem, dangling_link
 from shared_components.errors import InputError, has_unprintable, name_fault, shown
 from shared_components.files import inside, path_fault
 
@@ -130,6 +130,8 @@ def _path_fault(root: Path, path: str) -> Problem | None:
         where = "by '..'" if ".." in Path(path).parts else "through a link"
         return Problem(str(place), f"leaves the root {where}", f"move or copy the file into {root}")
     if not resolved.exists():
+        if place.is_symlink():
+            return dangling_link(place)
         return Problem(str(place), "no such file", _missing_cure(root, path))
     if not (resolved.is_file() or resolved.is_dir()):
         return Problem(

@@ -123,9 +123,11 @@ def _match(images: Iterable[Path], labels: Iterable[Path]) -> list[Pair]:
     for label in labels:
         subject = _CHANNEL_ENDING.sub("", _LABEL_ENDING.sub("", subject_name(label)))
         if subject in by_subject:
-            raise InputError(
-                f"{label}: a second label map of {subject!r} beside {by_subject[subject]}; keep one"
-            )
+            other = by_subject[subject]
+            cure = "keep one"
+            if label.parent.name != other.parent.name:
+                cure += ", or name those of two subjects, and their images, after the subject"
+            raise InputError(f"{label}: a second label map of {subject!r} beside {other}; {cure}")
         by_subject[subject] = label
     pairs: dict[str, Pair] = {}
     for image in images:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,11 @@ class Problem:
 
     def __str__(self) -> str:
         return "; ".join((f"{printable(self.file)}: {printable(self.fault)}", printable(self.cure)))
+
+
+def dangling_link(path: str | os.PathLike) -> Problem:
+    """The fault of a link that ends in no file."""
+    return Problem(str(path), "is a link that leads nowhere or round in a circle", "mend the link")
 
 
 class UnfitFile(InputError):

@@ -26,7 +26,7 @@ from shared_components.data.nifti import (
     volume_shape,
     world_affine,
 )
-from shared_components.data.problems import Problem, UnfitFile
+from shared_components.data.problems import Problem, UnfitFile, dangling_link
 from shared_components.data.reading import UNREADABLE, causes_of, one_line
 from shared_components.data.transforms import source_of
 
@@ -54,7 +54,7 @@ def file_faults(path: str | os.PathLike) -> Iterator[Problem]:
     path = Path(path)
     if not path.exists():
         if path.is_symlink():
-            yield _fault(path, "is a link that leads nowhere or round in a circle", "mend the link")
+            yield dangling_link(path)
         else:
             yield _fault(path, "expected a volume, found nothing", "check the path")
     elif path.is_dir():

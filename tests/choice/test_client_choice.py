@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from shared_components.choice.client_choice import whole_volumes
+from shared_components.choice.client_choice import picture, reason, whole_volumes
+from shared_components.choice.criteria import Opinion, Verdict
 from shared_components.choice.known_labels import label_volumes
 from shared_components.data import slices
 from shared_components.data.quantiles import mean_quantiles
@@ -85,3 +86,25 @@ def test_without_a_cache_each_volume_is_decoded_once_more(made, decoded, pass_ov
     decoded.clear()
     pass_over(dataset)
     assert "".join(decoded) == wanted
+
+
+def test_where_no_shape_is_known_nothing_is_said_to_be_like_those_of_labelled_patients():
+    found = {"plain": Verdict(0.0, 1.0, 0.9, 0.9), "adapted": Verdict(0.0, 2.0, 0.9, 0.9)}
+    assert reason(found, ["adapted"]).startswith(
+        "all candidates find shapes like those of labelled patients;"
+    )
+    unknown = reason(found, ["adapted"], known=False)
+    assert unknown.startswith(
+        "no shape of labelled patients is known, since none of their slices is annotated in full"
+    )
+    assert unknown.endswith("the borders of “adapted” lie on the clearest edges (2.00 deviations)")
+
+
+@pytest.mark.parametrize(("slices", "columns"), [(1, 1), (3, 3), (60, 6)])
+def test_the_picture_shows_no_slice_twice(slices, columns):
+    images = torch.linspace(-1, 1, slices * 64).reshape(slices, 1, 8, 8)
+    labels = torch.zeros(slices, 8, 8, dtype=torch.uint8)
+    shown = picture(images, {"plain": Opinion(labels, torch.zeros(0), 1.0)}, ["plain"], 2)
+    single = picture(images[:1], {"plain": Opinion(labels[:1], torch.zeros(0), 1.0)}, ["plain"], 2)
+    assert shown.shape[1] == single.shape[1]
+    assert shown.shape[2] == single.shape[2] + (columns - 1) * (144 + 2)

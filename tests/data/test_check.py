@@ -383,6 +383,12 @@ def test_path_that_leaves_through_a_link(data_root, save_image, tmp_path, only_p
     assert "s3.nii.gz: leaves the root through a link" in only_problem()
 
 
+def test_a_link_that_leads_nowhere(data_root, only_problem):
+    (data_root[0] / "images/s3.nii.gz").unlink()
+    (data_root[0] / "images/s3.nii.gz").symlink_to("gone.nii.gz")
+    assert "s3.nii.gz: is a link that leads nowhere or round in a circle; mend the link" in only_problem()
+
+
 def test_a_root_that_is_itself_a_link_is_fine(data_root, tmp_path):
     (tmp_path / "link").symlink_to(data_root[0])
     assert check_client_root(tmp_path / "link") == []

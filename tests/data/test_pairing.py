@@ -93,7 +93,14 @@ def test_hidden_files_are_left_out(tmp_path):
         ),
         (["images/a.nii.gz", "labels/b.nii", "labels/c.nii"], r"\(nor have 1 more label maps\)"),
         (["images/a_0000.nii", "images/a_0001.nii"], r"a_0001\.nii: a second image of 'a' beside .*a_0000"),
-        (["images/a.nii", "labels/a.nii", "labels/a_seg.nii"], "a second label map of 'a' beside"),
+        (
+            ["images/a.nii", "labels/a.nii", "labels/a_seg.nii"],
+            "a second label map of 'a' beside .*; keep one$",
+        ),
+        (
+            ["images/p/a.nii", "images/q/a.nii", "labels/p/a.nii", "labels/q/a.nii"],
+            "second label map of 'a' beside .*; keep one, or name those of two subjects",
+        ),
     ],
 )
 def test_folders_of_no_sense_are_refused(tmp_path, names, message):
