@@ -31,7 +31,7 @@ def quality(
     subject's scores, all differences and a picture with a point a seed.
 
     Args:
-        scenario: head (the quickstart's study), patients (the same of whom each hospital's have something else), spine
+        scenario: head (three hospitals made from a real head), patients (the same of whom each hospital's have something else), spine
             (six real hospitals), vessels (three organs), or, of models for scanners that they have not seen, cardiac
             (phantoms) and spine_unseen (six real hospitals).
         seeds: how many seeds, from 0 on; each trains everything anew, on phantoms of its own where there are phantoms.
@@ -101,7 +101,7 @@ def real_head(
 
     Args:
         ckpt_path: a model of T1 heads of the adaptation bundle (or of the one named by --bundle), such as
-            outputs/quickstart/clients/north/source_model/model.pt; without it the demo weights.
+            outputs/heads/clients/north/source_model/model.pt; without it the demo weights.
         output_dir: folder of the copies, segmentations and scores.
         bundle: whose demo weights.
     """

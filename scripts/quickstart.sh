@@ -1,39 +1,43 @@
 #!/usr/bin/env bash
-# The whole flow on three hospitals made from one real head, on this machine, from nothing:
+# The whole flow on six real hospitals, of which one has labels, on this machine, from nothing:
 #   bash scripts/quickstart.sh              about ten minutes on two cores, after installation
-#   bash scripts/quickstart.sh --data spine six real hospitals instead, of which one has labels; longer
-#   bash scripts/quickstart.sh --smoke      every step at the smallest sizes, a minute or two; trains nothing useful
+#   bash scripts/quickstart.sh --data heads three hospitals made from one real head instead; as long
+#   bash scripts/quickstart.sh --smoke      every step at the smallest sizes, with such heads, a minute or two; trains
+#                                           nothing useful
 #   bash scripts/quickstart.sh --force      start over; without it, a second run keeps what is finished
 #   PYTHON=python3.12 bash scripts/quickstart.sh     the interpreter that .venv is made with
-# Further arguments go to: scripts/federate.py study scripts/quickstart.yaml (--rounds 100, --seed 1, ...)
+# Further arguments go to: scripts/federate.py study scripts/quickstart.yaml, or heads.yaml (--seed 1, ...)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 
-name=quickstart
-kind=heads
+smoke=
+kind=
 phantoms=()
 arguments=()
 while (($#)); do
     case "$1" in
         --smoke)
-            name=quickstart-smoke
+            smoke=-smoke
             phantoms=(--subjects 2,1,1 --coarseness 3)
             ;;
         --data)
-            kind="${2:-}"
+            kind="${2:-none}"
             if (($# > 1)); then shift; fi
             ;;
-        --data=*) kind="${1#--data=}" ;;
+        --data=*) kind="${1#--data=}"; kind="${kind:-none}" ;;
         *) arguments+=("$1") ;;
     esac
     shift
 done
-if [[ "$kind" == spine && "$name" == quickstart ]]; then
-    name=spine
-elif [[ "$kind" != heads ]]; then
-    echo "error: --data: expected heads, or spine without --smoke, found '$kind'" >&2
-    exit 2
-fi
+case "${kind:-default}$smoke" in
+    default-smoke | heads-smoke) name=quickstart-smoke kind=heads ;;
+    default | spine) name=quickstart kind=spine ;;
+    heads) name=heads ;;
+    *)
+        echo "error: --data: expected heads, or spine without --smoke, found '${kind/none/}'" >&2
+        exit 2
+        ;;
+esac
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 

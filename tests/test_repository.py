@@ -183,20 +183,21 @@ def test_quickstart_refuses_data_that_it_does_not_have(arguments):
     assert ended.stderr == f"error: --data: expected heads, or spine without --smoke, found '{found}'\n"
 
 
-def test_quickstart_of_real_hospitals_can_run(tmp_path, monkeypatch):
-    make_spinal_cord(tmp_path / "outputs" / "spine" / "data")
+@pytest.mark.parametrize(("name", "updates"), [("quickstart", 100), ("spine", 300)])
+def test_studies_of_real_hospitals_can_run(name, updates, tmp_path, monkeypatch):
+    make_spinal_cord(tmp_path / "outputs" / name / "data")
     (tmp_path / "bundles").symlink_to(REPO / "bundles")
-    file = shutil.copy(REPO / "scripts" / "spine.yaml", tmp_path / "federation.yaml")
+    file = shutil.copy(REPO / "scripts" / f"{name}.yaml", tmp_path / "federation.yaml")
     monkeypatch.chdir(tmp_path)
     study = plan_study(read_federation(file))
     assert (study.sources, len(study.targets)) == (("ceitec",), 5)
     stages = {stage.key: stage for stage in study_stages(study)}
     assert {f"{name}/choice" for name in study.targets} < stages.keys()
-    assert stages["milan/adaptation"].overrides["phases"] == [0, 300, 300]
+    assert stages["milan/adaptation"].overrides["phases"] == [0, updates, updates]
 
 
-@pytest.mark.parametrize("name", ["quickstart", "quickstart_smoke"])
-def test_quickstart_federations_can_run(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["heads", "quickstart_smoke"])
+def test_studies_of_heads_can_run(name, tmp_path, monkeypatch):
     content = yaml.safe_load((REPO / "scripts" / f"{name}.yaml").read_text())
     (tmp_path / "bundles").symlink_to(REPO / "bundles")
     for client in content["clients"].values():

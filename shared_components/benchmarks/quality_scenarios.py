@@ -117,7 +117,7 @@ def _make_cords(folder: Path, seed: int, labelled: Sequence[str], smoke: bool) -
 
 
 HEADS = QualityScenario(
-    "quickstart.yaml", ("t1", "t2", "pet"), _make_heads, {"image_size": 32, "spacing": 6.0}
+    "heads.yaml", ("t1", "t2", "pet"), _make_heads, {"image_size": 32, "spacing": 6.0}
 )
 SCENARIOS = {
     "head": HEADS,
