@@ -91,6 +91,15 @@ def test_settings_that_cannot_be_meant_are_refused(config, message):
         merged(config)
 
 
+def test_settings_of_a_choice_and_of_its_candidates_will_do():
+    choice = {
+        "candidates": {"plain": "/one/model.pt"},
+        "shapes_paths": ["/one/shapes.json"],
+        "image_size": 64,
+    }
+    assert read_overrides([choice, {"teacher_paths": ["/one/model.pt"]}]) == [{"image_size": 64}, {}]
+
+
 @pytest.mark.parametrize(("name", "text"), [("a.yaml", "a: [1"), ("a.json", "{"), ("a.yaml", "- 1\n")])
 def test_files_that_are_no_configs_are_refused_in_one_line(tmp_path, name, text):
     (tmp_path / name).write_text(text)
