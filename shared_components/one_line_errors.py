@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from ast import literal_eval
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from monai.utils import ensure_tuple
 
 from shared_components.errors import InputError, input_error_in, os_error_line
 from shared_components.hyper_parameters import check_values
+from shared_components.spelling import nearest
 from shared_components.yaml_files import read_configs
 
 MISREAD = {"true": "True", "false": "False", "null": "'$None'"}  # word: what would have that meaning
@@ -63,8 +63,8 @@ def check_command_line() -> None:
     for name in given:
         id = ReferenceResolver.normalize_id(name).split(ID_SEP_KEY)[0].lstrip("+~").replace("-", "_")
         if id not in known:
-            near = get_close_matches(id, known, n=1)
-            cure = f"did you mean --{near[0]}?" if near else "their ids alone can be set"
+            near = nearest(id, known)
+            cure = f"did you mean --{near}?" if near else "their ids alone can be set"
             raise InputError(f"--{name}: is no id of the config files; {cure}")
     check_values(_merged(config, given))
 

@@ -15,8 +15,18 @@ def unknown(what: str, found: Iterable[Any], known: list[str]) -> list[str]:
 def closest(word: Any, known: Iterable[str]) -> str:
     """`` (did you mean '…'?)``, or the known words where none is near."""
     known = list(known)
-    near = difflib.get_close_matches(str(word), known, n=1)
-    return f" (did you mean '{near[0]}'?)" if near else f"; known are {_short(', '.join(known))}"
+    return meant(word, known) or f"; known are {_short(', '.join(known))}"
+
+
+def meant(word: Any, known: Iterable[str]) -> str:
+    """`` (did you mean '…'?)``, empty where no known word is near."""
+    near = nearest(word, known)
+    return f" (did you mean '{near}'?)" if near else ""
+
+
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """The known word that ``word`` is most like; empty where none is near."""
+    return next(iter(difflib.get_close_matches(str(word), list(known), n=1)), "")
 
 
 def _short(text: str, limit: int = 300) -> str:

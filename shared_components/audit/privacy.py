@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from shared_components.audit.client_slices import ClientSlices
 from shared_components.audit.figures import Figure
+from shared_components.metrics.frechet import random_features
 from shared_components.metrics.membership import membership_inference
 from shared_components.metrics.memorisation import (
     Memorisation,
@@ -18,7 +19,6 @@ from shared_components.metrics.memorisation import (
     nearer_to_training,
     nearest,
 )
-from shared_components.metrics.random_features import random_features
 
 LARGEST = 64  # px to which larger slices are reduced before they are compared pixel by pixel
 FEWEST = 2  # slices on each side

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from shared_components.audit.client_slices import ClientSlices
 from shared_components.audit.figures import Figure
+from shared_components.metrics.frechet import frechet_distance, random_features
 from shared_components.metrics.path_length import perceptual_path_length
-from shared_components.metrics.random_features import frechet_distance, random_features
 from shared_components.metrics.support import density_and_coverage, kernel_distance
 from shared_components.networks.generator import Generator
 

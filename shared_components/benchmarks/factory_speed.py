@@ -109,7 +109,7 @@ def networks(size: int, channels: Sequence[int] | None = None, width: int | None
     widths = list(channels or paper["channels"][: (size // 4).bit_length()])
     width = width or paper["w_dim"]
     common = {"size": size, "domains": DOMAINS, "positions": paper["positions"], "channels": widths}
-    mapping = {"z_dim": width, "w_dim": width, "mapping_layers": paper["mapping_layers"]}
+    mapping = {"z_dim": width, "w_dim": width, "mapping_layers": paper["mapping_layers"], "mapping_lr": 0.01}
     return FactoryNetwork(Generator(**common, **mapping), Discriminator(**common, width=width))
 
 
@@ -140,8 +140,11 @@ def make_trainer(
         network=network,
         optimizer=lazy_adam(network.generator.parameters(), 2e-3, 4),
         discriminator_optimizer=lazy_adam(network.discriminator.parameters(), 2e-3, 16),
+        r1_gamma=10.0,
         r1_every=16,
+        path_length_weight=2.0,
         path_length_every=4,
+        ema_decay=0.995,
         **(switches or {}),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import shlex
@@ -14,6 +13,7 @@ from typing import Any
 from shared_components.data.problems import Problem
 from shared_components.errors import name_fault, printable, shown
 from shared_components.files import path_fault
+from shared_components.spelling import nearest
 
 DATASET_FILE = "dataset.json"
 SPLITS = ("training", "validation", "test")
@@ -125,8 +125,9 @@ def _structure(file: str, content: dict[str, Any]) -> Iterator[Problem]:
 
 
 def unknown_key_cure(key: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(str(key).lower(), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"remove it; known are {', '.join(known)}"
+    """What to do about a key that is none of those ``known``."""
+    near = nearest(str(key).lower(), known)
+    return f"did you mean {near!r}?" if near else f"remove it; known are {', '.join(known)}"
 
 
 def _is_text_table(value: Any) -> bool:

@@ -114,19 +114,19 @@ class FactoryTrainer(UpdateTrainer):
         network: FactoryNetwork,
         optimizer: Optimizer,
         discriminator_optimizer: Optimizer,
+        r1_gamma: float,
+        path_length_weight: float,
+        ema_decay: float,
         path_length: PathLengthPenalty | None = None,
         augmentation: DiscriminatorAugmentation | None = None,
         poses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
         rehearsal: DomainRehearsal | None = None,
         semantic: SemanticAlignment | None = None,
-        r1_gamma: float = 10.0,
         r1_every: int = 16,
-        path_length_weight: float = 2.0,
         path_length_every: int = 4,
         path_length_shrink: int = 2,
         style_mixing: float = 0.9,
         encoded_share: float = 0.5,
-        ema_decay: float = 0.995,
         growth: Mapping[int, int] | None = None,
         fade: int = 100,
         label_domains: Sequence[int] = (),
@@ -137,7 +137,9 @@ class FactoryTrainer(UpdateTrainer):
         self.discriminator_optimizer = discriminator_optimizer
         self.poses = poses
         self.path_length = (path_length or PathLengthPenalty()).to(self.state.device)
-        self.augmentation = (augmentation or DiscriminatorAugmentation(target=None)).to(self.state.device)
+        self.augmentation = (augmentation or DiscriminatorAugmentation(target=None, images=1)).to(
+            self.state.device
+        )
         self.rehearsal = None if rehearsal is None else rehearsal.to(self.state.device)
         self.semantic = None if semantic is None else semantic.to(self.state.device)
         self.r1_gamma, self.r1_every = r1_gamma, r1_every

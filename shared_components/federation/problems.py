@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -15,7 +14,7 @@ from monai.bundle import ConfigParser
 from shared_components.errors import InputError, input_error_in, shown
 from shared_components.federation.client_entry import LONGEST_NAME, Client
 from shared_components.federation.federation import Federation
-from shared_components.spelling import closest
+from shared_components.spelling import closest, meant
 from shared_components.yaml_files import read_configs
 
 ENGINES = ("local", "nvflare")
@@ -203,15 +202,10 @@ def _override_problems(federation: Federation) -> list[str]:
         parser = ConfigParser(read_configs(federation.config_files))
     except InputError as error:
         return [f"'bundle': {error}"]
-    problems = []
+    problems, ids = [], [id for id in map(str, parser.get()) if not id.startswith("_")]
     for key in federation.overrides:
         if key in DRIVEN_IDS:
             problems.append(f"overrides: '{key}' follows from '{DRIVEN_IDS[key]}'; set it there")
         elif not key or key not in parser:
-            problems.append(f"overrides: {shown(key)} is no id of the bundle's config{_near_id(key, parser)}")
+            problems.append(f"overrides: {shown(key)} is no id of the bundle's config{meant(key, ids)}")
     return problems
-
-
-def _near_id(key: str, parser: ConfigParser) -> str:
-    near = difflib.get_close_matches(str(key), [k for k in parser.get() if not str(k).startswith("_")], n=1)
-    return f" (did you mean '{near[0]}'?)" if near else ""

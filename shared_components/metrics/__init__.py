@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from shared_components.metrics.frechet import feature_distance
 from shared_components.metrics.neighbouring_slices import neighbour_difference
-from shared_components.metrics.random_features import RandomFeatures, feature_distance
 from shared_components.metrics.score_tables import read_scores, summarize, write_scores
 from shared_components.metrics.segmentation_scores import score_segmentations
 
 __all__ = [
-    "RandomFeatures",
     "feature_distance",
     "neighbour_difference",
     "read_scores",

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor
 
-from shared_components.metrics.random_features import RandomFeatures
 from shared_components.networks.generator import Generator
+from shared_components.networks.random_features import RandomFeatures
 
 BATCH = 32
 

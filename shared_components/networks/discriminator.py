@@ -74,7 +74,7 @@ class Discriminator(nn.Module):
         size: int,
         domains: int,
         positions: int,
-        channels: Sequence[int] = (64, 64, 64, 48, 32),
+        channels: Sequence[int],
         width: int = 128,
         group_size: int = 4,
         image_channels: int = 1,

@@ -47,8 +47,9 @@ class DiscriminatorAugmentation(nn.Module):
     def __init__(
         self,
         transforms: Sequence[str] = TRANSFORMS,
-        target: float | None = 0.6,
-        images: int = 500_000,
+        *,
+        target: float | None,
+        images: int,
         every: int = 4,
         limit: float = 0.8,
     ) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from shared_components.errors import InputError
-from shared_components.metrics.random_features import RandomFeatures
 from shared_components.networks.discriminator import Discriminator
+from shared_components.networks.random_features import RandomFeatures
 
 AIR = -1.0  # of slices in [-1, 1]
 BATCH = 64  # slices that are encoded at a time

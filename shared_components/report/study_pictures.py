@@ -21,6 +21,7 @@ from shared_components.report.training_pictures import DISENTANGLED, newest_pict
 
 
 def pictures_section(study: Study) -> Html:
+    """Real slices of each client that is here, above slices drawn under its condition."""
     away = {client for client, content in study.part("clients", {}).items() if content.get("at")}
     parts = [
         part
@@ -38,6 +39,7 @@ def pictures_section(study: Study) -> Html:
 
 
 def translations_section(study: Study) -> Html:
+    """Synthetic source slices above their translations and twins, of each client that adapted."""
     parts: list[Html] = []
     for client, kinds in study.part("pictures", {}).items():
         sheets = _sheets(study, kinds.get("translations"), "") if kinds.get("translations") else []
@@ -99,6 +101,7 @@ def _sheet(path: Path, caption: str) -> list[Html]:
 
 
 def overlays_section(study: Study) -> Html:
+    """Telling cases of each client with the outlines of what every method found in them."""
     runs: dict[str, dict[str, tuple[Path, Path | None]]] = {}
     away = dict.fromkeys(str(entry["at"]) for entry in study.part("scores", []) if entry.get("at"))
     for entry in study.part("scores", []):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -13,6 +12,7 @@ from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError, shown
 from shared_components.federation.data_record import TRAINED_ON
+from shared_components.spelling import meant
 from shared_components.study.settings import SECTIONS
 from shared_components.study.stage import Stage
 from shared_components.study.study import EVERYBODY, Study
@@ -122,8 +122,8 @@ def check_overrides(study: Study, stages: Sequence[Stage]) -> None:
         for key in study.section(section):
             if parsers and not (key and any(key in parser for parser in parsers)):
                 ids = sorted({str(name) for parser in parsers for name in parser.get()})
-                near = difflib.get_close_matches(str(key), ids, n=1)
-                hint = f" (did you mean '{near[0]}'?)" if near else ""
-                faults.append(f"study: {section}: {shown(key)} is no id of the bundle's config{hint}")
+                faults.append(
+                    f"study: {section}: {shown(key)} is no id of the bundle's config{meant(key, ids)}"
+                )
     if faults:
         raise InputError("; ".join(faults))

@@ -26,7 +26,7 @@ class Threshold(torch.nn.Module):
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(0)
-    return Generator(16, 2, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1).eval()
+    return Generator(16, 2, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1, mapping_lr=0.01).eval()
 
 
 def test_table_and_picture(generator, tmp_path):

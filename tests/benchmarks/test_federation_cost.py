@@ -40,7 +40,7 @@ def test_sizes_have_the_parameters_that_they_are_named_after(size, millions):
     """Generator, its average and discriminator."""
     values = size.overrides
     common = {"size": values["image_size"], "domains": 3, "positions": 16}
-    mapping = {"z_dim": values["z_dim"], "w_dim": values["w_dim"], "mapping_layers": 2}
+    mapping = {"z_dim": values["z_dim"], "w_dim": values["w_dim"], "mapping_layers": 2, "mapping_lr": 0.01}
     generator = Generator(**common, channels=values["channels"], **mapping)
     discriminator = Discriminator(
         **common, channels=values["discriminator_channels"], width=values["w_dim"], group_size=4

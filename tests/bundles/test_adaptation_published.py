@@ -78,7 +78,9 @@ def place(tmp_path_factory) -> Path:
     write_root(place / "source", "t1", labelled=True)
     write_root(place / "target", "t2", labelled=False)
     torch.manual_seed(0)
-    generator = Generator(32, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=8, mapping_layers=2)
+    generator = Generator(
+        32, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01
+    )
     export_generator(generator, place / "factory.pt", DOMAINS, LABELS, None, "RAS")
     pretraining(place, "source.pt").run()
     return place

@@ -19,7 +19,9 @@ CHANNELS = (8, 8, 6, 4)
 def paths(source: int = SOURCE, target: int = TARGET) -> SegmentationPaths:
     """The same small network on every call."""
     torch.manual_seed(1)
-    generator = Generator(SIZE, DOMAINS, POSITIONS, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
+    generator = Generator(
+        SIZE, DOMAINS, POSITIONS, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01
+    )
     adapter = PublishedAdapter(
         generator,
         CLASSES,

@@ -55,7 +55,7 @@ def trainer(phases, average: float = 0.0, **settings) -> AdaptationTrainer:
         augmentation=SliceAugmentation(),
         phases=phases,
         epoch_length=sum(phases),
-        **settings,
+        **{"own_share": 0.5} | settings,
     )
 
 

@@ -35,7 +35,9 @@ def batches(count: int) -> list[dict]:
 
 def trainer(updates: int = 4, critic: type = Discriminator, encoding: int = 0, **settings) -> FactoryTrainer:
     torch.manual_seed(0)
-    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, encoding=encoding)
+    generator = Generator(
+        24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01, encoding=encoding
+    )
     network = FactoryNetwork(generator, critic(24, 2, 4, CHANNELS, width=8))
     return FactoryTrainer(
         device=torch.device("cpu"),
@@ -45,7 +47,7 @@ def trainer(updates: int = 4, critic: type = Discriminator, encoding: int = 0, *
         optimizer=lazy_adam(network.generator.parameters(), 2e-3, 4),
         discriminator_optimizer=lazy_adam(network.discriminator.parameters(), 2e-3, 16),
         epoch_length=updates,
-        **settings,
+        **{"r1_gamma": 10.0, "path_length_weight": 2.0, "ema_decay": 0.995} | settings,
     )
 
 
@@ -58,7 +60,7 @@ def test_lazy_adam_corrects_rate_and_betas():
 
 
 def test_lazy_adam_moves_some_more_slowly():
-    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
+    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01)
     adam = lazy_adam(generator.rated_parameters(0.1), 0.02, 4)
     assert [group["lr"] for group in adam.param_groups] == [pytest.approx(0.016), pytest.approx(0.0016)]
     slow = {id(parameter) for parameter in adam.param_groups[1]["params"]}
@@ -69,7 +71,7 @@ def test_lazy_adam_moves_some_more_slowly():
 
 
 def test_the_embedding_of_domains_may_move_faster():
-    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
+    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01)
     adam = lazy_adam(generator.rated_parameters(0.1, 5.0), 0.02, 4)
     rates = {id(p): group["lr"] for group in adam.param_groups for p in group["params"]}
     assert rates[id(generator.condition.linear.weight)] == pytest.approx(0.08)
@@ -200,7 +202,7 @@ def test_an_average_that_does_not_come_with_the_trained_generator_begins_as_that
 
 
 def test_an_update_reads_no_value_of_the_device():
-    augmentation = DiscriminatorAugmentation(every=2)
+    augmentation = DiscriminatorAugmentation(target=0.6, images=500_000, every=2)
     augmentation.p.fill_(0.5)
     engine = trainer(1, growth={2: 2}, fade=2, augmentation=augmentation)
     for engine.state.iteration in (1, 2):
@@ -215,7 +217,7 @@ def test_an_update_reads_no_value_of_the_device():
 def test_augmentation_at_0_shows_the_discriminator_the_images_as_they_are():
     losses = []
     for target in (None, 1.0):  # at 1 the overfitting is never above the target, p stays 0
-        engine = trainer(1, augmentation=DiscriminatorAugmentation(target=target))
+        engine = trainer(1, augmentation=DiscriminatorAugmentation(target=target, images=500_000))
         engine.augmentation.forward = _with_state_kept(engine.augmentation.forward)
         engine.run()
         losses.append({name: engine.state.metrics[name] for name in ("discriminator", "generator", "r1")})
@@ -244,7 +246,7 @@ def test_the_augmentation_grows_with_the_overfitting_and_is_logged():
 
 
 def test_the_generator_learns_through_the_augmentation():
-    augmentation = DiscriminatorAugmentation()
+    augmentation = DiscriminatorAugmentation(target=0.6, images=500_000)
     augmentation.p.fill_(0.8)
     engine = trainer(1, augmentation=augmentation, path_length_weight=0.0)
     engine.state.iteration = 1

@@ -42,7 +42,7 @@ def test_names_become_places():
 def gradients(known_label: bool, domains: list[int]) -> dict[str, torch.Tensor]:
     """Of the generator after one update on four slices of domain 0."""
     torch.manual_seed(0)
-    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, classes=3)
+    generator = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01, classes=3)
     network = FactoryNetwork(generator, Discriminator(24, 2, 4, CHANNELS, width=8, image_channels=4))
     label = torch.randint(0, 3, (4, 1, 24, 24)) if known_label else torch.full((4, 1, 24, 24), -1)
     batch = {
@@ -58,7 +58,9 @@ def gradients(known_label: bool, domains: list[int]) -> dict[str, torch.Tensor]:
         network=network,
         optimizer=torch.optim.SGD(generator.parameters(), 1e-3),
         discriminator_optimizer=torch.optim.SGD(network.discriminator.parameters(), 1e-3),
+        r1_gamma=10.0,
         path_length_weight=0.0,
+        ema_decay=0.995,
         label_domains=domains,
         epoch_length=1,
     ).run()
@@ -80,8 +82,8 @@ def test_only_label_maps_that_may_be_used_teach_to_draw_them(known, domains, lea
 
 
 def test_the_image_does_not_depend_on_whether_labels_are_drawn_beside():
-    plain = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2)
-    beside = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, classes=3)
+    plain = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01)
+    beside = Generator(24, 2, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01, classes=3)
     for one in plain.state_dict().items():
         target = beside.state_dict()[one[0]]
         if target.shape == one[1].shape:

@@ -24,15 +24,18 @@ class Threshold(torch.nn.Module):
         return torch.cat([-image, image], dim=1)
 
 
+THRESHOLD = Threshold()
+
+
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     torch.manual_seed(0)
-    return Generator(16, 3, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1).eval()
+    return Generator(16, 3, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1, mapping_lr=0.01).eval()
 
 
-def run(generator, folder, **changes):
+def run(generator, folder, model=THRESHOLD, **changes):
     values = {"volumes": 2, "slices": 5, "spacing": 4.0, "thickness": 6.0, "progress": False} | changes
-    return synthesize(generator, Threshold(), DOMAINS, LABELS, "t1", folder, **values)
+    return synthesize(generator, model, DOMAINS, LABELS, "t1", folder, **values)
 
 
 def test_a_volume_is_labelled_slice_by_slice():
@@ -124,7 +127,9 @@ def test_an_unknown_domain_is_refused_before_anything_is_written(generator, tmp_
 
 def test_a_factory_that_draws_label_maps_needs_no_model(tmp_path):
     torch.manual_seed(0)
-    factory = Generator(16, 3, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1, classes=2).eval()
+    factory = Generator(
+        16, 3, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1, mapping_lr=0.01, classes=2
+    ).eval()
     values = {"volumes": 1, "slices": 5, "spacing": 4.0, "thickness": 6.0, "progress": False}
     roots = synthesize(factory, None, DOMAINS, LABELS, "t1", tmp_path, **values)
     drawn = VolumeGenerator(factory, 0, 5).labelled(sample_latents(1, 4, 0)[0])[1]
@@ -137,10 +142,10 @@ def test_a_factory_that_draws_label_maps_needs_no_model(tmp_path):
 def test_drawn_label_maps_of_another_meaning_are_refused(generator, tmp_path):
     turned = {0: "brain", 1: "background"}
     with pytest.raises(InputError, match="labels: expected those of the factory's label maps"):
-        synthesize(generator, None, DOMAINS, LABELS, "t1", tmp_path, factory_labels=turned)
+        run(generator, tmp_path, model=None, factory_labels=turned)
     assert not list(tmp_path.iterdir())
 
 
 def test_without_a_model_a_factory_must_draw_label_maps(generator, tmp_path):
     with pytest.raises(InputError, match="draws no label maps; train it with label_domains"):
-        synthesize(generator, None, DOMAINS, LABELS, "t1", tmp_path, volumes=1, progress=False)
+        run(generator, tmp_path, model=None)

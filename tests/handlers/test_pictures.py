@@ -46,7 +46,7 @@ def test_saved_picture_is_enlarged(tmp_path):
 
 @pytest.fixture
 def network() -> FactoryNetwork:
-    generator = Generator(16, 2, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1)
+    generator = Generator(16, 2, 4, channels=(4, 4, 4), z_dim=4, w_dim=4, mapping_layers=1, mapping_lr=0.01)
     return FactoryNetwork(generator, Discriminator(16, 2, 4, channels=(4, 4, 4), width=4))
 
 

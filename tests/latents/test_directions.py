@@ -20,7 +20,9 @@ DESCRIPTION = {"domains": ["t1", "t2"]}
 @pytest.fixture
 def generator() -> Generator:
     torch.manual_seed(0)
-    generator = Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+    generator = Generator(
+        24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
+    )
     return generator.eval().requires_grad_(False)
 
 

@@ -14,7 +14,7 @@ DOMAINS = ["a", "b", "c"]
 
 def generator(seed: int = 0) -> Generator:
     torch.manual_seed(seed)
-    return Generator(24, 3, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+    return Generator(24, 3, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01)
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def test_the_difference_from_itself_is_none_and_from_another_is_that_of_the_imag
 
 def test_label_maps_that_are_drawn_too_are_held():
     torch.manual_seed(0)
-    drawing = Generator(24, 3, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, classes=2)
+    drawing = Generator(
+        24, 3, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01, classes=2
+    )
     drawing.remember(torch.tensor([0]), torch.tensor([0.5]))
     loss = begun(drawing)
     assert float(loss(drawing)) == 0

@@ -95,14 +95,17 @@ def test_the_generators_are_told_the_means_of_the_clients_own_domains_and_keep_t
     told = SemanticAlignment(RandomEncoder(), 0.0, Slices(), ["a", "b", "c"], condition=99)
     told.begin(Discriminator(24, 3, 4, (8, 8, 6, 4), width=8))
     assert not told.active and torch.equal(told.means, begun().means)
-    generators = [Generator(24, 3, 4, (8, 8, 6, 4), z_dim=8, w_dim=8, encoding=99) for _ in range(2)]
+    generators = [
+        Generator(24, 3, 4, (8, 8, 6, 4), z_dim=8, w_dim=8, mapping_layers=4, mapping_lr=0.01, encoding=99)
+        for _ in range(2)
+    ]
     for generator in generators:
         generator.condition.encodings[:] = 0.5  # as the others have averaged them
     told.inform(*generators)
     for generator in generators:
         encodings = generator.condition.encodings
         assert torch.equal(encodings[[0, 2]], told.means[[0, 2]]) and bool((encodings[1] == 0.5).all())
-    plain = Generator(24, 3, 4, (8, 8, 6, 4), z_dim=8, w_dim=8)
+    plain = Generator(24, 3, 4, (8, 8, 6, 4), z_dim=8, w_dim=8, mapping_layers=4, mapping_lr=0.01)
     begun().inform(plain)  # refinement alone tells nothing
     assert "condition.encodings" not in plain.state_dict()
 

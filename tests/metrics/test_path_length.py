@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from shared_components.metrics.frechet import random_features
 from shared_components.metrics.path_length import perceptual_path_length
-from shared_components.metrics.random_features import RandomFeatures, random_features
 from shared_components.networks.generator import Generator
+from shared_components.networks.random_features import RandomFeatures
 
 HEIGHTS = (torch.arange(8) + 0.5) / 8
 

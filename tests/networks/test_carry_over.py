@@ -18,7 +18,7 @@ Z, DOMAIN, HEIGHT = torch.randn(4, 8), torch.tensor([0, 1, 0, 1]), torch.tensor(
 
 def network(domains: int, seed: int, w_dim: int = 12, encoding: int = 0) -> FactoryNetwork:
     torch.manual_seed(seed)
-    sizes = {"z_dim": 8, "w_dim": w_dim, "mapping_layers": 2, "encoding": encoding}
+    sizes = {"z_dim": 8, "w_dim": w_dim, "mapping_layers": 2, "mapping_lr": 0.01, "encoding": encoding}
     generator = Generator(24, domains, 4, channels=CHANNELS, **sizes)
     return FactoryNetwork(generator, Discriminator(24, domains, 4, CHANNELS, width=12))
 

@@ -49,7 +49,9 @@ class Drawing(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.generator = Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+        self.generator = Generator(
+            24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
+        )
 
     def forward(self, z, domain, position):
         return self.generator(z, domain, position, "none")
@@ -100,7 +102,9 @@ def test_the_direction_of_an_encoding_alone_counts_and_it_does_not_train():
 
 
 def test_torchscript_draws_with_the_encodings_too():
-    generator = Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, encoding=3)
+    generator = Generator(
+        24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01, encoding=3
+    )
     generator.condition.encodings[1] = torch.tensor([0.6, 0.0, -0.8])
     scripted = torch.jit.script(VolumeDrawer(generator.eval(), 1, 3, noise=False))
     z = torch.randn(2, 8)

@@ -8,7 +8,7 @@ from shared_components.networks.discriminator_augmentation import TRANSFORMS, Di
 
 
 def augmentation(p: float = 0.0, **settings) -> DiscriminatorAugmentation:
-    made = DiscriminatorAugmentation(**settings)
+    made = DiscriminatorAugmentation(**{"target": 0.6, "images": 500_000} | settings)
     made.p.fill_(p)
     return made
 
@@ -83,4 +83,4 @@ def test_unknown_and_repeated_names_are_refused(names):
     with pytest.raises(
         InputError, match=r"transforms: expected names among flip, turn, .*no two alike, found"
     ):
-        DiscriminatorAugmentation(names)
+        DiscriminatorAugmentation(names, target=0.6, images=500_000)

@@ -20,7 +20,7 @@ from shared_components.networks.style_layers import rms_normalise
 
 @pytest.fixture
 def generator() -> Generator:
-    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01)
 
 
 def exported(generator, tmp_path):

@@ -89,7 +89,8 @@ def test_a_state_of_other_features_is_noticed(tmp_path):
 def test_a_new_domain_is_judged_as_the_mean_of_the_known():
     networks = [
         FactoryNetwork(
-            Generator(24, k, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2), discriminator(domains=k)
+            Generator(24, k, 4, CHANNELS, z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01),
+            discriminator(domains=k),
         )
         for k in (2, 3)
     ]

@@ -9,7 +9,9 @@ from shared_components.networks.style_layers import fir_upsample
 
 
 def small(size: int = 24, channels=(8, 8, 6, 4)) -> Generator:
-    return Generator(size, domains=3, positions=5, channels=channels, z_dim=8, w_dim=12, mapping_layers=2)
+    return Generator(
+        size, domains=3, positions=5, channels=channels, z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
+    )
 
 
 def drawn(generator: Generator, batch: int = 2):

@@ -12,7 +12,7 @@ NOWHERE = torch.tensor([torch.nan])
 @pytest.fixture
 def generator() -> Generator:
     torch.manual_seed(0)
-    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01)
 
 
 def test_means_are_those_of_the_mapping_at_every_position(generator):

@@ -19,7 +19,16 @@ CLASSES = 3
 
 
 def generator(size: int = 32) -> Generator:
-    return Generator(size, domains=3, positions=4, channels=(8, 8, 6, 4), z_dim=8, w_dim=8, mapping_layers=2)
+    return Generator(
+        size,
+        domains=3,
+        positions=4,
+        channels=(8, 8, 6, 4),
+        z_dim=8,
+        w_dim=8,
+        mapping_layers=2,
+        mapping_lr=0.01,
+    )
 
 
 def adapter(size: int = 32, **kwargs) -> PublishedAdapter:

@@ -13,7 +13,7 @@ from shared_components.networks.style_layers import ModulatedConv2d
 @pytest.fixture
 def generator() -> Generator:
     torch.manual_seed(0)
-    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01)
 
 
 def test_each_row_names_the_layers_that_it_reaches(generator):

@@ -15,7 +15,9 @@ from shared_components.networks.volume_generator import VolumeGenerator
 @pytest.fixture
 def generator() -> Generator:
     torch.manual_seed(0)
-    generator = Generator(24, 3, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+    generator = Generator(
+        24, 3, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
+    )
     with torch.no_grad():
         for layer in generator.layers:
             layer.noise_strength.fill_(0.3)
@@ -48,7 +50,9 @@ def test_torchscript_names_no_device(generator, tmp_path):
 
 
 def test_of_a_generator_that_draws_label_maps_too_it_draws_the_images():
-    labelling = Generator(24, 1, 4, channels=(8, 6), z_dim=8, w_dim=12, mapping_layers=2, classes=3)
+    labelling = Generator(
+        24, 1, 4, channels=(8, 6), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01, classes=3
+    )
     z = torch.randn(1, 8)
     found = torch.jit.script(VolumeDrawer(labelling, 0, 3, noise=False))(z)
     assert found.shape == (1, 1, 24, 24, 3)

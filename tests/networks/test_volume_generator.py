@@ -12,7 +12,9 @@ from shared_components.networks.volume_generator import VolumeGenerator, sample_
 @pytest.fixture
 def generator() -> Generator:
     torch.manual_seed(0)
-    generator = Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2)
+    generator = Generator(
+        24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
+    )
     with torch.no_grad():
         for layer in generator.layers:
             layer.noise_strength.fill_(0.3)
