@@ -23,7 +23,7 @@ from shared_components.seals import archive_fault, seal_archive
 from shared_components.tensors import not_finite
 from shared_components.workplaces import WRITING, flush, workplace
 
-UNREADABLE = (  # what torch.load raises on damaged files and on files of something else
+_UNLOADABLE = (  # what torch.load raises on damaged files and on files of something else
     *(RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, struct.error),
     *(LookupError, AttributeError, TypeError, AssertionError, zipfile.BadZipFile),
 )
@@ -57,6 +57,11 @@ def write_atomically(path: str | os.PathLike, writer: Callable[[Path], object]) 
     except OSError as error:
         raise InputError(_unwritable(path, error)) from error
     return path
+
+
+def copy_file(source: str | os.PathLike, path: str | os.PathLike) -> Path:
+    """Copy a file, as a whole or not at all; arguments and errors as of :func:`write_atomically`."""
+    return write_atomically(path, lambda temporary: shutil.copyfile(source, temporary))
 
 
 def make_folder(path: str | os.PathLike) -> Path:
@@ -161,7 +166,7 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
             raise zipfile.BadZipFile(fault)
         with warnings.catch_warnings(action="ignore"):  # of torch, about what the errors tell
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
+    except _UNLOADABLE as error:
         raise InputError(
             f"{path}: expected a file of tensors written by torch.save, {_why_unreadable(path, error, cure)}"
         ) from error

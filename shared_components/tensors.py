@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,11 @@ WIDENED = {  # stored type: those of a network that hold each of its values exac
     torch.bfloat16: (torch.float32, torch.float64),
     torch.float32: (torch.float64,),
 }
+
+
+def names_below(names: Iterable[str], module: str) -> list[str]:
+    """Of dotted names those in a module, or of the tensor of that name; all of them in ``""``."""
+    return [name for name in names if not module or name == module or name.startswith(f"{module}.")]
 
 
 def not_finite(content: Any) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import nibabel
 import numpy as np
 
 from shared_components.data.annotations import ANNOTATED
-from shared_components.data.description import DATASET_FILE
-from shared_components.files import write_atomically, write_text
+from shared_components.data.description import DATASET_FILE, write_dataset
+from shared_components.files import copy_file
 
 
 def write_few(root: Path, out: Path, few: int) -> Path:
@@ -36,7 +35,7 @@ def write_few(root: Path, out: Path, few: int) -> Path:
         for number, item in enumerate(content["training"])
     ]
     entries = {"name": out.name, "training": training, "validation": [], "test": []}
-    write_text(out / DATASET_FILE, json.dumps({**content, **entries}, indent=1) + "\n")
+    write_dataset(out, {**content, **entries})
     return out
 
 
@@ -52,5 +51,5 @@ def _middle(label: Path) -> int:
 
 def _copied(root: Path, out: Path, item: Mapping[str, Any]) -> dict[str, Any]:
     for file in (item[key] for key in ("image", "label") if key in item):
-        write_atomically(out / file, lambda place, source=root / file: shutil.copyfile(source, place))
+        copy_file(root / file, out / file)
     return dict(item)

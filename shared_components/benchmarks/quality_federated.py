@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from shared_components.benchmarks.federation_stage import RUN, federation_stage
 from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
 from shared_components.data.challenges.writing import Description, write_description
 from shared_components.federation.federation import Federation
-from shared_components.files import write_atomically
+from shared_components.files import copy_file
 from shared_components.inferers import read_case_list
 from shared_components.study.source_model import source_federation
 from shared_components.study.stage import Stage
@@ -117,9 +116,7 @@ class PseudoRoot(Stage):
         files = {"image": Path(case["image"]), "label": Path(case["segmentation"])}
         entry = {key: f"{key}s/{file.name}" for key, file in files.items()}
         for key, file in files.items():
-            write_atomically(
-                self.folder / entry[key], lambda place, source=file: shutil.copyfile(source, place)
-            )
+            copy_file(file, self.folder / entry[key])
         return entry
 
 

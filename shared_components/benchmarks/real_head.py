@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +11,7 @@ from scipy.ndimage import affine_transform
 from shared_components.benchmarks.repository import BUNDLES, REPOSITORY
 from shared_components.benchmarks.runs import Runs, check_failures
 from shared_components.benchmarks.tables import read_table
+from shared_components.data.description import dataset_head, write_dataset
 from shared_components.study.stage import Stage
 
 SHIPPED = REPOSITORY / "shared_components" / "data" / "phantoms" / "colin27"
@@ -68,14 +67,8 @@ def write_copies(folder: Path) -> None:
         copy = _oblique_copy(nib.load(SHIPPED / file), order)
         nib.save(copy, folder / file.replace("2mm", "1mm_lps_oblique"))
     items = [{"image": f"head_{kind}.nii.gz", "label": f"brain_mask_{kind}.nii.gz"} for kind in KINDS]
-    content: dict[str, Any] = {
-        "name": "real head",
-        "domain": "t1",
-        "modality": {"0": "MRI"},
-        "labels": {"0": "background", "1": "brain"},
-    }
-    content |= {"training": [], "validation": [], "test": items}
-    (folder / "dataset.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    head = dataset_head("real head", "t1", "MRI", {0: "background", 1: "brain"})
+    write_dataset(folder, head | {"training": [], "validation": [], "test": items})
 
 
 def _oblique_copy(image: nib.Nifti1Image, order: int) -> nib.Nifti1Image:

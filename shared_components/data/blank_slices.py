@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +10,9 @@ import torch
 from monai.transforms import Compose
 from torch import Tensor
 
-from shared_components.data.description import DATASET_FILE
+from shared_components.data.description import dataset_head, write_dataset
 from shared_components.data.slices import CACHES, SliceDataset
 from shared_components.errors import InputError
-from shared_components.files import write_text
 
 DEPTH = 8  # slices of a volume
 
@@ -44,16 +42,8 @@ def blank_root(
     names = [f"s{number}" for number in range(2 * subjects)]
     kinds = {"image": "", "label": "_label"} if labelled else {"image": ""}
     items = [{kind: f"{name}{ending}.nii.gz" for kind, ending in kinds.items()} for name in names]
-    content = {
-        "name": domain,
-        "domain": domain,
-        "modality": {"0": "synthetic"},
-        "labels": {str(value): name for value, name in labels.items()},
-        "training": items[:subjects],
-        "validation": items[subjects:],
-        "test": [],
-    }
-    write_text(folder / DATASET_FILE, json.dumps(content))
+    head = dataset_head(domain, domain, "synthetic", labels)
+    write_dataset(folder, head | {"training": items[:subjects], "validation": items[subjects:], "test": []})
     for file in (file for item in items for file in item.values()):
         (folder / file).touch()
     return str(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections import defaultdict
@@ -14,13 +13,12 @@ from torch import Tensor
 
 from shared_components.data.annotations import ANNOTATED, IGNORE, mark_unknown, slices_of
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.description import DATASET_FILE, SPLITS
+from shared_components.data.description import DATASET_FILE, SPLITS, dataset_head, write_dataset
 from shared_components.data.label_values import value_faults, values_in
 from shared_components.data.pairing import Pair, find_pairs
 from shared_components.data.volume_check import load_volume
 from shared_components.data.volume_faults import refuse
 from shared_components.errors import InputError
-from shared_components.files import write_text
 
 
 def datalist(
@@ -95,17 +93,14 @@ def make_datalist(
     owners = {} if patients is None else dict(patients([pair.subject for pair in pairs]))
     known = {path: annotated_slices(path, ignore) for path in label_maps} if sparse else {}
     content = {
-        "name": name or root.resolve().name,
-        "domain": domain,
-        "modality": {"0": modality},
-        "labels": classes,
+        **dataset_head(name or root.resolve().name, domain, modality, classes),
         **({} if ignore is None else {IGNORE: ignore}),
         **{
             split: [_entry(pair, root, owners, known) for pair in sorted(chosen, key=lambda p: p.subject)]
             for split, chosen in _split(pairs, owners, validation, test, random.Random(seed)).items()
         },
     }
-    return write_text(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return write_dataset(file.parent, content)
 
 
 def _split(

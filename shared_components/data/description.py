@@ -6,13 +6,13 @@ import json
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from shared_components.data.problems import Problem
 from shared_components.errors import name_fault, printable, shown
-from shared_components.files import path_fault
+from shared_components.files import path_fault, write_text
 from shared_components.spelling import nearest
 
 DATASET_FILE = "dataset.json"
@@ -122,6 +122,17 @@ def _structure(file: str, content: dict[str, Any]) -> Iterator[Problem]:
     for split in SPLITS:
         if split in content and not isinstance(content[split], list):
             yield Problem(file, f"{split!r}: expected a list", f'write it as "{split}": [{{"image": "…"}}]')
+
+
+def dataset_head(name: str, domain: str, modality: str, labels: Mapping[Any, str]) -> dict[str, Any]:
+    """What a ``dataset.json`` says before its splits."""
+    named = {str(value): text for value, text in labels.items()}
+    return {"name": name, "domain": domain, "modality": {"0": modality}, "labels": named}
+
+
+def write_dataset(root: str | os.PathLike, content: Mapping[str, Any]) -> Path:
+    """Write ``dataset.json``, the last file of a data root."""
+    return write_text(Path(root) / DATASET_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def unknown_key_cure(key: str, known: tuple[str, ...]) -> str:

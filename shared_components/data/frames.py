@@ -16,12 +16,11 @@ from monai.utils import ensure_tuple
 
 from shared_components.data.image_loader import LoadVolume, quietly
 from shared_components.data.names import subject_name
-from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti
+from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti, write_nifti
 from shared_components.data.problems import UnfitFile
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.data.volume_faults import file_faults, refuse
 from shared_components.errors import InputError
-from shared_components.files import write_atomically
 
 FRAME_KEY = "frame"
 
@@ -136,6 +135,5 @@ def split_frames(series: str | os.PathLike, folder: str | os.PathLike | None = N
     if taken is not None:
         raise InputError(f"{taken}: is there already; remove it or name another folder with --output_dir")
     for frame, file in zip(frames, files, strict=True):
-        image = nibabel.Nifti1Image(frame.numpy(), frames.affine.numpy())
-        write_atomically(file, lambda place, image=image: nibabel.save(image, place))
+        write_nifti(file, frame.numpy(), frames.affine.numpy())
     return files

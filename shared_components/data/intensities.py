@@ -56,11 +56,8 @@ def with_air(image: Tensor) -> Tensor:
     return MetaTensor(filled).copy_meta_from(image) if isinstance(image, MetaTensor) else filled
 
 
-class CutOutliersd(MapTransform):
-    """Cut what lies more than a whole range beyond :func:`intensity_range`, before blurring spreads it.
-
-    A voxel of 10⁹ would be smeared over its neighbours, and no percentile taken afterwards would be of tissue. Most
-    images have nothing there and stay as they are.
+class _ByPercentilesd(MapTransform):
+    """Changes each image by what :func:`intensity_range` finds.
 
     Args:
         keys: images, ``(1, H, W, D)``, all finite.
@@ -76,11 +73,30 @@ class CutOutliersd(MapTransform):
     def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         data = dict(data)
         for key in self.key_iterator(data):
-            step = math.ceil((data[key].numel() / _ENOUGH) ** (1 / 3))
-            low, high = intensity_range(data[key][:, ::step, ::step, ::step], self.percentiles)
-            if high > low:  # else the few voxels that are looked at are all background
-                data[key] = data[key].clamp(low - (high - low), high + (high - low))
+            data[key] = self._changed(data[key])
         return data
+
+    def _changed(self, image: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class CutOutliersd(_ByPercentilesd):
+    """Cut what lies more than a whole range beyond :func:`intensity_range`, before blurring spreads it.
+
+    A voxel of 10⁹ would be smeared over its neighbours, and no percentile taken afterwards would be of tissue. Most
+    images have nothing there and stay as they are.
+
+    Args:
+        keys: images, ``(1, H, W, D)``, all finite.
+        percentiles: lower and upper, in [0, 100].
+    """
+
+    def _changed(self, image: Tensor) -> Tensor:
+        step = math.ceil((image.numel() / _ENOUGH) ** (1 / 3))
+        low, high = intensity_range(image[:, ::step, ::step, ::step], self.percentiles)
+        if high <= low:  # the few voxels that are looked at are all background
+            return image
+        return image.clamp(low - (high - low), high + (high - low))
 
 
 def ordered(percentiles: Sequence[float]) -> tuple[float, float]:
@@ -95,7 +111,7 @@ def ordered(percentiles: Sequence[float]) -> tuple[float, float]:
     return float(lower), float(upper)
 
 
-class ScalePercentilesd(MapTransform):
+class ScalePercentilesd(_ByPercentilesd):
     """Clip each volume between two percentiles of its voxels and scale it to [-1, 1].
 
     Deviation: MONAI's ``ScaleIntensityRangePercentiles`` returns a constant (or amplified noise) when both
@@ -109,19 +125,10 @@ class ScalePercentilesd(MapTransform):
         InputError: NaN or infinite voxels, of the kind that :class:`AirForNaNd` has left.
     """
 
-    def __init__(
-        self, keys: KeysCollection, percentiles: Sequence[float], allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.percentiles = ordered(percentiles)
-
-    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        data = dict(data)
-        for key in self.key_iterator(data):
-            low, high = intensity_range(data[key], self.percentiles)
-            scaled = (data[key].clamp(low, high) - low) / max(high - low, torch.finfo(torch.float32).tiny)
-            data[key] = scaled * 2 - 1
-        return data
+    def _changed(self, image: Tensor) -> Tensor:
+        low, high = intensity_range(image, self.percentiles)
+        scaled = (image.clamp(low, high) - low) / max(high - low, torch.finfo(torch.float32).tiny)
+        return scaled * 2 - 1
 
 
 def intensity_range(image: Tensor, percentiles: Sequence[float]) -> tuple[float, float]:

@@ -12,7 +12,9 @@ VOLUME_SUFFIXES = (
 )  # fmt: skip
 """Endings of files with a volume, longer before shorter."""
 
-IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+DICOM_SUFFIXES = (".dcm", ".ima")
+
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *DICOM_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Endings of image files, longer before shorter; DICOM is known by its content too, and a series is a folder."""
 
 _WITHOUT_SIZES = (".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -18,6 +19,7 @@ from monai.utils import ensure_tuple
 from nibabel.spatialimages import SpatialImage
 
 from shared_components.data.problems import Problem, UnfitFile
+from shared_components.files import write_atomically
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
 _UNITS = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}  # by the code of lengths, the lowest three bits
@@ -40,6 +42,13 @@ def open_nifti(path: str | os.PathLike, **options: Any) -> SpatialImage:
         fault = f"a {kind} file, which holds no volume"
         raise UnfitFile(Problem(str(path), fault, "name a volume's file, or move this one away"))
     return image
+
+
+def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray) -> Path:
+    """Write a volume, ``(X, Y, Z)`` or with frames after, on a grid in mm, as a whole or not at all."""
+    image = nibabel.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    return write_atomically(path, lambda temporary: nibabel.save(image, temporary))
 
 
 def length_unit(image: SpatialImage) -> tuple[str, float]:

@@ -6,15 +6,15 @@ import csv
 import io
 import os
 import re
-import signal
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from shared_components.data.names import subject_name
 from shared_components.errors import InputError, name_fault, shown
+from shared_components.time_limits import limited
 
 _BIDS = re.compile(r"(sub-[A-Za-z0-9]+)([_.-].*)?$")
 _NAME = r"(.*\d.*?)[_. -]"  # whoever has a number of his own
@@ -89,7 +89,7 @@ def patients_by_pattern(names: Collection[str], pattern: str) -> dict[str, str]:
             f"{shown(pattern)}; write (?:…) for others"
         )
     found: dict[str, str] = {}
-    with _limited(f"--patient_pattern: {shown(pattern)} takes more than {_SECONDS} s; write a simpler one"):
+    with _searching(f"--patient_pattern: {shown(pattern)} takes more than {_SECONDS} s; write a simpler one"):
         for name in names:
             match = expression.fullmatch(name)
             if match is None or not match[1]:
@@ -101,23 +101,10 @@ def patients_by_pattern(names: Collection[str], pattern: str) -> dict[str, str]:
     return found
 
 
-@contextmanager
-def _limited(message: str) -> Iterator[None]:
-    """Stop a search that backtracks for ever; Python looks for signals while it searches."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise InputError(message)
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def _searching(message: str) -> AbstractContextManager[None]:
+    """Stops a search that backtracks for ever; Python looks for signals while it searches, in its main thread."""
+    here = threading.current_thread() is threading.main_thread()
+    return limited(_SECONDS, InputError(message)) if here else nullcontext()
 
 
 def patients_by_table(names: Collection[str], path: str | os.PathLike) -> dict[str, str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from monai.data.utils import to_affine_nd
 
 from shared_components.data.names import subject_name
+from shared_components.data.nifti import write_nifti
 from shared_components.data.volume_check import load_volume
 from shared_components.errors import InputError
-from shared_components.files import write_atomically
 
 
 def threshold_map(path: str | os.PathLike, folder: str | os.PathLike, at: float = 0.5) -> Path:
@@ -37,6 +36,4 @@ def threshold_map(path: str | os.PathLike, folder: str | os.PathLike, at: float 
     file = Path(folder) / f"{subject_name(path)}.nii.gz"
     if file.exists():
         raise InputError(f"{file}: is there already; remove it or name another folder with --output_dir")
-    image = nibabel.Nifti1Image((voxels >= at).astype(np.uint8), to_affine_nd(3, volume.affine.numpy()))
-    image.header.set_xyzt_units("mm")
-    return write_atomically(file, lambda place: nibabel.save(image, place))
+    return write_nifti(file, (voxels >= at).astype(np.uint8), to_affine_nd(3, volume.affine.numpy()))

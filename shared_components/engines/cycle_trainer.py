@@ -12,11 +12,10 @@ from monai.utils import CommonKeys as Keys
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from shared_components.engines.critic_step import critic_step
 from shared_components.engines.update_trainer import UpdateTrainer
 from shared_components.losses.adversarial import (
-    discriminator_logistic_loss,
     generator_nonsaturating_loss,
-    r1_penalty,
 )
 from shared_components.networks.domain_norm import known_groups
 from shared_components.networks.generator import SynthesisOutput
@@ -175,11 +174,5 @@ class CycleTrainer(UpdateTrainer):
         real = batch["image"].detach().requires_grad_(lazy)
         real_logits = critic(real, batch["domain"], batch["position"])
         fake_logits = critic(fake, batch["other"].domain, batch["position"])
-        loss = discriminator_logistic_loss(real_logits, fake_logits)
-        losses = {"discriminator": loss.detach()}
-        if lazy:
-            loss = loss + r1_penalty(real_logits, real) * (self.r1_gamma / 2 * self.r1_every)
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.discriminator_optimizer.step()
-        return losses
+        penalty = self.r1_gamma / 2 * self.r1_every if lazy else 0.0
+        return critic_step(self.discriminator_optimizer, real, real_logits, fake_logits, penalty)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from shared_components.errors import InputError
+from shared_components.tensors import names_below
 
 Forward = Callable[..., Any]
 Losses = dict[str, Tensor]
@@ -37,7 +38,7 @@ def adapted_parameters(network: nn.Module, prefixes: Sequence[str]) -> list[str]
     names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
     chosen: set[str] = set()
     for prefix in prefixes:
-        found = [n for n in names if not prefix or n == prefix or n.startswith(f"{prefix}.")]
+        found = names_below(names, prefix)
         if not found:
             children = ", ".join(name for name, _ in network.named_children())
             raise InputError(

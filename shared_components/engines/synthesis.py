@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shared_components.data.description import dataset_head, write_dataset
 from shared_components.errors import InputError, shown
-from shared_components.files import write_text
 from shared_components.inferers.components import keep_largest
 from shared_components.inferers.synthesis import slice_affine, write_volume
 from shared_components.networks.generator import Generator
@@ -151,13 +150,5 @@ def _write_datalist(
 ) -> None:
     files = [f"synthetic_{number:04d}.nii.gz" for number in range(volumes + validation)]
     items = [{"image": f"images/{file}", "label": f"labels/{file}"} for file in files]
-    content = {
-        "name": f"synthetic {domain}",
-        "domain": domain,
-        "modality": {"0": f"synthetic {domain}"},
-        "labels": {str(value): name for value, name in labels.items()},
-        "training": items[:volumes],
-        "validation": items[volumes:],
-        "test": [],
-    }
-    write_text(root / "dataset.json", json.dumps(content, indent=1) + "\n")
+    head = dataset_head(f"synthetic {domain}", domain, f"synthetic {domain}", labels)
+    write_dataset(root, head | {"training": items[:volumes], "validation": items[volumes:], "test": []})

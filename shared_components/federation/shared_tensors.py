@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregators import FedAvg
+from shared_components.tensors import names_below
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def shared_names(
     tensors = network.state_dict()
     names: set[str] = set()
     for module in modules:
-        found = [k for k in tensors if not module or k == module or k.startswith(f"{module}.")]
+        found = names_below(tensors, module)
         if not found:
             children = ", ".join(name for name, _ in network.named_children())
             raise InputError(

@@ -14,8 +14,8 @@ from monai.transforms import Transform
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from shared_components.data.nifti import write_nifti
 from shared_components.errors import InputError
-from shared_components.files import write_atomically
 
 
 def slice_affine(
@@ -51,9 +51,7 @@ def write_volume(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray)
             f"{path}: not written, since the factory draws NaN or infinite values; use another factory, or train it "
             "again with a lower generator_lr"
         )
-    image = nib.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    return write_atomically(path, lambda temporary: nib.save(image, temporary))
+    return write_nifti(path, array, affine)
 
 
 class LatentDataset(Dataset):

@@ -5,7 +5,7 @@ import torch
 from monai.metrics import FIDMetric, MMDMetric
 
 from shared_components.errors import InputError
-from shared_components.metrics.random_features import frechet_distance
+from shared_components.metrics.frechet import frechet_distance
 from shared_components.metrics.support import density_and_coverage, kernel_distance
 
 

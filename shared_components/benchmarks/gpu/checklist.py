@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import signal
 import sys
 import time
 import traceback
@@ -16,6 +15,7 @@ from shared_components.benchmarks.tables import machine, markdown
 from shared_components.csv_tables import table_text
 from shared_components.errors import cause
 from shared_components.files import write_text
+from shared_components.time_limits import limited
 
 COLUMNS = ("step", "what", "result", "seconds", "gigabytes", "remark")
 LEAST = 3.0  # s left, below which no further step begins
@@ -59,7 +59,7 @@ class Checklist:
     def _do(self, step: Step, limit: float) -> None:
         start = time.monotonic()
         try:
-            with limited(limit), self._quiet():
+            with limited(limit, OutOfTime(f"longer than {limit:.0f} s")), self._quiet():
                 for row in step.work(self._place):
                     self._add(step, row, "ok" if row.well else "FAILED")
         except Exception as error:  # whatever it is, it is told, and the other steps are tried
@@ -85,19 +85,3 @@ class Checklist:
         lines = [[cells[name] for name in COLUMNS] for cells in self._cells]
         write_text(folder / "gpu_check.md", f"{markdown(COLUMNS, lines)}\n{machine()}\n")
         write_text(folder / "output.txt", self._output.getvalue())
-
-
-@contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """End what runs inside by :class:`OutOfTime` after ``seconds``; in the main thread alone (Linux)."""
-
-    def end(*_: object) -> None:
-        raise OutOfTime(f"longer than {seconds:.0f} s")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +10,11 @@ import nibabel
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
-from shared_components.data.description import DATASET_FILE, SPLITS
+from shared_components.data.description import DATASET_FILE, SPLITS, dataset_head, write_dataset
 from shared_components.data.names import in_drawn_order
+from shared_components.data.nifti import write_nifti
 from shared_components.data.reading import UNREADABLE, one_line
 from shared_components.errors import InputError
-from shared_components.files import write_atomically, write_text
 
 
 class Volume(NamedTuple):
@@ -109,23 +108,15 @@ def write_volume(root: Path, volume: Volume) -> dict[str, str]:
 def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     if array.dtype.kind == "f" or array.dtype.itemsize > 4:  # NIfTI readers disagree on 64-bit integers
         array = array.astype(np.float32)
-    image = nibabel.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    write_atomically(path, lambda place: nibabel.save(image, place))
+    write_nifti(path, array, affine)
 
 
 def write_description(
     root: Path, described: Description, entries: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Path:
     """Write ``dataset.json``, the last file of a data root; ``entries`` by split."""
-    content: dict[str, Any] = {
-        "name": described.name,
-        "domain": described.domain,
-        "modality": {"0": described.modality},
-        "labels": {str(value): name for value, name in described.labels.items()},
-    }
-    content |= {split: sorted(entries.get(split, []), key=lambda entry: entry["image"]) for split in SPLITS}
-    return write_text(root / DATASET_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    items = {split: sorted(entries.get(split, []), key=lambda entry: entry["image"]) for split in SPLITS}
+    return write_dataset(root, dataset_head(*described) | items)
 
 
 def refuse_existing(out: Path, domains: Sequence[str], force: bool) -> None:

@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from shared_components.data.description import dataset_head, write_dataset
 from shared_components.data.phantoms.cases import SPLITS, Case, Client, Phantom
 from shared_components.errors import InputError
 from shared_components.files import write_atomically, write_text
@@ -180,15 +181,9 @@ def _write_bytes(path: Path, content: bytes) -> None:
 
 
 def _write_datalist(root: Path, scenario: Scenario, client: Client, cases: Sequence[Case]) -> None:
-    content: dict = {
-        "name": root.name,
-        "domain": client.domain,
-        "modality": {"0": client.modality},
-        "labels": {str(value): name for value, name in scenario.labels.items()},
-    }
-    for split in SPLITS:
-        content[split] = [_item(case) for case in cases if case.split == split]
-    write_text(root / "dataset.json", json.dumps(content, indent=1) + "\n")
+    head = dataset_head(root.name, client.domain, client.modality, scenario.labels)
+    items = {split: [_item(case) for case in cases if case.split == split] for split in SPLITS}
+    write_dataset(root, head | items)
 
 
 def _item(case: Case) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from shared_components.data.annotations import ANNOTATED
 from shared_components.data.challenges.writing import Description, refuse_existing, write_description
 from shared_components.errors import InputError
-from shared_components.files import write_atomically
+from shared_components.files import copy_file
 
 FOLDER = Path(__file__).parent
 LABELS = {0: "background", 1: "white matter", 2: "grey matter"}
@@ -100,7 +99,7 @@ class _Volume:
             if len(slices) < int(self.row["voxels"].split("x")[2]):
                 entry[ANNOTATED] = list(slices) if self.few else {"first": slices[0], "last": slices[-1]}
         for name in (entry[key] for key in ("image", "label") if key in entry):
-            write_atomically(root / name, lambda place, source=FOLDER / name: shutil.copyfile(source, place))
+            copy_file(FOLDER / name, root / name)
         return entry
 
 

@@ -3,10 +3,9 @@ from __future__ import annotations
 import csv
 import time
 
-import pytest
 import torch
 
-from shared_components.benchmarks.gpu.checklist import Checklist, OutOfTime, Step, limited
+from shared_components.benchmarks.gpu.checklist import Checklist, Step
 from shared_components.benchmarks.gpu.place import Place, Row
 
 
@@ -58,11 +57,3 @@ def test_all_well_and_no_time_left(tmp_path):
     assert Checklist(place).run([Step("good", good, 10)], seconds=60)
     assert not Checklist(place).run([Step("good", good, 10)], seconds=1)
     assert "left out" in (tmp_path / "gpu_check.md").read_text()
-
-
-def test_a_limit_ends_what_runs_inside_alone():
-    with pytest.raises(OutOfTime, match="longer than 0 s"), limited(0.05):
-        time.sleep(10)
-    with limited(0.2):
-        pass
-    time.sleep(0.25)  # past the limit that no longer holds
