@@ -1,4 +1,4 @@
-"""Batches with a fixed share from each of several loaders."""
+"""Batches of several loaders as one: along the batch, or side by side."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from torch import Tensor
 from shared_components.errors import InputError
 
 
-class MixedBatches:
-    """Joins the batches of several loaders along the batch dimension, in the order of the loaders.
+class _Together:
+    """One batch of each of several loaders at a time.
 
-    Args:
-        loaders: loaders of equally many batches of tensors with the same keys, such as one of labelled source
-            slices and one of the target's.
     Raises:
         InputError: no loader, or numbers of batches that differ.
     """
@@ -34,4 +31,30 @@ class MixedBatches:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for parts in zip(*self.loaders, strict=True):
-            yield {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+            yield self._joined(parts)
+
+    def _joined(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+class MixedBatches(_Together):
+    """Joins the batches of several loaders along the batch dimension, in the order of the loaders.
+
+    Args:
+        loaders: loaders of equally many batches of tensors with the same keys, such as one of labelled source
+            slices and one of the target's.
+    """
+
+    def _joined(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+class SideBySide(_Together):
+    """Puts the entries of the loaders' batches into one dict.
+
+    Args:
+        loaders: loaders of equally many batches with different keys.
+    """
+
+    def _joined(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {key: tensor for part in parts for key, tensor in part.items()}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from shared_components.data.datalists import datalist
 from shared_components.data.slices import SliceDataset
@@ -122,26 +122,3 @@ class SourceSlices(Dataset):
 def source_slices(source_dir: str | Sequence[str], **slices: Any) -> SourceSlices:
     """The labelled training slices of client data roots; ``slices`` go to :class:`SliceDataset`."""
     return SourceSlices(SliceDataset(datalist(source_dir, "training", labelled=True), **slices))
-
-
-class SideBySide:
-    """One batch of several loaders at a time, their entries in one dict.
-
-    Args:
-        loaders: loaders of dict batches with different keys and the same number of batches an epoch.
-    Raises:
-        ValueError: the loaders' lengths differ.
-    """
-
-    def __init__(self, loaders: Sequence[DataLoader]) -> None:
-        lengths = {len(loader) for loader in loaders}
-        if len(lengths) != 1:
-            raise ValueError(f"loaders: expected the same number of batches, found {sorted(lengths)}")
-        self.loaders = list(loaders)
-
-    def __len__(self) -> int:
-        return len(self.loaders[0])
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        for batches in zip(*self.loaders, strict=True):
-            yield {name: value for batch in batches for name, value in batch.items()}

@@ -97,7 +97,7 @@ def meta_gradients(
         gradients = {}
         directions.append((total, torch.ones_like(total)))
     gradients = _sum(_sum(gradients, outer), _slopes(directions, parameters))
-    return MetaGradients(gradients, _detached(train_losses), _detached(test_losses))
+    return MetaGradients(gradients, detached(train_losses), detached(test_losses))
 
 
 def total_loss(losses: Losses) -> Tensor:
@@ -114,7 +114,8 @@ def total_loss(losses: Losses) -> Tensor:
     return torch.stack(list(losses.values())).sum()
 
 
-def _detached(losses: Losses) -> Losses:
+def detached(losses: Losses) -> Losses:
+    """The losses as they are told, without what they were computed from."""
     return {name: loss.detach() for name, loss in losses.items()}
 
 

@@ -16,6 +16,7 @@ from shared_components.engines.meta_step import (
     Forward,
     Losses,
     adapted_parameters,
+    detached,
     meta_gradients,
     total_loss,
 )
@@ -133,7 +134,7 @@ class MetaTrainer(UpdateTrainer):
         """One plain step of the anatomy encoder on labelled slices."""
         losses = self._supervised(_joined(self._augmented(self._on_device(episode))))
         self._plain_step(losses)
-        return _detached(losses)
+        return detached(losses)
 
     def _supervised(self, batch: Batch) -> Losses:
         """Of the class scores alone, for which neither codes nor reconstruction are made."""
@@ -178,7 +179,7 @@ class MetaTrainer(UpdateTrainer):
         else:
             train, test = self._plain_losses(_joined(episode), labelled), {}
             self._plain_step(train)
-            train = _detached(train)
+            train = detached(train)
         if kind == "unlabelled":
             return {"unlabelled": sum(train.values()) + sum(test.values())}
         return train | ({"meta_test": sum(test.values())} if test else {})
@@ -244,7 +245,3 @@ def _joined(episode: Episode) -> Batch:
     """Both halves as one batch."""
     halves = list(episode.values())
     return {key: torch.cat([half[key] for half in halves]) for key in halves[0]}
-
-
-def _detached(losses: Losses) -> Losses:
-    return {name: loss.detach() for name, loss in losses.items()}

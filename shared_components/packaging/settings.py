@@ -12,7 +12,7 @@ from monai.bundle.utils import merge_kv
 
 from shared_components.config_references import references, texts, top_id
 from shared_components.errors import InputError
-from shared_components.yaml_files import read_values
+from shared_components.yaml_files import read_configs, read_values
 
 COMMON = "common.yaml"
 WORKFLOWS = {  # name in the package -> config files of the bundle after common.yaml
@@ -78,7 +78,7 @@ def merged_configs(folder: Path, overrides: Sequence[Mapping[str, Any]] = ()) ->
         )
     common = set(ConfigParser.load_config_file(folder / COMMON))
     workflows = {
-        name: ConfigParser(ConfigParser.load_config_files([str(folder / file) for file in (COMMON, *files)]))
+        name: ConfigParser(read_configs(folder / file for file in (COMMON, *files)))
         for name, files in present.items()
     }
     ids = {name: set(parser.get()) for name, parser in workflows.items()}

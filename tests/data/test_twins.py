@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from shared_components.data.mixed_batches import SideBySide
 from shared_components.data.samplers import slice_loader
-from shared_components.data.twins import SideBySide, TwinSlices, source_slices, twin_slices
+from shared_components.data.twins import TwinSlices, source_slices, twin_slices
 from shared_components.errors import InputError
 from tests.data.conftest import box, save
 
@@ -94,7 +95,7 @@ def test_side_by_side_gives_the_entries_of_all_loaders(twins):
 
 def test_side_by_side_wants_equally_many_batches(twins):
     loaders = [slice_loader(twins, batch_size=2, batches=n) for n in (2, 3)]
-    with pytest.raises(ValueError, match=r"expected the same number of batches, found \[2, 3\]"):
+    with pytest.raises(InputError, match=r"expected one or more with equally many batches, found \[2, 3\]"):
         SideBySide(loaders)
 
 
