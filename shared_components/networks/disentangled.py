@@ -116,14 +116,6 @@ class DisentangledNetwork(nn.Module):
             anatomy = torch.softmax(anatomy, dim=1)
         return self.decoder(anatomy, torch.cat([style_sample, domain_sample], dim=1))
 
-    def swap(self, image_of_anatomy: Tensor, image_of_style: Tensor) -> Tensor:
-        """The anatomy of one image in the mean style and domain code of another, all (B, 1, H, W).
-
-        In evaluation mode nothing is drawn.
-        """
-        codes = self.style_encoder(image_of_style)
-        return self.decode(self.encode_anatomy(image_of_anatomy), codes.style.mean, codes.domain.mean)
-
 
 class AnatomySegmenter(nn.Module):
     """Class scores alone: what remains for inference of a trained :class:`DisentangledNetwork`.

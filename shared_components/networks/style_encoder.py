@@ -58,7 +58,7 @@ class StyleEncoder(nn.Module):
         self.dense = nn.Linear(widths[-1] * grid**2, hidden)
         self.style_head = nn.Linear(hidden, 2 * style)
         self.domain_head = nn.Linear(hidden, 2 * domain)
-        self.style_size, self.domain_size, self.grid = style, domain, grid
+        self.domain_size, self.grid = domain, grid
 
     def forward(self, image: Tensor) -> Codes:
         """``image`` (B, in_channels, H, W) of any size to both codes.
