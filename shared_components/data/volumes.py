@@ -75,20 +75,28 @@ def volume_transforms(
         steps.append(Orientationd(keys, axcodes=axcodes, labels=None, allow_missing_keys=True))
     steps.append(SlicesAcrossd(keys, allow_missing_keys=True))
     if spacing is not None:
-        in_plane = in_plane_spacing(spacing)
         steps.append(CutOutliersd(images, percentiles, allow_missing_keys=True))
-        if one_step:
-            steps.append(SmoothInPlaneSpacingd(images, in_plane, allow_missing_keys=True))
-        else:
-            if anti_aliasing:
-                steps.append(AntiAliasd(images, in_plane, allow_missing_keys=True))
-            modes = ["bilinear" if key in images else "nearest" for key in keys]
-            steps.append(InPlaneSpacingd(keys, in_plane, modes, allow_missing_keys=True))
+        steps += _resampling(keys, images, in_plane_spacing(spacing), anti_aliasing, one_step)
     steps.append(ScalePercentilesd(images, percentiles, allow_missing_keys=True))
     if crop:
         steps += [_pad_or_crop(key, size, -1.0 if key in images else float(AROUND)) for key in keys]
         steps += [SettlePaddingd(labels, allow_missing_keys=True)] if labels else []
     return Compose(steps)
+
+
+def _resampling(
+    keys: tuple[str, ...],
+    images: tuple[str, ...],
+    spacing: tuple[float, float],
+    blurred: bool,
+    one_step: bool,
+) -> list[Transform]:
+    """Images and label maps to an in-plane voxel size."""
+    if one_step:
+        return [SmoothInPlaneSpacingd(images, spacing, allow_missing_keys=True)]
+    smoothing = [AntiAliasd(images, spacing, allow_missing_keys=True)] if blurred else []
+    modes = ["bilinear" if key in images else "nearest" for key in keys]
+    return [*smoothing, InPlaneSpacingd(keys, spacing, modes, allow_missing_keys=True)]
 
 
 def _pad_or_crop(key: str, size: int, value: float) -> ResizeWithPadOrCropd:

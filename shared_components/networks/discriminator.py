@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.networks.condition import ConditionEmbedding
-from shared_components.networks.generator import resolutions
+from shared_components.networks.scales import resolutions
 from shared_components.networks.style_layers import (
     EqualConv2d,
     EqualLinear,

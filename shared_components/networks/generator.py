@@ -9,14 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from shared_components.errors import InputError
 from shared_components.networks.condition import ConditionEmbedding, EncodedCondition
+from shared_components.networks.scales import resolutions
 from shared_components.networks.style_layers import (
     EqualLinear,
     FirUpsample,
     ModulatedConv2d,
+    StyledLayer,
     rms_normalise,
-    scaled_leaky_relu,
 )
 
 Noise = str | Sequence[Tensor]
@@ -33,37 +33,6 @@ class SynthesisOutput(NamedTuple):
     image: Tensor
     features: tuple[Tensor, ...]
     labels: Tensor | None = None
-
-
-def resolutions(size: int, levels: int) -> tuple[int, ...]:
-    """Resolutions in px, coarsest first, ending at ``size``: ``resolutions(48, 5)`` is (3, 6, 12, 24, 48).
-
-    Raises:
-        InputError: ``size`` is not divisible by 2^(levels - 1), or the coarsest would be below 3 px.
-    """
-    base, rest = divmod(size, 2 ** (levels - 1))
-    if rest or base < 3:
-        raise InputError(
-            f"image_size {size} with {levels} resolutions: expected a base of at least 3 px times a power of two, "
-            f"found {size} / {2 ** (levels - 1)}; change image_size or the number of generator channels"
-        )
-    return tuple(base * 2**level for level in range(levels))
-
-
-class StyledLayer(nn.Module):
-    """Modulated 3×3 convolution, per-pixel noise with a learned strength, bias, leaky ReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, upsample: bool = False) -> None:
-        super().__init__()
-        self.convolution = ModulatedConv2d(in_channels, out_channels, 3, w_dim, upsample=upsample)
-        self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        x = self.convolution(x, w)
-        if noise is not None:
-            x = x + self.noise_strength * noise
-        return scaled_leaky_relu(x + self.bias[:, None, None])
 
 
 class Generator(nn.Module):

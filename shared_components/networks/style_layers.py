@@ -186,3 +186,19 @@ class ModulatedConv2d(nn.Module):
         kernels = kernels.flatten(0, 1)
         out = self._convolve(x.reshape(1, batch * channels, height, width), kernels, groups=batch)
         return out.reshape(batch, -1, out.shape[-2], out.shape[-1])
+
+
+class StyledLayer(nn.Module):
+    """Modulated 3×3 convolution, per-pixel noise with a learned strength, bias, leaky ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, upsample: bool = False) -> None:
+        super().__init__()
+        self.convolution = ModulatedConv2d(in_channels, out_channels, 3, w_dim, upsample=upsample)
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        x = self.convolution(x, w)
+        if noise is not None:
+            x = x + self.noise_strength * noise
+        return scaled_leaky_relu(x + self.bias[:, None, None])

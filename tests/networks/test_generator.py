@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from shared_components.errors import InputError
-from shared_components.networks.generator import Generator, resolutions
+from shared_components.networks.generator import Generator
+from shared_components.networks.scales import resolutions
 from shared_components.networks.style_layers import fir_upsample
 
 
