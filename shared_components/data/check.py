@@ -18,7 +18,7 @@ from shared_components.data.entries import Entry, read_entries
 from shared_components.data.names import states_sizes
 from shared_components.data.patients import guessed_patients, shared_patients
 from shared_components.data.problems import Problem
-from shared_components.data.volume_check import Grid, LabelFound, check_image, check_label, grid_of
+from shared_components.data.volume_check import ImageGrid, LabelFound, check_image, check_label, grid_of
 from shared_components.steps import steps
 
 
@@ -39,7 +39,7 @@ class RootReport:
     root: str
     domain: str
     problems: list[Problem]
-    images: list[tuple[Entry, Grid]] = field(default_factory=list)
+    images: list[tuple[Entry, ImageGrid]] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
     reaches: dict[str, Reach] = field(default_factory=dict)
     annotated: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def inspect_client_root(
     entries, faults = read_entries(root, content)
     problems += faults
     values = _values(content.get("labels"))
-    images: list[tuple[Entry, Grid]] = []
+    images: list[tuple[Entry, ImageGrid]] = []
     seen = _Seen()
     reaches: dict[str, Reach] = {}
     for entry in steps(entries, f"checking {root}", "image", progress):
@@ -215,7 +215,7 @@ def _like_one_patient(file: str, entries: Collection[Entry]) -> Iterator[Problem
         )
 
 
-def _copies(images: list[tuple[Entry, Grid]]) -> Iterator[Problem]:
+def _copies(images: list[tuple[Entry, ImageGrid]]) -> Iterator[Problem]:
     same: dict[str, list[Entry]] = defaultdict(list)
     for entry, grid in images:
         same[grid.digest].append(entry)

@@ -42,7 +42,7 @@ _RESAMPLE = "resample the label onto its image's grid, nearest neighbour"
 
 
 @dataclass(frozen=True)
-class Grid:
+class ImageGrid:
     """Size and place of an image.
 
     Attributes:
@@ -158,10 +158,10 @@ def _grid_faults(path: Path, label: MetaTensor, image: MetaTensor) -> Iterator[P
         yield Problem(str(path), fault, _RESAMPLE)
 
 
-def grid_of(image: MetaTensor) -> Grid:
+def grid_of(image: MetaTensor) -> ImageGrid:
     """Shape, voxel size, axes and fingerprint of a sound volume ``(1, H, W, D)``."""
     voxels = np.ascontiguousarray(image.numpy())
-    return Grid(
+    return ImageGrid(
         shape=tuple(image.shape[1:]),
         spacing=tuple(affine_to_spacing(image.affine).tolist()),
         axes="".join(nibabel.aff2axcodes(image.affine.numpy())),

@@ -61,7 +61,7 @@ class Phantom(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Client:
+class PhantomClient:
     """A client data root to be made.
 
     Attributes:
