@@ -15,7 +15,13 @@ from shared_components.files import make_folder, write_text
 from shared_components.packaging import texts
 from shared_components.packaging.archive import copy_components, write_checksum, write_zip
 from shared_components.packaging.metadata import package_metadata
-from shared_components.packaging.settings import Overrides, as_json, merged_configs, read_overrides
+from shared_components.packaging.settings import (
+    Overrides,
+    as_json,
+    merged_configs,
+    read_overrides,
+    workflow_files,
+)
 from shared_components.packaging.versions import require_release
 from shared_components.packaging.weights import for_members, write_torchscript, write_weights
 
@@ -122,7 +128,9 @@ def _fill(
     write_text(folder / "docs" / "data_license.txt", texts.data_license(weights.trained_on))
     write_text(folder / "requirements.txt", texts.requirements(content))
     shutil.copyfile(bundle / "LICENSE", folder / "LICENSE")
-    copy_components(COMPONENTS, folder / COMPONENTS.name, sorted((folder / "configs").glob("*.json")))
+    # of all bundles: packages that are served together share the code of one of them
+    named = [*workflow_files(REPO / "bundles"), *(folder / "configs").glob("*.json")]
+    copy_components(COMPONENTS, folder / COMPONENTS.name, named)
 
 
 def _require_replaceable(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which files of the code a package needs: what its configs and its report lead to, import by import."""
+"""Which files of the code packages need: what configs and the report lead to, import by import."""
 
 from __future__ import annotations
 

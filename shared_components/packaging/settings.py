@@ -58,6 +58,12 @@ def read_overrides(config: Overrides) -> list[dict[str, Any]]:
     return kept
 
 
+def workflow_files(bundles: Path) -> list[Path]:
+    """The config files of every bundle's workflows."""
+    names = {COMMON, *(name for files in WORKFLOWS.values() for name in files)}
+    return sorted(file for name in names for file in bundles.glob(f"*/configs/{name}"))
+
+
 def merged_configs(folder: Path, overrides: Sequence[Mapping[str, Any]] = ()) -> dict[str, dict[str, Any]]:
     """Each workflow of a bundle as one config, with ``overrides`` merged where they belong.
 

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
-
-import pytest
 
 import shared_components
 from shared_components.packaging.archive import copy_components
 from shared_components.packaging.reach import reached_files
-from shared_components.packaging.settings import merged_configs
+from shared_components.packaging.settings import workflow_files
 
 COMPONENTS = Path(shared_components.__file__).parent
 BUNDLES = COMPONENTS.parent / "bundles"
@@ -41,12 +38,13 @@ def test_imports_are_followed_wherever_they_stand(tmp_path):
     assert found == CODE.keys() - {"data/challenges/__init__.py", "networks/other.py", "unused.py"}
 
 
-@pytest.mark.parametrize("bundle", ["factory", "adaptation", "segmentation"])
-def test_a_package_holds_what_its_configs_reach_and_nothing_else(tmp_path, bundle):
-    for name, config in merged_configs(BUNDLES / bundle / "configs").items():
-        (tmp_path / f"{name}.json").write_text(json.dumps(config))
-    copy = tmp_path / "shared_components"
-    copy_components(COMPONENTS, copy, tmp_path.glob("*.json"))
-    assert [name for name in ABSENT if (copy / name).exists()] == []
-    assert (copy / "data/phantoms/colin27/head_2mm.nii.gz").is_file()
-    assert sorted(file.name for file in (copy / "data/phantoms").glob("*.py")) == []
+def test_packages_hold_what_the_bundles_reach_and_nothing_else(tmp_path):
+    copy_components(COMPONENTS, tmp_path, workflow_files(BUNDLES))
+    assert [name for name in ABSENT if (tmp_path / name).exists()] == []
+    assert (tmp_path / "data/phantoms/colin27/head_2mm.nii.gz").is_file()
+    assert sorted(file.name for file in (tmp_path / "data/phantoms").glob("*.py")) == []
+
+
+def test_workflows_of_every_bundle_are_followed():
+    names = {file.parent.parent.name for file in workflow_files(BUNDLES)}
+    assert names == {"factory", "adaptation", "segmentation"}
