@@ -31,9 +31,9 @@ def quality(
     subject's scores, all differences and a picture with a point a seed.
 
     Args:
-        scenario: head (three hospitals made from a real head), patients (the same of whom each hospital's have something else), spine
-            (six real hospitals), vessels (three organs), or, of models for scanners that they have not seen, cardiac
-            (phantoms) and spine_unseen (six real hospitals).
+        scenario: head (three hospitals made from a real head), patients (the same of whom each hospital's have
+            something else), spine (six real hospitals), vessels (three organs), or, of models for scanners that they
+            have not seen, cardiac (phantoms) and spine_unseen (six real hospitals).
         seeds: how many seeds, from 0 on; each trains everything anew, on phantoms of its own where there are phantoms.
         output_dir: folder of the runs; all lies in <output_dir>/<scenario>, other sizes and labels beside it.
         report_only: print the tables of the runs that are there.

@@ -116,9 +116,7 @@ def _make_cords(folder: Path, seed: int, labelled: Sequence[str], smoke: bool) -
         make_spinal_cord(folder, labelled, force=True, few=FEW)
 
 
-HEADS = QualityScenario(
-    "heads.yaml", ("t1", "t2", "pet"), _make_heads, {"image_size": 32, "spacing": 6.0}
-)
+HEADS = QualityScenario("heads.yaml", ("t1", "t2", "pet"), _make_heads, {"image_size": 32, "spacing": 6.0})
 SCENARIOS = {
     "head": HEADS,
     "patients": replace(HEADS, make=partial(_make_heads, patients=True)),
