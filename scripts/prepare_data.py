@@ -57,14 +57,14 @@ def check(*roots: str, orientation: str = "RAS") -> None:
     ]
     problems = [problem for report in reports for problem in report.problems]
     sound = [report for report in reports if not report.problems]
+    for note in (note for report in reports for note in report.notes):
+        print(f"note: {note}")
     if sound:
         print(overview(sound))
         reaches = {
             str(Path(report.root) / name): reach for report in sound for name, reach in report.reaches.items()
         }
         print(advice(reaches))
-    for note in (note for report in reports for note in report.notes):
-        print(f"note: {note}")
     if problems:
         faulty = len(reports) - len(sound)
         print(f"{_count(len(problems), 'problem')} in {_count(faulty, 'data root')}:", file=sys.stderr)

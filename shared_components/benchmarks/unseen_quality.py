@@ -58,7 +58,7 @@ def unseen_quality(
         with runs.alone():
             for seed in range(seeds):
                 bench.scenario.make(bench.data(seed), seed, smoke)
-            failures = _run(runs, bench, bench.places(range(seeds), domains, keys), jobs)
+            failures = _run(runs, bench, bench.places(range(seeds), domains, keys), jobs, reference)
     table = _report(bench, _results(runs, bench.found()), reference)
     if failures:
         print(table or "")
@@ -77,7 +77,9 @@ def _reference(name: str | None) -> str:
     return name or ROWS[FULL].name
 
 
-def _run(runs: Runs, bench: UnseenBench, places: Sequence[Place], jobs: int) -> list[InputError]:
+def _run(
+    runs: Runs, bench: UnseenBench, places: Sequence[Place], jobs: int, reference: str
+) -> list[InputError]:
     """Run what is not finished; the table is written after each."""
     results = _results(runs, bench.found())
     evaluated = {unseen_stages(place)[1].key: place for place in places}
@@ -87,7 +89,7 @@ def _run(runs: Runs, bench: UnseenBench, places: Sequence[Place], jobs: int) -> 
     def report(stage: Stage) -> None:
         if stage.key in evaluated:
             results.update(_results(runs, [evaluated[stage.key]]))
-            _report(bench, results)
+            _report(bench, results, reference)
 
     return runs.run([stage for place in places for stage in unseen_stages(place)], jobs, report)
 

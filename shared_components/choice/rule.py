@@ -34,5 +34,7 @@ def chosen(
         partner: share of the strongest edges that the second must have; None: one is chosen.
     """
     first, *others = sorted(plausible(verdicts, margin), key=lambda name: -verdicts[name].edges)
-    least = None if partner is None else partner * verdicts[first].edges
-    return (first, *(name for name in others[:1] if least and verdicts[name].edges >= least))
+    clearest = verdicts[first].edges
+    if partner is None or clearest == 0:
+        return (first,)
+    return (first, *(name for name in others[:1] if verdicts[name].edges >= partner * clearest))

@@ -12,6 +12,7 @@ from monai.transforms import MapTransform
 from monai.transforms.utils_pytorch_numpy_unification import percentile
 from torch import Tensor
 
+from shared_components.data.frames import FRAME_KEY
 from shared_components.data.transforms import source_of
 from shared_components.data.volume_faults import refuse
 from shared_components.data.voxel_faults import constant_faults, voxel_faults
@@ -27,7 +28,8 @@ class AirForNaNd(MapTransform):
 
     Args:
         keys: images, ``(1, H, W, D)``.
-        blank: let images pass of which all known voxels are equal; a network finds something in those, too.
+        blank: let images pass of which all known voxels are equal; a network finds something in those, too. Frames of
+            a time series, some of which may be empty, pass anyway.
     Raises:
         InputError: infinite voxels, NaN that is no background, or an image that shows nothing.
     """
@@ -41,7 +43,7 @@ class AirForNaNd(MapTransform):
         for key in self.key_iterator(data):
             source, voxels = source_of(data[key]), _plain(data[key])
             refuse(voxel_faults(source, voxels))
-            refuse(() if self.blank else constant_faults(source, voxels))
+            refuse(() if self.blank or FRAME_KEY in data else constant_faults(source, voxels))
             data[key] = with_air(data[key])
         return data
 

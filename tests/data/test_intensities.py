@@ -143,3 +143,10 @@ def test_a_large_image_of_one_thin_plate_is_not_blanked():
     voxels = torch.zeros(1, 200, 200, 120)
     voxels[0, 101, 51:151, 31:91] = 1000  # between the voxels by which outliers are judged
     assert CutOutliersd("image", (0.5, 99.5))({"image": meta(voxels)})["image"].max() == 1000
+
+
+def test_an_image_of_one_value_is_refused_but_a_frame_of_a_series_may_be_empty():
+    air, empty = AirForNaNd("image", blank=False), {"image": meta(torch.zeros(1, 4, 4, 4))}
+    with pytest.raises(InputError, match=r"s01\.nii\.gz"):
+        air(empty)
+    assert not air({**empty, "frame": 2})["image"].any()
