@@ -21,7 +21,7 @@ import shared_components
 from shared_components.data.spinal_cord import make_spinal_cord
 from shared_components.federation.federation_file import read_federation
 from shared_components.study.client_stages import study_stages
-from shared_components.study.study import plan_study
+from shared_components.study.roles import plan_study
 from tests.federation.tiny import make_root
 
 REPO = Path(__file__).parents[1]

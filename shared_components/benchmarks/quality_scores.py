@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from shared_components.benchmarks.choice_table import Choice, choices_of
 from shared_components.benchmarks.comparison_tables import Comparison
@@ -14,10 +13,10 @@ from shared_components.benchmarks.study_stage import FOLDER
 from shared_components.errors import InputError
 from shared_components.metrics.paired_differences import Design
 from shared_components.metrics.subject_scores import SubjectScore, seed_means, subject_scores
-from shared_components.records import found_record, read_record
+from shared_components.records import found_record
 from shared_components.study.methods import METHODS
-from shared_components.study.runner import DESCRIPTION
 from shared_components.study.stage import DONE
+from shared_components.study_record import FILE_NAME, StudyRecord, read_study_record
 
 OURS = METHODS["adaptation_predictions"].name
 CHOSEN = "choice_predictions"  # of METHODS: what a client chose among the study's candidates
@@ -88,35 +87,35 @@ def read_studies(studies: Mapping[int, Path]) -> Found:
     chosen: dict[tuple[str, int], str] = {}
     candidates: dict[str, None] = {}
     for seed, folder in studies.items():
-        if (folder / DESCRIPTION).is_file():
-            study = read_record(folder / DESCRIPTION, "run the benchmark again")
-            roles |= {client["domain"]: client.get("role", "") for client in study["clients"].values()}
-            methods |= dict.fromkeys(entry["method"] for entry in study["scores"])
+        if (folder / FILE_NAME).is_file():
+            study = read_study_record(folder)
+            roles |= {client.domain: client.role for client in study.clients.values()}
+            methods |= dict.fromkeys(tests.method for tests in study.scores)
             scores += _scores(seed, folder, study)
-            candidates |= dict.fromkeys(study.get("candidates", {}).values())
-            chosen |= {(domain, seed): method for domain, method in _chosen(folder, study)}
+            candidates |= dict.fromkeys(study.candidates.values())
+            chosen |= {(domain, seed): method for domain, method in _chosen(study)}
     targets = [domain for domain, role in roles.items() if role != LABELLED]
     sources = [domain for domain in roles if domain not in targets]
     lines = [*methods, *(row.name for row in ROWS.values())]
     return Found(scores, targets, sources, lines, chosen, list(candidates))
 
 
-def _chosen(folder: Path, study: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _chosen(study: StudyRecord) -> Iterator[tuple[str, str]]:
     """Domain of each client that chose, and what: a method, or two together."""
-    for client, entry in study.get("choices", {}).items():
-        record = found_record(folder / entry["record"]) if "record" in entry else None
+    for client, files in study.choices.items():
+        record = None if files.record is None else found_record(files.record)
         if record is not None:
-            called = (study["candidates"].get(name, name) for name in record["chosen"])
-            yield study["clients"][client]["domain"], " + ".join(called)
+            called = (study.candidates.get(name, name) for name in record["chosen"])
+            yield study.clients[client].domain, " + ".join(called)
 
 
-def _scores(seed: int, folder: Path, study: Mapping[str, Any]) -> Iterator[SubjectScore]:
+def _scores(seed: int, folder: Path, study: StudyRecord) -> Iterator[SubjectScore]:
     """Of the study's own methods, then of the rows that have been run beside."""
-    for entry in study["scores"]:
-        domain = study["clients"].get(entry["client"], {}).get("domain")
-        if domain is not None and "csv" in entry and (folder / entry["csv"]).is_file():
-            yield from subject_scores(folder / entry["csv"], seed, domain, entry["method"])
-    for client, described in study["clients"].items():
+    for tests in study.scores:
+        scored = study.clients.get(tests.client)
+        if scored is not None and tests.csv is not None and tests.csv.is_file():
+            yield from subject_scores(tests.csv, seed, scored.domain, tests.method)
+    for client, described in study.clients.items():
         for key, table in row_tables(folder / FOLDER / client):
             if found_record(table.parent / DONE) is not None:
-                yield from subject_scores(table, seed, described["domain"], ROWS[key].name)
+                yield from subject_scores(table, seed, described.domain, ROWS[key].name)

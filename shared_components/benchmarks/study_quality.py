@@ -19,7 +19,7 @@ from shared_components.benchmarks.runs import Runs, check_failures
 from shared_components.benchmarks.study_stage import StudyStage, study_stage
 from shared_components.benchmarks.tables import machine
 from shared_components.errors import InputError
-from shared_components.study.study import plan_study
+from shared_components.study.roles import plan_study
 
 NONE = "none"
 MEANS = "Mean ± deviation over seeds of the means over subjects and classes."

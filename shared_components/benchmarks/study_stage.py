@@ -9,10 +9,11 @@ from typing import Any
 
 from shared_components.benchmarks.federation_stage import FederationStage
 from shared_components.benchmarks.repository import BUNDLES
-from shared_components.study.runner import DESCRIPTION, run_study
+from shared_components.study.runner import run_study
+from shared_components.study_record import FILE_NAME
 
 FOLDER = "rows"  # of the study's: what lies in it, no study reads
-RESULTS = (DESCRIPTION, "report.html", "factory/*.pt", "**/model.pt", "**/metrics.csv", "**/scores.csv")
+RESULTS = (FILE_NAME, "report.html", "factory/*.pt", "**/model.pt", "**/metrics.csv", "**/scores.csv")
 
 
 @dataclass(frozen=True)

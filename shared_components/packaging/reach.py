@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 REPORT = "shared_components.report.__main__"  # run by name, to look at what was made
-TRIAL = "data/phantoms/colin27"  # a head to try a package with, and its licence
+BESIDE = (
+    "report/templates",  # of the report's pages
+    "data/phantoms/colin27",  # a head to try a package with, and its licence
+)
 _NAME = re.compile(r"\bshared_components(?:\.\w+)+")
 
 
 def reached_files(source: Path, configs: Iterable[Path]) -> list[Path]:
-    """Files below ``source`` that configs and the report lead to, with the head to try them with.
+    """Files below ``source`` that configs and the report lead to, with what lies beside the code.
 
     Args:
         source: the folder ``shared_components``.
@@ -26,7 +29,8 @@ def reached_files(source: Path, configs: Iterable[Path]) -> list[Path]:
         new = set(_files(source, todo.pop())) - files
         files |= new
         todo += [name for file in new for name in _imports(file)]
-    return sorted(files | {file for file in (source / TRIAL).glob("*") if file.is_file()})
+    beside = (file for folder in BESIDE for file in (source / folder).glob("*"))
+    return sorted(files | {file for file in beside if file.is_file()})
 
 
 def _files(source: Path, name: str) -> Iterator[Path]:

@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from shared_components.errors import InputError
-from shared_components.files import write_text
 from shared_components.metrics import read_scores, summarize
 from shared_components.metrics.score_tables import Row
 from shared_components.report.case_table import rows_of
-from shared_components.report.figures import file_uri
-from shared_components.report.html import Html, element, page, picture, section, table
-from shared_components.report.links import file_link
-from shared_components.report.scores_table import methods_table
+from shared_components.report.pages import file_link, write_page
+from shared_components.report.run_sections import picture_part
+from shared_components.report.scores_table import ScoreLine, methods_table
 
 
 def write_comparison_report(output_dir: str | Path, output: str | Path | None = None) -> Path:
@@ -34,49 +32,33 @@ def write_comparison_report(output_dir: str | Path, output: str | Path | None = 
     if not scores:
         raise InputError(f"{folder}: expected scores of several methods, found none; compare them again")
     cases = list(dict.fromkeys(str(row["case"]) for rows in scores.values() for row in rows))
-    plots = [
-        picture(file_uri(path), kind="sheet", alternative=path.stem)
-        for path in sorted(folder.glob("scores_*.png"))
-    ]
-    sections = [
-        _scores(scores),
-        section("Spread over cases", *plots) if plots else Html(""),
-        _cases(scores, cases),
-        section(
-            "Files", table(["Method", "Scores"], [[m, file_link(p, output)] for m, p in tables.items()], 9)
-        ),
-    ]
-    facts = [(len(scores), "methods"), (len(cases), "cases")]
-    return write_text(output, page(f"Comparison in {folder.resolve().name}", "", facts, sections))
+    return write_page(
+        output,
+        "comparison.html",
+        f"Comparison in {folder.resolve().name}",
+        "",
+        [(len(scores), "methods"), (len(cases), "cases")],
+        scores=_scores(scores),
+        plots=[
+            picture_part(path, kind="sheet", alternative=path.stem)
+            for path in sorted(folder.glob("scores_*.png"))
+        ],
+        methods=list(scores),
+        cases=[_case(case, scores) for case in cases],
+        files=[(method, file_link(path, output)) for method, path in tables.items()],
+    )
 
 
-def _scores(scores: Mapping[str, Sequence[Row]]) -> Html:
+def _scores(scores: Mapping[str, Sequence[Row]]) -> list[tuple[str, list[ScoreLine]]]:
+    """The table of the mean over classes, then, where there are several, one of each class by its name."""
     summaries = {method: summarize(rows) for method, rows in scores.items()}
-    names = [
-        name for name in dict.fromkeys(n for summary in summaries.values() for n in summary) if name != "mean"
-    ]
-    parts: list[Html] = [methods_table(summaries)]
-    for name in names if len(names) > 1 else []:
-        parts += [element("h3", name), methods_table(summaries, name)]
-    note = (
-        "Mean ± standard deviation over cases, first of the mean over classes; HD95: 95 % Hausdorff distance."
-    )
-    return section("Scores", *parts, note=note)
+    names = [n for n in dict.fromkeys(n for summary in summaries.values() for n in summary) if n != "mean"]
+    classes = [(name, methods_table(summaries, name)) for name in names if len(names) > 1]
+    return [("", methods_table(summaries)), *classes]
 
 
-def _cases(scores: Mapping[str, Sequence[Row]], cases: Sequence[str]) -> Html:
-    lines = []
-    for case in cases:
-        found = [[float(row["dice"]) for row in rows_of(case, rows)] for rows in scores.values()]
-        means = [float(np.mean(values)) if values else None for values in found]
-        best = max((round(mean, 3) for mean in means if mean is not None), default=None)
-        lines.append([case, *(_cell(mean, best) for mean in means)])
-    return section(
-        "Dice of each case", table(["Case", *scores], lines), note="Mean over classes; the best is in bold."
-    )
-
-
-def _cell(mean: float | None, best: float | None) -> Html:
-    if mean is None:
-        return element("td", "–", class_="number")
-    return element("td", f"{mean:.3f}", class_="number best" if round(mean, 3) == best else "number")
+def _case(case: str, scores: Mapping[str, Sequence[Row]]) -> tuple[str, list[str], str]:
+    """Its name, Dice under each method, and the best of these."""
+    found = [[float(row["dice"]) for row in rows_of(case, rows)] for rows in scores.values()]
+    means = [f"{np.mean(values):.3f}" if values else "–" for values in found]
+    return case, means, max((mean for mean in means if mean != "–"), key=float, default="")

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from shared_components.errors import InputError
 from shared_components.records import read_table
-from shared_components.report.figures import NEUTRAL, figure_uri
+from shared_components.report.figures import NEUTRAL, OUTLINES, figure_uri
 
 SERIES = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
 STEPS = ("round", "epoch", "update")
@@ -65,6 +65,24 @@ def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
         place = {"loc": "outside upper left", "ncols": 6, "frameon": False}
         figure.legend(handles, titles, fontsize=8, labelcolor=NEUTRAL, **place)
     figure.supxlabel(step, fontsize=8, color=NEUTRAL)
+    return figure_uri(figure)
+
+
+def frames_uri(millilitres: np.ndarray, names: Sequence[str]) -> str:
+    """Volume of each class over the frames of a time series, in the colours of the outlines.
+
+    Args:
+        millilitres: (T, classes).
+        names: of the classes.
+    """
+    figure = Figure(figsize=(10, 2.3), dpi=110, layout="constrained")
+    axis = figure.subplots()
+    for place, name in enumerate(names):
+        colour = OUTLINES[place % len(OUTLINES)]
+        axis.plot(millilitres[:, place], color=colour, linewidth=1.8, marker="o", markersize=3, label=name)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("frame", fontsize=8, color=NEUTRAL)
+    plain(axis, "volume, ml")
     return figure_uri(figure)
 
 

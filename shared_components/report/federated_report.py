@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError
-from shared_components.files import write_text
 from shared_components.report.curves import curves_uri, number, read_csv
-from shared_components.report.html import Html, element, missing, page, picture, section, table
-from shared_components.report.left_out import left_out_section
+from shared_components.report.pages import Missing, Picture, Titled, write_page
 from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
-from shared_components.report.run_sections import files_section, read_settings, settings_section
-from shared_components.report.study_report import duration
-from shared_components.report.training_pictures import newest_pictures, training_pictures
+from shared_components.report.run_sections import (
+    duration,
+    left_out,
+    newest_pictures,
+    read_settings,
+    run_files,
+    run_settings,
+    training_pictures,
+)
 from shared_components.sizes import size
 
 SETTINGS = ("federation.yaml",)
@@ -47,23 +51,27 @@ def write_federated_report(run_dir: str | Path, output: str | Path | None = None
     output = Path(output or folder / "report.html")
     rows = read_csv(folder / "rounds.csv")
     settings = read_settings(folder, SETTINGS)
-    sections = [
-        _clients(rows, settings),
-        left_out_section(rows, folder),
-        section(
-            "Losses", _curves(folder, settings), note="Of each client, at its local training in a round."
-        ),
-        _pictures(folder),
-        settings_section(folder, SETTINGS, without=("name", "clients")),
-        files_section(folder, FILES, output),
-    ]
-    title = str(settings.get("name", folder.resolve().name))
-    return write_text(
-        output, page(title, f"Federated run in {folder.resolve().name}", _facts(rows, settings), sections)
+    privacy = settings.get("privacy")
+    spent = {row["client"]: float(row["epsilon"]) for row in rows if number(row.get("epsilon")) is not None}
+    return write_page(
+        output,
+        "federated.html",
+        str(settings.get("name", folder.resolve().name)),
+        f"Federated run in {folder.resolve().name}",
+        _facts(rows, settings),
+        privacy=privacy_note(privacy),
+        noisy=bool(spent),
+        clients=_clients(rows, settings, spent),
+        left_out=left_out(rows, folder),
+        losses=[] if losses_stayed(privacy) else _curves(folder),
+        no_losses=NO_LOSSES,
+        pictures=_pictures(folder),
+        settings=run_settings(folder, SETTINGS, without=("name", "clients")),
+        files=run_files(folder, FILES, output),
     )
 
 
-def _facts(rows: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> list[tuple[object, object]]:
+def _facts(rows: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> list[tuple[object, str]]:
     last = max(int(row["round"]) for row in rows)
     planned = f" of {settings['rounds']}" if "rounds" in settings else ""
     exchanged = sum(_sum(rows, name) for name in ("bytes_up", "bytes_down"))
@@ -79,9 +87,10 @@ def _sum(rows: Sequence[Mapping[str, str]], name: str) -> float:
     return sum(number(row.get(name)) or 0.0 for row in rows)
 
 
-def _clients(rows: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> Html:
+def _clients(
+    rows: Sequence[Mapping[str, str]], settings: Mapping[str, Any], spent: Mapping[str, float]
+) -> list[list[object]]:
     lines = []
-    spent = {row["client"]: float(row["epsilon"]) for row in rows if number(row.get("epsilon")) is not None}
     for client in dict.fromkeys(row["client"] for row in rows):
         own = [row for row in rows if row["client"] == client]
         domain = settings.get("clients", {}).get(client, {}).get("domain", "")
@@ -90,24 +99,18 @@ def _clients(rows: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> 
         images = max((row.get("images", "") for row in own), key=lambda images: number(images) or 0.0)
         line = [client, names, len(own), images, duration(_sum(own, "seconds")), *traffic]
         lines.append([*line, *([epsilon_text(spent.get(client))] if spent else [])])
-    head = ["Client", "Domain", "Rounds", "Images", "Training", "Sent", "Received"]
-    head += ["Epsilon"] if spent else []
-    note = privacy_note(settings.get("privacy"))
-    return section("Clients", table(head, lines, numeric_from=2), note=note)
+    return lines
 
 
-def _curves(folder: Path, settings: Mapping[str, Any]) -> Html:
-    if losses_stayed(settings.get("privacy")):
-        return element("p", NO_LOSSES)
+def _curves(folder: Path) -> list[Picture | Missing]:
     try:
-        return picture(curves_uri(folder / "rounds.csv"), alternative="losses")
+        return [Picture(curves_uri(folder / "rounds.csv"), alternative="losses")]
     except InputError as error:
-        return missing(error)
+        return [Missing(str(error))]
 
 
-def _pictures(folder: Path) -> Html:
-    parts: list[Html] = []
-    for place in sorted(folder.glob("clients/*/pictures")):
-        sheets = training_pictures(newest_pictures(place))
-        parts += [element("p", place.parent.name, class_="note"), *sheets] if sheets else []
-    return section("Pictures", *parts) if parts else Html("")
+def _pictures(folder: Path) -> list[tuple[str, list[Titled]]]:
+    """Each client's newest."""
+    places = sorted(folder.glob("clients/*/pictures"))
+    found = [(place.parent.name, training_pictures(newest_pictures(place))) for place in places]
+    return [(client, sheets) for client, sheets in found if sheets]

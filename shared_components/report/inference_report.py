@@ -8,27 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from shared_components.data.annotations import IGNORE, known_text
 from shared_components.errors import InputError
-from shared_components.files import write_text
 from shared_components.inferers.case_list import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores, summarize
 from shared_components.metrics.score_tables import Row
 from shared_components.report.case_table import case_table, rows_of
-from shared_components.report.case_volumes import load_case
-from shared_components.report.class_volumes import Measures, frames_uri, measure
-from shared_components.report.figures import file_uri
-from shared_components.report.html import Html, element, missing, page, picture, section
-from shared_components.report.overlays import legend, orthogonal_figure, slices_figure
+from shared_components.report.case_volumes import Measures, load_case, measure
+from shared_components.report.curves import frames_uri
+from shared_components.report.overlays import legend, orthogonal_picture, slices_picture
+from shared_components.report.pages import Missing, Picture, write_page
 from shared_components.report.planes import telling_frames
+from shared_components.report.run_sections import picture_part
 from shared_components.report.scores_table import classes_table
 from shared_components.report.segmentation_folder import segmented_cases
 
 PICTURED = 30  # cases that are shown unless asked for more
+
+
+class PicturedCase(NamedTuple):
+    """A case whose pictures the page shows: where links lead, facts in a line, pictures and remarks."""
+
+    name: str
+    anchor: str
+    facts: str
+    parts: list[Picture | Missing]
 
 
 def write_inference_report(
@@ -58,17 +67,29 @@ def write_inference_report(
     measures, faults = _measures(cases, labels)
     shown = chosen_cases([case for case in cases if case["case"] in measures], scores, pictured)
     anchors = {case["case"]: f"case-{number}" for number, case in enumerate(shown, 1)}
-    sections = [
-        _scores(folder, scores, labels, sum(bool(known_text(case)) for case in cases if "label" in case)),
-        _cases(case_table(cases, measures, scores, labels, output, anchors), faults, bool(scores)),
-        _pictures(shown, len(cases), measures, scores, labels, anchors),
-    ]
-    title = f"Segmentations in {folder.resolve().name}"
-    content = page(title, ", ".join(labels.values()), [(len(cases), "volumes")], sections)
-    return write_text(output, content)
+    summary = summarize(scores) if scores else {}
+    return write_page(
+        output,
+        "inference.html",
+        f"Segmentations in {folder.resolve().name}",
+        ", ".join(labels.values()),
+        [(len(cases), "volumes")],
+        scored=bool(scores),
+        scores=classes_table(summary, [*labels.values(), *(["mean"] if len(labels) > 1 else [])]),
+        plots=[picture_part(path, path.stem, "sheet") for path in sorted(folder.glob("scores_*.png"))],
+        partly=sum(bool(known_text(case)) for case in cases if "label" in case),
+        faults=faults,
+        names=list(labels.values()),
+        cases=case_table(cases, measures, scores, labels, output, anchors),
+        legend=legend(labels, reference=any("label" in case for case in shown)),
+        pictures=[
+            _pictured(case, measures[case["case"]], scores, labels, anchors[case["case"]]) for case in shown
+        ],
+        total=len(cases),
+    )
 
 
-def _measures(cases: Sequence[Case], labels: Mapping[int, str]) -> tuple[dict[str, Measures], list[Html]]:
+def _measures(cases: Sequence[Case], labels: Mapping[int, str]) -> tuple[dict[str, Measures], list[Missing]]:
     found, faults = {}, []
     for case in cases:
         try:
@@ -76,7 +97,7 @@ def _measures(cases: Sequence[Case], labels: Mapping[int, str]) -> tuple[dict[st
                 raise InputError(case[FAULT])
             found[case["case"]] = measure(case["segmentation"], list(labels))
         except InputError as error:
-            faults.append(missing(error))
+            faults.append(Missing(str(error)))
     return found, faults
 
 
@@ -93,43 +114,11 @@ def chosen_cases(cases: Sequence[Case], scores: Sequence[Row], count: int) -> li
     return [case for case in cases if case["case"] in kept]
 
 
-def _scores(folder: Path, scores: Sequence[Row], labels: Mapping[int, str], partly: int) -> Html:
-    if not scores:
-        return Html("")
-    summary = summarize(scores)
-    names = [*labels.values(), *(["mean"] if len(labels) > 1 else [])]
-    plots = [picture(file_uri(path), path.stem, "sheet") for path in sorted(folder.glob("scores_*.png"))]
-    note = "Mean ± standard deviation over the labelled cases; HD95: 95 % Hausdorff distance."
-    if partly:
-        note += f" Of {partly} cases a part is annotated; what nobody annotated is left out of all numbers."
-    return section("Scores", classes_table(summary, names), *plots, note=note)
-
-
-def _cases(cases: Html, faults: Sequence[Html], scored: bool) -> Html:
-    after = " After the slash: volume of the experts' label; HD95: 95 % Hausdorff distance." if scored else ""
-    return section("Cases", *faults, cases, note=f"Volumes are those of all voxels of a class.{after}")
-
-
-def _pictures(
-    cases: Sequence[Case],
-    total: int,
-    measures: Mapping[str, Measures],
-    scores: Sequence[Row],
-    labels: Mapping[int, str],
-    anchors: Mapping[str, str],
-) -> Html:
-    parts = [legend(labels, reference=any("label" in case for case in cases))]
-    for case in cases:
-        name = case["case"]
-        parts.append(element("h3", name, id=anchors[name]))
-        parts.append(element("p", _facts(case, measures[name], rows_of(name, scores), labels), class_="note"))
-        parts += _case_pictures(case, measures[name], labels)
-    few = f" {len(cases)} of {total} cases are shown." if len(cases) < total else ""
-    note = (
-        "Above, to scale, the three planes in which most is segmented; below, slices through it, close up. "
-        f"L, R, A, P, S, I: the patient's left and right, front and back, top and bottom.{few}"
-    )
-    return section("Pictures", *parts, note=note)
+def _pictured(
+    case: Case, measures: Measures, scores: Sequence[Row], labels: Mapping[int, str], anchor: str
+) -> PicturedCase:
+    facts = _facts(case, measures, rows_of(case["case"], scores), labels)
+    return PicturedCase(case["case"], anchor, facts, _case_pictures(case, measures, labels))
 
 
 def _facts(case: Case, measures: Measures, scores: Sequence[Row], labels: Mapping[int, str]) -> str:
@@ -142,21 +131,22 @@ def _facts(case: Case, measures: Measures, scores: Sequence[Row], labels: Mappin
     return ", ".join(parts)
 
 
-def _case_pictures(case: Case, measures: Measures, labels: Mapping[int, str]) -> list[Html]:
+def _case_pictures(case: Case, measures: Measures, labels: Mapping[int, str]) -> list[Picture | Missing]:
     values = list(labels)
     try:
         volumes = load_case(
             case.get("image"), case.get("label"), {"": case["segmentation"]}, case.get(IGNORE)
         )
     except InputError as error:
-        return [missing(error)]
-    parts = [] if case.get("image") else [missing("no image: the segmentation lies on black")]
+        return [Missing(str(error))]
+    parts: list[Picture | Missing] = []
+    if not case.get("image"):
+        parts.append(Missing("no image: the segmentation lies on black"))
     series = len(volumes.image) > 1
     if series:
-        parts.append(
-            picture(frames_uri(measures.millilitres, list(labels.values())), "Volumes in every frame")
-        )
+        uri = frames_uri(measures.millilitres, list(labels.values()))
+        parts.append(Picture(uri, "Volumes in every frame"))
     for frame in telling_frames(volumes):
-        parts.append(orthogonal_figure(volumes, frame, values, f"Frame {frame}" if series else ""))
-        parts.append(slices_figure(volumes, frame, values))
+        parts.append(orthogonal_picture(volumes, frame, values, f"Frame {frame}" if series else ""))
+        parts.append(slices_picture(volumes, frame, values))
     return parts

@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
 from shared_components.report.case_volumes import Case, load_case
-from shared_components.report.figures import OUTLINES, REFERENCE, outlines_uri
-from shared_components.report.html import Html, element, picture
-from shared_components.report.orthogonal import orthogonal_uri
-from shared_components.report.planes import across_slices, orthogonal, telling_frames
+from shared_components.report.figures import NEUTRAL, OUTLINES, REFERENCE, figure_uri
+from shared_components.report.pages import Picture
+from shared_components.report.planes import View, across_slices, orthogonal, telling_frames
+
+WIDTH = 10.0  # inches
+HIGHEST = 3.6  # inches
+FILLING = 0.22  # opacity of the classes' areas
+TITLE = 0.25  # inches
+GAP = 0.06  # inches
+SIDES = (  # where the letters of a view's sides stand, and how they are aligned: left, right, top, bottom
+    (0.02, 0.5, "left", "center"),
+    (0.98, 0.5, "right", "center"),
+    (0.5, 0.98, "center", "top"),
+    (0.5, 0.02, "center", "bottom"),
+)
 
 
 def overlay(
@@ -19,8 +36,8 @@ def overlay(
     labels: Sequence[int],
     caption: str,
     ignore: int | None = None,
-) -> Html:
-    """A figure of one case, planes in columns and methods in lines; of a time series its most telling frame.
+) -> Picture:
+    """A picture of one case, planes in columns and methods in lines; of a time series its most telling frame.
 
     Arguments as for :func:`~shared_components.report.case_volumes.load_case`.
 
@@ -28,29 +45,121 @@ def overlay(
         InputError: a file is missing, unreadable or on another grid.
     """
     case = load_case(image, reference, predictions, ignore)
-    return slices_figure(case, telling_frames(case)[0], labels, caption)
+    return slices_picture(case, telling_frames(case)[0], labels, caption)
 
 
-def slices_figure(case: Case, frame: int, labels: Sequence[int], caption: object = "") -> Html:
+def slices_picture(case: Case, frame: int, labels: Sequence[int], caption: str = "") -> Picture:
     """Planes through what is segmented, one beside the other."""
     planes = across_slices(case, frame)
     uri = outlines_uri(planes.image, planes.reference, planes.predictions, labels, planes.aspect)
-    return picture(uri, caption, alternative="slices")
+    return Picture(uri, caption, alternative="slices")
 
 
-def orthogonal_figure(case: Case, frame: int, labels: Sequence[int], caption: object = "") -> Html:
+def orthogonal_picture(case: Case, frame: int, labels: Sequence[int], caption: str = "") -> Picture:
     """The three orthogonal planes in which most is segmented."""
-    return picture(orthogonal_uri(orthogonal(case, frame), labels), caption, alternative="orthogonal planes")
+    return Picture(orthogonal_uri(orthogonal(case, frame), labels), caption, alternative="orthogonal planes")
 
 
-def legend(labels: Mapping[int, str], reference: bool) -> Html:
-    """Which colour is which class, for outlines drawn in the order of ``labels``."""
-    entries = [
-        element("span", element("i", style=f"border-color: {OUTLINES[place % len(OUTLINES)]}"), name)
-        for place, name in enumerate(labels.values())
-    ]
-    if reference:
-        entries.append(
-            element("span", element("i", style=f"border-color: {REFERENCE}"), "the experts' label")
+def legend(labels: Mapping[int, str], reference: bool) -> list[tuple[str, str]]:
+    """Colour and what it means, for outlines drawn in the order of ``labels``."""
+    entries = [(OUTLINES[place % len(OUTLINES)], name) for place, name in enumerate(labels.values())]
+    return [*entries, *([(REFERENCE, "the experts' label")] if reference else [])]
+
+
+def outlines_uri(
+    planes: np.ndarray,
+    reference: np.ndarray | None,
+    predictions: Mapping[str, np.ndarray],
+    labels: Sequence[int],
+    aspect: float = 1.0,
+) -> str:
+    """Planes of one volume in columns, a line for each prediction, with outlines drawn on them.
+
+    Args:
+        planes: intensities ``(N, H, W)``.
+        reference: labels of the experts, the same shape: one colour, under the predictions.
+        predictions: method to labels, the same shape: one colour for each label.
+        labels: label values to outline.
+        aspect: height of a pixel over its width.
+    """
+    lines = predictions or {"": np.zeros_like(planes, dtype=int)}
+    count, (height, width) = len(planes), planes.shape[1:]
+    cell = 10.0 / max(count, 5)  # inches
+    title = 0.28 if any(lines) else 0.04
+    figure = Figure(figsize=(cell * count, len(lines) * (cell * aspect * height / width + title)), dpi=110)
+    axes = figure.subplots(len(lines), count, squeeze=False)
+    low, high = np.percentile(planes, (0.5, 99.5))
+    for line, (method, predicted) in zip(axes, lines.items(), strict=True):
+        for index, axis in enumerate(line):
+            axis.imshow(planes[index], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=aspect)
+            axis.set_axis_off()
+            for place, label in enumerate(labels):
+                if reference is not None:
+                    outline(axis, reference[index] == label, REFERENCE, 1.0)
+                outline(axis, predicted[index] == label, OUTLINES[place % len(OUTLINES)], 1.3)
+        line[0].set_title(method, loc="left", fontsize=9.5, color=NEUTRAL, pad=4)
+    figure.subplots_adjust(
+        left=0, right=1, bottom=0, top=1 - (title - 0.02) / figure.get_figheight(), wspace=0.02, hspace=0.12
+    )
+    return figure_uri(figure)
+
+
+def orthogonal_uri(views: Sequence[View], labels: Sequence[int]) -> str:
+    """Planes with filled and outlined classes, all at one scale, the directions of the body at their edges.
+
+    Args:
+        views: what :func:`~shared_components.report.planes.orthogonal` chose; of several methods the last is drawn.
+        labels: label values to draw, in the legend's order.
+    """
+    extents = [_extent(view) for view in views]  # mm
+    gaps = GAP * (len(views) - 1)
+    scale = (WIDTH - gaps) / sum(width for _, width in extents)
+    scale = min(scale, HIGHEST / max(height for height, _ in extents))  # inches per mm
+    width, height = WIDTH, scale * max(height for height, _ in extents) + TITLE
+    figure = Figure(figsize=(width, height), dpi=110)
+    left = 0.0
+    for view, (tall, wide) in zip(views, extents, strict=True):
+        box = (left / width, 1 - (TITLE + scale * tall) / height, scale * wide / width, scale * tall / height)
+        _draw(figure.add_axes(box), view, labels)
+        left += scale * wide + GAP
+    return figure_uri(figure)
+
+
+def _extent(view: View) -> tuple[float, float]:
+    """Height and width of a plane, mm."""
+    rows, columns = view.planes.image.shape[1:]
+    return rows * view.planes.pixel[0], columns * view.planes.pixel[1]
+
+
+def _draw(axis: Axes, view: View, labels: Sequence[int]) -> None:
+    planes = view.planes
+    low, high = np.percentile(planes.image, (0.5, 99.5))
+    axis.imshow(planes.image[0], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect="auto")
+    predicted = list(planes.predictions.values())[-1][0] if planes.predictions else None
+    for place, label in enumerate(labels):
+        if planes.reference is not None:
+            outline(axis, planes.reference[0] == label, REFERENCE, 1.0)
+        if predicted is not None:
+            colour = OUTLINES[place % len(OUTLINES)]
+            axis.imshow(_area(predicted == label, colour), aspect="auto", interpolation="nearest")
+            outline(axis, predicted == label, colour, 1.2)
+    axis.set_axis_off()
+    axis.set_title(view.name, loc="left", fontsize=9.5, color=NEUTRAL, pad=4)
+    for text, (x, y, across, up) in zip(view.sides, SIDES, strict=True):
+        letter = axis.text(
+            x, y, text, transform=axis.transAxes, ha=across, va=up, fontsize=7.5, color="#e4e8ee"
         )
-    return element("div", *entries, class_="legend")
+        letter.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
+
+
+def _area(mask: np.ndarray, colour: str) -> np.ndarray:
+    """(H, W, RGBA) of a class, clear elsewhere."""
+    area = np.zeros((*mask.shape, 4))
+    area[mask] = (*to_rgb(colour), FILLING)
+    return area
+
+
+def outline(axis, mask: np.ndarray, colour: str, width: float) -> None:
+    """Draw the border of a mask, if it has one and is no single line of pixels."""
+    if mask.any() and not mask.all() and min(mask.shape) > 1:
+        axis.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=width)

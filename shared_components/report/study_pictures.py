@@ -1,9 +1,10 @@
-"""The sections of a study's report that show slices and segmentations."""
+"""What a study's report shows: slices, translations, and segmentations drawn on their volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,154 +12,125 @@ from shared_components.data.annotations import IGNORE
 from shared_components.errors import InputError
 from shared_components.inferers import read_case_list
 from shared_components.inferers.case_list import FAULT
+from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores
 from shared_components.report.case_table import rows_of
-from shared_components.report.figures import file_uri, read_slices, slices_uri
-from shared_components.report.html import Html, element, missing, picture, section
+from shared_components.report.figures import file_uri
 from shared_components.report.overlays import legend, overlay
-from shared_components.report.study import Study
-from shared_components.report.training_pictures import DISENTANGLED, newest_pictures, training_pictures
+from shared_components.report.pages import Missing, Picture, Titled, told
+from shared_components.report.run_sections import DISENTANGLED, newest_pictures, training_pictures
+from shared_components.study_record import SegmentedTests, StudyRecord
 
 
-def pictures_section(study: Study) -> Html:
-    """Real slices of each client that is here, above slices drawn under its condition."""
-    away = {client for client, content in study.part("clients", {}).items() if content.get("at")}
-    parts = [
-        part
-        for client, kinds in study.part("pictures", {}).items()
-        for part in (
-            element("h3", client),
-            *(_sheets(study, kinds.get("real"), "real slices") if client not in away else ()),
-            *_sheets(study, kinds.get("generated"), "slices that the factory drew"),
+class StudyPictures(NamedTuple):
+    """Sheets of slices.
+
+    Attributes:
+        slices: of each client, real and generated.
+        away: clients whose images are at their own sites.
+        translations: of each client whose adaptation drew some.
+        adapting: clients that should have some, where none has and their images are here.
+        taken_apart: (place, sheets) of trainings that took slices apart into anatomy and style.
+    """
+
+    slices: list[Titled]
+    away: list[str]
+    translations: list[Titled]
+    adapting: list[str]
+    taken_apart: list[tuple[str, list[Titled]]]
+
+
+class StudyOverlays(NamedTuple):
+    """Segmentations of each client, the legend of their colours, and sites that keep theirs."""
+
+    clients: list[Titled]
+    legend: list[tuple[str, str]]
+    away: list[str]
+
+
+def study_pictures(study: StudyRecord, folder: Path) -> StudyPictures:
+    """Slices of each client's scanner, and what was made of them or in their place."""
+    away = sorted(name for name, client in study.clients.items() if client.at)
+    slices, translations = [], []
+    for client, sheets in study.pictures.items():
+        real = [] if client in away else [_sheet(sheets.real, "real slices", folder)]
+        slices.append(
+            Titled(client, [*real, _sheet(sheets.generated, "slices that the factory drew", folder)])
         )
-    ]
-    note = "Slices of each client's scanner, and what the shared factory draws under that client's condition."
-    if away:
-        note += f" The images of {', '.join(sorted(away))} are at their own sites alone, so none is shown."
-    return section("Real against generated", *(parts or [missing("no pictures (“pictures”)")]), note=note)
+        if sheets.translations is not None:
+            translations.append(Titled(client, [_sheet(sheets.translations, "", folder)]))
+    adapting = [name for name, client in study.clients.items() if client.adapts and not away]
+    return StudyPictures(slices, away, translations, adapting, _taken_apart(folder))
 
 
-def translations_section(study: Study) -> Html:
-    """Synthetic source slices above their translations and twins, of each client that adapted."""
-    parts: list[Html] = []
-    for client, kinds in study.part("pictures", {}).items():
-        sheets = _sheets(study, kinds.get("translations"), "") if kinds.get("translations") else []
-        parts += [element("h3", client), *sheets] if sheets else []
-    note = (
-        "From above: synthetic source slices, their translations where a translator was trained, and their twins, "
-        "which the factory drew of the same latents under the client's condition."
-    )
-    adapting = [
-        name
-        for name, client in study.part("clients", {}).items()
-        if client.get("role") in ("unlabelled", "few labels")
-    ]
-    if not parts and any(client.get("at") for client in study.part("clients", {}).values()):
-        return Html("")  # drawn of images that are at their own sites
-    if not parts and not adapting:  # every client has labels: nothing was adapted
-        return Html("")
-    none = element(
-        "p",
-        f"None: the adaptation of {', '.join(adapting)} drew no pictures (picture_every: 0). Look at the "
-        "segmentations below.",
-    )
-    return section("Translations", *(parts or [none]), note=note)
+def _taken_apart(folder: Path) -> list[tuple[str, list[Titled]]]:
+    found = []
+    for drawn in sorted([*folder.glob("*/pictures"), *folder.glob("clients/*/*/pictures")]):
+        newest = newest_pictures(drawn)
+        sheets = training_pictures({kind: newest[kind] for kind in DISENTANGLED if kind in newest})
+        place = [part for part in drawn.parent.relative_to(folder).parts if part != "clients"]
+        found += [(", ".join(place), sheets)] if sheets else []
+    return found
 
 
-def disentanglement_section(study: Study) -> Html:
-    """What trainings took apart into anatomy and style; nothing at all for a study without such a training."""
-    parts: list[Html] = []
-    folders = [*study.root.glob("*/pictures"), *study.root.glob("clients/*/*/pictures")]
-    for folder in sorted(folders):
-        found = newest_pictures(folder)
-        sheets = training_pictures({kind: found[kind] for kind in DISENTANGLED if kind in found})
-        place = [part for part in folder.parent.relative_to(study.root).parts if part != "clients"]
-        parts += [element("p", ", ".join(place), class_="note"), *sheets] if sheets else []
-    note = "Slices taken apart into what is shown and how it was imaged, so that one can be kept and the other changed."
-    return section("Anatomy and style", *parts, note=note) if parts else Html("")
+def _sheet(file: Path | None, caption: str, folder: Path) -> Picture | Missing:
+    """A sheet of slices, or a remark that it cannot be shown."""
+    if file is None:
+        return Missing(f"no {caption}")
+    try:
+        return Picture(file_uri(file), caption or file.stem.replace("_", " "), "slices")
+    except InputError as error:
+        return Missing(told(error, folder))
 
 
-def _sheets(study: Study, paths: str | Iterable[str] | None, caption: str) -> list[Html]:
-    """Pictures of a list of files; a file that cannot be shown becomes a remark."""
-    if not paths:
-        return [missing(f"no {caption}")]
-    sheets: list[Html] = []
-    for path in [paths] if isinstance(paths, str) else list(paths):
-        try:
-            sheets += _sheet(study.path(path), caption)
-        except InputError as error:
-            sheets.append(missing(study.told(error)))
-    return sheets
-
-
-def _sheet(path: Path, caption: str) -> list[Html]:
-    if path.suffix == ".npz":
-        rows = read_slices(path)
-        if len(rows) == 1 and caption:
-            return [picture(slices_uri(list(rows.values())), caption, "slices")]
-        return [picture(slices_uri([row]), name.replace("_", " "), "slices") for name, row in rows.items()]
-    return [picture(file_uri(path), caption or path.stem.replace("_", " "), "slices")]
-
-
-def overlays_section(study: Study) -> Html:
-    """Telling cases of each client with the outlines of what every method found in them."""
-    runs: dict[str, dict[str, tuple[Path, Path | None]]] = {}
-    away = dict.fromkeys(str(entry["at"]) for entry in study.part("scores", []) if entry.get("at"))
-    for entry in study.part("scores", []):
-        if entry.get("at"):
-            continue
-        csv = study.path(entry["csv"]) if entry.get("csv") else None
-        folder = (
-            study.path(entry["predictions"]) if entry.get("predictions") else study.path(entry["csv"]).parent
-        )
-        runs.setdefault(str(entry.get("client")), {})[str(entry.get("method"))] = (folder, csv)
-    parts = [part for client, methods in runs.items() for part in _client_overlays(study, client, methods)]
-    if parts:
-        parts.insert(0, legend(study.labels, reference=True))
-    if away:
-        parts.append(
-            element(
-                "p", f"Images, labels and segmentations of {', '.join(away)} are at their own sites alone."
-            )
-        )
-    note = (
-        "Per client the test volume of median Dice under each method, and the one of lowest Dice under the "
-        "client's own model, the last of the methods; where there are no labels, the first, the middle and the last."
-    )
-    return section("Segmentations", *(parts or [missing("no segmentations (“scores”)")]), note=note)
+def study_overlays(study: StudyRecord, folder: Path) -> StudyOverlays:
+    """Telling cases of each client under each method, drawn on their volumes."""
+    runs: dict[str, list[SegmentedTests]] = {}
+    for tests in study.scores:
+        if not tests.at:
+            runs.setdefault(tests.client, []).append(tests)
+    clients = [Titled(name, _client_overlays(study, own, folder)) for name, own in runs.items()]
+    away = list(dict.fromkeys(tests.at for tests in study.scores if tests.at))
+    return StudyOverlays(clients, legend(study.classes, reference=True), away)
 
 
 def _client_overlays(
-    study: Study, client: str, methods: Mapping[str, tuple[Path, Path | None]]
-) -> list[Html]:
-    parts = [element("h3", client)]
-    cases: dict[str, dict] = {}
-    for method, (folder, _) in methods.items():
-        try:
-            for case in read_case_list(folder)[0]:
-                if FAULT in case:
-                    parts.append(missing(study.told(case[FAULT])))
-                    continue
-                cases.setdefault(case["case"], case | {"methods": {}})["methods"][method] = case[
-                    "segmentation"
-                ]
-        except InputError as error:
-            parts.append(missing(study.told(error)))
-    ours = list(methods)[-1]
-    table = methods[ours][1]
+    study: StudyRecord, runs: Sequence[SegmentedTests], folder: Path
+) -> list[Picture | Missing]:
+    cases, segmentations, parts = _cases(runs, folder)
+    ours, table = runs[-1].method, runs[-1].csv
     telling = _evenly(list(cases)) if table is None else _telling_cases(table, list(cases))
     for place, (name, dice) in enumerate(telling.items()):
-        case = cases[name]
+        case, own = cases[name], segmentations[name]
         # the first case under every method, the others (the worst) under ours: a page that one can still read
-        shown = case["methods"] if place == 0 else {ours: case["methods"].get(ours)}
+        shown = own if place == 0 else {method: file for method, file in own.items() if method == ours}
         caption = f"{name}: Dice {dice:.3f} with {ours}" if dice is not None else f"{name}: no label"
         try:
-            files = {method: path for method, path in shown.items() if path}
             reference, ignore = case.get("label"), case.get(IGNORE)
-            parts.append(overlay(case["image"], reference, files, list(study.labels), caption, ignore))
+            parts.append(overlay(case["image"], reference, shown, list(study.classes), caption, ignore))
         except InputError as error:
-            parts.append(missing(study.told(error)))
+            parts.append(Missing(told(error, folder)))
     return parts
+
+
+def _cases(
+    runs: Sequence[SegmentedTests], folder: Path
+) -> tuple[dict[str, Case], dict[str, dict[str, str]], list[Picture | Missing]]:
+    """Cases by name, of each the segmentations by method, and what cannot be read."""
+    cases: dict[str, Case] = {}
+    segmentations: dict[str, dict[str, str]] = {}
+    faults: list[Picture | Missing] = []
+    for tests in runs:
+        try:
+            for case in read_case_list(tests.predictions)[0]:
+                if FAULT in case:
+                    faults.append(Missing(told(case[FAULT], folder)))
+                    continue
+                cases.setdefault(case["case"], case)
+                segmentations.setdefault(case["case"], {})[tests.method] = case["segmentation"]
+        except InputError as error:
+            faults.append(Missing(told(error, folder)))
+    return cases, segmentations, faults
 
 
 def _evenly(cases: list[str]) -> dict[str, float | None]:

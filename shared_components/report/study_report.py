@@ -1,64 +1,32 @@
-"""``report.html`` of a study: what the clients had, what the factory draws, and how well each model segments.
-
-Written from ``<run_dir>/study.json``; paths in it are absolute or relative to ``run_dir``. Every key may be absent:
-its section then says what is missing. ::
-
-    name, date, machine, seed    text or numbers for the heading
-    domains                      names, in order
-    labels                       {"1": "brain", …}
-    clients                      {client: {"data_root", "domain", "role",
-                                  "subjects": {split: {"total", "labelled"}}, "epsilon", "epsilons": {training:
-                                  epsilon}}}; the last two if its updates got noise: in all trainings, in each
-    privacy                      {"clip", "noise", "delta"} of these updates, null without
-    unseen                       {name: the same}: scanners whose test volumes alone were used
-    coverage                     [text…], what the networks see of each client's images
-    stages                       [{"client", "stage", "seconds", "status"}]
-    scores                       [{"client", "method", "csv", "predictions"}]: the CSV of metrics.write_scores; the
-                                 folder of the inference run (with cases.json), by default the CSV's; the methods'
-                                 order is the table's, ours last; no "csv": there are no labels to score against
-    choices                      {client: {"record", "picture"}} of the clients that chose a model, see
-                                 shared_components.choice
-    candidates                   {name in such a record: method}
-    methods                      {method: a sentence about it}
-    audit                        {client: CSV of what the factory gives away, see shared_components.audit}
-    matrix                       {"sites": [client…], "models": [{"model", "scores": {client: CSV}}]}
-    origins                      [text…], whose images and labels are in what, and what left whom
-    pictures                     {client: {"real": [path…], "generated": [path…], "translations": [path…]}}:
-                                 .npz of slices (N, H, W), a line for each array under its name, or pictures
-    failed, waiting              [{"client", "stage", "cause"}], and the keys of stages that need one of these
-    exchange                     [{"origin", "target", "what", "size" (bytes)}]: what went between places
-    curves                       [{"title", "csv"}]; by default factory/rounds.csv and every <stage>/metrics.csv
-                                 and clients/<client>/<stage>/metrics.csv
-    notes                        [text…], shown at the end
-"""
+"""``report.html`` of a study: what the clients had, what the factory draws, and how well each model segments."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from shared_components.errors import InputError
-from shared_components.files import write_text
 from shared_components.report.curves import curves_uri, read_csv
-from shared_components.report.html import Html, element, join, missing, page, picture, section, table
-from shared_components.report.left_out import left_out_section
+from shared_components.report.pages import Missing, Picture, Titled, told, write_page
 from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
-from shared_components.report.study import Study
-from shared_components.report.study_audit import audit_section
-from shared_components.report.study_choice import choice_section
-from shared_components.report.study_exchange import exchange_section
-from shared_components.report.study_failed import failed_section
-from shared_components.report.study_matrix import matrix_section
-from shared_components.report.study_pictures import (
-    disentanglement_section,
-    overlays_section,
-    pictures_section,
-    translations_section,
-)
-from shared_components.report.study_scores import scores_section
+from shared_components.report.run_sections import LeftOut, duration, left_out
+from shared_components.report.study_pictures import study_overlays, study_pictures
+from shared_components.report.study_scores import factory_audit, model_choices, model_matrix, study_scores
+from shared_components.study_record import StageTime, StudyRecord, read_study_record
 
 ROUNDS = "rounds.csv"
+
+
+class ClientsSection(NamedTuple):
+    """What the table of clients shows beside the record: its columns, their epsilons, and what privacy means."""
+
+    heads: list[str]
+    splits: list[str]
+    epsilons: dict[str, str]
+    partly: bool
+    privacy: str
 
 
 def write_study_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
@@ -68,179 +36,89 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         run_dir: the study's folder, with ``study.json``.
         output: the page; by default ``<run_dir>/report.html``.
     Raises:
-        InputError: no ``study.json``, or it is no JSON object.
+        InputError: no ``study.json``, or it is damaged.
     """
-    study = Study(run_dir)
-    content = page(
-        str(study.content.get("name", Path(run_dir).resolve().name)),
-        _subtitle(study),
+    study, folder = read_study_record(run_dir), Path(run_dir)
+    choices, margin = model_choices(study, folder)
+    return write_page(
+        Path(output or folder / "report.html"),
+        "study.html",
+        study.name,
+        " · ".join((study.date, study.machine, f"seed {study.seed}")),
         _facts(study),
-        [
-            failed_section(study),
-            choice_section(study),
-            scores_section(study),
-            matrix_section(study),
-            _origins_section(study),
-            _clients_section(study),
-            _left_out_section(study),
-            pictures_section(study),
-            audit_section(study),
-            translations_section(study),
-            disentanglement_section(study),
-            overlays_section(study),
-            _curves_section(study),
-            _time_section(study),
-            exchange_section(study),
-            _notes_section(study),
-        ],
-    )
-    return write_text(output or Path(run_dir) / "report.html", content)
-
-
-def _subtitle(study: Study) -> str:
-    machine = study.content.get("machine", "")
-    if isinstance(machine, Mapping):
-        machine = ", ".join(f"{key} {value}" for key, value in machine.items())
-    parts = [study.content.get("date", ""), machine]
-    if study.content.get("seed") is not None:
-        parts.append(f"seed {study.content['seed']}")
-    return " · ".join(str(part) for part in parts if part)
-
-
-def _facts(study: Study) -> list[tuple[object, object]]:
-    clients = study.part("clients", {})
-    facts: list[tuple[object, object]] = []
-    if clients:
-        facts += [
-            (len(clients), "clients"),
-            (
-                sum(client.get("role") == "unlabelled" for client in clients.values()),
-                "of them without labels",
-            ),
-            (sum(_count(client, "total") for client in clients.values()), "volumes"),
-        ]
-    if study.part("domains", []):
-        facts.append((len(study.part("domains", [])), "domains"))
-    seconds = sum(float(stage.get("seconds") or 0) for stage in study.part("stages", []))
-    return [*facts, (duration(seconds), "in all stages")] if seconds else facts
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them: ``45 s``, ``12 min 5 s``, ``2 h 3 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _count(client: Mapping, key: str) -> int:
-    return sum(int(split.get(key, 0)) for split in client.get("subjects", {}).values())
-
-
-def _origins_section(study: Study) -> Html:
-    lines = [element("li", line) for line in study.part("origins", [])]
-    return section("What came from where", element("ul", *lines)) if lines else Html("")
-
-
-def _clients_section(study: Study) -> Html:
-    clients = {**study.part("clients", {}), **study.part("unseen", {})}
-    if not clients:
-        return section("Clients and their data", missing("no clients: the study lists none (“clients”)"))
-    splits = list(dict.fromkeys(split for client in clients.values() for split in client.get("subjects", {})))
-    noisy = any("epsilon" in client for client in clients.values())
-    rows = [
-        [
-            name,
-            client.get("domain", ""),
-            client.get("role", ""),
-            *(_volumes(client, split) for split in splits),
-            *([epsilon_text(client.get("epsilon"), client.get("epsilons"))] if noisy else []),
-        ]
-        for name, client in clients.items()
-    ]
-    head = ["Client", "Domain", "Role", *(split.capitalize() for split in splits)]
-    head += ["Epsilon"] if noisy else []
-    promise = f" {privacy_note(study.part('privacy', {}))}" if "privacy" in study.content else ""
-    seen = [element("li", line) for line in study.part("coverage", [])]
-    partly = (
-        " Of label maps that are known in part (“annotated” and “ignore” in dataset.json) the rest is neither trained "
-        "on nor scored."
-        if any(_count(client, "partly") for client in clients.values())
-        else ""
-    )
-    return section(
-        "Clients and their data",
-        table(head, rows, numeric_from=3),
-        *([element("ul", *seen, class_="note")] if seen else []),
-        note="Volumes in each split, with how many of them carry labels. Labels of an unlabelled client's test "
-        "volumes serve for scoring alone; of an unseen scanner nothing but the test volumes is read."
-        + partly
-        + promise,
+        study=study,
+        choices=choices,
+        margin=margin,
+        scores=study_scores(study, folder),
+        matrix=model_matrix(study, folder),
+        clients=_clients(study),
+        left_out=list(_left_out(folder)),
+        pictures=study_pictures(study, folder),
+        audit=factory_audit(study, folder),
+        overlays=study_overlays(study, folder),
+        curves=list(_curves(study, folder)),
+        no_losses=NO_LOSSES,
+        stages=_stages(study),
+        sizes=_size,
     )
 
 
-def _volumes(client: Mapping, split: str) -> Html:
-    counts = client.get("subjects", {}).get(split, {})
-    partly = f", {counts['partly']} in part" if counts.get("partly") else ""
-    return join(
-        [counts.get("total", 0), element("small", f" ({counts.get('labelled', 0)} labelled{partly})")]
-    )
-
-
-def _left_out_section(study: Study) -> Html:
-    sections = []
-    for file in sorted(study.root.glob("*/rounds.csv")):
-        with contextlib.suppress(InputError):  # the curves say what is wrong with it
-            sections.append(left_out_section(read_csv(file), file.parent))
-    return join(sections)
-
-
-def _curves_section(study: Study) -> Html:
-    curves = study.part("curves", []) or _found_curves(study.root)
-    parts: list[Html] = []
-    for curve in curves:
-        parts.append(element("h3", curve.get("title", "")))
-        if Path(curve.get("csv", "")).name == ROUNDS and losses_stayed(study.part("privacy", {})):
-            parts.append(element("p", NO_LOSSES))
-            continue
-        try:
-            parts.append(picture(curves_uri(study.path(curve.get("csv", ""))), curve.get("csv", "")))
-        except InputError as error:
-            parts.append(missing(study.told(error)))
-    return section("Training curves", *(parts or [missing("no tables of losses were found")]))
-
-
-def _found_curves(root: Path) -> list[dict[str, str]]:
-    paths = [
-        *sorted(root.glob(f"factory/{ROUNDS}")),
-        *sorted(root.glob(f"source_model/{ROUNDS}")),
-        *sorted(root.glob("*/metrics.csv")),
-        *sorted(root.glob("clients/*/**/metrics.csv")),
-    ]
+def _facts(study: StudyRecord) -> list[tuple[object, str]]:
+    clients = study.clients.values()
     return [
-        {
-            "title": ", ".join(path.relative_to(root).parts[:-1]).replace("clients, ", ""),
-            "csv": str(path.relative_to(root)),
-        }
-        for path in paths
+        (len(clients), "clients"),
+        (sum(client.role == "unlabelled" for client in clients), "of them without labels"),
+        (sum(counts.total for client in clients for counts in client.subjects.values()), "volumes"),
+        (len(study.domains), "domains"),
+        (duration(sum(stage.seconds for stage in study.stages)), "in all stages"),
     ]
 
 
-def _time_section(study: Study) -> Html:
-    stages = study.part("stages", [])
-    if not stages:
-        return section("Time", missing("no stages: the study lists none (“stages”)"))
-    longest = max(float(stage.get("seconds") or 0) for stage in stages) or 1.0
-    rows = []
-    for stage in stages:
-        seconds = float(stage.get("seconds") or 0)
-        share = f"--share: {100 * seconds / longest:.1f}%"
-        bar = element("td", duration(seconds), class_="share", style=share)
-        rows.append([stage.get("client") or "all", stage.get("stage", ""), stage.get("status", ""), bar])
-    return section("Time", table(["Client", "Stage", "Status", "Wall time"], rows, numeric_from=9))
+def _clients(study: StudyRecord) -> ClientsSection:
+    members = study.members
+    splits = list(dict.fromkeys(split for client in members.values() for split in client.subjects))
+    noisy = any(client.epsilon is not None for client in members.values())
+    epsilons = {name: epsilon_text(client.epsilon, client.epsilons) for name, client in members.items()}
+    return ClientsSection(
+        [*(split.capitalize() for split in splits), *(["Epsilon"] if noisy else [])],
+        splits,
+        epsilons if noisy else {},
+        any(counts.partly for client in members.values() for counts in client.subjects.values()),
+        privacy_note(study.privacy),
+    )
 
 
-def _notes_section(study: Study) -> Html:
-    notes = study.part("notes", [])
-    return section("Notes", *(element("p", note) for note in notes)) if notes else Html("")
+def _left_out(folder: Path) -> Iterator[LeftOut]:
+    """Of each federated training."""
+    for file in sorted(folder.glob(f"*/{ROUNDS}")):
+        with contextlib.suppress(InputError):  # the curves say what is wrong with it
+            yield left_out(read_csv(file), file.parent)
+
+
+def _curves(study: StudyRecord, folder: Path) -> Iterator[Titled]:
+    """Of each training; nothing under the title of one whose losses stayed at the clients."""
+    for file in _tables(folder):
+        place = file.relative_to(folder)
+        parts: list[Picture | Missing] = []
+        if file.name != ROUNDS or not losses_stayed(study.privacy):
+            try:
+                parts.append(Picture(curves_uri(file), str(place)))
+            except InputError as error:
+                parts.append(Missing(told(error, folder)))
+        yield Titled(", ".join(place.parts[:-1]).replace("clients, ", ""), parts)
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Tables of losses of federated trainings, then of stages."""
+    patterns = (f"factory/{ROUNDS}", f"source_model/{ROUNDS}", "*/metrics.csv", "clients/*/**/metrics.csv")
+    return [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+
+
+def _stages(study: StudyRecord) -> list[tuple[StageTime, str, str]]:
+    """Each stage, its wall time, and the length of its bar, %."""
+    longest = max((stage.seconds for stage in study.stages), default=0) or 1.0
+    return [(s, duration(s.seconds), f"{100 * s.seconds / longest:.1f}") for s in study.stages]
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:.1f} MB" if number >= 2**20 else f"{number / 2**10:.1f} kB"

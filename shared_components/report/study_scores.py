@@ -1,55 +1,138 @@
-"""The section of a study's report that says how well each client's models segment."""
+"""What a study's report says in numbers: how well models segment, which were chosen, what the factory gives away."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from shared_components.audit.figures import Figure, Figures, read_figures
+from shared_components.audit.page import number
+from shared_components.audit.sentence import interval, is_flagged, percent, sentence
 from shared_components.errors import InputError
 from shared_components.metrics import read_scores, summarize
-from shared_components.report.html import Html, element, missing, section
-from shared_components.report.scores_table import scores_table
-from shared_components.report.study import Study
+from shared_components.records import read_record
+from shared_components.report.pages import Missing, Picture, told
+from shared_components.report.run_sections import picture_part
+from shared_components.report.scores_table import ClientsTable, best_methods, clients_table
+from shared_components.study_record import ChoiceFiles, StudyRecord
+
+VERDICT = (
+    "implausibility",
+    "edges",
+    "steadiness",
+    "agreement",
+)  # numbers of a candidate, in the table's order
+PRIVACY = ("memorised_image", "memorised_features", "membership_image", "membership_features")
+QUALITY = (
+    *("frechet", "frechet_lower", "frechet_middle", "frechet_upper"),
+    *("kernel_distance", "density", "coverage", "neighbour_difference"),
+)
 
 
-def scores_section(study: Study) -> Html:
+class StudyScores(NamedTuple):
+    """Scores of every client by every method.
+
+    Attributes:
+        table: of the mean over classes; None where nothing is scored.
+        classes: of several classes, (name, table) of each.
+        methods: (name, what it is) of those that the table shows.
+        unscored: what to look at for clients whose test volumes have no labels, or that have none.
+        faults: tables that cannot be read.
+    """
+
+    table: ClientsTable | None
+    classes: list[tuple[str, ClientsTable]]
+    methods: list[tuple[str, str]]
+    unscored: list[str]
+    faults: list[Missing]
+
+
+class MatrixCell(NamedTuple):
+    """Dice of a model at a client, the length of its bar, %, and whether no model is better there."""
+
+    mean: str
+    share: str
+    best: bool
+
+
+class Matrix(NamedTuple):
+    """Every model (lines) at every client or unseen scanner (``heads``); None: it was not tried there."""
+
+    heads: list[str]
+    lines: list[tuple[str, list[MatrixCell | None]]]
+    faults: list[Missing]
+
+
+class Candidate(NamedTuple):
+    """A model that a client could choose: its numbers, and what came of it.
+
+    Attributes:
+        method: as the tables call it.
+        name: as pictures, folders and the federation file do, where that is another.
+    """
+
+    method: str
+    name: str
+    numbers: list[str]
+    chosen: bool
+    plausible: bool
+
+
+class Chosen(NamedTuple):
+    """A client's choice of a model and why; ``doubtful``: the reason is a warning."""
+
+    client: str
+    chosen: str
+    why: str
+    doubtful: bool
+    candidates: list[Candidate]
+    pictures: list[Picture | Missing]
+
+
+class AuditedClient(NamedTuple):
+    """What an audit of the factory means for a client; ``flagged``: it is a warning."""
+
+    name: str
+    sentence: str
+    flagged: bool
+
+
+class Audit(NamedTuple):
+    """Audits of the factory: a sentence for each client, lines of two tables, and what cannot be read."""
+
+    clients: list[AuditedClient]
+    privacy: list[list[str]]
+    quality: list[list[str]]
+    faults: list[Missing]
+
+
+def study_scores(study: StudyRecord, folder: Path) -> StudyScores:
     """Tables of every class, what each method is, and what to look at where nothing can be scored."""
-    scores, faults = _summaries(study)
-    parts: list[Html] = [*faults]
-    if scores:
-        parts.append(scores_table(scores))
-    elif not study.part("scores", []):
-        parts.append(missing("no scores: the study lists none (“scores”)"))
-    parts += [_methods(study), *(element("p", remark) for remark in _unscored(study))]
-    classes = list(study.labels.values())
-    for name in classes if scores and len(classes) > 1 else []:
-        parts += [element("h3", name), scores_table(scores, name)]
-    note = (
-        "Held-out volumes on their own grid: a line for each client, a column for each method; above Dice, below it "
-        "HD95, the 95 % Hausdorff distance in mm. Mean ± standard deviation over subjects, best in bold; “without”: "
-        "subjects in which a class was not found, so that no distance exists."
+    scores, faults = _summaries(study, folder)
+    shown = dict.fromkeys(tests.method for tests in study.scores)
+    classes = list(study.classes.values())
+    return StudyScores(
+        table=clients_table(scores) if scores else None,
+        classes=[(n, clients_table(scores, n)) for n in classes] if scores and len(classes) > 1 else [],
+        methods=[(name, study.methods[name]) for name in shown if name in study.methods],
+        unscored=list(_unscored(study, folder)),
+        faults=faults,
     )
-    return section("How well the models segment", *parts, note=note if scores else None)
 
 
-def _methods(study: Study) -> Html:
-    """A sentence for each method that the page shows."""
-    shown = dict.fromkeys(str(entry.get("method")) for entry in study.part("scores", []))
-    what = study.part("methods", {})
-    lines = [element("li", element("b", name), f": {what[name]}") for name in shown if name in what]
-    return element("ul", *lines, class_="note") if lines else Html("")
-
-
-def _unscored(study: Study) -> Iterator[str]:
+def _unscored(study: StudyRecord, folder: Path) -> Iterator[str]:
     """What to look at for clients whose test volumes have no labels, or that have none."""
     places: dict[str, list[str]] = {}
-    for entry in study.part("scores", []):
-        if not entry.get("csv") and entry.get("at"):
+    for tests in study.scores:
+        place = told(tests.predictions, folder)
+        if tests.csv is None and tests.at:
             yield (
-                f"{entry.get('client')}, {entry.get('method')}: its test volumes have no labels, so there is nothing "
-                f"to score against; the segmentations are at its site, in {entry.get('predictions')}."
+                f"{tests.client}, {tests.method}: its test volumes have no labels, so there is nothing to score "
+                f"against; the segmentations are at its site, in {place}."
             )
-        elif not entry.get("csv"):
-            places.setdefault(str(entry.get("client")), []).append(str(entry.get("predictions", "")))
+        elif tests.csv is None:
+            places.setdefault(tests.client, []).append(place)
     for client, folders in places.items():
         yield (
             f"{client}: its test volumes have no labels, so there is nothing to score against. Look at its "
@@ -57,26 +140,127 @@ def _unscored(study: Study) -> Iterator[str]:
             f"python -m shared_components.report on that folder shows each with its volumes. A few test volumes that "
             "somebody labels would tell how good they are."
         )
-    for client, content in study.part("clients", {}).items():
-        if client not in {str(entry.get("client")) for entry in study.part("scores", [])} and not int(
-            content.get("subjects", {}).get("test", {}).get("total", 0)
-        ):
-            yield f"{client}: has no test volumes, so nothing of it was segmented."
+    segmented = {tests.client for tests in study.scores}
+    for name, member in study.clients.items():
+        if name not in segmented and not member.volumes("test").total:
+            yield f"{name}: has no test volumes, so nothing of it was segmented."
 
 
-def _summaries(study: Study) -> tuple[dict[str, dict[str, dict]], list[Html]]:
+def _summaries(study: StudyRecord, folder: Path) -> tuple[dict[str, dict[str, dict]], list[Missing]]:
     scores: dict[str, dict[str, dict]] = {}
     faults = []
-    for entry in study.part("scores", []):
-        if not entry.get("csv"):  # without labels to score against; see _unscored
+    for tests in study.scores:
+        if tests.csv is None:  # without labels to score against; see _unscored
             continue
         try:
-            rows = read_scores(study.path(entry["csv"]))
+            rows = read_scores(tests.csv)
         except InputError as error:
-            faults.append(missing(study.told(error)))
+            faults.append(Missing(told(error, folder)))
             continue
         if rows:
-            name = str(entry.get("client"))
-            name += ", unseen" if name in study.part("unseen", {}) else ""
-            scores.setdefault(name, {})[str(entry.get("method"))] = summarize(rows)
+            name = f"{tests.client}, unseen" if tests.client in study.unseen else tests.client
+            scores.setdefault(name, {})[tests.method] = summarize(rows)
     return scores, faults
+
+
+def model_matrix(study: StudyRecord, folder: Path) -> Matrix | None:
+    """A line for each model, a column for each client or unseen scanner; None where no model was tried so."""
+    matrix = study.matrix
+    if matrix is None or not matrix.models or not matrix.sites:
+        return None
+    faults = []
+    found: dict[str, dict[str, Mapping]] = {site: {} for site in matrix.sites}  # model -> class -> statistics
+    for row in matrix.models:
+        for site, file in row.scores.items():
+            try:
+                found[site][row.model] = summarize(read_scores(file))
+            except InputError as error:
+                faults.append(Missing(told(error, folder)))
+    best = {site: best_methods(by_model, "mean", "dice") for site, by_model in found.items()}
+    lines = [
+        (row.model, [_cell(found[site].get(row.model), row.model in best[site]) for site in found])
+        for row in matrix.models  # one that was tried nowhere is a line of dashes
+    ]
+    return Matrix([_head(study, site, by_model) for site, by_model in found.items()], lines, faults)
+
+
+def _head(study: StudyRecord, site: str, by_model: Mapping[str, Mapping]) -> str:
+    cases = max((int(summary["mean"]["cases"]) for summary in by_model.values()), default=0)
+    return f"{site}, unseen (n = {cases})" if site in study.unseen else f"{site} (n = {cases})"
+
+
+def _cell(summary: Mapping | None, is_best: bool) -> MatrixCell | None:
+    if summary is None:
+        return None
+    mean = summary["mean"]["dice_mean"]
+    return MatrixCell(f"{mean:.3f}", f"{100 * mean:.0f}", is_best)
+
+
+def model_choices(study: StudyRecord, folder: Path) -> tuple[list[Chosen | Missing], str]:
+    """The choice of each client that chose, and how far behind the best shapes may be, in words."""
+    found: list[Chosen | Missing] = []
+    margin = 0.0
+    for client, files in study.choices.items():
+        try:
+            if files.record is None:
+                raise InputError(f"{client}: its choice is not here; run its stage again with --resume")
+            record = read_record(files.record, "run its stage again with --resume")
+        except InputError as error:
+            found.append(Missing(told(error, folder)))
+            continue
+        found.append(_chosen(study, client, files, record))
+        margin = max(margin, float(record["margin"]))
+    return found, f"{margin:g}"
+
+
+def _chosen(study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping[str, Any]) -> Chosen:
+    names, why = study.candidates, str(record["reason"])
+    best = [str(name) for name in record["chosen"]]
+    for name, method in names.items():
+        why = why.replace(f"\u201c{name}\u201d", f"\u201c{method}\u201d")
+    candidates = [
+        Candidate(
+            names.get(name, name),
+            "" if name == names.get(name, name) else name,
+            [f"{verdict[key]:.2f}" for key in VERDICT],
+            name in best,
+            bool(verdict["plausible"]),
+        )
+        for name, verdict in record["candidates"].items()
+    ]
+    caption = "Own images, and what each candidate finds in them"
+    pictures = [] if files.picture is None else [picture_part(files.picture, caption)]
+    why = f"{why[:1].upper()}{why[1:]}"
+    called = " and ".join(names.get(name, name) for name in best)
+    return Chosen(client, called, why, bool(record.get("doubtful")), candidates, pictures)
+
+
+def factory_audit(study: StudyRecord, folder: Path) -> Audit:
+    """What the factory gives away of each client's images, and how well it draws; empty where no audit was made."""
+    found: dict[str, Figures] = {}
+    faults = []
+    for client, file in study.audit.items():
+        try:
+            figures = read_figures(file)
+        except InputError as error:
+            faults.append(Missing(told(error, folder)))
+            continue
+        found |= {
+            client if len(figures) == 1 else f"{client}, {domain}": of for domain, of in figures.items()
+        }
+    return Audit(
+        [AuditedClient(name, sentence(of), is_flagged(of)) for name, of in found.items()],
+        [[name, *(_estimate(of.get(key)) for key in PRIVACY)] for name, of in found.items()],
+        [[name, *(_beside(of.get(key)) for key in QUALITY)] for name, of in found.items()],
+        faults,
+    )
+
+
+def _estimate(figure: Figure | None) -> str:
+    if figure is None:
+        return "–"
+    return percent(figure) if figure.real < 0.1 else interval(figure, 2)
+
+
+def _beside(figure: Figure | None) -> str:
+    return "–" if figure is None else f"{number(figure.value)} ({number(figure.real)})"

@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared_components.errors import InputError
-from shared_components.files import write_text
 from shared_components.report.curves import curve_names, curves_uri, number, read_csv
-from shared_components.report.html import Html, missing, page, picture, section
-from shared_components.report.run_sections import files_section, settings_section
-from shared_components.report.training_pictures import newest_pictures, training_pictures
+from shared_components.report.pages import Missing, Picture, write_page
+from shared_components.report.run_sections import newest_pictures, run_files, run_settings, training_pictures
 
 VALIDATION = "validation"  # how columns of metrics.csv begin that training does not see
 SETTINGS = ("settings.json", "overrides.yaml")
@@ -45,16 +43,18 @@ def write_training_report(output_dir: str | Path, output: str | Path | None = No
     names = curve_names(rows)
     scores = [name for name in names if name.startswith(VALIDATION)]
     losses = [name for name in names if name not in scores]
-    pictures = training_pictures(newest_pictures(folder / "pictures"))
-    sections = [
-        _validation(folder, rows, scores),
-        section("Pictures", *pictures) if pictures else Html(""),
-        section("Losses", _curves(folder, losses), note="Means over each epoch."),
-        settings_section(folder, SETTINGS),
-        files_section(folder, FILES, output),
-    ]
-    title = f"Training in {folder.resolve().name}"
-    return write_text(output, page(title, _span(rows), _facts(rows, scores), sections))
+    return write_page(
+        output,
+        "training.html",
+        f"Training in {folder.resolve().name}",
+        _span(rows),
+        _facts(rows, scores),
+        validation=_curves(folder, scores) if scores else [],
+        pictures=training_pictures(newest_pictures(folder / "pictures")),
+        losses=_curves(folder, losses),
+        settings=run_settings(folder, SETTINGS),
+        files=run_files(folder, FILES, output),
+    )
 
 
 def _span(rows: Sequence[Row]) -> str:
@@ -62,8 +62,8 @@ def _span(rows: Sequence[Row]) -> str:
     return ", ".join(f"{last[step]} {step}s" for step in ("epoch", "update") if last.get(step))
 
 
-def _facts(rows: Sequence[Row], scores: Sequence[str]) -> list[tuple[object, object]]:
-    facts: list[tuple[object, object]] = []
+def _facts(rows: Sequence[Row], scores: Sequence[str]) -> list[tuple[object, str]]:
+    facts: list[tuple[object, str]] = []
     for name in scores:
         value, epoch = best(rows, name)
         facts += [(f"{value:.3f}", f"best {_words(name)}, epoch {epoch}")]
@@ -82,15 +82,8 @@ def _words(name: str) -> str:
     return name.replace("_", " ").replace("dice", "Dice")
 
 
-def _validation(folder: Path, rows: Sequence[Row], scores: Sequence[str]) -> Html:
-    if not scores:
-        return section("Validation", missing("no validation: metrics.csv has no column of its scores"))
-    note = "Scores on the validation subjects, which nothing is trained on."
-    return section("Validation", _curves(folder, scores), note=note)
-
-
-def _curves(folder: Path, names: Sequence[str]) -> Html:
+def _curves(folder: Path, names: Sequence[str]) -> list[Picture | Missing]:
     try:
-        return picture(curves_uri(folder / "metrics.csv", names), "", "wide")
+        return [Picture(curves_uri(folder / "metrics.csv", names))]
     except InputError as error:
-        return missing(error)
+        return [Missing(str(error))]

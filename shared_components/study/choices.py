@@ -13,11 +13,11 @@ from shared_components.study.methods import METHODS
 from shared_components.study.released import METRICS
 from shared_components.study.source_model import TOGETHER, variants_at
 from shared_components.study.study import CHOICE, Study
+from shared_components.study_record import ChoiceFiles
 
 
 def choices(study: Study, done: Collection[str]) -> dict[str, Any]:
-    """Parts of ``study.json``: each client's record of its choice, and what candidates are called; paths are from
-    the study's folder.
+    """Fields of the study's record: the files of each client's choice, and what candidates are called.
 
     Args:
         study: which has run.
@@ -28,10 +28,8 @@ def choices(study: Study, done: Collection[str]) -> dict[str, Any]:
     found = {}
     for client in (name for name in study.targets if f"{name}/{CHOICE}" in done):
         place = study.place(client, CHOICE)
-        files = {"record": place / RECORD, "picture": place / PICTURE}
-        found[client] = {
-            what: str(file.relative_to(study.folder)) for what, file in files.items() if file.is_file()
-        }
+        files = [file if file.is_file() else None for file in (place / RECORD, place / PICTURE)]
+        found[client] = ChoiceFiles(*files)
     return {"choices": found, "candidates": {name: _called(study, name) for name in study.candidates}}
 
 

@@ -1,15 +1,18 @@
-"""All data of one site: one or several client data roots."""
+"""All data of one site: one or several client data roots; or, elsewhere, what the site tells of them in counts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shared_components.data.annotations import known_text
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.description import DATASET_FILE
+from shared_components.data.description import DATASET_FILE, SPLITS
+from shared_components.errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,18 @@ class ClientData:
         number = len(self.items("training", labelled=True))
         return number, number - self.partly("training")
 
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Split to the number of images in ``total``, of those ``labelled``, and of these known ``partly``."""
+        return {
+            split: {
+                "total": len(self.items(split)),
+                "labelled": len(self.items(split, labelled=True)),
+                "partly": self.partly(split),
+            }
+            for split in SPLITS
+        }
+
     def partly(self, split: str) -> int:
         """Number of images of a split of whose label a part is known."""
         return sum(bool(known_text(item)) for item in self.items(split, labelled=True))
@@ -81,3 +96,98 @@ class ClientData:
 
 def _labelled(root: ClientRoot) -> int:
     return len(root.items("training", labelled=True))
+
+
+COUNTS = ("total", "labelled", "partly")
+ELSEWHERE = "at its own site"
+
+
+@dataclass(frozen=True)
+class SiteDescription:
+    """In the place of :class:`ClientData` where the data are not.
+
+    Attributes:
+        labels: label value to class name.
+        domains: as of :attr:`ClientData.domains`.
+        counts: as of :attr:`ClientData.counts`.
+        state: changes when a file that it trains on does.
+    """
+
+    labels: dict[int, str]
+    domains: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    state: str
+
+    @classmethod
+    def of(cls, data: ClientData, state: str) -> SiteDescription:
+        """What a site tells of its data."""
+        return cls(dict(data.labels), data.domains, data.counts, state)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], client: str) -> SiteDescription:
+        """What :meth:`as_dict` has made, after a way through the network.
+
+        Raises:
+            InputError: it is something else.
+        """
+        labels, domains, counts, state = (values.get(key) for key in ("labels", "domains", "counts", "state"))
+        if not (
+            isinstance(labels, dict)
+            and all(str(value).isdecimal() and isinstance(name, str) for value, name in labels.items())
+            and isinstance(domains, list | tuple)
+            and domains
+            and all(isinstance(domain, str) for domain in domains)
+            and isinstance(counts, dict)
+            and all(_are_counts(counts.get(split)) for split in SPLITS)
+            and re.fullmatch(r"[0-9a-f]{16}", str(state))
+        ):
+            raise InputError(f"client {client}: expected a description of its data, found {shown(values)}")
+        found = {split: {key: counts[split][key] for key in COUNTS} for split in SPLITS}
+        return cls({int(value): name for value, name in labels.items()}, tuple(domains), found, state)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        labels = {str(value): name for value, name in self.labels.items()}
+        return {"labels": labels, "domains": list(self.domains), "counts": self.counts, "state": self.state}
+
+    @property
+    def dataset_dir(self) -> str:
+        """Not known here; whoever reads it at the site has the data themselves."""
+        return ELSEWHERE
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Not known here."""
+        return ()
+
+    def paths(self, splits: Iterable[str]) -> tuple[str, ...]:
+        """Not known here."""
+        return ()
+
+    @property
+    def label_share(self) -> float:
+        """Fraction of the training images that carry a label."""
+        return self.counts["training"]["labelled"] / max(1, self.counts["training"]["total"])
+
+    @property
+    def labelled(self) -> tuple[int, int]:
+        """Number of training images with a label, and of those whose label is known as a whole."""
+        number = self.counts["training"]["labelled"]
+        return number, number - self.partly("training")
+
+    def partly(self, split: str) -> int:
+        """Number of images of a split of whose label a part is known."""
+        return self.counts[split]["partly"]
+
+    def items(self, split: str, labelled: bool | None = None) -> list[dict[str, str]]:
+        """As many entries as the site has; what stands in them is not known here, so they are empty."""
+        count = self.counts[split]
+        number = {None: count["total"], True: count["labelled"], False: count["total"] - count["labelled"]}
+        return [{} for _ in range(number[labelled])]
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), int) and not isinstance(value[key], bool) and 0 <= value[key] < 10**7
+        for key in COUNTS
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from shared_components.federation.data_record import TRAINED_ON
-from shared_components.study.audits import audit_stages
+from shared_components.federation.run_settings import bundle_config
 from shared_components.study.candidate_names import (
     ADAPTATION,
     PLAIN,
@@ -24,7 +27,7 @@ from shared_components.study.candidates import (
 )
 from shared_components.study.generalisation import SYNTHETIC_VALIDATION, generalisation_stages
 from shared_components.study.matrix import matrix_stages
-from shared_components.study.segmenting import segmenting, segmenting_together
+from shared_components.study.methods import segmenting, segmenting_together
 from shared_components.study.source_model import (
     JOINT,
     TOGETHER,
@@ -34,7 +37,7 @@ from shared_components.study.source_model import (
 )
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import check_overrides, make_stage, model_path
-from shared_components.study.study import CHOICE, EVERYBODY, Study
+from shared_components.study.study import AUDIT_STAGE, CHOICE, EVERYBODY, Study
 
 ORDER = (
     *VARIANTS,
@@ -46,6 +49,8 @@ ORDER = (
     *TEACHERS,
     CHOICE,
 )
+AS_TRAINED = ("channels", "min_foreground", "slices_per_volume")
+"""Ids that the audit has in common with the factory's training, beside those that all stages have."""
 
 
 def study_stages(study: Study) -> list[Stage]:
@@ -64,7 +69,7 @@ def study_stages(study: Study) -> list[Stage]:
     if study.flag("matrix"):
         stages += matrix_stages(study, stages)
     if study.flag("audit"):
-        stages += audit_stages(study)
+        stages += _audit_stages(study)
     check_overrides(study, stages)
     rank = {name: place for place, name in enumerate(ORDER)}
     return sorted(stages, key=lambda stage: rank.get(stage.name, len(rank)))
@@ -145,3 +150,16 @@ def _joint_pretraining(study: Study) -> Stage:
     }
     reads = [path for one in data for path in (*one.files, *one.paths(TRAINED_ON))]
     return make_stage(study, EVERYBODY, JOINT, ("pretrain.yaml",), own, reads=reads)
+
+
+def _audit_stages(study: Study) -> Iterator[Stage]:
+    """What the factory gives away of the client's images, and how well it draws them: one at each client, after the
+    factory, which reads the client's images of every split. Of what it writes, the table of numbers alone may leave.
+    """
+    parser = ConfigParser(bundle_config(study.federation))
+    own = {id: parser.get_parsed_content(id) for id in AS_TRAINED if id in parser}
+    own["ckpt_path"] = str(study.factory)
+    for client, data in study.roots.items():
+        reads = (str(study.factory), *data.paths(("test",)))
+        bundle = os.path.abspath(study.federation.bundle)
+        yield make_stage(study, client, AUDIT_STAGE, ("audit.yaml",), own, reads=reads, bundle=bundle)

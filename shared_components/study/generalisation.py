@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared_components.study.segmenting import segmenting, segmenting_together
+from shared_components.study.methods import segmenting, segmenting_together
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import (
     inference_configs,

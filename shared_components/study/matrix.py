@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shared_components.study.candidate_names import VARIANTS
 from shared_components.study.generalisation import MODEL
-from shared_components.study.methods import METHODS
-from shared_components.study.segmenting import segmenting
+from shared_components.study.methods import METHODS, segmenting
+from shared_components.study.released import SCORES
 from shared_components.study.source_model import FEDERATED, JOINT, variants_at
 from shared_components.study.stage import Stage
 from shared_components.study.study import EVERYBODY, Study
+from shared_components.study_record import ModelMatrix, TriedModel
 
 
 class Published(NamedTuple):
@@ -67,9 +68,8 @@ def matrix_stages(study: Study, stages: list[Stage]) -> Iterator[Stage]:
                 yield from segmenting(study, site, model.model, model.owner, name)
 
 
-def matrix(study: Study, done: Collection[str]) -> dict[str, Any]:
-    """What ``study.json`` says about it: sites in order, and for each model the tables of scores of the
-    sites where it was tried: one that stays at its own site was tried there alone.
+def matrix_record(study: Study, done: Collection[str]) -> ModelMatrix:
+    """The tables of scores; a model that stays at its own site was tried there alone.
 
     Args:
         study: which has run.
@@ -79,7 +79,6 @@ def matrix(study: Study, done: Collection[str]) -> dict[str, Any]:
     for model in published(study):
         cells = {site: cell(study, site, model) for site in columns}
         tried = {site: name for site, name in cells.items() if f"{site}/{name}" in done}
-        files = {site: study.place(site, name) / "scores.csv" for site, name in tried.items()}
-        scores = {site: str(file.relative_to(study.folder)) for site, file in files.items() if file.is_file()}
-        rows.append({"model": model.name, "scores": scores})
-    return {"sites": columns, "models": rows}
+        files = {site: study.place(site, name) / SCORES for site, name in tried.items()}
+        rows.append(TriedModel(model.name, {site: file for site, file in files.items() if file.is_file()}))
+    return ModelMatrix(tuple(columns), tuple(rows))

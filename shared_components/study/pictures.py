@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,10 +12,10 @@ from shared_components.handlers.pictures import picture_grid, save_picture
 from shared_components.networks.factory import factory_description, load_generator
 from shared_components.networks.generator import Generator
 from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
+from shared_components.study_record import ClientPictures
 
 if TYPE_CHECKING:
-    from shared_components.study.client_data import ClientData
-    from shared_components.study.site_description import SiteDescription
+    from shared_components.study.client_data import ClientData, SiteDescription
     from shared_components.study.study import Study
 
 COLUMNS = 12
@@ -55,15 +54,11 @@ def generated_slices(generator: Generator, domain: int, seed: int) -> Tensor:
     return volumes.movedim(-1, 1).flatten(0, 1)
 
 
-def write_pictures(study: Study) -> dict[str, dict[str, str]]:
-    """Write each client's pictures below its folder; none of images that are not here.
-
-    Returns:
-        Client to {"real" | "generated" | "translations": PNG path relative to the study's folder}.
-    """
+def write_pictures(study: Study) -> dict[str, ClientPictures]:
+    """Write each client's pictures below its folder; none of images that are not here."""
     description = factory_description(study.factory)
     generator = load_generator(study.factory)
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, ClientPictures] = {}
     for client in study.roots:
         place = study.place(client, "pictures")
         slices = torch.cat(
@@ -72,12 +67,11 @@ def write_pictures(study: Study) -> dict[str, dict[str, str]]:
                 for domain in study.roots[client].domains
             ]
         )
-        pictures = {"generated": save_picture(place / "generated.png", picture_grid(slices, COLUMNS))}
+        generated = save_picture(place / "generated.png", picture_grid(slices, COLUMNS))
+        real = None
         if study.is_here(client):
-            real = picture_grid(real_slices(study, client, description), COLUMNS)
-            pictures = {"real": save_picture(place / "real.png", real), **pictures}
+            sheet = picture_grid(real_slices(study, client, description), COLUMNS)
+            real = save_picture(place / "real.png", sheet)
         translations = sorted((study.place(client, "adaptation") / "pictures").glob("translation_*.png"))
-        if translations:
-            pictures["translations"] = translations[-1]
-        found[client] = {name: str(Path(path).relative_to(study.folder)) for name, path in pictures.items()}
+        found[client] = ClientPictures(generated, real, translations[-1] if translations else None)
     return found

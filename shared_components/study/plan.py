@@ -16,24 +16,24 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.first_weights import start_of, start_problems
 from shared_components.federation.shared_tensors import Layout
 from shared_components.hyper_parameters import has_our_values, value_faults
-from shared_components.study.audits import NAME as AUDIT
 from shared_components.study.candidates import SHAPES
 from shared_components.study.client_stages import study_stages
 from shared_components.study.origins import joined
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
+from shared_components.study.roles import plan_study
 from shared_components.study.source_model import check_source_federation, source_federations
 from shared_components.study.stage import Stage
-from shared_components.study.study import CHOICE, Study, plan_study
+from shared_components.study.study import AUDIT_STAGE, CHOICE, Study
 from shared_components.yaml_files import read_configs
 
 UNTRAINED = {  # stages that train nothing
     "synthetic": "draws volumes",
-    AUDIT: "audits the factory",
+    AUDIT_STAGE: "audits the factory",
     SHAPES: "describes its labels",
     CHOICE: "chooses its model",
 }
 BESIDE = {  # of these that take seconds each, in one line
-    AUDIT: "at each client the audit of the factory on its own images",
+    AUDIT_STAGE: "at each client the audit of the factory on its own images",
     SHAPES: "at each labelled client the shapes of its labels, in numbers",
     CHOICE: "at each other client the choice of its model",
 }

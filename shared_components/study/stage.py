@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,6 @@ from shared_components.federation.bundle_workflow import without_remarks
 from shared_components.federation.file_digests import FileDigests, digest
 from shared_components.files import make_folder, remove_tree
 from shared_components.records import found_record, write_record
-from shared_components.study.stage_progress import stage_progress
 
 DONE = "done.json"
 LOG = "log.txt"
@@ -146,3 +147,23 @@ def _described(file: Path) -> list | None:
 def short_digest(content: Any) -> str:
     """Changes when any of ``content``, of JSON's kinds, does."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def stage_progress(folder: Path) -> str:
+    """A few words: the last row of a training's ``metrics.csv``, else the volumes that it has written."""
+    row = _last_row(folder / "metrics.csv")
+    if row:
+        loss = f", loss {float(row['loss']):.3f}" if row.get("loss") else ""
+        return f"epoch {row['epoch']}, update {row['update']}{loss}"
+    volumes = sum(1 for _ in folder.rglob("*.nii.gz"))
+    if volumes:
+        return "1 volume written" if volumes == 1 else f"{volumes} volumes written"
+    return "reading its images" if folder.is_dir() else "starting"
+
+
+def _last_row(table: Path) -> dict[str, str]:
+    try:
+        text = table.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    return ([{}, *csv.DictReader(io.StringIO(text))])[-1]

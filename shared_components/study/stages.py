@@ -13,8 +13,7 @@ from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.signs_of_life import BEAT
 from shared_components.interrupts import Interrupts
 from shared_components.study.stage import Done, Stage
-from shared_components.study.stage_places import StagePlaces
-from shared_components.study.stage_workers import StageWorkers
+from shared_components.study.stage_places import StagePlaces, StageWorkers
 
 Ended = Callable[[Stage, InputError | None], None]
 

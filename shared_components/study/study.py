@@ -52,34 +52,20 @@ the factory's config with the federation's overrides; it needs no mention in ``s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigParser
-
-from shared_components.errors import InputError, shown
 from shared_components.federation.federation import Federation
-from shared_components.federation.run_settings import bundle_config
 from shared_components.federation.start import IN_STUDY
 from shared_components.study.candidate_names import ADAPTATION, CANDIDATES, OF_SOURCE, SOURCE, needed_variants
-from shared_components.study.client_data import ClientData
-from shared_components.study.settings import FLAGS, setting_faults, synthesis_faults
-from shared_components.study.site_description import SiteDescription
-from shared_components.study.unseen import unseen_faults, unseen_names, unseen_roots
+from shared_components.study.client_data import ClientData, SiteDescription
+from shared_components.study.settings import FLAGS
 
 EVERYBODY = "all"  # whose stage it is when it is no client's
-CHOICE = "choice"
-SHARED_IDS = {  # id of the factory's config -> id of the other bundles'
-    "image_size": "image_size",
-    "spacing": "spacing",
-    "orientation": "orientation",
-    "percentiles": "percentiles",
-    "positions": "positions",
-    "discriminator_channels": "discriminator_channels",
-    "w_dim": "discriminator_width",
-}
+CHOICE = "choice"  # the stage at which a client without labels chooses its model
+AUDIT_STAGE = "audit"
 
 
 @dataclass(frozen=True)
@@ -201,6 +187,14 @@ class Study:
         """The data of a client or of an unseen scanner."""
         return self.unseen[name] if name in self.unseen else self.roots[name]
 
+    def role(self, name: str) -> str:
+        """Of a client or an unseen scanner, in words."""
+        if name in self.unseen:
+            return "unseen"
+        if name in self.sources:
+            return "labelled"
+        return "few labels" if self.has_few_labels(name) else "unlabelled"
+
     def has_few_labels(self, client: str) -> bool:
         """Whether a client that adapts has labels of its own to use."""
         return client in self.targets and bool(self.roots[client].items("training", labelled=True))
@@ -212,106 +206,3 @@ class Study:
     def is_scored(self, name: str) -> bool:
         """Whether the client or unseen scanner has test volumes with labels."""
         return bool(self.data(name).items("test", labelled=True))
-
-
-def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] | None = None) -> Study:
-    """Give each client its role.
-
-    Args:
-        federation: with a ``study`` section.
-        elsewhere: what is known of the clients and unseen scanners whose data are not here.
-    Raises:
-        InputError: unknown or unusable settings, no labelled client, a source that is none, or data that a stage
-            cannot use.
-    """
-    settings = dict(federation.study)
-    check_section(federation)
-    roots = {
-        name: (elsewhere or {}).get(name) or ClientData.load(client.data_roots)
-        for name, client in federation.clients.items()
-    }
-    unseen = {
-        name: (elsewhere or {}).get(name) or ClientData.load(own)
-        for name, own in unseen_roots(federation, elsewhere or ()).items()
-    }
-    sources = _sources(settings, roots)
-    if not sources:
-        raise InputError(
-            f"{federation.name}: expected at least one client with labels of training images, found none; label some, "
-            "or add a labelled client"
-        )
-    best = max(sources, key=lambda name: roots[name].labelled)
-    source = settings.get("source", best)
-    if source not in sources:
-        raise InputError(
-            f"study: source: expected one of the labelled clients {', '.join(sources)}, found {shown(source)}"
-        )
-    targets = tuple(name for name in roots if name not in sources)
-    faults = [
-        *_target_faults(roots, targets),
-        *synthesis_faults(settings, federation.domains),
-        *unseen_faults(unseen, federation.domains),
-    ]
-    if faults:
-        raise InputError("; ".join(faults))
-    return Study(federation, settings, agreed_values(federation), roots, unseen, source, sources, targets)
-
-
-def check_section(federation: Federation) -> None:
-    """Check what of a study can be checked without any client's data.
-
-    Raises:
-        InputError: unknown or unusable settings, or a federation whose clients get no common factory.
-    """
-    faults = [*setting_faults(dict(federation.study)), *_federation_faults(federation)]
-    if faults:
-        raise InputError("; ".join(faults))
-
-
-def agreed_values(federation: Federation) -> dict[str, Any]:
-    """What the other bundles must have in common with the factory, under the ids of their configs."""
-    parser = ConfigParser(bundle_config(federation))
-    agreed = {
-        ours: parser.get_parsed_content(theirs) for theirs, ours in SHARED_IDS.items() if theirs in parser
-    }
-    labels = {} if federation.labels is None else {"labels": dict(federation.labels)}
-    return {**agreed, **labels, "domains": list(federation.domains), "seed": federation.seed}
-
-
-def _sources(
-    settings: Mapping[str, Any], roots: Mapping[str, ClientData | SiteDescription]
-) -> tuple[str, ...]:
-    """The clients that train a source model.
-
-    Raises:
-        InputError: ``sources`` names a client without labels.
-    """
-    labelled = [name for name, data in roots.items() if data.label_share > 0]
-    named = settings.get("sources")
-    for name in named or ():
-        if name not in labelled:
-            known = ", ".join(labelled) or "of which there are none"
-            raise InputError(
-                f"study: sources: expected some of the clients with labels, {known}, found {shown(name)}"
-            )
-    if named:
-        return tuple(name for name in roots if name in named)
-    return tuple(name for name in labelled if roots[name].label_share >= 0.5) or tuple(labelled)
-
-
-def _federation_faults(federation: Federation) -> list[str]:
-    faults = []
-    if federation.make_aggregator().personal:
-        faults.append("study: the clients need one factory; use FedAvg or FedProx as 'aggregator'")
-    if EVERYBODY in federation.clients or EVERYBODY in unseen_names(federation):
-        faults.append(f"study: a client cannot be called '{EVERYBODY}'; name it otherwise")
-    return faults
-
-
-def _target_faults(roots: Mapping[str, ClientData | SiteDescription], targets: Sequence[str]) -> list[str]:
-    return [
-        f"client '{name}': adaptation makes a model for one domain, found {', '.join(roots[name].domains)}; "
-        "make each domain a client of its own"
-        for name in targets
-        if len(roots[name].domains) > 1
-    ]

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -24,10 +23,17 @@ from shared_components.federation.status import run_status
 from shared_components.inferers import read_case_list
 from shared_components.inferers.case_list import FAULT
 from shared_components.metrics import read_scores, summarize
-from shared_components.records import found_record, read_record
+from shared_components.records import found_record
 from shared_components.report.privacy import epsilon_text
 from shared_components.study.candidate_names import VARIANTS
 from shared_components.study.stage import DONE
+from shared_components.study_record import (
+    FILE_NAME,
+    ModelMatrix,
+    SegmentedTests,
+    StudyRecord,
+    read_study_record,
+)
 
 OVERRIDES = "overrides.yaml"  # a stage's settings, in its folder
 
@@ -40,105 +46,102 @@ def study_summary(folder: str | os.PathLike) -> str:
         InputError: no finished study, or a segmentation that is not on its input's grid.
     """
     folder = Path(folder)
-    file = folder / "study.json"
-    if not file.is_file():
-        raise InputError(f"{file}: expected a finished study, found none; name its folder or let it end")
-    study = read_record(file, "write it again with federate.py study FILE --resume")
-    faults = [fault for entry in _here(study) for fault in grid_faults(folder / entry["predictions"])]
+    study = read_study_record(folder)
+    faults = [fault for tests in study.scores if not tests.at for fault in grid_faults(tests.predictions)]
     if faults:
         raise InputError("\n".join(["segmentations that are not on their input's grid:", *faults]))
     return "\n".join(_lines(folder, study))
 
 
-def _here(study: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Runs of inference whose segmentations are on this machine."""
-    return [entry for entry in study["scores"] if "at" not in entry]
-
-
-def _lines(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{study['name']}: {len(study['clients'])} clients"
+def _lines(folder: Path, study: StudyRecord) -> Iterator[str]:
+    yield f"{study.name}: {len(study.clients)} clients"
     yield from _epsilons(study)
     yield f"  report   {_short(folder / 'report.html')}"
-    yield f"  factory  {_short(folder / study['factory'])}"
-    for client, model in study["models"].items():
-        yield f"  model    {_short(folder / model)}  ({client}, {study['clients'][client]['domain']})"
-    if "federated_source" in study:
-        clients = " and ".join(study["federated_source"]["clients"])
-        yield f"  model    {_short(folder / study['federated_source']['model'])}  (trained together by {clients})"
-    if "generalisation" in study:
-        yield f"  model    {_short(folder / study['generalisation'])}  (any scanner; synthetic volumes alone)"
-    for entry in study.get("failed", []):
-        yield f"  left out {entry['cause']}"
+    yield f"  factory  {_short(study.factory)}"
+    for client, model in study.models.items():
+        yield f"  model    {_short(model)}  ({client}, {study.clients[client].domain})"
+    if study.federated_source:
+        clients = " and ".join(study.federated_source.clients)
+        yield f"  model    {_short(study.federated_source.model)}  (trained together by {clients})"
+    if study.generalisation:
+        yield f"  model    {_short(study.generalisation)}  (any scanner; synthetic volumes alone)"
+    for failed in study.failed:
+        yield f"  left out {failed.cause}"
     yield "segmentations, each of its input's shape and affine:"
-    for entry in study["scores"]:
-        score = f", Dice {_dice(folder / entry['csv'])}" if "csv" in entry else ", no labels to score against"
-        if "at" in entry:
-            yield f"  {entry['client']}, {entry['method']}: at its site, in {entry['predictions']}{score}"
-            continue
-        place = folder / entry["predictions"]
-        cases, _ = read_case_list(place)
-        number = f"{len(cases)} volume{'' if len(cases) == 1 else 's'}"
-        unseen = " (unseen)" if entry["client"] in study.get("unseen", ()) else ""
-        yield f"  {entry['client']}{unseen}, {entry['method']}: {number}{score}  {_short(place)}"
-    yield from _matrix(folder, study.get("matrix", {"sites": [], "models": []}))
-    yield from _audits(folder, study.get("audit", {}))
+    for tests in study.scores:
+        yield f"  {_tests_line(folder, study, tests)}"
+    if study.matrix:
+        yield from _matrix_lines(study.matrix)
+    yield from _audits(study.audit)
     yield "seconds per stage:"
-    for stage in study["stages"]:
-        yield f"  {stage['seconds']:7.1f}  {stage['client']}/{stage['stage']}"
+    for stage in study.stages:
+        yield f"  {stage.seconds:7.1f}  {stage.client}/{stage.stage}"
     commands = list(_commands(folder, study))
     if commands:  # none where every model's settings are at its own site
         yield "to segment new volumes, a file, a folder or a data root in place of VOLUMES:"
         yield from commands
 
 
-def _commands(folder: Path, study: Mapping[str, Any]) -> Iterator[str]:
+def _tests_line(folder: Path, study: StudyRecord, tests: SegmentedTests) -> str:
+    """Where segmented test volumes are, and their scores."""
+    score = f", Dice {_dice(tests.csv)}" if tests.csv else ", no labels to score against"
+    if tests.at:
+        place = tests.predictions.relative_to(folder).as_posix()
+        return f"{tests.client}, {tests.method}: at its site, in {place}{score}"
+    cases, _ = read_case_list(tests.predictions)
+    number = f"{len(cases)} volume{'' if len(cases) == 1 else 's'}"
+    unseen = " (unseen)" if tests.client in study.unseen else ""
+    return f"{tests.client}{unseen}, {tests.method}: {number}{score}  {_short(tests.predictions)}"
+
+
+def _commands(folder: Path, study: StudyRecord) -> Iterator[str]:
     """What segments new volumes with each model that is here."""
-    for client, model in study["models"].items():
-        stage = folder / Path(model).parent
+    for client, model in study.models.items():
+        stage = model.parent
         if not (stage / OVERRIDES).is_file():  # its settings are at its own site
             continue
-        yield f"  with the model for {client}, {study['clients'][client]['domain']}:"
+        yield f"  with the model for {client}, {study.clients[client].domain}:"
         predictions = [stage.with_name(f"{stage.name}_predictions")]
         yield f"    {segmenting_command(stage, predictions, f'outputs/new-{client}')}"
     predictions = sorted(file.parent for file in folder.glob(f"*/*/federated_source_predictions/{OVERRIDES}"))
-    if "federated_source" in study and predictions:  # else its settings are at the sites
+    if study.federated_source and predictions:  # else its settings are at the sites
         yield "  with the source model that the labelled clients have trained together:"
         yield f"    {segmenting_command(folder / 'source_model', predictions, 'outputs/new')}"
-    if "generalisation" in study:
-        stage = folder / Path(study["generalisation"]).parent
+    if study.generalisation:
+        stage = study.generalisation.parent
         yield "  with the model for any scanner:"
         yield f"    {segmenting_command(stage, sorted(folder.glob(f'*/*/{stage.name}_predictions')), 'outputs/new')}"
 
 
-def _epsilons(study: Mapping[str, Any]) -> Iterator[str]:
+def _epsilons(study: StudyRecord) -> Iterator[str]:
     """What each client has spent of its privacy, in all trainings together."""
-    spent = {name: client for name, client in study["clients"].items() if "epsilon" in client}
-    if spent:
-        told = (f"{name} {epsilon_text(c['epsilon'], c.get('epsilons'))}" for name, c in spent.items())
-        yield f"  epsilon  {', '.join(told)}; at delta {study['privacy']['delta']:g}"
+    spent = {name: client for name, client in study.clients.items() if client.epsilon is not None}
+    if spent and study.privacy:
+        told = (f"{name} {epsilon_text(c.epsilon, c.epsilons)}" for name, c in spent.items())
+        yield f"  epsilon  {', '.join(told)}; at delta {study.privacy['delta']:g}"
 
 
-def _audits(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+def _audits(files: Mapping[str, Path]) -> Iterator[str]:
     """What the factory gives away of each client's images."""
     if files:
         yield "what the factory gives away of each client's images:"
     for client, file in files.items():
-        for domain, figures in read_figures(folder / file).items():
+        for domain, figures in read_figures(file).items():
             yield f"  {client}, {domain}: {sentence(figures)}"
 
 
-def _matrix(folder: Path, matrix: Mapping[str, Any]) -> Iterator[str]:
+def _matrix_lines(matrix: ModelMatrix) -> Iterator[str]:
     """A line for each model, a column for each client with labelled test volumes."""
-    if not matrix["sites"]:
+    if not matrix.sites:
         return
-    width = max(len(row["model"]) for row in matrix["models"])
-    cells = [max(len(site), 5) for site in matrix["sites"]]
+    width = max(len(row.model) for row in matrix.models)
+    cells = [max(len(site), 5) for site in matrix.sites]
     yield "Dice of every model (lines) on everybody's test volumes (columns):"
-    yield f"  {'':{width}}  " + "  ".join(f"{s:>{w}}" for s, w in zip(matrix["sites"], cells, strict=True))
-    for row in matrix["models"]:
-        found = {s: summarize(read_scores(folder / file))["mean"] for s, file in row["scores"].items()}
-        dice = [f"{found[s]['dice_mean']:.3f}" if s in found else "-" for s in matrix["sites"]]
-        yield f"  {row['model']:{width}}  " + "  ".join(f"{d:>{w}}" for d, w in zip(dice, cells, strict=True))
+    yield f"  {'':{width}}  " + "  ".join(f"{s:>{w}}" for s, w in zip(matrix.sites, cells, strict=True))
+    for row in matrix.models:
+        found = {site: summarize(read_scores(file))["mean"] for site, file in row.scores.items()}
+        dice = [f"{found[s]['dice_mean']:.3f}" if s in found else "-" for s in matrix.sites]
+        yield f"  {row.model:{width}}  " + "  ".join(f"{d:>{w}}" for d, w in zip(dice, cells, strict=True))
 
 
 def segmenting_command(stage: Path, predictions: Sequence[Path], output: str) -> str:
@@ -197,7 +200,7 @@ def grid_faults(predictions: str | os.PathLike) -> list[str]:
 def study_status(folder: str | os.PathLike) -> str | None:
     """How far a study is; None for a folder that holds none."""
     folder = Path(folder)
-    if (folder / "study.json").is_file() and not FolderLock(folder).is_held():
+    if (folder / FILE_NAME).is_file() and not FolderLock(folder).is_held():
         return study_summary(folder)
     runs = [name for name in ("factory", *VARIANTS) if (folder / name / "federation.yaml").is_file()]
     if "factory" not in runs:

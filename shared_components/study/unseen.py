@@ -15,8 +15,7 @@ from shared_components.errors import InputError, shown
 from shared_components.federation.client_entry import existing_place, texts
 from shared_components.federation.federation import Federation
 from shared_components.federation.problems import name_problems
-from shared_components.study.client_data import ClientData
-from shared_components.study.site_description import SiteDescription
+from shared_components.study.client_data import ClientData, SiteDescription
 
 
 def unseen_roots(federation: Federation, elsewhere: Collection[str] = ()) -> dict[str, tuple[str, ...]]:

@@ -11,9 +11,9 @@ from shared_components.benchmarks.quality_rows import ROWS, row_stages, row_tabl
 from shared_components.benchmarks.quality_scenarios import SCENARIOS
 from shared_components.data.spinal_cord import make_spinal_cord
 from shared_components.federation.federation_file import federation_from
+from shared_components.study.roles import plan_study
 from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage
-from shared_components.study.study import plan_study
 
 
 def bench(folder: Path, labelled: tuple[str, ...]) -> Bench:

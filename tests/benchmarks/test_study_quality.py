@@ -11,13 +11,14 @@ from shared_components.errors import InputError
 from shared_components.metrics.score_tables import write_scores
 from shared_components.metrics.subject_scores import read_subject_scores
 from shared_components.records import write_record
+from tests.study_records import write_study
 
 SOURCE = "source model"
 
 
 def study(folder: Path, dice: dict[str, dict[str, float]], labelled: str = "north") -> None:
     """What a finished study leaves: Dice of each client and method, for two subjects that differ by 0.1."""
-    clients = {name: {"domain": name[:2], "role": "unlabelled"} for name in dice}
+    clients = {name: {"domain": name[:2], "role": "unlabelled", "subjects": {}} for name in dice}
     clients[labelled]["role"] = "labelled"
     scores = []
     for client, methods in dice.items():
@@ -36,12 +37,12 @@ def study(folder: Path, dice: dict[str, dict[str, float]], labelled: str = "nort
                 for case, more in (("a", 0.0), ("b", 0.1))
             ]
             write_scores(rows, folder / csv)
-            scores.append({"client": client, "method": method, "csv": csv})
+            place = f"clients/{client}/{number}"
+            scores.append({"client": client, "method": method, "predictions": place, "csv": csv})
     record = write_record(folder / "choice.json", {"chosen": ["near"]})
     choices = {"south": {"record": record.name}}
-    content = {"clients": clients, "scores": scores, "choices": choices}
-    content["candidates"] = {"near": SOURCE, "far": OURS}
-    (folder / "study.json").write_text(json.dumps(content))
+    candidates = {"near": SOURCE, "far": OURS}
+    write_study(folder, clients=clients, scores=scores, choices=choices, candidates=candidates)
 
 
 @pytest.fixture

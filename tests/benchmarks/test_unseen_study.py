@@ -6,7 +6,8 @@ from shared_components.benchmarks.unseen_places import Place, UnseenBench
 from shared_components.benchmarks.unseen_stages import unseen_stages
 from shared_components.study.client_stages import study_stages
 from shared_components.study.generalisation import MODEL
-from shared_components.study.study import EVERYBODY, plan_study
+from shared_components.study.roles import plan_study
+from shared_components.study.study import EVERYBODY
 from tests.federation.tiny import make_root
 
 

@@ -42,6 +42,7 @@ def test_packages_hold_what_the_bundles_reach_and_nothing_else(tmp_path):
     copy_components(COMPONENTS, tmp_path, workflow_files(BUNDLES))
     assert [name for name in ABSENT if (tmp_path / name).exists()] == []
     assert (tmp_path / "data/phantoms/colin27/head_2mm.nii.gz").is_file()
+    assert (tmp_path / "report/templates/base.html").is_file()
     assert sorted(file.name for file in (tmp_path / "data/phantoms").glob("*.py")) == []
 
 

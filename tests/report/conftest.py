@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from shared_components.inferers import write_case_list, write_segmentation
 from shared_components.metrics import score_segmentations
+from tests.study_records import write_study
 
 LABELS = {0: "background", 1: "brain & <cord>"}
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
@@ -52,32 +53,25 @@ def study(tmp_path, inference_run) -> Path:
     for client in ("south", "island"):
         for method, shrunk in (("source model", 3.0), ("adaptation", 0.3)):
             folder = inference_run(root / "clients" / client / method, shrunk)
-            scores.append(
-                {"client": client, "method": method, "csv": str(folder.relative_to(root) / "scores.csv")}
-            )
-    slices = np.random.default_rng(0).uniform(-1, 1, (6, 12, 12)).astype(np.float32)
-    np.savez(root / "real.npz", images=slices)
-    np.savez(root / "translations.npz", source=slices, translated=-slices)
+            place = folder.relative_to(root)
+            entry = {"client": client, "method": method, "predictions": str(place)}
+            scores.append({**entry, "csv": str(place / "scores.csv")})
+    for name in ("real", "generated", "translations"):
+        noise = np.random.default_rng(0).integers(0, 255, (24, 48), dtype=np.uint8)
+        Image.fromarray(noise).save(root / f"{name}.png")
     (root / "factory").mkdir()
     rounds = [f"{r},{c},10,1.0,100,100,{1 / r},{r}" for r in (1, 2, 3) for c in ("south", "island")]
     header = "round,client,images,seconds,bytes_up,bytes_down,generator,discriminator"
     (root / "factory" / "rounds.csv").write_text("\n".join([header, *rounds]) + "\n")
     subjects = {"training": {"total": 8, "labelled": 0}, "test": {"total": 3, "labelled": 3}}
-    content = {
-        "name": "three <heads>",
-        "date": "2026-01-01",
-        "machine": {"cores": 2},
-        "seed": 0,
-        "domains": ["t1", "t2"],
-        "labels": {str(value): name for value, name in LABELS.items()},
-        "clients": {
-            client: {"domain": "t2", "role": "unlabelled", "subjects": subjects}
-            for client in ("south", "island")
-        },
-        "stages": [{"client": "south", "stage": "adaptation", "seconds": 125.0, "status": "done"}],
-        "scores": scores,
-        "pictures": {"south": {"real": ["real.npz"], "generated": [], "translations": ["translations.npz"]}},
-        "notes": ["a remark"],
-    }
-    (root / "study.json").write_text(json.dumps(content))
+    client = {"domain": "t2", "role": "unlabelled", "subjects": subjects}
+    write_study(
+        root,
+        name="three <heads>",
+        labels={str(value): name for value, name in LABELS.items()},
+        clients=dict.fromkeys(("south", "island"), client),
+        stages=[{"client": "south", "stage": "adaptation", "seconds": 125.0, "status": "done"}],
+        scores=scores,
+        pictures={"south": {f"{name}": f"{name}.png" for name in ("real", "generated", "translations")}},
+    )
     return root

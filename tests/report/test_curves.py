@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.report.curves import curves_uri
+from shared_components.report.curves import curves_uri, frames_uri
 from tests.report.pixels import pixels
 
 
@@ -20,3 +21,9 @@ def test_curves_need_a_step_and_numbers(tmp_path):
         curves_uri(tmp_path / "empty.csv")
     with pytest.raises(InputError, match=r"none\.csv: expected a table, found no file"):
         curves_uri(tmp_path / "none.csv")
+
+
+def test_curves_have_the_colours_of_the_outlines():
+    image = pixels(frames_uri(np.array([[5.0, 9.0], [3.0, 8.0], [5.0, 9.0]]), ["a", "b"]))
+    for colour in ((0xF5, 0x9E, 0x0B), (0xE8, 0x79, 0xF9)):
+        assert (np.abs(image[..., :3] - colour).max(axis=-1) < 30).mean() > 1e-4

@@ -30,7 +30,7 @@ def test_scores_and_their_plots_are_shown_where_there_are_any(inference_run, tmp
     Image.new("L", (6, 4)).save(folder / "scores_1_brain.png")
     page = read(write_inference_report(folder))
     assert "<h2>Scores" in page and page.count("<img") == 3 * 2 + 1
-    assert "the experts&#x27; label" in page and ">Dice 0." in page
+    assert "the experts' label" in page and ">Dice 0." in page
 
 
 def test_what_of_a_label_is_known_is_said(inference_run, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from shared_components.command_line import run
 from shared_components.report.__main__ import report
+from tests.study_records import study_content, write_study
 
 CASES = json.dumps({"cases": [], "labels": {"1": "brain"}})
 
@@ -15,7 +16,7 @@ CASES = json.dumps({"cases": [], "labels": {"1": "brain"}})
 @pytest.mark.parametrize(
     ("name", "content", "title"),
     [
-        ("study.json", '{"name": "three heads"}', "three heads"),
+        ("study.json", json.dumps(study_content(name="three heads")), "three heads"),
         ("cases.json", CASES, "Segmentations in"),
         ("metrics.csv", "epoch,loss\n1,0.5\n", "Training in"),
         ("rounds.csv", "round,client,loss\n1,north,0.5\n", "test_the_kind"),
@@ -38,7 +39,7 @@ def test_another_folder_is_an_error_in_one_line(tmp_path, capsys):
 
 
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path, capsys):
-    (tmp_path / "study.json").write_text('{"name": "three heads"}')
+    write_study(tmp_path)
     (tmp_path / "page" / "report.html").mkdir(parents=True)
     for out, message in (
         ("study.json", "found a file"),

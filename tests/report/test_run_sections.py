@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.report.run_sections import files_section, read_settings, settings_section
+from shared_components.report.run_sections import duration, read_settings, run_files, run_settings
+from tests.report.rendered import rendered
 
 
 def test_settings_come_from_the_first_file_that_is_there(tmp_path):
@@ -16,9 +17,11 @@ def test_settings_come_from_the_first_file_that_is_there(tmp_path):
 
 def test_settings_are_escaped_and_may_be_left_out(tmp_path):
     (tmp_path / "s.json").write_text('{"name": "<b>", "list": ["x"], "known": 1}')
-    page = settings_section(tmp_path, ["s.json"], without=["known"])
-    assert "&lt;b&gt;" in page and "[&quot;x&quot;]" in page and "known" not in page
-    assert "no settings: the run left no other.json" in settings_section(tmp_path, ["other.json"])
+    page = rendered("m.settings(found)", found=run_settings(tmp_path, ["s.json"], without=["known"]))
+    assert "&lt;b&gt;" in page and "[&#34;x&#34;]" in page and "known" not in page
+    assert "no settings: the run left no other.json" in rendered(
+        "m.settings(found)", found=run_settings(tmp_path, ["other.json"])
+    )
 
 
 def test_a_damaged_file_is_named(tmp_path):
@@ -31,8 +34,14 @@ def test_files_that_are_there_have_links_and_sizes(tmp_path):
     (tmp_path / "runs").mkdir()
     for name, count in (("model.pt", 1500), ("runs/a", 10), ("runs/b", 20)):
         (tmp_path / name).write_bytes(b"0" * count)
-    page = files_section(
-        tmp_path, {"model.pt": "the model", "runs": "logs", "gone": "?"}, tmp_path / "r.html"
-    )
+    found = run_files(tmp_path, {"model.pt": "the model", "runs": "logs", "gone": "?"}, tmp_path / "r.html")
+    page = rendered("m.files(found)", found=found)
     assert '<a href="model.pt">model.pt</a>' in page and "1.5 kB" in page and ">30 B<" in page
     assert "gone" not in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.06, "4.1 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (7400, "2 h 3 min")]
+)
+def test_durations_are_readable(seconds, text):
+    assert duration(seconds) == text

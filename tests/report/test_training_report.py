@@ -10,7 +10,7 @@ from PIL import Image
 
 from shared_components.errors import InputError
 from shared_components.report import write_training_report
-from shared_components.report.training_pictures import newest_pictures
+from shared_components.report.run_sections import newest_pictures
 from shared_components.report.training_report import best
 
 TABLE = (
@@ -45,7 +45,7 @@ def test_the_page_shows_scores_pictures_settings_and_files(training):
     assert content.count("<img") == 2 + 3  # validation, losses; the newest picture of each kind
     assert content.index("Anatomy channels, epoch 10") < content.index("Style swaps, epoch 10")
     assert content.index("Style swaps, epoch 10") < content.index("Odd, epoch 1")
-    assert "<td>adapted</td><td><code>[&quot;&quot;]</code></td>" in content
+    assert "<td>adapted</td><td><code>[&#34;&#34;]</code></td>" in content
     assert '<a href="model.pt">model.pt</a>' in content and ">2.0 kB<" in content
     assert "checkpoint.pt" not in content
 

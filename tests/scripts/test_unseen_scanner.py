@@ -12,7 +12,7 @@ from shared_components.data.phantoms.cardiac import SCANNERS
 from shared_components.data.phantoms.cardiac_anatomy import LABELS
 from shared_components.federation.federation_file import read_federation
 from shared_components.study.client_stages import study_stages
-from shared_components.study.study import plan_study
+from shared_components.study.roles import plan_study
 from tests.study.test_study import make_client
 
 REPO = Path(__file__).parents[2]

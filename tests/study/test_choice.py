@@ -13,8 +13,8 @@ from shared_components.study.candidate_names import CANDIDATES, needed_variants
 from shared_components.study.choices import model_at_home
 from shared_components.study.client_stages import study_stages
 from shared_components.study.released import RELEASED
+from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
-from shared_components.study.study import plan_study
 from tests.study.test_study import made
 from tests.study.test_study import values as study_values
 

@@ -15,9 +15,9 @@ from shared_components.federation.file_digests import FileDigests
 from shared_components.files import load_tensors
 from shared_components.study.client_stages import study_stages
 from shared_components.study.generalisation import synthetic_domains
+from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
 from shared_components.study.stages import run_stages
-from shared_components.study.study import plan_study
 from shared_components.study.summary import study_status, study_summary
 from tests.study.test_study import REPO, make_client
 

@@ -9,8 +9,8 @@ import torch
 from shared_components.federation.start import read_start
 from shared_components.files import save_tensors
 from shared_components.study.origins import origins
+from shared_components.study.roles import plan_study
 from shared_components.study.source_model import source_federation
-from shared_components.study.study import plan_study
 from tests.study.test_several_labelled import made
 from tests.study.test_several_labelled import values as several_values
 

@@ -20,9 +20,10 @@ from shared_components.study.client_stages import study_stages
 from shared_components.study.federated_run import FederatedRun, by_engine
 from shared_components.study.matrix import published
 from shared_components.study.plan import plan
+from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
 from shared_components.study.source_model import FEDERATED, source_federation, trained
-from shared_components.study.study import EVERYBODY, plan_study
+from shared_components.study.study import EVERYBODY
 from shared_components.study.summary import study_summary
 from tests.federation.tiny import make_root
 from tests.study.test_study import REPO, make_client

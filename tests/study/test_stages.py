@@ -12,7 +12,7 @@ from shared_components.errors import InputError
 from shared_components.federation.file_digests import FileDigests
 from shared_components.interrupts import Interrupted
 from shared_components.study.stage import DONE, LOG, Stage
-from shared_components.study.stage_run import run_stage
+from shared_components.study.stage_places import run_stage
 from shared_components.study.stages import done_stages, run_stages
 
 BUNDLE = Path(__file__).parent / "stage_bundle"

@@ -21,8 +21,8 @@ from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.privacy import spent as epsilon
 from shared_components.records import found_record
 from shared_components.study.client_stages import study_stages
+from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
-from shared_components.study.study import plan_study
 from shared_components.study.summary import (
     grid_faults,
     segmenting_command,

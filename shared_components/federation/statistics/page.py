@@ -10,10 +10,9 @@ from shared_components.federation.statistics.merged import ALL, Line
 from shared_components.federation.statistics.results import PICTURE, RECORD, TABLE, read_statistics
 from shared_components.federation.statistics.table import cells, remarks
 from shared_components.federation.statistics.volume_numbers import STATES
-from shared_components.files import write_text
 from shared_components.report.figures import file_uri
-from shared_components.report.html import Html, element, missing, page, picture, section, table
-from shared_components.report.run_sections import files_section
+from shared_components.report.pages import Picture, write_page
+from shared_components.report.run_sections import run_files
 
 FILES = {
     RECORD: "what every site published",
@@ -35,25 +34,23 @@ def write_statistics_report(run_dir: str | Path, output: str | Path | None = Non
     output = Path(output or folder / "report.html")
     content, lines = read_statistics(folder)
     heads, rows = cells(lines, content["looked_up"])
-    shown = picture(file_uri(folder / PICTURE), "Volumes, intensities and label volumes of every client.")
-    sections = [
-        section("Clients", table(heads, rows, numeric_from=2), *map(missing, remarks(lines))),
-        section("Side by side", shown, note=_note()),
-        files_section(folder, FILES, output),
-    ]
-    subtitle = "What the clients have, as each of them counted it; no image has left its place"
-    return write_text(output, page(str(content["name"]), subtitle, _facts(lines), sections))
-
-
-def _note() -> Html:
-    return element(
-        "span",
-        "Intensities are scaled as the networks see them. Points are means over the volumes that are labelled in every "
-        "slice, bars one standard deviation.",
+    return write_page(
+        output,
+        "statistics.html",
+        str(content["name"]),
+        "What the clients have, as each of them counted it; no image has left its place",
+        _facts(lines),
+        heads=heads,
+        rows=rows,
+        remarks=list(remarks(lines)),
+        picture=Picture(
+            file_uri(folder / PICTURE), "Volumes, intensities and label volumes of every client."
+        ),
+        files=run_files(folder, FILES, output),
     )
 
 
-def _facts(lines: Sequence[Line]) -> list[tuple[object, object]]:
+def _facts(lines: Sequence[Line]) -> list[tuple[object, str]]:
     clients = {line.client for line in lines if line.client != ALL}
     everything = next((line for line in lines if line.client == ALL), None)
     if everything is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,18 @@ from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.outcome import RESULT
 from shared_components.federation.nvflare.places import Place
 from shared_components.federation.nvflare.preflight import check_sites
-from shared_components.study.failed_stages import FailedStages
+from shared_components.study.client_data import SiteDescription
 from shared_components.study.federated_run import federated_runs
+from shared_components.study.findings import tell_study
 from shared_components.study.nvflare.site_places import SitePlaces
 from shared_components.study.nvflare.site_trainings import SiteTrainings
 from shared_components.study.nvflare.study_job import FACTORY, job_parts, place_study, site_stages
-from shared_components.study.runner import DESCRIPTION, OpenedStudy, opened_study, tell_study
-from shared_components.study.site_description import SiteDescription
+from shared_components.study.runner import FailedStages, OpenedStudy, opened_study
 from shared_components.study.stage import Stage
 from shared_components.study.stages import run_stages_at
 from shared_components.study.study import EVERYBODY, Study
 from shared_components.study.unseen import unseen_roots
+from shared_components.study_record import FILE_NAME
 
 NOT_FETCHED = ("lock", "digests.json", "exchange", "nvflare", "sites")
 
@@ -42,7 +42,7 @@ def study_kind(federation: Federation) -> JobKind:
     Raises:
         InputError: see :func:`job_parts`.
     """
-    parts, ends = job_parts(federation), (DESCRIPTION, "report.html")
+    parts, ends = job_parts(federation), (FILE_NAME, "report.html")
     return JobKind(StudyController, parts, ends, unseen_roots(federation, parts.guests))
 
 
@@ -73,7 +73,7 @@ class StudyController(FederationController):
         with SitePlaces(study, stages, described, self.asking, opened.digests) as places:
             seconds |= run_stages_at(places, stages, self.quiet, ended=failed, often=asking.check)
         opened.digests.keep()
-        more = {"exchange": [asdict(sent) for sent in (*trainings.sent, *places.sent)], "engine": "nvflare"}
+        more = {"exchange": (*trainings.sent, *places.sent), "engine": "nvflare"}
         tell_study(study, stages, seconds, self.quiet, more | failed.told(stages, seconds))
         failed.check()
 

@@ -10,8 +10,8 @@ from shared_components.federation.nvflare.requirement import require_nvflare
 from shared_components.federation.nvflare.simulator import LOST_AFTER, client_places, rehearse
 from shared_components.study.client_stages import study_stages
 from shared_components.study.nvflare.study_job import job_parts
+from shared_components.study.roles import plan_study
 from shared_components.study.runner import opened_study
-from shared_components.study.study import plan_study
 from shared_components.study.unseen import unseen_roots
 
 SITES = "sites"  # in the study's folder: a folder for each site, which has all that never leaves it

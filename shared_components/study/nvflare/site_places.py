@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,9 +20,9 @@ from shared_components.study.nvflare.site_tasks import RELEASED
 from shared_components.study.nvflare.study_job import FACTORY, handed_out
 from shared_components.study.released import pack, unpack
 from shared_components.study.stage import LOG, Done, Stage
-from shared_components.study.stage_places import StagePlaces
-from shared_components.study.stage_run import run_stage
+from shared_components.study.stage_places import StagePlaces, run_stage
 from shared_components.study.study import EVERYBODY, Study
+from shared_components.study_record import Sent
 
 SERVER = "the server"
 TOLD = {
@@ -32,23 +31,6 @@ TOLD = {
     MILD: "the federated source model, mild looks",
     SOURCE: "the federated source model",
 }
-
-
-@dataclass(frozen=True)
-class Sent:
-    """Something that went from one place to another.
-
-    Attributes:
-        origin: the place that sent it.
-        target: the place that got it.
-        what: in words.
-        size: bytes.
-    """
-
-    origin: str
-    target: str
-    what: str
-    size: int
 
 
 class SitePlaces(StagePlaces):

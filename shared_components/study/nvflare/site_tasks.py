@@ -22,13 +22,12 @@ from shared_components.federation.nvflare.site_work import Done, Work
 from shared_components.federation.site_check import PROBLEMS
 from shared_components.files import write_atomically, write_text
 from shared_components.study.candidate_names import VARIANTS
-from shared_components.study.client_data import ClientData
+from shared_components.study.client_data import ClientData, SiteDescription
 from shared_components.study.nvflare.study_job import handed_out, place_study, site_stages
 from shared_components.study.released import pack, unpack
-from shared_components.study.site_description import SiteDescription
 from shared_components.study.source_model import source_federation
 from shared_components.study.stage import Stage, short_digest
-from shared_components.study.stage_run import run_stage
+from shared_components.study.stage_places import run_stage
 from shared_components.study.study import Study
 
 Task = Callable[[SiteJob, Work], Done]

@@ -14,10 +14,11 @@ from shared_components.federation.nvflare.asking import Asking
 from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.nvflare_sites import NvflareSites, write_tensors
 from shared_components.federation.run_folder import RunFolder
-from shared_components.study.nvflare.site_places import SERVER, TOLD, Sent
+from shared_components.study.nvflare.site_places import SERVER, TOLD
 from shared_components.study.nvflare.site_tasks import SOURCE_TASKS
 from shared_components.study.nvflare.study_job import handed_out
 from shared_components.study.study import Study
+from shared_components.study_record import Sent
 
 
 class SiteTrainings:

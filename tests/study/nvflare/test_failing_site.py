@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.study.test_failed_stages import assert_left_out_and_made_up_for, with_a_failure
+from tests.study.test_runner import assert_left_out_and_made_up_for, with_a_failure
 from tests.study.test_study import values
 
 pytest.importorskip("nvflare")

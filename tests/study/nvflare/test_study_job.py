@@ -8,9 +8,8 @@ import pytest
 
 from shared_components.errors import InputError
 from shared_components.federation.nvflare.places import Place
-from shared_components.study.client_data import ClientData
+from shared_components.study.client_data import ClientData, SiteDescription
 from shared_components.study.nvflare.study_job import handed_out, job_parts, place_study, site_stages
-from shared_components.study.site_description import SiteDescription
 from tests.study.test_generalisation import made as made_unseen
 from tests.study.test_generalisation import values as unseen_values
 from tests.study.test_several_labelled import made

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shared_components.report.case_volumes import Case
-from shared_components.report.orthogonal import orthogonal_uri
+from shared_components.report.overlays import orthogonal_uri, outlines_uri
 from shared_components.report.planes import orthogonal
 from tests.report.pixels import pixels
 
@@ -49,3 +49,16 @@ def test_planes_are_to_scale(shape):
     assert len(sizes) == 3
     for size, extent in zip(sizes, [(y, x), (z, x), (z, y)], strict=True):
         assert np.allclose(size, np.asarray(extent) * sizes[0][1] / x, rtol=0.02, atol=3)
+
+
+def test_outlines_are_drawn_in_the_colours_of_reference_and_class():
+    planes = np.zeros((2, 30, 30))
+    reference, predicted = np.zeros((2, 2, 30, 30), int)
+    reference[:, 4:12, 4:12] = 1
+    predicted[:, 18:26, 18:26] = 1
+
+    both = pixels(outlines_uri(planes, reference, {"ours": predicted}, [1]))
+    alone = pixels(outlines_uri(planes, None, {"ours": predicted}, [1]))
+    assert share(both, CYAN) > 1e-3
+    assert share(both, AMBER) > 1e-3
+    assert share(alone, CYAN) == 0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared_components.study import stages
-from shared_components.study.stage_progress import stage_progress
+from shared_components.study.stage import stage_progress
 from shared_components.study.stages import run_stages
 from tests.study.test_stages import chain
 

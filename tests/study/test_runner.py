@@ -9,10 +9,10 @@ import pytest
 
 from shared_components.errors import InputError
 from shared_components.study.client_stages import study_stages
-from shared_components.study.failed_stages import FailedStages
-from shared_components.study.runner import run_study
-from shared_components.study.study import plan_study
+from shared_components.study.roles import plan_study
+from shared_components.study.runner import FailedStages, run_study
 from shared_components.study.summary import study_summary
+from shared_components.study_record import FailedStage
 from tests.study.test_study import made, values
 
 __all__ = ["values"]
@@ -81,7 +81,4 @@ def test_a_labelled_client_s_failure_ends_the_study(values):
     assert failed.told(list(stages.values()), []) == {} and failed.check() is None
     failed(stages["south/adaptation"], InputError("it died"))
     told = failed.told([stages["south/adaptation"], stages["island/adaptation"]], ["island/adaptation"])
-    assert told == {
-        "failed": [{"client": "south", "stage": "adaptation", "cause": "it died"}],
-        "waiting": [],
-    }
+    assert told == {"failed": (FailedStage("south", "adaptation", "it died"),), "waiting": ()}

@@ -1,5 +1,3 @@
-"""Epsilon of a client that takes part in two federated trainings of a study."""
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,11 +6,13 @@ import dp_accounting
 import pytest
 from dp_accounting.pld import PLDAccountant
 
+from shared_components.federation.data_check import check_clients
 from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import RoundsCsv
+from shared_components.study.findings import epsilons, study_coverage
 from shared_components.study.origins import origins
-from shared_components.study.spent import epsilons
-from shared_components.study.study import plan_study
+from shared_components.study.roles import plan_study
+from tests.federation.test_client_coverage import factory
 from tests.study.test_several_labelled import made
 from tests.study.test_several_labelled import values as several_values
 
@@ -64,3 +64,9 @@ def test_the_sum_is_that_of_an_accountant_that_composes_the_two(study):
 def test_nothing_is_spent_without_noise(several_values, tmp_path):
     clipped = {**several_values, "privacy": {"clip": 0.1}, "output_dir": str(tmp_path)}
     assert epsilons(plan_study(made(clipped, joint=False))) == {}
+
+
+def test_report_has_the_same_lines(values, capsys):
+    small = factory(values, image_size=3, spacing=2.0)
+    check_clients(small)
+    assert study_coverage(plan_study(small)) == capsys.readouterr().out.splitlines()

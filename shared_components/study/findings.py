@@ -1,0 +1,221 @@
+"""What a finished study tells of itself: its pictures, its record ``study.json``, and the report made of that."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from shared_components.data.coverage import Reach, image_reach
+from shared_components.data.volume_check import load_volume
+from shared_components.federation.client_coverage import coverage_lines, frame_of
+from shared_components.federation.rounds_log import released
+from shared_components.federation.run_folder import RunFolder
+from shared_components.report import write_study_report
+from shared_components.study.choices import choices, model_at_home
+from shared_components.study.generalisation import MODEL
+from shared_components.study.matrix import matrix_record
+from shared_components.study.methods import METHODS, method_texts
+from shared_components.study.origins import origins
+from shared_components.study.pictures import write_pictures
+from shared_components.study.released import AUDIT, SCORES
+from shared_components.study.released import MODEL as MODEL_FILE
+from shared_components.study.source_model import source_federations, source_weights
+from shared_components.study.stage import Stage
+from shared_components.study.stage_parts import model_path
+from shared_components.study.study import AUDIT_STAGE, EVERYBODY, Study
+from shared_components.study_record import (
+    ClientPictures,
+    MemberRecord,
+    SegmentedTests,
+    StageTime,
+    StudyRecord,
+    TogetherTrained,
+    VolumeCounts,
+    write_study_record,
+)
+
+LOOKED_AT = 8  # volumes of a client, evenly spaced, for what the networks see of its images
+
+
+def tell_study(
+    study: Study,
+    stages: Sequence[Stage],
+    seconds: Mapping[str, float],
+    quiet: bool = False,
+    more: Mapping[str, Any] | None = None,
+) -> Path:
+    """Draw the pictures, and write ``study.json`` and the report.
+
+    Args:
+        study: which has run.
+        stages: all of them.
+        seconds: stage key to how long it took, of those that are done.
+        quiet: print nothing.
+        more: further fields of the record.
+    Returns:
+        The report.
+    """
+    if not quiet:
+        print("pictures and report", flush=True)
+    done = [stage for stage in stages if stage.key in seconds]
+    record = study_record(study, done, seconds, write_pictures(study), more)
+    write_study_record(study.folder, record)
+    return write_study_report(study.folder)
+
+
+def study_record(
+    study: Study,
+    stages: Sequence[Stage],
+    seconds: Mapping[str, float],
+    pictures: Mapping[str, ClientPictures],
+    more: Mapping[str, Any] | None = None,
+) -> StudyRecord:
+    """The content of ``study.json``.
+
+    Args:
+        study: which has run.
+        stages: those that are done.
+        seconds: stage key to how long it took.
+        pictures: of each client.
+        more: further fields.
+    """
+    federation, done, spent = study.federation, [stage.key for stage in stages], epsilons(study)
+    return StudyRecord(
+        name=federation.name,
+        date=date.today().isoformat(),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"{study.jobs} stages at a time of {federation.threads_per_worker} threads",
+        seed=federation.seed,
+        domains=tuple(federation.domains),
+        labels=dict(study.roots[study.source].labels),
+        source=study.source,
+        origins=tuple(origins(study)),
+        clients={name: _member(study, name, spent.get(name)) for name in study.roots},
+        stages=tuple(_time(key, value) for key, value in seconds.items()),
+        factory=study.factory,
+        models=_models(study, stages),
+        scores=tuple(_scores(study, stages)),
+        coverage=tuple(study_coverage(study)),
+        methods=method_texts(study),
+        pictures=pictures,
+        privacy=None if federation.privacy is None else asdict(federation.privacy),
+        unseen={name: _member(study, name) for name in study.unseen},
+        federated_source=_together(study),
+        generalisation=Path(model_path(study, EVERYBODY, MODEL)) if study.generalises else None,
+        matrix=matrix_record(study, done) if study.flag("matrix") else None,
+        audit=_audits(study, done),
+        **choices(study, done),
+        **(more or {}),
+    )
+
+
+def _time(key: str, seconds: float) -> StageTime:
+    client, _, stage = key.partition("/")
+    return StageTime(client, stage, round(seconds, 1))
+
+
+def _member(study: Study, name: str, spent: Mapping[str, Any] | None = None) -> MemberRecord:
+    data = study.data(name)
+    return MemberRecord(
+        domain=", ".join(data.domains),
+        role=study.role(name),
+        subjects={split: VolumeCounts(**counts) for split, counts in data.counts.items()},
+        data_root=data.dataset_dir if isinstance(data.dataset_dir, str) else tuple(data.dataset_dir),
+        at=_away(study, name),
+        **(spent or {}),
+    )
+
+
+def _away(study: Study, name: str) -> str:
+    """The site where the data and what was made of them are, unless it is here."""
+    return "" if study.is_here(name) else name
+
+
+def _together(study: Study) -> TogetherTrained | None:
+    if not study.federates_source:
+        return None
+    return TogetherTrained(Path(source_weights(study).path), study.sources)
+
+
+def _models(study: Study, stages: Sequence[Stage]) -> dict[str, Path]:
+    """Client to the model that it is to use, of those that are here."""
+    done = [stage.key for stage in stages]
+    own = {
+        client: model_at_home(study, client, done) if client in study.sources else study.own_model
+        for client in study.roots
+    }
+    files = {s.client: s.folder / MODEL_FILE for s in stages if s.name == own.get(s.client)}
+    return {client: file for client, file in files.items() if file.is_file()}
+
+
+def _scores(study: Study, stages: Sequence[Stage]) -> list[SegmentedTests]:
+    """Runs of inference, in the order of METHODS."""
+    methods = list(METHODS)
+    runs = sorted((s for s in stages if s.name in METHODS), key=lambda s: methods.index(s.name))
+    tables = [stage.folder / SCORES for stage in runs]
+    return [
+        SegmentedTests(
+            stage.client,
+            METHODS[stage.name].name,
+            stage.folder,
+            csv if csv.is_file() else None,
+            _away(study, stage.client),
+        )
+        for stage, csv in zip(runs, tables, strict=True)
+    ]
+
+
+def _audits(study: Study, done: Collection[str]) -> dict[str, Path]:
+    """Client to its table of what the factory gives away, of those whose audit is done."""
+    audited = [name for name in study.roots if f"{name}/{AUDIT_STAGE}" in done]
+    return {name: study.place(name, AUDIT_STAGE) / AUDIT for name in audited}
+
+
+def epsilons(study: Study) -> dict[str, dict[str, Any]]:
+    """What a study has spent of its clients' privacy: client to its ``epsilon`` in all trainings, and ``epsilons`` in
+    each, by the name of the training's folder.
+
+    A labelled client takes part in the factory's and in the source model's training with the same patients: the
+    factory reads their images, the source model their images and labels. All its updates get noise of one multiplier,
+    so those of both trainings compose as those of one do.
+
+    Raises:
+        InputError: a table of rounds is damaged, or says nothing of a client's updates.
+    """
+    privacy = study.federation.privacy
+    if privacy is None or not privacy.noise:
+        return {}
+    counts: dict[str, dict[str, int]] = {}
+    for training in (study.factory_federation, *source_federations(study).values()):
+        folder = RunFolder(training.output_dir)
+        for client, updates in released(folder.rounds_file).items():
+            counts.setdefault(client, {})[folder.root.name] = updates
+    return {
+        client: {
+            "epsilon": privacy.spent(sum(updates.values())),
+            "epsilons": {name: privacy.spent(number) for name, number in updates.items()},
+        }
+        for client, updates in sorted(counts.items())
+    }
+
+
+def study_coverage(study: Study) -> list[str]:
+    """Which part of each client's images lies outside what the networks see of a slice: the lines that a federation's
+    check prints, of a few training volumes of each client that is here.
+    """
+    frame = frame_of(study.federation)
+    if frame is None:
+        return []
+    found: dict[str, dict[str, Reach]] = {}
+    for client in filter(study.is_here, study.roots):
+        data = study.roots[client]
+        images = [(root.root, Path(item["image"])) for root in data.roots for item in root.items("training")]
+        chosen = images[:: max(1, -(-len(images) // LOOKED_AT))]
+        volumes = ((os.path.relpath(image, root), load_volume(image)[0]) for root, image in chosen)
+        found[client] = {name: image_reach(volume, frame) for name, volume in volumes if volume is not None}
+    return list(coverage_lines(found, frame))
