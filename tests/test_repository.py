@@ -222,7 +222,7 @@ def test_readme_federation_runs_and_states_the_defaults(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = plan_study(read_federation("federation.yaml"))
     assert (study.source, study.targets) == ("north", ("south",)) and study_stages(study)
-    for section in ("pretrain", "synthesize", "train"):
+    for section in ("pretrain", "synthesize", "train", "self_training"):
         defaults = yaml.safe_load((REPO / f"bundles/adaptation/configs/{section}.yaml").read_text())
         (key, value), *others = content["study"].pop(section).items()
         assert defaults[key] == value and not others
