@@ -30,8 +30,8 @@ def sentence(figures: Figures) -> str:
     """What the audit says of one domain of a client."""
     if "memorised_image" not in figures:
         return (
-            "Whether it copies cannot be told: that takes two training slices, and validation or test volumes of "
-            "the same domain to compare with."
+            "Whether it copies cannot be told: that takes two training slices, and two slices of validation or test "
+            "volumes of the same domain to compare with."
         )
     rate, attack = _worst(figures, "memorised"), _worst(figures, "membership")
     return " ".join(

@@ -229,7 +229,7 @@ def _chosen(study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping
         for name, verdict in record["candidates"].items()
     ]
     caption = "Own images, and what each candidate finds in them"
-    pictures = [] if files.picture is None else [picture_part(files.picture, caption)]
+    pictures = [] if files.picture is None else [picture_part(files.picture, caption, "sheet")]
     why = f"{why[:1].upper()}{why[1:]}"
     called = " and ".join(names.get(name, name) for name in best)
     return Chosen(client, called, why, bool(record.get("doubtful")), candidates, pictures)

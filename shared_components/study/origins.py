@@ -34,12 +34,12 @@ def _sentences(study: Study) -> Iterator[str]:
         )
     if study.targets and ADAPTATION in study.candidates:
         yield _synthetic(study)
-        yield f"Adaptation: each on its own images, which stay where they are: {joined(study.targets)}."
+        yield f"Adaptation: at {_each(study.targets)}, on its own images, which stay where they are."
     if study.chooses:
         yield (
-            f"Choice: each of {joined(study.targets)} among {len(study.candidates)} models, on its own images and "
+            f"Choice: at {_each(study.targets)}, among {len(study.candidates)} models, on its own images and "
             f"without a label of its own; means and deviations of shapes in the label maps of {joined(study.sources)} "
-            "went to them for it, and no label map."
+            "went there for it, and no label map."
         )
     few = [name for name in study.targets if study.has_few_labels(name)]
     if few:
@@ -90,8 +90,8 @@ def _synthetic(study: Study) -> str:
     labeller = _labels_of_synthetic(study)
     if study.publishes_model:
         return (
-            f"Synthetic volumes: drawn by the factory and labelled by {labeller} at each of {joined(study.targets)}, "
-            "for its own use; they were handed the model, and no volume."
+            f"Synthetic volumes: drawn by the factory and labelled by {labeller} at {_each(study.targets)}, "
+            "for its own use; the model was handed over, and no volume."
         )
     return (
         f"Synthetic volumes: drawn by the factory and labelled by {labeller} at {study.source}, which handed them and "
@@ -111,6 +111,11 @@ def _counted(study: Study, names: Sequence[str]) -> str:
     return joined(
         [f"{name} ({number}{word})" for name, number, word in zip(names, numbers, words, strict=True)]
     )
+
+
+def _each(names: Sequence[str]) -> str:
+    """``a``, or ``each of a and b``."""
+    return names[0] if len(names) == 1 else f"each of {joined(names)}"
 
 
 def joined(names: Sequence[str]) -> str:

@@ -45,3 +45,12 @@ def test_label_maps_that_teach_the_factory_are_told(several_values, tmp_path):
     told = " ".join(origins(study))
     assert "it reads no label" not in told and "labelled by the factory itself" in told
     assert "the label maps of north taught it to draw some" in told
+
+
+def test_one_client_is_no_each_of_several(several_values, tmp_path):
+    values = {**several_values, "output_dir": str(tmp_path / "out")}
+    one = " ".join(origins(plan_study(made(values, joint=False, choose=True))))
+    assert "labelled by the federated source model at south, for its own use" in one
+    assert "Adaptation: at south, on its own images" in one and "Choice: at south, among 7 models" in one
+    two = plan_study(made(values, without=("federated_source",), joint=False, sources=["north"], choose=True))
+    assert "Choice: at each of south and west, among 7 models" in " ".join(origins(two))

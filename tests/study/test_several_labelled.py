@@ -180,7 +180,7 @@ def test_page_and_summary_tell_whose_labels_made_what(finished):
         "Federated source model: images and labels of north (2 labelled volumes) and west (2), which trained it "
         "together in 2 rounds of 2 updates (FedAvg)" in page
     )
-    assert "labelled by the federated source model at each of south" in page
+    assert "labelled by the federated source model at south" in page
     assert "uses those of its own client: south (1 labelled volume)" in page
     assert "source_model/adaptation.pt  (trained together by north and west)" in text
     line = next(line for line in text.splitlines() if line.startswith("  adaptation of south"))

@@ -114,7 +114,7 @@ def test_report_tells_whose_labels_made_what_and_who_got_it(finished):
     _, spread = finished
     page, study = (spread / "report.html").read_text(), json.loads((spread / "study.json").read_text())
     assert "Federated source model: images and labels of north (2 labelled volumes) and west (2)" in page
-    assert "labelled by the federated source model at each of south" in page
+    assert "labelled by the federated source model at south" in page
     assert "uses those of its own client: south (1 labelled volume)" in page
     assert 'class="missing"' not in page
     sent = {(entry["origin"], entry["target"], entry["what"]) for entry in study["exchange"]}
