@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shared_components.config_references import references
 from shared_components.errors import InputError
 from shared_components.hyper_parameters import RULES, check_values, has_our_values, value_faults
 from shared_components.yaml_files import read_configs
@@ -76,6 +77,20 @@ def test_every_value_of_every_config_has_a_rule_and_fits(bundle, files):
     assert value_faults(found) == []
     plain = {id for id, value in found.items() if not isinstance(value, dict)}
     assert plain - set(RULES) - WIRING - EXPRESSIONS == set()
+
+
+@pytest.mark.parametrize(("bundle", "files"), [one for one in WORKFLOWS if " " not in one[1]])
+def test_every_value_of_a_config_is_used_in_it(bundle, files):
+    own = read_configs([BUNDLES / bundle / "configs" / f"{files}.yaml"])
+    assert own.keys() & RULES.keys() - references(config(bundle, files)) == set()
+
+
+@pytest.mark.parametrize(("bundle", "files"), [one for one in WORKFLOWS if one[0] != "factory"])
+def test_every_augmentation_keeps_the_contrast_that_is_asked_for(bundle, files):
+    """But for the factory's, which changes no look."""
+    for section in config(bundle, files).values():
+        if isinstance(section, dict) and str(section.get("_target_")).endswith(".SliceAugmentation"):
+            assert section["keep_contrast"] == "@keep_contrast"
 
 
 def test_every_rule_is_of_some_config():

@@ -6,7 +6,7 @@ from ignite.engine import Events
 
 from shared_components.engines.factory_trainer import FactoryTrainer, lazy_adam
 from shared_components.errors import InputError
-from shared_components.losses.adversarial import PathLengthPenalty
+from shared_components.losses.adversarial import PathLengthPenalty, r1_penalty
 from shared_components.losses.domain_rehearsal import DomainRehearsal
 from shared_components.losses.semantic_alignment import SemanticAlignment
 from shared_components.networks.discriminator import Discriminator
@@ -88,6 +88,22 @@ def test_lazy_terms_come_at_their_intervals():
     assert ["r1" in names for names in seen] == [True, False, True, False]
     assert ["path_length" in names for names in seen] == [True, False, False, True]
     assert {"discriminator", "generator", "r1", "path_length"} <= engine.state.metrics.keys()
+
+
+def test_r1_is_added_with_half_of_gamma_for_every_step_that_it_stands_for():
+    batch, gradients = batches(1)[0], []
+    told = batch["domain"], batch["interval"].mean(1)
+    for gamma in (0.0, 10.0):
+        engine = trainer(1, r1_gamma=gamma, r1_every=3)
+        engine.state.iteration = 1
+        engine._discriminator_step(batch["image"], *told)
+        gradients.append({n: p.grad for n, p in engine.network.discriminator.named_parameters()})
+    critic, real = trainer(1).network.discriminator, batch["image"].requires_grad_()
+    (15 * r1_penalty(critic(real, *told), real)).backward()  # 10 / 2 · 3
+    for name, parameter in critic.named_parameters():
+        if parameter.grad is not None:
+            added = gradients[1][name] - gradients[0][name]
+            assert torch.allclose(added, parameter.grad, rtol=1e-3, atol=1e-5), name
 
 
 def test_every_network_moves_and_the_average_lags():

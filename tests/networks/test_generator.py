@@ -58,6 +58,18 @@ def test_rows_of_w_plus_act_from_coarse_to_fine_and_all_of_them_count():
             assert torch.equal(out.features[level], base.features[level]), (row, level)
 
 
+def test_a_styles_scale_reaches_the_image_through_the_last_layers_alone():
+    """Demodulation takes it out of the features, and would take it out of the image."""
+    generator, w = small(), torch.randn(2, 12)
+    for layer, factor in ((generator.to_image[0], 2.0), (generator.layers[0].convolution, 1.0)):
+        x = torch.randn(2, layer.weight.shape[1], 3, 3)
+        with torch.no_grad():
+            before = layer(x, w)
+            layer.affine.weight *= 2
+            layer.affine.bias *= 2
+            assert torch.allclose(layer(x, w), factor * before, rtol=1e-4, atol=1e-5)
+
+
 def test_condition_changes_the_image_and_style_does_not_depend_on_the_scale_of_z():
     generator = small()
     z = torch.randn(1, 8)
