@@ -12,8 +12,9 @@ from shared_components.report.curves import curves_uri, read_csv
 from shared_components.report.pages import Missing, Picture, Titled, told, write_page
 from shared_components.report.privacy import NO_LOSSES, epsilon_text, losses_stayed, privacy_note
 from shared_components.report.run_sections import LeftOut, duration, left_out
+from shared_components.report.study_audit import factory_audit
 from shared_components.report.study_pictures import study_overlays, study_pictures
-from shared_components.report.study_scores import factory_audit, model_choices, model_matrix, study_scores
+from shared_components.report.study_scores import model_choices, model_matrix, study_scores
 from shared_components.study_record import StageTime, StudyRecord, read_study_record
 
 ROUNDS = "rounds.csv"

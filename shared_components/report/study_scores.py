@@ -1,4 +1,4 @@
-"""What a study's report says in numbers: how well models segment, which were chosen, what the factory gives away."""
+"""What a study's report says of models in numbers: how well they segment, and which were chosen."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared_components.audit.figures import Figure, Figures, read_figures
-from shared_components.audit.page import number
-from shared_components.audit.sentence import interval, is_flagged, percent, sentence
 from shared_components.errors import InputError
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import read_record
@@ -23,11 +20,6 @@ VERDICT = (
     "steadiness",
     "agreement",
 )  # numbers of a candidate, in the table's order
-PRIVACY = ("memorised_image", "memorised_features", "membership_image", "membership_features")
-QUALITY = (
-    *("frechet", "frechet_lower", "frechet_middle", "frechet_upper"),
-    *("kernel_distance", "density", "coverage", "neighbour_difference"),
-)
 
 
 class StudyScores(NamedTuple):
@@ -88,23 +80,6 @@ class Chosen(NamedTuple):
     doubtful: bool
     candidates: list[Candidate]
     pictures: list[Picture | Missing]
-
-
-class AuditedClient(NamedTuple):
-    """What an audit of the factory means for a client; ``flagged``: it is a warning."""
-
-    name: str
-    sentence: str
-    flagged: bool
-
-
-class Audit(NamedTuple):
-    """Audits of the factory: a sentence for each client, lines of two tables, and what cannot be read."""
-
-    clients: list[AuditedClient]
-    privacy: list[list[str]]
-    quality: list[list[str]]
-    faults: list[Missing]
 
 
 def study_scores(study: StudyRecord, folder: Path) -> StudyScores:
@@ -233,34 +208,3 @@ def _chosen(study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping
     why = f"{why[:1].upper()}{why[1:]}"
     called = " and ".join(names.get(name, name) for name in best)
     return Chosen(client, called, why, bool(record.get("doubtful")), candidates, pictures)
-
-
-def factory_audit(study: StudyRecord, folder: Path) -> Audit:
-    """What the factory gives away of each client's images, and how well it draws; empty where no audit was made."""
-    found: dict[str, Figures] = {}
-    faults = []
-    for client, file in study.audit.items():
-        try:
-            figures = read_figures(file)
-        except InputError as error:
-            faults.append(Missing(told(error, folder)))
-            continue
-        found |= {
-            client if len(figures) == 1 else f"{client}, {domain}": of for domain, of in figures.items()
-        }
-    return Audit(
-        [AuditedClient(name, sentence(of), is_flagged(of)) for name, of in found.items()],
-        [[name, *(_estimate(of.get(key)) for key in PRIVACY)] for name, of in found.items()],
-        [[name, *(_beside(of.get(key)) for key in QUALITY)] for name, of in found.items()],
-        faults,
-    )
-
-
-def _estimate(figure: Figure | None) -> str:
-    if figure is None:
-        return "–"
-    return percent(figure) if figure.real < 0.1 else interval(figure, 2)
-
-
-def _beside(figure: Figure | None) -> str:
-    return "–" if figure is None else f"{number(figure.value)} ({number(figure.real)})"
