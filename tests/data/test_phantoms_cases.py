@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shared_components.data.phantoms.cases import Case, PhantomClient, subject_counts
+from shared_components.data.phantoms.cases import Case, PhantomRoot, subject_counts
 from shared_components.errors import InputError
 
 DEFAULTS = {"a": (20, 4, 6), "b": (10, 2, 3)}
@@ -37,7 +37,7 @@ def test_subject_counts_refuses_an_unknown_domain():
 
 
 def test_cases_vary_in_storage():
-    cases = PhantomClient("a", "MRI", (5, 2, 3), ("test",)).cases("scenario", 0, 1.0)
+    cases = PhantomRoot("a", "MRI", (5, 2, 3), ("test",)).cases("scenario", 0, 1.0)
     assert {case.codes for case in cases} == {"RAS", "LPS"}
     assert [case.name for case in cases if case.oblique] == ["a_training_002", "a_test_002"]
     assert [case.name for case in cases if case.suffix == ".nii"] == ["a_training_005"]

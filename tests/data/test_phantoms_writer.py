@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared_components.data.phantoms.cases import Case, Phantom, PhantomClient
+from shared_components.data.phantoms.cases import Case, Phantom, PhantomRoot
 from shared_components.data.phantoms.vessels import make_vessels
 from shared_components.data.phantoms.writer import RECORD, Scenario, write_scenario
 from shared_components.errors import InputError
@@ -21,8 +21,8 @@ def _render(case: Case) -> Phantom:
 
 def _scenario(seed: int = 0, label_all: bool = False) -> Scenario:
     clients = [
-        PhantomClient("a", "MRI", (2, 1, 1), ("training", "validation", "test")),
-        PhantomClient("b", "CT", (2, 0, 1), ("test",)),
+        PhantomRoot("a", "MRI", (2, 1, 1), ("training", "validation", "test")),
+        PhantomRoot("b", "CT", (2, 0, 1), ("test",)),
     ]
     cases = {client.domain: client.cases("toy", seed, 1.0) for client in clients}
     return Scenario("toy", {0: "background", 1: "thing"}, _render, clients, seed, 1.0, cases, label_all)
@@ -45,7 +45,7 @@ def test_same_seed_same_bytes_for_any_number_of_workers(tmp_path):
 
 
 def test_a_subject_does_not_depend_on_how_many_there_are():
-    few, more = (PhantomClient("a", "MRI", (count, 1, count), ("test",)) for count in (2, 5))
+    few, more = (PhantomRoot("a", "MRI", (count, 1, count), ("test",)) for count in (2, 5))
     few_names = {case.name: case for case in few.cases("toy", 0, 1.0)}
     more_names = {case.name: case for case in more.cases("toy", 0, 1.0)}
     for name, case in few_names.items():

@@ -8,14 +8,7 @@ import numpy as np
 
 from shared_components.command_line import run
 from shared_components.data.phantoms import looks
-from shared_components.data.phantoms.cases import (
-    SPLITS,
-    Case,
-    Phantom,
-    PhantomClient,
-    Subjects,
-    subject_counts,
-)
+from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot, Subjects, subject_counts
 from shared_components.data.phantoms.grid import make_grid, oblique_rotation
 from shared_components.data.phantoms.writer import Scenario, write_scenario
 
@@ -49,7 +42,7 @@ def make_lesions(
 ) -> list[Path]:
     """Write the data roots ``t1``, ``t2`` and ``flair``, all labelled; arguments as of :func:`make_heads`."""
     counts = subject_counts(subjects, dict.fromkeys(LEVELS, (20, 4, 6)))
-    clients = [PhantomClient(domain, "MRI", counts[domain], labelled=SPLITS) for domain in LEVELS]
+    clients = [PhantomRoot(domain, "MRI", counts[domain], labelled=SPLITS) for domain in LEVELS]
     cases = {client.domain: client.cases("lesions", seed, coarseness) for client in clients}
     scenario = Scenario("lesions", LABELS, render, clients, seed, coarseness, cases, label_all)
     return write_scenario(output_dir, scenario, workers, force)

@@ -18,14 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from shared_components.data.phantoms import looks
 from shared_components.data.phantoms.cardiac_anatomy import LABELS, TISSUES, draw_anatomy
-from shared_components.data.phantoms.cases import (
-    SPLITS,
-    Case,
-    Phantom,
-    PhantomClient,
-    Subjects,
-    subject_counts,
-)
+from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot, Subjects, subject_counts
 from shared_components.data.phantoms.deform import Warp, evaluate, random_displacement
 from shared_components.data.phantoms.grid import Grid, make_grid
 from shared_components.data.phantoms.writer import Scenario, write_scenario
@@ -86,7 +79,7 @@ SCANNERS = {
 }  # fmt: skip
 
 
-def clients(subjects: Subjects = None, generalisation: bool = False) -> list[PhantomClient]:
+def clients(subjects: Subjects = None, generalisation: bool = False) -> list[PhantomRoot]:
     """The four clients: A labels everything, the others their test volumes only (for scoring); D is a test set.
 
     With ``generalisation`` every client has training, validation and test volumes, all of them labelled, so that
@@ -94,16 +87,16 @@ def clients(subjects: Subjects = None, generalisation: bool = False) -> list[Pha
     """
     if generalisation:
         counts = subject_counts(subjects, dict.fromkeys(SCANNERS, COUNTS["A"]))
-        return [PhantomClient(domain, "MRI", counts[domain], SPLITS) for domain in SCANNERS]
+        return [PhantomRoot(domain, "MRI", counts[domain], SPLITS) for domain in SCANNERS]
     counts = subject_counts(subjects, COUNTS)
     counts["D"] = (0, 0, counts["D"][2])
     return [
-        PhantomClient(domain, "MRI", counts[domain], SPLITS if domain == "A" else ("test",))
+        PhantomRoot(domain, "MRI", counts[domain], SPLITS if domain == "A" else ("test",))
         for domain in SCANNERS
     ]
 
 
-def client_cases(client: PhantomClient, seed: int, coarseness: float) -> list[Case]:
+def client_cases(client: PhantomRoot, seed: int, coarseness: float) -> list[Case]:
     """The client's volumes; a C without training labels gets, for its first three training subjects, one more
     volume each: the middle slice alone, with its label."""
     cases = client.cases(SCENARIO, seed, coarseness)

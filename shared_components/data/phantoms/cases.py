@@ -61,7 +61,7 @@ class Phantom(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PhantomClient:
+class PhantomRoot:
     """A client data root to be made.
 
     Attributes:

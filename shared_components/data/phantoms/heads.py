@@ -16,14 +16,7 @@ import numpy as np
 import torch
 
 from shared_components.data.phantoms import looks
-from shared_components.data.phantoms.cases import (
-    SPLITS,
-    Case,
-    Phantom,
-    PhantomClient,
-    Subjects,
-    subject_counts,
-)
+from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot, Subjects, subject_counts
 from shared_components.data.phantoms.deform import Warp, random_warp, sample_template
 from shared_components.data.phantoms.grid import Grid, make_grid, oblique_rotation
 from shared_components.data.phantoms.pathology import patient
@@ -63,7 +56,7 @@ LOOKS = {
 }
 
 
-def clients(subjects: Subjects = None, labelled: str = "t1") -> list[PhantomClient]:
+def clients(subjects: Subjects = None, labelled: str = "t1") -> list[PhantomRoot]:
     """The three clients: one labels everything, the others only their test volumes (for scoring).
 
     Raises:
@@ -73,7 +66,7 @@ def clients(subjects: Subjects = None, labelled: str = "t1") -> list[PhantomClie
         raise InputError(f"--labelled: expected one of {', '.join(LOOKS)}, found {labelled!r}")
     counts = subject_counts(subjects, COUNTS)
     return [
-        PhantomClient(domain, look.modality, counts[domain], SPLITS if domain == labelled else ("test",))
+        PhantomRoot(domain, look.modality, counts[domain], SPLITS if domain == labelled else ("test",))
         for domain, look in LOOKS.items()
     ]
 

@@ -16,14 +16,7 @@ import numpy as np
 import torch
 
 from shared_components.data.phantoms import looks
-from shared_components.data.phantoms.cases import (
-    SPLITS,
-    Case,
-    Phantom,
-    PhantomClient,
-    Subjects,
-    subject_counts,
-)
+from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot, Subjects, subject_counts
 from shared_components.data.phantoms.grid import Grid, make_grid, oblique_rotation
 from shared_components.data.phantoms.vessel_trees import Growth, Tree, grow_tree, paint
 from shared_components.data.phantoms.writer import Scenario, write_scenario
@@ -82,11 +75,11 @@ ORGANS = {
 AIR, SCALP, BONE, FLUID, GREY, WHITE, CAPILLARY, VESSEL = range(8)
 
 
-def clients(subjects: Subjects = None) -> list[PhantomClient]:
+def clients(subjects: Subjects = None) -> list[PhantomRoot]:
     """The three clients: MRA labels everything, the others their test volumes only (for scoring)."""
     counts = subject_counts(subjects, COUNTS)
     return [
-        PhantomClient(domain, organ.modality, counts[domain], SPLITS if domain == "mra" else ("test",))
+        PhantomRoot(domain, organ.modality, counts[domain], SPLITS if domain == "mra" else ("test",))
         for domain, organ in ORGANS.items()
     ]
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from shared_components.data.description import dataset_head, write_dataset
-from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomClient
+from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot
 from shared_components.errors import InputError
 from shared_components.files import write_atomically, write_text
 from shared_components.steps import steps
@@ -40,7 +40,7 @@ class Scenario:
     name: str
     labels: dict[int, str]
     render: Renderer
-    clients: Sequence[PhantomClient]
+    clients: Sequence[PhantomRoot]
     seed: int
     coarseness: float
     cases: dict[str, list[Case]]
@@ -180,7 +180,7 @@ def _write_bytes(path: Path, content: bytes) -> None:
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
-def _write_datalist(root: Path, scenario: Scenario, client: PhantomClient, cases: Sequence[Case]) -> None:
+def _write_datalist(root: Path, scenario: Scenario, client: PhantomRoot, cases: Sequence[Case]) -> None:
     head = dataset_head(root.name, client.domain, client.modality, scenario.labels)
     items = {split: [_item(case) for case in cases if case.split == split] for split in SPLITS}
     write_dataset(root, head | items)
