@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from shared_components.choice import choose, write_shapes
 from shared_components.choice.client_choice import picture, reason, whole_volumes
 from shared_components.choice.criteria import Opinion, Verdict
 from shared_components.choice.known_labels import label_volumes
+from shared_components.choice.shapes import Known
 from shared_components.data import slices
 from shared_components.data.quantiles import mean_quantiles
 from shared_components.data.slices import SliceDataset
 from shared_components.errors import InputError
+from shared_components.networks.weights import export_model
 from tests.bundles.tiny import save
 
 
@@ -108,3 +112,39 @@ def test_the_picture_shows_no_slice_twice(slices, columns):
     single = picture(images[:1], {"plain": Opinion(labels[:1], torch.zeros(0), 1.0)}, ["plain"], 2)
     assert shown.shape[1] == single.shape[1]
     assert shown.shape[2] == single.shape[2] + (columns - 1) * (144 + 2)
+
+
+def above(level: float) -> nn.Module:
+    """Class 1 where a slice is brighter than ``level``."""
+    network = nn.Conv2d(1, 2, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([0.0, 50.0]).reshape(2, 1, 1, 1))
+        network.bias.copy_(torch.tensor([0.0, -50.0 * level]))
+    return network
+
+
+@pytest.mark.parametrize(
+    ("margin", "partner", "best"),
+    [
+        (0.1, 1e-6, ("square",)),
+        (100.0, None, ("square",)),
+        (100.0, 1e-6, ("square", "noise")),
+    ],
+)
+def test_margin_and_partner_decide_who_answers(tmp_path, margin, partner, best):
+    """One candidate finds a bright square, as it is labelled, the other half of the noise around it too."""
+    voxels = np.random.default_rng(0).random((16, 16, 6)).astype(np.float32) * 20
+    voxels[4:12, 5:12] += 80
+    save(tmp_path / "image.nii.gz", voxels, np.diag([4.0, 4.0, 6.0, 1.0]))
+    item = {"domain": "t1", "subject": "a", "image": str(tmp_path / "image.nii.gz")}
+    dataset = SliceDataset([item], ["t1"], 16, 4.0)
+    found = (torch.stack([one["image"] for one in dataset])[:, 0] > 0).numpy().astype(np.uint8)
+    shapes = write_shapes([Known(found)], [1], 4.0, tmp_path / "shapes.json")
+    paths = {
+        name: str(export_model(above(level), tmp_path / f"{name}.pt"))
+        for name, level in (("noise", -0.8), ("square", 0.0))
+    }
+    labels, out = {0: "background", 1: "square"}, tmp_path / "out"
+    settings = {"margin": margin, "partner": partner, "progress": False}
+    given = (paths, above(0.0), dataset, labels, 4.0, [str(shapes)], out, out / "model.pt")
+    assert choose(*given, **settings) == best

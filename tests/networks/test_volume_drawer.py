@@ -33,6 +33,12 @@ def test_without_noise_it_draws_what_the_generator_of_volumes_draws(generator, s
     assert torch.allclose(found, VolumeGenerator(generator, 1, slices, noise=False, edit=edit)(z), atol=1e-5)
 
 
+@pytest.mark.parametrize("domain", [1, 2])
+def test_domain_and_slices_of_a_call_are_those_it_could_have_been_built_with(generator, domain):
+    z, one, other = torch.randn(2, 8), VolumeDrawer(generator, 0, 5), VolumeDrawer(generator, domain, 3)
+    assert torch.equal(one(z, domain, 3), other(z)) and not torch.allclose(one(z, 0, 3), other(z))
+
+
 def test_torchscript_takes_any_batch_domain_and_number_of_slices(generator, tmp_path):
     drawer = VolumeDrawer(generator, 0, 5, LatentEdit(generator, 0.7))
     torch.jit.save(torch.jit.script(drawer), tmp_path / "drawer.ts")
