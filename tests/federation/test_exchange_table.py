@@ -113,8 +113,6 @@ def test_exchanged_names_are_in_the_networks_order_and_unknown_modules_refused()
         InputError, match=r"b: federation::shared names 'gen', .* its modules are generator, norm, judge"
     ):
         shared_names(network, ["gen"], FedAvg(), "b")
-    assert shared_names(network, ["norm", "judge.0"], FedBN(), "b") == ["judge.0.weight", "judge.0.bias"]
     layout = layout_of(network, ["generator"], FedAvg(), "b")
-    assert list(layout.shared) == ["generator.weight", "generator.bias", "generator.seen"]
     assert all(tensor.is_meta for tensor in [*layout.shared.values(), *layout.private.values()])
     assert layout.shared.keys() | layout.private.keys() == network.state_dict().keys()
