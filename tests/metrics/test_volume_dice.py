@@ -64,6 +64,9 @@ def test_reads_an_evaluators_batches_and_starts_anew_with_each_run():
         return [{"volume": torch.tensor(v), "pred": one * pred, "label": one * v} for v in (0, 1)]
 
     assert [engine.run([batch(pred)]).metrics["dice"] for pred in (1, 0, 1)] == [0.5, 0.5, 0.5]
+    one = torch.ones(1, 2, 2)
+    slices = [{"volume": torch.tensor(7), "pred": one, "label": one * true} for true in (1, 0)]
+    assert engine.run([[each] for each in slices]).metrics["dice"] == pytest.approx(2 * 4 / (8 + 4))
     assert engine.run([[{"volume": 0, "pred": torch.ones(1, 2), "label": torch.ones(1, 2)}]]).metrics == {
         "dice": 1.0
     }
