@@ -62,6 +62,13 @@ def test_state_resumes_exactly(make, tmp_path):
     assert first.metrics == second.metrics
 
 
+def test_the_trainer_is_told_the_rounds_number_or_counts_its_own(make):
+    client = make()
+    for number, told in ((7, 7), (None, 2)):
+        client.run_round(client.shared_weights(), number)
+        assert client.trainer.state.round == told
+
+
 def test_state_holds_no_shared_tensor(make, tmp_path):
     client = make()
     client.save_state(tmp_path / "state.pt")
