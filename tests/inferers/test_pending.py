@@ -14,7 +14,7 @@ from tests.inferers.known_network import inference, save_network
 def volume(path: Path, shape=(16, 14, 5), shift: float = 0.0) -> Path:
     affine = np.diag([2.0, 2.0, 5.0, 1.0])
     affine[0, 3] = shift
-    nib.save(nib.Nifti1Image(np.zeros(shape, np.uint8), affine), path)
+    nib.save(nib.Nifti1Image((np.indices(shape).sum(0) % 2).astype(np.uint8), affine), path)
     return path
 
 
