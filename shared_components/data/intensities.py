@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -78,8 +79,9 @@ class _ByPercentilesd(MapTransform):
             data[key] = self._changed(data[key])
         return data
 
+    @abstractmethod
     def _changed(self, image: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What becomes of an image."""
 
 
 class CutOutliersd(_ByPercentilesd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from shared_components.errors import InputError
 
 
-class _Together:
+class _Together(ABC):
     """One batch of each of several loaders at a time.
 
     Raises:
@@ -33,8 +34,9 @@ class _Together:
         for parts in zip(*self.loaders, strict=True):
             yield self._joined(parts)
 
+    @abstractmethod
     def _joined(self, parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """Batches of all loaders as one."""
 
 
 class MixedBatches(_Together):
