@@ -86,17 +86,20 @@ def make(
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
+    images: str | None = None,
+    label_maps: str | None = None,
     patient_pattern: str | None = None,
     patients: str | None = None,
     ignore: int | None = None,
     sparse: bool = False,
     force: bool = False,
 ) -> None:
-    """Write dataset.json for a folder of images and label maps, matched by file name.
+    """Write dataset.json for a folder of images and label maps, matched by their names or folders.
 
-    Known layouts: images/ and labels/; imagesTr/, labelsTr/, imagesTs/, labelsTs/; or any folder in which
-    label maps end in _seg (s01.nii.gz and s01_seg.nii.gz). A folder of DICOM files is one image. Images
-    without a label map are unlabelled.
+    Known layouts: images/ and labels/; imagesTr/, labelsTr/, imagesTs/, labelsTs/; a folder for each patient
+    (p01/t2.nii.gz and p01/seg.nii.gz), who then gives the subject its name; BIDS with derivatives/labels/; or any
+    folder in which label maps end in _seg (s01.nii.gz and s01_seg.nii.gz). A folder of DICOM files is one image.
+    Images without a label map are unlabelled.
 
     Args:
         root: the folder.
@@ -107,6 +110,8 @@ def make(
         validation: fraction of the subjects for validation.
         test: fraction of the subjects for testing; a folder with imagesTs/ brings its own.
         seed: seed of the split.
+        images: which files are images, where not all are: a pattern of their names or paths, such as "*_t2.nii.gz".
+        label_maps: which files are label maps, where their names do not tell: such as "*/lesion.nii.gz".
         patient_pattern: regular expression with one group, the patient, that fits the images' names without ending,
             such as "(P[0-9]+)_.*"; images of one patient stay in one split.
         patients: a CSV file with the columns image and patient; guess, to take what the names tell; or each, where
@@ -126,6 +131,8 @@ def make(
         validation=validation,
         test=test,
         seed=seed,
+        images=None if images is None else str(images),
+        label_maps=None if label_maps is None else str(label_maps),
         patients=_patients(patient_pattern, patients),
         ignore=ignore,
         sparse=bool(sparse),

@@ -10,7 +10,7 @@ from typing import Any
 from shared_components.data.annotations import ANNOTATED, IGNORE
 from shared_components.data.description import DATASET_FILE, SPLITS, read_description
 from shared_components.data.entries import read_entries
-from shared_components.data.names import subject_name
+from shared_components.data.names import entry_subject
 from shared_components.data.problems import in_one_line
 from shared_components.errors import InputError
 
@@ -26,8 +26,8 @@ class ClientRoot:
         modality: channel number to modality, as in the Decathlon format.
         labels: label value to class name.
         splits: for ``training``, ``validation`` and ``test`` the ``{"image": …, "label": …}`` entries, with
-            paths relative to ``root``; an entry without ``label`` is unlabelled, and ``patient`` may name whose
-            image it is where a patient has several.
+            paths relative to ``root``; an entry without ``label`` is unlabelled, ``subject`` may name what the
+            image's file does not, and ``patient`` whose image it is where a patient has several.
         ignore: the value of voxels that nobody annotated in the label maps; ``None`` for none.
     """
 
@@ -87,4 +87,4 @@ class ClientRoot:
         named = {"patient": entry["patient"]} if "patient" in entry else {}
         known = {ANNOTATED: entry.get(ANNOTATED), IGNORE: self.ignore} if "label" in entry else {}
         known = {key: value for key, value in known.items() if value is not None}
-        return paths | named | known | {"domain": self.domain, "subject": subject_name(entry["image"])}
+        return paths | named | known | {"domain": self.domain, "subject": entry_subject(entry)}

@@ -47,6 +47,8 @@ def make_datalist(
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
+    images: str | None = None,
+    label_maps: str | None = None,
     patients: Callable[[list[str]], Mapping[str, str]] | None = None,
     ignore: int | None = None,
     sparse: bool = False,
@@ -68,6 +70,8 @@ def make_datalist(
         validation: fraction of the subjects for validation.
         test: fraction of the subjects for testing.
         seed: seed of the split.
+        images: pattern of the images' paths or names, such as ``*_t2.nii.gz``; see ``find_pairs``.
+        label_maps: pattern of the label maps'.
         patients: from the images' names to each one's patient; ``None``: every image is a patient of its own.
         ignore: value of the label maps' voxels that nobody annotated.
         sparse: the slices of a label map without any label were not annotated.
@@ -87,11 +91,11 @@ def make_datalist(
             "validation and test: expected fractions that leave some subjects for training, "
             f"found {validation} and {test}"
         )
-    pairs = find_pairs(root)
-    label_maps = [pair.label for pair in pairs if pair.label is not None]
-    classes = _classes(labels, label_maps, ignore)
+    pairs = find_pairs(root, images, label_maps)
+    maps = [pair.label for pair in pairs if pair.label is not None]
+    classes = _classes(labels, maps, ignore)
     owners = {} if patients is None else dict(patients([pair.subject for pair in pairs]))
-    known = {path: annotated_slices(path, ignore) for path in label_maps} if sparse else {}
+    known = {path: annotated_slices(path, ignore) for path in maps} if sparse else {}
     content = {
         **dataset_head(name or root.resolve().name, domain, modality, classes),
         **({} if ignore is None else {IGNORE: ignore}),
@@ -144,6 +148,8 @@ def _entry(
     pair: Pair, root: Path, owners: Mapping[str, str], known: Mapping[Path, list[int] | None]
 ) -> dict[str, object]:
     entry: dict[str, object] = {"image": pair.image.relative_to(root).as_posix()}
+    if pair.by_folder:
+        entry["subject"] = pair.subject
     if pair.label is not None:
         entry["label"] = pair.label.relative_to(root).as_posix()
     if known.get(pair.label) is not None:

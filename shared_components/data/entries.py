@@ -11,14 +11,16 @@ from typing import Any
 
 from shared_components.data.annotations import ANNOTATED, IGNORE, Annotated
 from shared_components.data.description import DATASET_FILE, SPLITS, is_ignore_value, unknown_key_cure
-from shared_components.data.names import subject_name
+from shared_components.data.names import entry_subject, subject_name
 from shared_components.data.problems import Problem, dangling_link
 from shared_components.errors import InputError, has_unprintable, name_fault, shown
 from shared_components.files import inside, path_fault
 
 _PATHS = ("image", "label")
-_TEXTS = (*_PATHS, "patient")
+_NAMES = ("subject", "patient")
+_TEXTS = (*_PATHS, *_NAMES)
 _KEYS = (*_TEXTS, ANNOTATED)
+_OWN_NAME = 'give each subject a name of its own: rename the files, or write "subject": "…" into the entries'
 _LONGEST_SUBJECT = 200  # bytes, of the 255 that a file name may have
 
 
@@ -28,7 +30,7 @@ class Entry:
 
     Attributes:
         split: ``training``, ``validation`` or ``test``.
-        subject: the image's file name without its ending.
+        subject: what the entry calls it, or the image's file name without its ending; outputs are named by it.
         image: the image's path.
         label: the label map's path; ``None`` for an unlabelled entry, and for a label that has a fault.
         labelled: whether the entry names a label.
@@ -69,7 +71,7 @@ def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list
                     problems += [problem] if problem else []
                     sound[key] = root / raw[key] if problem is None else None
             if sound.get("image") is not None:
-                subject = subject_name(raw["image"])
+                subject = entry_subject(raw)
                 label, patient = sound.get("label"), raw.get("patient")
                 known = {IGNORE: content[IGNORE]} if is_ignore_value(content.get(IGNORE)) else {}
                 known |= {ANNOTATED: raw[ANNOTATED]} if raw.get(ANNOTATED) is not None and not faults else {}
@@ -94,9 +96,18 @@ def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Problem]:
             cure = "leave the key out for an image without a label" if key == "label" else f"write {expected}"
             found = shown(entry[key])
             yield Problem(file, f"{where}: {key!r} expected {expected}, found {found}", cure)
-        elif key == "patient" and key in entry and name_fault(entry[key]):
-            yield Problem(file, f"{where}: {key!r} {name_fault(entry[key])}", "write a short name")
+        elif key in _NAMES and key in entry and (fault := _naming_fault(key, entry[key])):
+            yield Problem(file, f"{where}: {key!r} {fault}", "write a short name")
     yield from _annotated_faults(where, file, entry)
+
+
+def _naming_fault(key: str, name: str) -> str | None:
+    """Why a patient or a subject cannot be called so; the latter also names files."""
+    if key == "subject" and (Path(name).name != name or name.startswith(".") or "\\" in name):
+        return f"expected a name that a file can have, found {shown(name)}"
+    if key == "subject" and len(os.fsencode(name)) > _LONGEST_SUBJECT:
+        return f"expected a name of at most {_LONGEST_SUBJECT} bytes, found {len(os.fsencode(name))}"
+    return name_fault(name)
 
 
 def _annotated_faults(where: str, file: str, entry: dict[str, Any]) -> Iterator[Problem]:
@@ -167,7 +178,7 @@ def _repeats(entries: list[Entry]) -> Iterator[Problem]:
         if len(files) > 1:
             others = ", ".join(f"{e.image} ({e.split})" for e in same[1:])
             fault = f"the subject name {subject!r} ({same[0].split}) is also that of {others}"
-            yield Problem(str(same[0].image), fault, "rename the files so that each subject has its own name")
+            yield Problem(str(same[0].image), fault, _OWN_NAME)
 
 
 def _patients_in_two_splits(root: Path, entries: list[Entry]) -> Iterator[Problem]:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from shared_components.data.dicom import holds_dicom, is_dicom, is_dicom_image, series_of
+from shared_components.data.dicom import (
+    holds_dicom,
+    is_dicom,
+    is_dicom_image,
+    is_series_or_slice,
+    read_stack,
+    series_of,
+)
 from shared_components.data.names import IMAGE_SUFFIXES
+from shared_components.data.problems import UnfitFile, in_one_line
+from shared_components.errors import InputError
 
 
 def is_image(path: Path) -> bool:
@@ -35,3 +46,53 @@ def images_in(folder: Path) -> list[Path]:
     if alone or len(set(series)) < len(series):
         return [folder]
     return images
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """Image files and DICOM folders under ``folder``, sorted, hidden ones left out.
+
+    Raises:
+        InputError: slices of a DICOM series lie in ``folder`` itself, where each would be an image of its own.
+    """
+    found: list[Path] = []
+    for place, folders, _ in os.walk(folder):
+        here = Path(place)
+        if here != folder and holds_dicom(here):
+            found.append(here)
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        images = images_in(here)
+        if images == [folder]:
+            images = _loose_series(folder)
+        found += [image for image in images if not image.is_dir()]  # folders are looked into in their turn
+    return sorted(found)
+
+
+def _loose_series(folder: Path) -> list[Path]:
+    """The one DICOM file of a folder for images; slices of a series would have no name to go by."""
+    files = [file for file in sorted(folder.iterdir()) if is_dicom(file) and is_image(file)]
+    if len(files) > 1:
+        series = len({series_of(file) for file in files})
+        raise InputError(
+            f"{folder}: {len(files)} DICOM files of {series} series lie loose in it; put each series into a folder of "
+            "its own, named as the subject"
+        )
+    return files
+
+
+def refuse_irregular(paths: Iterable[Path | None]) -> None:
+    """Say at once of all DICOM images which are no regular volumes: their headers suffice.
+
+    Raises:
+        InputError: some are not.
+    """
+    problems = []
+    for path in paths:
+        if path is not None and is_series_or_slice(path):
+            try:
+                read_stack(path)
+            except UnfitFile as error:
+                problems.append(error.problem)
+    if problems:
+        raise InputError(in_one_line(problems))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 VOLUME_SUFFIXES = (
     ".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz", ".hdr", ".gipl",
@@ -30,6 +31,11 @@ def subject_name(image: str | os.PathLike) -> str:
     name = Path(image).name
     suffix = next((s for s in IMAGE_SUFFIXES if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
+
+
+def entry_subject(entry: Mapping[str, Any]) -> str:
+    """What an entry of ``dataset.json`` calls its subject: ``subject``, or the image's file name without ending."""
+    return entry["subject"] if isinstance(entry.get("subject"), str) else subject_name(entry["image"])
 
 
 def in_drawn_order(names: Iterable[str], key: str) -> list[str]:

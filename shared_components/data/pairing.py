@@ -1,145 +1,241 @@
-"""Which files of a folder are images, and which label map belongs to which image."""
+"""Which files of a folder are images, which label map belongs to which image, and what each subject is called."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared_components.data.dicom import holds_dicom, is_dicom, is_series_or_slice, read_stack, series_of
-from shared_components.data.image_files import images_in, is_image
+from shared_components.data.image_files import image_paths, refuse_irregular
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
-from shared_components.data.problems import UnfitFile, in_one_line
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
 
 _LAYOUTS = (  # images, labels (any of several names), images of the test split, their labels; in lower case
     ("imagestr", ("labelstr",), "imagests", ("labelsts",)),
     ("images", ("labels", "masks", "segmentations"), None, ()),
 )
-_LABEL_ENDING = re.compile(r"[_.-](seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
+_LABEL_FOLDERS = (
+    "label", "labels", "mask", "masks", "seg", "segmentation", "segmentations", "annotations", "gt",
+)  # fmt: skip
+_WORD = "(?:d?seg|segmentation|labels?|masks?|gt|annotation|ground_?truth)"
+_LABEL_ENDING = re.compile(rf"(?:^|[_.-]){_WORD}(?:-[a-z0-9]+)?$", re.IGNORECASE)  # BIDS: _seg-manual, _dseg
+_LABEL_BEGINNING = re.compile(rf"^{_WORD}(?:[_.-]+|(?=\d))", re.IGNORECASE)  # mask_01, seg01
 _CHANNEL_ENDING = re.compile(r"_(\d{4})$")
+_SAY_WHICH = "say which files are images with --images, and which are label maps with --label_maps"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its label map, if any; ``subject`` is the image's name without ending and channel."""
+    """An image and its label map, if any; of these in folders, what the subject is called.
+
+    Attributes:
+        subject: the image's name without ending and channel, or that of its folders.
+        image: the image's path.
+        label: the label map's.
+        held_out: whether the folder's layout keeps it for testing.
+        by_folder: whether ``subject`` is the name of folders, since others have an image of the same name.
+    """
 
     subject: str
     image: Path
     label: Path | None = None
     held_out: bool = False
+    by_folder: bool = False
 
 
-def find_pairs(root: Path) -> list[Pair]:
+@dataclass(frozen=True)
+class _File:
+    """A file, the folders between the layout's own and it, and its name without ending and channel."""
+
+    path: Path
+    folders: tuple[str, ...]
+    stem: str
+    held_out: bool = False
+
+    @classmethod
+    def of(cls, path: Path, tree: Path, held_out: bool = False) -> _File:
+        """The file ``path`` of the layout's folder ``tree``."""
+        stem = _CHANNEL_ENDING.sub("", subject_name(path))
+        return cls(path, path.relative_to(tree).parts[:-1], stem, held_out)
+
+    def is_label_map(self) -> bool:
+        """Whether a file of a folder for images and label maps is one of the latter, by its name or its folder's."""
+        return any(name.lower() in _LABEL_FOLDERS for name in self.folders) or self.plain != self.stem
+
+    @property
+    def plain(self) -> str:
+        """A label map's name without the word that says so."""
+        return _LABEL_BEGINNING.sub("", _LABEL_ENDING.sub("", self.stem))
+
+    def names(self, key: tuple[str, ...]) -> bool:
+        """Whether a label map's name and folders have all the names of an image's key."""
+        return {*self.folders, self.stem, self.plain}.issuperset(key)
+
+
+def find_pairs(root: Path, images: str | None = None, label_maps: str | None = None) -> list[Pair]:
     """Images of a folder with their label maps, by file name, in order of subjects.
 
     Three layouts are known: ``images/`` and ``labels/`` (or ``masks/``, ``segmentations/``); ``imagesTr/``,
     ``labelsTr/``, ``imagesTs/`` and ``labelsTs/`` (Decathlon, nnU-Net; the last two are held out for testing);
     any other folder, searched with its subfolders, where label maps end in ``_seg``, ``_label`` or ``_mask``
-    (``s01.nii.gz``, ``s01_seg.nii.gz``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end
+    (``s01.nii.gz``, ``s01_seg.nii.gz``), are called so (``s01/t2.nii.gz``, ``s01/seg.nii.gz``) or lie in folders
+    called so (BIDS's ``derivatives/labels``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end
     of image names is passed over.
 
+    A label map belongs to the image of its name; where names do not tell, to the one image of its folder. A subject
+    is called as its image, or where several images have one name, as the first folders that tell them apart.
+
+    Args:
+        root: the folder.
+        images: pattern of the images' paths or names, such as ``*_t2.nii.gz``; ``None`` for all that are no label
+            maps.
+        label_maps: pattern of the label maps' paths or names; ``None`` for those that the layout says. Where both are
+            given, the same text in the place of both patterns' ``*`` makes a pair.
+
     Raises:
-        InputError: no images, a label map without an image, two images of one subject, a DICOM series that is no
-            regular volume.
+        InputError: no images, a pattern that fits none, a label map without an image, two images of one subject,
+            several images of a folder under the names of another folder's, a DICOM series that is no regular volume.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; name the folder that holds the images")
-    folders = {folder.name.lower(): folder for folder in sorted(root.iterdir()) if folder.is_dir()}
-    for images, labels, test_images, test_labels in _LAYOUTS:
-        if images in folders:
-            pairs = _match(image_paths(folders[images]), _label_paths(folders, labels))
-            if test_images in folders:
-                held_out = _match(image_paths(folders[test_images]), _label_paths(folders, test_labels))
-                pairs += [Pair(p.subject, p.image, p.label, held_out=True) for p in held_out]
-            break
-    else:
-        paths = image_paths(root)
-        maps = [path for path in paths if _LABEL_ENDING.search(subject_name(path))]
-        pairs = _match([path for path in paths if path not in maps], maps)
-    if not pairs:
+    found, maps = _files(root)
+    if label_maps is not None:
+        maps = _fitting(root, [*found, *maps], "--label_maps", label_maps)
+    taken = {file.path for file in maps}
+    found = [file for file in found if file.path not in taken]
+    if images is not None:
+        found = _fitting(root, found, "--images", images)
+    if not found:
         raise InputError(
             f"{root}: found no images (in images/, imagesTr/ or the folder itself) with one of the endings "
             f"{', '.join(IMAGE_SUFFIXES)}, nor folders of DICOM files"
         )
-    _refuse_irregular(path for pair in pairs for path in (pair.image, pair.label))
+    told = _told_apart(root, found, images)
+    owners = _by_stars(root, found, maps, images, label_maps) or _owners(found, maps)
+    pairs = [
+        Pair(name, file.path, owners.get(file.path), file.held_out, name != file.stem)
+        for name, file in sorted(zip(told, found, strict=True), key=lambda named: named[1].held_out)
+    ]
+    refuse_irregular(path for pair in pairs for path in (pair.image, pair.label))
     return pairs
 
 
-def _label_paths(folders: Mapping[str, Path], names: Iterable[str]) -> list[Path]:
-    return [path for name in names if name in folders for path in image_paths(folders[name])]
+def _files(root: Path) -> tuple[list[_File], list[_File]]:
+    """What are images and label maps by the folder's layout."""
+    folders = {folder.name.lower(): folder for folder in sorted(root.iterdir()) if folder.is_dir()}
+    for images, labels, test_images, test_labels in _LAYOUTS:
+        if images in folders:
+            found = _in_trees(folders, [images]) + _in_trees(folders, [test_images], held_out=True)
+            return found, _in_trees(folders, [*labels, *test_labels])
+    files = [_File.of(path, root) for path in image_paths(root)]
+    return [f for f in files if not f.is_label_map()], [f for f in files if f.is_label_map()]
 
 
-def image_paths(folder: Path) -> list[Path]:
-    """Image files and DICOM folders under ``folder``, sorted, hidden ones left out.
-
-    Raises:
-        InputError: slices of a DICOM series lie in ``folder`` itself, where each would be an image of its own.
-    """
-    found: list[Path] = []
-    for place, folders, _ in os.walk(folder):
-        here = Path(place)
-        if here != folder and holds_dicom(here):
-            found.append(here)
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        images = images_in(here)
-        if images == [folder]:
-            images = _loose_series(folder)
-        found += [image for image in images if not image.is_dir()]  # folders are looked into in their turn
-    return sorted(found)
+def _in_trees(
+    folders: Mapping[str, Path], names: Iterable[str | None], held_out: bool = False
+) -> list[_File]:
+    trees = [folders[name] for name in names if name in folders]
+    return [_File.of(path, tree, held_out) for tree in trees for path in image_paths(tree)]
 
 
-def _loose_series(folder: Path) -> list[Path]:
-    """The one DICOM file of a folder for images; slices of a series would have no name to go by."""
-    files = [file for file in sorted(folder.iterdir()) if is_dicom(file) and is_image(file)]
-    if len(files) > 1:
-        series = len({series_of(file) for file in files})
+def _fitting(root: Path, files: Sequence[_File], flag: str, pattern: str) -> list[_File]:
+    found = [file for file in files if _stars(root, file, pattern) is not None]
+    if not found:
+        such = f", such as {files[0].path.relative_to(root)}" if files else ""
         raise InputError(
-            f"{folder}: {len(files)} DICOM files of {series} series lie loose in it; put each series into a folder of "
-            "its own, named as the subject"
+            f"{flag}: {shown(pattern)} fits none of {len(files)} files of {root}{such}; * stands for any letters, "
+            "and the whole name or path must fit"
         )
-    return files
+    return found
 
 
-def _refuse_irregular(paths: Iterable[Path | None]) -> None:
-    """Say at once of all DICOM images which are no regular volumes: their headers suffice."""
-    problems = []
-    for path in paths:
-        if path is not None and is_series_or_slice(path):
-            try:
-                read_stack(path)
-            except UnfitFile as error:
-                problems.append(error.problem)
-    if problems:
-        raise InputError(in_one_line(problems))
+def _stars(root: Path, file: _File, pattern: str) -> tuple[str, ...] | None:
+    """What stands in the place of each ``*`` of a pattern; ``None`` where it fits neither path nor name."""
+    expression = "".join({"*": "(.*)", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
+    for text in (file.path.relative_to(root).as_posix(), file.path.name):
+        if match := re.fullmatch(expression, text):
+            return match.groups()
+    return None
 
 
-def _match(images: Iterable[Path], labels: Iterable[Path]) -> list[Pair]:
-    by_subject: dict[str, Path] = {}
-    for label in labels:
-        subject = _CHANNEL_ENDING.sub("", _LABEL_ENDING.sub("", subject_name(label)))
-        if subject in by_subject:
-            other = by_subject[subject]
-            cure = "keep one"
-            if label.parent.name != other.parent.name:
-                cure += ", or name those of two subjects, and their images, after the subject"
-            raise InputError(f"{label}: a second label map of {subject!r} beside {other}; {cure}")
-        by_subject[subject] = label
-    pairs: dict[str, Pair] = {}
-    for image in images:
-        subject = _CHANNEL_ENDING.sub("", subject_name(image))
-        if subject in pairs:
+def _keys(images: Sequence[_File]) -> Iterator[list[tuple[str, ...]]]:
+    """Ways to tell images apart: by their names, by the first folders that differ, by all, by folders and name."""
+    yield [(image.stem,) for image in images]
+    longest = max(len(image.folders) for image in images)
+    differ = [i for i in range(longest) if len({image.folders[i : i + 1] for image in images}) > 1]
+    for places in [differ[:depth] for depth in range(1, len(differ) + 1)] + [list(range(longest))]:
+        yield [
+            tuple(f for i in places for f in image.folders[i : i + 1]) or (image.stem,) for image in images
+        ]
+    yield [(*(f for i in differ for f in image.folders[i : i + 1]), image.stem) for image in images]
+
+
+def _told_apart(root: Path, images: Sequence[_File], chosen: str | None) -> list[str]:
+    """What each subject is called: the plainest way in which all have a name of their own."""
+    *ways, last = _keys(images)
+    for keys in ways:
+        if len(set(keys)) == len(keys):
+            return ["_".join(key) for key in keys]
+    if chosen is not None and len(set(last)) == len(last):
+        return ["_".join(key) for key in last]
+    seen: dict[tuple[str, ...], _File] = {}
+    for image, key in zip(images, last if len(set(last)) < len(last) else ways[-1], strict=True):
+        if other := seen.get(key):
             raise InputError(
-                f"{image}: a second image of {subject!r} beside {pairs[subject].image}; give each subject "
-                "one image under a name of its own (of several sequences, each makes a data root)"
+                f"{image.path}: a second image of {'_'.join(key)!r} beside {other.path}; give each subject one image, "
+                "under a name or in a folder of its own, or choose one of several with --images, such as "
+                f"--images '*{_kind(other)}' (of several sequences, each makes a data root; --images '*' takes all)"
             )
-        pairs[subject] = Pair(subject, image, by_subject.pop(subject, None))
-    if by_subject:
-        subject, label = next(iter(by_subject.items()))
-        rest = f" (nor have {len(by_subject) - 1} more label maps)" if len(by_subject) > 1 else ""
-        raise InputError(f"{label}: no image is named {subject!r}{rest}; name label maps as their images are")
-    return list(pairs.values())
+        seen[key] = image
+    raise AssertionError("keys that are not unique have a second one")
+
+
+def _kind(image: _File) -> str:
+    """The end of an image's name that others of its kind have too: its channel, or all of it."""
+    return (
+        image.path.name.removeprefix(image.stem)
+        if _CHANNEL_ENDING.search(subject_name(image.path))
+        else image.path.name
+    )
+
+
+def _by_stars(
+    root: Path, images: Sequence[_File], maps: Sequence[_File], chosen: str | None, label_maps: str | None
+) -> dict[Path, Path]:
+    """Image to label map where both patterns are given, and the same stands in the place of their stars; or nothing."""
+    if chosen is None or label_maps is None:
+        return {}
+    by_text = {_stars(root, image, chosen): image.path for image in images}
+    found = {by_text.get(_stars(root, file, label_maps)): file.path for file in maps}
+    whole = len(by_text) == len(images) and len(found) == len(maps) and None not in found
+    return {image: label for image, label in found.items() if image is not None} if whole else {}
+
+
+def _owners(images: Sequence[_File], maps: Sequence[_File]) -> dict[Path, Path]:
+    """Image to label map, by the plainest way in which each label map has one image, and each image at most one."""
+    for keys in _keys(images):
+        owners = [[i for i, key in enumerate(keys) if file.names(key)] for file in maps]
+        one_each = all(len(own) == 1 for own in owners) and len({own[0] for own in owners}) == len(maps)
+        if len(set(keys)) == len(keys) and one_each:
+            return {images[own[0]].path: file.path for own, file in zip(owners, maps, strict=True)}
+    raise _unmatched({image.stem for image in images}, maps)
+
+
+def _unmatched(stems: set[str], maps: Sequence[_File]) -> InputError:
+    """Which label map stands alone, or beside another one, judged by names."""
+    seen: dict[str, _File] = {}
+    for file in maps:
+        name = file.stem if file.stem in stems else file.plain
+        if other := seen.get(name):
+            return InputError(
+                f"{file.path}: a second label map of {name!r} beside {other.path}; keep one, put those of two "
+                f"subjects and their images into folders named after the subject, or {_SAY_WHICH}"
+            )
+        seen[name] = file
+    alone = [file for name, file in seen.items() if name not in stems] or list(maps)
+    rest = f" (nor have {len(alone) - 1} more label maps)" if len(alone) > 1 else ""
+    return InputError(
+        f"{alone[0].path}: no image is named {alone[0].plain or alone[0].stem!r}{rest}; name label maps as their "
+        f"images are, put each into the folder of its one image, or {_SAY_WHICH}"
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from shared_components.data.check import check_client_root
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.datalists import datalist, make_datalist
 from shared_components.errors import InputError
+from shared_components.inferers.cases import find_cases
 
 SHAPE = (8, 8, 3)
 
@@ -39,6 +41,20 @@ def test_the_list_passes_the_check_and_spreads_labels_over_all_splits(folder):
     root = ClientRoot.load(folder)
     assert (root.name, root.domain, root.modality) == ("north", "t1", {"0": "MRI"})
     assert root.labels == {0: "background", 1: "brain", 2: "csf"}
+
+
+def test_patients_folders_name_their_subjects_and_what_is_segmented(tmp_path, save_image):
+    for number in range(3):
+        save_image(
+            tmp_path / f"case0{number}/image.nii.gz", np.full(SHAPE, number, np.float32) + np.eye(8, 3)
+        )
+        save_image(tmp_path / f"case0{number}/mask.nii.gz", np.ones(SHAPE, np.uint8))
+    make_datalist(tmp_path, "t1", test=0.67)
+    items = [item for split in ("training", "test") for item in ClientRoot.load(tmp_path).items(split)]
+    assert {item["subject"] for item in items} == {"case00", "case01", "case02"}
+    assert all(Path(item[key]).parent.name == item["subject"] for item in items for key in ("image", "label"))
+    assert {case["case"] for case in find_cases(tmp_path)} == {item["subject"] for item in items[1:]}
+    assert not any("subject name" in problem.fault for problem in check_client_root(tmp_path))
 
 
 def test_every_subject_is_in_one_split(folder):

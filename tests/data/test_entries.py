@@ -80,3 +80,22 @@ def test_a_pipe_is_not_opened(data_root, only_line):
 )
 def test_patients_that_cannot_be_printed(only_line, patient, fault):
     assert only_line(patient, "patient") == f"dataset.json: validation[0]: 'patient' {fault}"
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".a", "a\\b"])
+def test_subjects_that_can_name_no_file(only_line, name):
+    assert "'subject' expected a name that a file can have, found" in only_line(name, "subject")
+
+
+def test_subjects_of_one_name_are_told_apart_by_the_key(data_root, describe):
+    root, content = data_root
+    (root / "images/q").mkdir()
+    (root / "images/s3.nii.gz").rename(root / "images/q/s1.nii.gz")
+    entry = {"image": "images/q/s1.nii.gz"}
+    describe(root, content | {"validation": [entry]})
+    with pytest.raises(
+        InputError, match='name of its own: rename the files, or write "subject": "…" into the entries'
+    ):
+        ClientRoot.load(root)
+    describe(root, content | {"validation": [entry | {"subject": "q s1"}]})
+    assert ClientRoot.load(root).items("validation")[0]["subject"] == "q s1"

@@ -95,12 +95,13 @@ def test_hidden_files_are_left_out(tmp_path):
         (["images/a_0000.nii", "images/a_0001.nii"], r"a_0001\.nii: a second image of 'a' beside .*a_0000"),
         (
             ["images/a.nii", "labels/a.nii", "labels/a_seg.nii"],
-            "a second label map of 'a' beside .*; keep one$",
+            "a second label map of 'a' beside .*; keep one, put those of two subjects and their images into folders",
         ),
         (
-            ["images/p/a.nii", "images/q/a.nii", "labels/p/a.nii", "labels/q/a.nii"],
-            "second label map of 'a' beside .*; keep one, or name those of two subjects",
+            ["p/t1.nii", "p/t2.nii", "q/t1.nii", "q/t2.nii"],
+            r"second image of 'p' beside .*--images '\*t1\.nii'",
         ),
+        (["p/t2.nii", "q/t2.nii", "p/manual.nii", "p/auto.nii"], "a second image of 'p' beside"),
     ],
 )
 def test_folders_of_no_sense_are_refused(tmp_path, names, message):
@@ -112,3 +113,120 @@ def test_folders_of_no_sense_are_refused(tmp_path, names, message):
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         find_pairs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            ["case01/image.nii.gz", "case01/mask.nii.gz", "case02/image.nii.gz", "case02/mask.nii.gz"],
+            {"case01": "case01/mask.nii.gz", "case02": "case02/mask.nii.gz"},
+        ),
+        (
+            ["p7/t2.nii.gz", "p7/seg.nii.gz", "p8/t2.nii.gz"],
+            {"p7": "p7/seg.nii.gz", "p8": None},
+        ),
+        (
+            ["p7/p7_t2.nii", "p7/p7_seg.nii", "p8/p8_t2.nii", "p8/p8_seg.nii"],
+            {"p7_t2": "p7/p7_seg.nii", "p8_t2": "p8/p8_seg.nii"},
+        ),
+        (
+            [
+                "sub-01/anat/sub-01_T1w.nii.gz",
+                "sub-02/anat/sub-02_T1w.nii.gz",
+                "derivatives/labels/sub-01/anat/sub-01_T1w_label-lesion_mask.nii.gz",
+                "derivatives/labels/sub-02/anat/sub-02_T1w.nii.gz",
+            ],
+            {
+                "sub-01_T1w": "derivatives/labels/sub-01/anat/sub-01_T1w_label-lesion_mask.nii.gz",
+                "sub-02_T1w": "derivatives/labels/sub-02/anat/sub-02_T1w.nii.gz",
+            },
+        ),
+        (
+            ["images/p/a.nii", "images/q/a.nii", "labels/p/a.nii", "labels/q.nii"],
+            {"p": "labels/p/a.nii", "q": "labels/q.nii"},
+        ),
+        (
+            ["p1/s1/T1/scan.nii", "p1/s2/T1/scan.nii", "p2/s1/T1/scan.nii", "p1/s2/labels/scan.nii"],
+            {"p1_s1": None, "p1_s2": "p1/s2/labels/scan.nii", "p2_s1": None},
+        ),
+        (
+            ["imagesTr/c1/image.nii", "labelsTr/c1/mask.nii", "imagesTs/c9/image.nii"],
+            {"c1": "labelsTr/c1/mask.nii", "c9": None},
+        ),
+    ],
+)
+def test_folders_tell_what_equal_names_do_not(tmp_path, names, expected):
+    files(tmp_path, *names)
+    assert {subject: label for subject, _, label in found(tmp_path)} == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "images", "label_maps", "expected"),
+    [
+        (
+            [
+                "b1/b1_t1.nii",
+                "b1/b1_t2.nii",
+                "b1/b1_seg.nii",
+                "b2/b2_t1.nii",
+                "b2/b2_t2.nii",
+                "b2/b2_seg.nii",
+            ],
+            "*_t2.nii",
+            None,
+            [("b1_t2", "b1/b1_t2.nii", "b1/b1_seg.nii"), ("b2_t2", "b2/b2_t2.nii", "b2/b2_seg.nii")],
+        ),
+        (
+            ["p/t1.nii", "p/t2.nii", "p/lesion.nii", "q/t1.nii", "q/t2.nii"],
+            "t2.nii",
+            "lesion.nii",
+            [("p", "p/t2.nii", "p/lesion.nii"), ("q", "q/t2.nii", None)],
+        ),
+        (
+            ["volume-0.nii", "volume-1.nii", "segmentation-0.nii", "segmentation-1.nii"],
+            "volume-*",
+            "segmentation-*",
+            [
+                ("volume-0", "volume-0.nii", "segmentation-0.nii"),
+                ("volume-1", "volume-1.nii", "segmentation-1.nii"),
+            ],
+        ),
+        (
+            ["north/01.nii", "north/02.nii", "south/01.nii"],
+            "*",
+            None,
+            [
+                (f"{p}_{n}", f"{p}/{n}.nii", None)
+                for p, n in (("north", "01"), ("north", "02"), ("south", "01"))
+            ],
+        ),
+        (
+            ["imagesTr/a_0000.nii", "imagesTr/a_0001.nii", "labelsTr/a.nii"],
+            "*_0001.nii",
+            None,
+            [("a", "imagesTr/a_0001.nii", "labelsTr/a.nii")],
+        ),
+    ],
+)
+def test_patterns_say_which_files_are_meant(tmp_path, names, images, label_maps, expected):
+    files(tmp_path, *names)
+    assert [
+        (p.subject, str(p.image.relative_to(tmp_path)), p.label and str(p.label.relative_to(tmp_path)))
+        for p in find_pairs(tmp_path, images, label_maps)
+    ] == expected
+
+
+def test_a_pattern_that_fits_nothing_is_refused(tmp_path):
+    files(tmp_path, "p/t1.nii", "q/t1.nii")
+    with pytest.raises(
+        InputError, match=r"--images: '\*_t2\*' fits none of 2 files of .*, such as p/t1\.nii; \* stands"
+    ):
+        find_pairs(tmp_path, "*_t2*")
+
+
+def test_series_in_folders_of_one_name_with_label_maps_beside_them(tmp_path, save_dicom):
+    for patient in ("p1", "p2"):
+        save_dicom(tmp_path / patient / "DICOM", np.ones((4, 5, 2)), np.eye(4))
+        files(tmp_path, f"{patient}/mask.nii.gz")
+    assert found(tmp_path) == [("p1", "p1/DICOM", "p1/mask.nii.gz"), ("p2", "p2/DICOM", "p2/mask.nii.gz")]
