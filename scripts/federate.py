@@ -73,11 +73,9 @@ def stats(
 
     from shared_components.errors import InputError
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.statistics.merged import merged
-    from shared_components.federation.statistics.page import write_statistics_report
-    from shared_components.federation.statistics.results import write_statistics
+    from shared_components.federation.statistics.merged import merged, table
+    from shared_components.federation.statistics.page import write_statistics, write_statistics_report
     from shared_components.federation.statistics.site import asked
-    from shared_components.federation.statistics.table import table
 
     poc, elsewhere = engine == "poc", startup_kit is not None
     engine = "nvflare" if poc or elsewhere else engine
@@ -114,8 +112,8 @@ def run(
         check: check the settings and every client's data first (--nocheck to skip it).
     """
     from shared_components.federation.data_check import check_clients
-    from shared_components.federation.engines import make_engine
     from shared_components.federation.federation_file import read_federation
+    from shared_components.federation.local import make_engine
     from shared_components.study.plan import check_settings, plan
 
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, engine=engine)
@@ -343,7 +341,7 @@ def _gathered(
     from pathlib import Path
 
     from shared_components.federation.nvflare import statistics
-    from shared_components.federation.statistics.local import local_statistics
+    from shared_components.federation.statistics.site import local_statistics
 
     if startup_kit is not None:
         return statistics.submitted_statistics(federation, wanted, Path(startup_kit), timeout)

@@ -13,15 +13,13 @@ from typing import Any
 import torch
 
 from shared_components.errors import InputError
-from shared_components.federation.arrivals import arrived, client_row
-from shared_components.federation.committed import Committed
+from shared_components.federation.arrivals import arrived, client_row, screen
 from shared_components.federation.federation import Federation
 from shared_components.federation.first_weights import first_weights, start_of
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import RunFolder
-from shared_components.federation.screening import screen
 from shared_components.federation.site import NO_STATE
-from shared_components.federation.sites import MEND, Answer, Sites, refuse_failures
+from shared_components.federation.sites import MEND, Answer, Committed, Sites, refuse_failures
 
 
 class Coordinator:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from shared_components.federation.bundle_workflow import Layout
 from shared_components.federation.coordinator import drawn_clients
 from shared_components.federation.exchange import DIFFERENCES, Exchange
 from shared_components.federation.federation import Federation
 from shared_components.federation.privacy import Privacy
-from shared_components.federation.shared_tensors import Layout
 from shared_components.sizes import size
 
 LISTED = 6  # private modules that are named one by one

@@ -5,7 +5,8 @@ federation file first and in the current working directory second; ``output_dir`
 the current working directory.
 
 What a file says is read as it stands. Expressions (``$…``) and references (``@…``) are for ``overrides``,
-``aggregator`` and ``study``, whose content joins the configs of bundles.
+``aggregator`` and ``study``, whose content joins the configs of bundles; all that would run as these are built is a
+program, which a file that is not trusted may not have.
 
 The sections ``exchange`` and ``privacy`` are told in ``exchange.py`` and ``privacy.py``.
 """
@@ -13,7 +14,8 @@ The sections ``exchange`` and ``privacy`` are told in ``exchange.py`` and ``priv
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,18 @@ from shared_components.federation.exchange import read_exchange
 from shared_components.federation.federation import KEYS, Federation
 from shared_components.federation.privacy import read_privacy
 from shared_components.federation.problems import federation_problems
-from shared_components.federation.trust import programs
 from shared_components.spelling import unknown
 from shared_components.yaml_files import read_values
 
 LARGEST_UPDATE = 100.0  # times the median; honest updates of one round differ by a small factor
 REQUIRED = ("bundle", "domains", "clients", "rounds", "updates_per_round", "output_dir")
+SECTIONS = ("overrides", "aggregator", "study")  # what joins the configs of bundles
+AGGREGATORS = ("aggregator", "study: federated_source: aggregator")  # where one stands
+OUR_AGGREGATORS = (
+    r"shared_components\.federation\.(Fed(Avg|AvgM|Adam|BN|Median|Prox|SubAvg)"
+    r"|TrimmedMean|NormBounded|MultiKrum|ServerAverage)"
+)
+COMPONENT = ("_target_", "_mode_", "_requires_")  # MONAI calls, debugs or imports what stands there
 
 
 def read_federation(
@@ -195,3 +203,26 @@ def _labels(labels: Any, problems: list[str]) -> dict[int, str] | None:
             "count from 0 without a gap"
         )
     return found
+
+
+def programs(values: Mapping[str, Any]) -> list[str]:
+    """Each place of a federation file's content that would run something, named; the project's own aggregators,
+    which take numbers and names alone, are none.
+    """
+    return [found for section in SECTIONS for found in _within(values.get(section), section)]
+
+
+def _within(value: Any, place: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            name = re.split("::|#", str(key))[-1]
+            ours = place in AGGREGATORS and isinstance(inner, str) and re.fullmatch(OUR_AGGREGATORS, inner)
+            if name in COMPONENT and not ours:
+                yield f"{place}: {key} {shown(inner)}"
+            else:
+                yield from _within(inner, f"{place}: {key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _within(inner, place)
+    elif isinstance(value, str) and value.startswith(("$", "%")):
+        yield f"{place} {shown(value)}"

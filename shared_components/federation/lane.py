@@ -1,22 +1,33 @@
-"""A worker process with a queue of its own, replaced when it dies or hangs."""
+"""Tasks in worker processes, each with a queue of its own: a process that dies or hangs stops no other's task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from tqdm import tqdm
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, cause
+from shared_components.interrupts import Interrupts
+from shared_components.steps import steps
 from shared_components.worker_processes import WorkerProcesses
+
+if TYPE_CHECKING:
+    from shared_components.federation.federation import Federation
 
 DIED = (
     "the worker process died; it was killed or ran out of memory, in which case fewer workers may help; "
     "it is started anew for what comes next"
 )
+BEAT = 30.0  # seconds after which a client or a stage that is silent is told of
+TICK = 0.1  # seconds between two looks of who has something to look after meanwhile
+LIMIT = "--timeout"  # what users call the time that a client may take
 
 
 class Ended(InputError):
@@ -115,3 +126,78 @@ def started(task: Callable[..., Any], ready: Callable[[], None] | None) -> None:
     """Little: a worker that has got it has imported the modules of ``task`` and ``ready``."""
     if ready is not None:
         ready()
+
+
+def tell_while(
+    futures: Mapping[str, Future],
+    doing: str,
+    quiet: bool = False,
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
+    """Wait until all clients are done, and say now and then which of them are still busy.
+
+    Args:
+        futures: client to its work.
+        doing: what it is, such as ``"round 3"``.
+        quiet: only wait.
+        meanwhile: called again and again; what it raises ends the wait.
+    """
+    pause, waited = (TICK if meanwhile else BEAT), 0.0
+    while True:
+        busy = wait(futures.values(), timeout=pause).not_done
+        waited += pause
+        if not busy:
+            return
+        if meanwhile is not None:
+            meanwhile()
+        if not quiet and waited >= BEAT:
+            waited = 0.0
+            names = [name for name, future in futures.items() if future in busy]
+            tqdm.write(f"{doing}: {', '.join(names)} still at work")
+            sys.stdout.flush()
+
+
+def of_each_client(
+    federation: Federation,
+    task: Callable[..., Any],
+    arguments: Mapping[str, tuple],
+    what: str,
+    timeout: float | None = None,
+) -> dict[str, Future]:
+    """Run ``task(*arguments)`` for every client, in worker processes, and tell how many are done.
+
+    A process that dies, or is too slow and is ended, takes one client's task with it; another goes on with the next.
+
+    Args:
+        federation: says how many processes; with ``workers: 0`` it is a thread of this one, where nothing is ended.
+        task: a module-level function.
+        arguments: client to what its task gets.
+        what: is done, for the progress.
+        timeout: seconds that each client's task may take; None: as long as it needs.
+    Returns:
+        Client to its task, which has ended, in the order of ``arguments``.
+    """
+    interrupts = Interrupts()
+    with interrupts.noticed(), _lanes(federation) as lanes:
+        futures = {
+            name: lanes[number % len(lanes)].submit(task, *own, timeout=timeout)
+            for number, (name, own) in enumerate(arguments.items())
+        }
+        for _ in steps(as_completed(futures.values()), what, "client", total=len(futures)):
+            interrupts.check()
+    return futures
+
+
+def failure(task: Future) -> str | None:
+    """Why a task has failed, in one line; None if it has not."""
+    error = task.exception()
+    return None if error is None else cause(error)
+
+
+@contextlib.contextmanager
+def _lanes(federation: Federation) -> Iterator[list[Lane]]:
+    number, threads = min(federation.workers, len(federation.clients)), federation.threads_per_worker
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(Lane(threads, here=number == 0, limit=LIMIT)) for _ in range(max(number, 1))
+        ]

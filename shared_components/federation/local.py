@@ -1,4 +1,7 @@
-"""The local engine: every client on this machine, in worker processes, without a service or a socket."""
+"""The engines of this machine, by the name that a federation file gives.
+
+The local one has every client here, in worker processes, without a service or a socket.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,13 @@ from torch import Tensor
 from shared_components.errors import InputError
 from shared_components.federation import worker
 from shared_components.federation.aggregation import from_blocks
-from shared_components.federation.client_plan import client_plan
-from shared_components.federation.committed import Committed
 from shared_components.federation.coordinator import Coordinator
 from shared_components.federation.engine import Engine
-from shared_components.federation.federation import Federation
+from shared_components.federation.federation import Federation, client_plan
 from shared_components.federation.first_weights import start_of
-from shared_components.federation.lane import Lane
+from shared_components.federation.lane import Lane, tell_while
 from shared_components.federation.run_folder import RunFolder
-from shared_components.federation.signs_of_life import tell_while
-from shared_components.federation.sites import MEND, Answer, Sites
+from shared_components.federation.sites import MEND, Answer, Committed, Sites
 from shared_components.federation.start import own_state
 from shared_components.files import load_tensors, remove_files, save_tensors, write_text
 from shared_components.interrupts import Interrupts
@@ -158,3 +158,20 @@ def read_update(file: Path, round: int) -> dict[str, Tensor]:
     if content.get("round") != round or "blocks" not in content:
         raise InputError(f"{file}: expected the update of round {round}, found {content.get('round')!r}")
     return from_blocks(content)
+
+
+def make_engine(federation: Federation, quiet: bool = False, folder: RunFolder | None = None) -> Engine:
+    """The engine that the federation's file names.
+
+    Args:
+        federation: what to run.
+        quiet: print nothing.
+        folder: the run's folder, for who holds its lock already.
+    Raises:
+        InputError: NVFlare is named and not installed.
+    """
+    if federation.engine == "local":
+        return LocalEngine(federation, quiet, folder)
+    from shared_components.federation.nvflare.simulator import NvflareSimulator  # an extra
+
+    return NvflareSimulator(federation, quiet, folder)

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from shared_components.errors import InputError, input_error_in
 from shared_components.federation.aggregators import make_aggregator
-from shared_components.federation.budget import Budget
+from shared_components.federation.budget import Budget, Ledger
 from shared_components.federation.client import FederatedClient, Update
-from shared_components.federation.client_plan import ClientPlan
 from shared_components.federation.exchange import differences
-from shared_components.federation.ledger import Ledger
+from shared_components.federation.federation import ClientPlan
 from shared_components.federation.norms import l2_norm
 from shared_components.federation.start import read_start
 from shared_components.files import remove_files

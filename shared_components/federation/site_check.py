@@ -1,32 +1,38 @@
-"""The check before the first round, as each site does it: what it finds stays there, numbers and names are reported."""
+"""The check before the first round, as each site does it: what it finds stays there, numbers and names are reported.
+
+Also what the check needs to know of a bundle and of this machine: what the networks see of a slice, and versions.
+"""
 
 from __future__ import annotations
 
 import json
+import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
+import shared_components
 from shared_components.data.check import RootReport, inspect_client_root
-from shared_components.data.coverage import Reach
+from shared_components.data.coverage import Frame, Reach, coverage, proposal
 from shared_components.data.description import DATASET_FILE, SPLITS, read_description
 from shared_components.data.entries import read_entries
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError
-from shared_components.federation.client_coverage import frame_in
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_settings import bundle_config
-from shared_components.federation.versions import versions
 
 PROBLEMS = "check.txt"
 """In a client's own folder at its site: the problems of its data, with their cures."""
 
 SEEN = ("image_size", "spacing", "orientation", "percentiles")
 """Ids of a bundle's config that say what its networks see of an image."""
+
+PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
 
 
 @dataclass(frozen=True)
@@ -167,3 +173,64 @@ def bundle_version(bundle_root: str) -> str:
         raise InputError(
             f"{file}: expected the bundle's metadata as JSON ({error}); copy the bundle again"
         ) from error
+
+
+def versions() -> dict[str, str]:
+    """Name to version, of this program, Python, the packages and the machine."""
+    found = {"fedfoundry": shared_components.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return {**found, "platform": platform.platform()}
+
+
+def version_changes(before: Mapping[str, object], now: Mapping[str, str]) -> list[str]:
+    """Which versions are others, but for the machine's; ``torch 2.7.0 -> 2.8.0``."""
+    names = [name for name in now if name != "platform" and name in before]
+    return [f"{name} {before[name]} -> {now[name]}" for name in names if before[name] != now[name]]
+
+
+def begun_with(before: Mapping[str, object]) -> str:
+    """What to do first about a run that another version of this program began, for the middle of a message.
+
+    Args:
+        before: the :func:`versions` of when it began.
+    Returns:
+        Nothing where it was this version.
+    """
+    begun, now = before.get("fedfoundry", "an unknown version"), shared_components.__version__
+    if begun == now:
+        return ""
+    return f"it was begun with fedfoundry {begun}, and this is {now}: go on with that version, or "
+
+
+def frame_of(federation: Federation) -> Frame | None:
+    """What the bundle sees of a slice, with the federation's overrides; None for a bundle that does not say."""
+    return frame_in(ConfigParser(bundle_config(federation)))
+
+
+def frame_in(parser: ConfigParser) -> Frame | None:
+    """What a bundle with that config sees of a slice; None if it does not say."""
+    if any(name not in parser for name in ("image_size", "spacing")):
+        return None
+    orientation = parser.get_parsed_content("orientation") if "orientation" in parser else "RAS"
+    return Frame(parser.get_parsed_content("image_size"), parser.get_parsed_content("spacing"), orientation)
+
+
+def coverage_lines(reaches: Mapping[str, Mapping[str, Reach]], frame: Frame) -> Iterator[str]:
+    """A line for each client, and one with values that would do better, if any.
+
+    Args:
+        reaches: client to its images' names and reaches; clients without any are passed over.
+        frame: what the networks see.
+    """
+    measured = {client: images for client, images in reaches.items() if images}
+    for client, images in measured.items():
+        yield f"{client}: {coverage(images, frame)}"
+    if not measured:
+        return
+    better = proposal([reach for images in measured.values() for reach in images.values()], frame)
+    if better:
+        yield f"to take in nearly all of every image: overrides: {better}; leave it if the organ lies well inside"

@@ -15,8 +15,8 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from shared_components.errors import InputError
-from shared_components.federation.committed import read_committed
 from shared_components.federation.file_digests import digest
+from shared_components.federation.sites import read_committed
 from shared_components.files import load_tensors
 from shared_components.networks.weights import is_state_dict
 from shared_components.records import found_record, read_record

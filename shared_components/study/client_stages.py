@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.federation.data_record import TRAINED_ON
+from shared_components.federation.file_digests import TRAINED_ON
 from shared_components.federation.run_settings import bundle_config
 from shared_components.study.candidate_names import (
     ADAPTATION,

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from shared_components.federation.data_record import data_record
-from shared_components.federation.engines import make_engine
 from shared_components.federation.federation import Federation
-from shared_components.federation.file_digests import FileDigests, digest
+from shared_components.federation.file_digests import FileDigests, data_record, digest
+from shared_components.federation.local import make_engine
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import Committed, RunFolder
 from shared_components.federation.run_settings import bundle_config

@@ -12,9 +12,9 @@ from typing import Any
 
 from shared_components.data.coverage import Reach, image_reach
 from shared_components.data.volume_check import load_volume
-from shared_components.federation.client_coverage import coverage_lines, frame_of
 from shared_components.federation.rounds_log import released
 from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.site_check import coverage_lines, frame_of
 from shared_components.report import write_study_report
 from shared_components.study.choices import choices, model_at_home
 from shared_components.study.generalisation import MODEL

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from shared_components.errors import InputError
+from shared_components.federation.bundle_workflow import Layout
 from shared_components.federation.exchange_table import exchange_problems, exchange_table
 from shared_components.federation.federation import Federation
 from shared_components.federation.first_weights import start_of, start_problems
-from shared_components.federation.shared_tensors import Layout
 from shared_components.hyper_parameters import has_our_values, value_faults
 from shared_components.study.candidates import SHAPES
 from shared_components.study.client_stages import study_stages

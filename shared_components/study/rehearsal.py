@@ -27,7 +27,7 @@ from shared_components.data.slices import SliceDataset
 from shared_components.engines.random_state import RandomState
 from shared_components.errors import cause, shown
 from shared_components.federation.aggregators import FedAvg
-from shared_components.federation.shared_tensors import Layout, layout_of
+from shared_components.federation.bundle_workflow import Layout, layout_of
 from shared_components.hyper_parameters import UNBUILDABLE, has_our_values, value_faults
 
 SLICES = f"{SliceDataset.__module__}.{SliceDataset.__name__}"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError
+from shared_components.federation.engine import resumable
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
-from shared_components.federation.resumable import resumable
 from shared_components.files import remove_tree, sweep
 from shared_components.study.client_stages import study_stages
 from shared_components.study.federated_run import FederatedRun, by_engine, federated_runs

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from shared_components.errors import InputError
 from shared_components.federation.file_digests import FileDigests
-from shared_components.federation.signs_of_life import BEAT
+from shared_components.federation.lane import BEAT
 from shared_components.interrupts import Interrupts
 from shared_components.study.stage import Done, Stage
 from shared_components.study.stage_places import StagePlaces, StageWorkers

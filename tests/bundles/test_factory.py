@@ -13,7 +13,7 @@ import pytest
 import torch
 from monai.bundle import run
 
-from shared_components.federation.client_plan import client_plan
+from shared_components.federation.federation import client_plan
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.site import Site

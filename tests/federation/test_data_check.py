@@ -8,8 +8,8 @@ import pytest
 
 from shared_components.errors import InputError
 from shared_components.federation import data_check
-from shared_components.federation.data_check import check_clients, check_reports
-from shared_components.federation.site_check import site_check
+from shared_components.federation.data_check import check_clients, check_reports, disagreements
+from shared_components.federation.site_check import SiteReport, site_check
 from tests.federation.tiny import federation
 
 
@@ -98,3 +98,141 @@ def test_other_versions_are_a_note_where_the_file_says_so(values, capsys):
     )
     with pytest.raises(InputError, match="'versions' is 'ignore'; known are agree, warn"):
         federation(values, versions="ignore")
+
+
+LABELS = {0: "background", 1: "brain"}
+VERSIONS = {
+    "fedfoundry": "0.2.0",
+    "python": "3.11.4",
+    "monai": "1.6.1",
+    "torch": "2.13.0+cpu",
+    "numpy": "2.4.6",
+    "nibabel": "5.4.2",
+    "itk": "5.4.7",
+}
+REPORT = SiteReport(
+    problems={},
+    volumes={"training": [4, 2], "validation": [0, 0], "test": [1, 1]},
+    domains=["t1"],
+    labels={"0": "background", "1": "brain"},
+    seen={"image_size": 48, "spacing": 4.5, "orientation": "RAS"},
+    bundle="0.1.0",
+    versions=VERSIONS,
+)
+
+
+def found(warn: bool = False, labels=None, domains=None, **south):
+    """Differences of three clients, of which ``south`` is another."""
+    reports = {"north": REPORT, "south": replace(REPORT, **south), "west": REPORT}
+    return disagreements(reports, labels, domains, warn)
+
+
+def lines(**arguments) -> list[str]:
+    return [str(difference) for difference in found(**arguments)]
+
+
+def other(**versions) -> dict[str, str]:
+    return {**VERSIONS, **versions}
+
+
+def test_equal_reports_agree():
+    assert found() == [] and disagreements({}) == []
+    assert found(labels=LABELS, domains={"north": ("t1",)}) == []
+
+
+def test_labels_are_compared_with_the_file_or_with_most_clients():
+    skull = {"0": "background", "1": "skull"}
+    reports = {"north": REPORT, "south": replace(REPORT, labels=skull)}
+    (by_file,) = disagreements(reports, LABELS)
+    assert str(by_file).endswith(
+        "{0: background, 1: skull}, where the federation file has {0: background, 1: brain}"
+    )
+    (by_others,) = disagreements(reports)
+    assert str(by_others) == (
+        "client south: labels {0: background, 1: skull}, where north has {0: background, 1: brain}"
+    )
+    assert by_others.stops
+    assert (
+        disagreements({"north": REPORT, "south": replace(REPORT, labels={})}) == []
+    )  # a problem of its data
+
+
+def test_domains_are_those_of_the_file_root_by_root():
+    domains = {"north": ("t1",), "south": ("t1", "t2"), "west": ("t1",)}
+    assert lines(domains=domains) == ["client south: domains t1, where the federation file has t1, t2"]
+    two = {"north": replace(REPORT, domains=["t1", "t1"])}
+    assert disagreements(two, domains={"north": ("t1",)}) == []  # the one of all its data roots
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [("image_size", 64, "64"), ("spacing", None, "None"), ("spacing", [1.0, 2.0], "[1.0, 2.0]")],
+)
+def test_what_the_networks_see(key, value, shown):
+    usual = REPORT.seen[key]
+    expected = f"client south: {key} {shown}, where north, west have {usual}"
+    assert lines(seen={**REPORT.seen, key: value}) == [expected]
+
+
+def test_orientation_in_plain_words_and_ids_that_one_lacks():
+    assert lines(seen={**REPORT.seen, "orientation": "ASR"}) == [
+        "client south: orientation ASR, where north, west have RAS"
+    ]
+    without = {key: value for key, value in REPORT.seen.items() if key != "spacing"}
+    assert lines(seen=without) == ["client south: spacing none, where north, west have 4.5"]
+
+
+def test_another_bundle_stops_unless_the_file_says_to_warn():
+    (difference,) = found(bundle="0.2.0")
+    assert str(difference) == "client south: bundle version 0.2.0, where north, west have 0.1.0"
+    assert difference.stops
+    (difference,) = found(bundle="0.2.0", warn=True)
+    assert not difference.stops
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "stops"),
+    [
+        ("torch", "2.12.1", True),
+        ("torch", "2.13.1", False),
+        ("torch", "2.13.0+cu130", False),
+        ("monai", "1.5.0", True),
+        ("numpy", "not installed", True),
+        ("fedfoundry", "0.3.0", True),
+        ("python", "3.12.3", False),
+        ("itk", "not installed", False),
+        ("nibabel", "5.3.0", False),
+    ],
+)
+def test_versions_that_matter_stop_and_patches_are_noted(package, version, stops):
+    (difference,) = found(versions=other(**{package: version}))
+    assert str(difference) == f"client south: {package} {version}, where north, west have {VERSIONS[package]}"
+    assert difference.stops == stops
+    (difference,) = found(versions=other(**{package: version}), warn=True)
+    assert not difference.stops
+
+
+def test_all_differences_come_in_one_list_sorted_by_client():
+    reports = {
+        "west": replace(REPORT, versions=other(torch="2.1.0"), seen={**REPORT.seen, "spacing": 3.0}),
+        "north": REPORT,
+        "south": replace(REPORT, bundle="9", domains=["t2"]),
+        "east": REPORT,
+    }
+    told = [
+        (difference.client, difference.what)
+        for difference in disagreements(reports, domains={"south": ("t1",)})
+    ]
+    assert told == [
+        ("south", "domains"),
+        ("south", "bundle version"),
+        ("west", "spacing"),
+        ("west", "torch"),
+    ]
+
+
+def test_of_two_the_first_by_name_is_the_measure():
+    reports = {"b": REPORT, "a": replace(REPORT, bundle="0.2.0")}
+    assert [str(each) for each in disagreements(reports)] == [
+        "client b: bundle version 0.1.0, where a has 0.2.0"
+    ]

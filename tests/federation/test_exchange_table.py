@@ -6,10 +6,10 @@ from torch import nn
 
 from shared_components.errors import InputError
 from shared_components.federation import FedAvg, FedBN
+from shared_components.federation.bundle_workflow import layout_of, shared_names
 from shared_components.federation.coordinator import drawn_clients
 from shared_components.federation.exchange_table import exchange_problems, exchange_table, rounds_of_clients
 from shared_components.federation.privacy import spent
-from shared_components.federation.shared_tensors import layout_of, shared_names
 from tests.federation.tiny import federation
 
 ONLY_FEDBN = {"_target_": "shared_components.federation.FedBN"}

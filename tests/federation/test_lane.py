@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import Future, wait
 
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.federation.lane import Lane
+from shared_components.federation.lane import BEAT, DIED, Lane, failure, of_each_client, tell_while
+from tests.federation.tiny import federation
 
 
 def die() -> None:
@@ -72,3 +74,72 @@ def test_an_error_ends_what_is_at_work_at_once():
     assert time.monotonic() - start < 300 and waiting.exception() is not None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_clients_that_are_long_are_named_until_they_end(capsys, monkeypatch):
+    north, south = Future(), Future()
+    waits = []
+
+    def later(futures, timeout):
+        """Three waits pass; then north is done, then south."""
+        waits.append(timeout)
+        if len(waits) in (2, 3):
+            (north, south)[len(waits) - 2].set_result(None)
+        return wait(futures, timeout=0)
+
+    monkeypatch.setattr("shared_components.federation.lane.wait", later)
+    tell_while({"north": north, "south": south}, "round 3")
+    assert capsys.readouterr().out.splitlines() == [
+        "round 3: north, south still at work",
+        "round 3: south still at work",
+    ]
+    assert waits == [BEAT] * 3
+
+
+def test_a_client_that_fails_ends_no_other_ones_wait(capsys):
+    north, south = Future(), Future()
+    north.set_result(None)
+    south.set_exception(ValueError("broken"))
+    tell_while({"north": north, "south": south}, "round 3")
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_looked_after_meanwhile_may_end_the_wait():
+    north, looks = Future(), []
+
+    def look():
+        looks.append(1)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tell_while({"north": north}, "round 3", meanwhile=look)
+    assert len(looks) == 3
+
+
+def obey(what: str) -> str:
+    """End or stop this process if told to."""
+    if what in ("SIGKILL", "SIGSTOP"):
+        os.kill(os.getpid(), getattr(signal, what))
+    return what
+
+
+@pytest.fixture
+def told(values):
+    def told(workers: int, timeout: float | None = None, **words: str):
+        arguments = {name: (word,) for name, word in words.items()}
+        return of_each_client(federation(values, workers=workers), obey, arguments, "asking", timeout)
+
+    return told
+
+
+def test_one_that_dies_and_one_that_hangs_stop_no_other(told):
+    tasks = told(2, 2.0, island="SIGKILL", north="SIGSTOP", south="well", west="well")
+    assert list(tasks) == ["island", "north", "south", "west"]
+    assert [tasks[name].result() for name in ("south", "west")] == ["well", "well"]
+    assert failure(tasks["island"]) == DIED
+    assert failure(tasks["north"]).startswith("no answer within 2 s (--timeout); its process was ended")
+
+
+def test_without_workers_it_is_this_process(told):
+    assert told(0, north=3, south=4)["south"].result() == 4

@@ -11,8 +11,8 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation import worker
-from shared_components.federation.client_plan import client_plan
-from shared_components.federation.ledger import Ledger
+from shared_components.federation.budget import Ledger
+from shared_components.federation.federation import client_plan
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.privacy import Privacy, spent
 from shared_components.federation.rounds_log import read_rows

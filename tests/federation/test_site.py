@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from shared_components.errors import InputError
-from shared_components.federation.client_plan import client_plan
+from shared_components.federation.federation import client_plan
 from shared_components.federation.site import Site
 from tests.federation.tiny import federation
 

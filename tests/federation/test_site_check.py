@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 import shutil
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from shared_components.data.coverage import Frame
 from shared_components.errors import InputError
-from shared_components.federation.site_check import SiteReport, bundle_version, site_check
+from shared_components.federation.data_check import check_clients
+from shared_components.federation.site_check import SiteReport, bundle_version, frame_of, site_check
 from tests.federation.statistics.volumes import save
 from tests.federation.tiny import TINY_BUNDLE, federation
 
@@ -36,7 +39,6 @@ def test_a_sound_site_tells_counts_and_what_its_numbers_depend_on(values):
 
 
 def test_what_the_bundles_networks_see_is_reported(values):
-    from tests.federation.test_client_coverage import factory
 
     assert site_check(factory(values, image_size=24), "north").report.seen == {
         "image_size": 24,
@@ -69,3 +71,35 @@ def test_bundle_versions(tmp_path):
     file.write_text("[")
     with pytest.raises(InputError, match=r"metadata\.json: .*copy the bundle again"):
         bundle_version(str(tmp_path))
+
+
+FACTORY = {
+    "bundle": str(Path(__file__).parents[2] / "bundles" / "factory"),
+    "configs": ["common.yaml", "train.yaml"],
+}
+
+
+def factory(values, **overrides):
+    return federation(values, **FACTORY, overrides=overrides)
+
+
+def test_frame_is_the_bundles_with_the_overrides(values):
+    assert frame_of(factory(values)) == Frame(48, 4.5, "RAS")
+    assert frame_of(factory(values, image_size=24, orientation="ASR")) == Frame(24, 4.5, "ASR")
+    assert frame_of(federation(values)) is None  # a bundle without such ids
+
+
+def test_check_tells_what_lies_outside_at_each_client(values, capsys):
+    check_clients(factory(values, image_size=3, spacing=2.0))  # cubes of 8 mm, near the middle of 16 mm
+    island, north, south, better = capsys.readouterr().out.splitlines()
+    for name, line in (("north", north), ("south", south), ("island", island)):
+        assert line.startswith(f"{name}: ") and "% of what is brighter than air lies outside" in line
+        assert "image_size 3 px × spacing 2 mm = 6 mm (" in line and " in images/s" in line
+    assert better.startswith("to take in nearly all of every image: overrides: spacing: ")
+
+
+def test_check_says_so_where_all_is_taken_in(values, capsys):
+    check_clients(factory(values, image_size=12, spacing=1.4))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == ["island", "north", "south"]
+    assert all("take in nearly all" in line for line in lines)

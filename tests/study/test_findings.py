@@ -12,7 +12,7 @@ from shared_components.federation.rounds_log import RoundsCsv
 from shared_components.study.findings import epsilons, study_coverage
 from shared_components.study.origins import origins
 from shared_components.study.roles import plan_study
-from tests.federation.test_client_coverage import factory
+from tests.federation.test_site_check import factory
 from tests.study.test_several_labelled import made
 from tests.study.test_several_labelled import values as several_values
 

@@ -12,9 +12,9 @@ import torch
 import yaml
 
 from shared_components.errors import InputError
-from shared_components.federation.committed import Committed
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.sites import Committed
 from shared_components.files import load_tensors
 from shared_components.study.client_stages import study_stages
 from shared_components.study.federated_run import FederatedRun, by_engine

@@ -9,8 +9,8 @@ from shared_components.benchmarks.gpu.bundles import LABELS, data, run_folder
 from shared_components.benchmarks.gpu.place import Place, Row
 from shared_components.benchmarks.repository import BUNDLES
 from shared_components.benchmarks.tables import read_table
-from shared_components.federation.engines import make_engine
 from shared_components.federation.federation_file import federation_from
+from shared_components.federation.local import make_engine
 
 DOMAINS = ("t1", "t2", "pet")
 SMALL = {

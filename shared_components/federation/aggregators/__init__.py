@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from shared_components.federation.aggregators.averaging import FedAvg
-from shared_components.federation.aggregators.configured import make_aggregator
+from shared_components.federation.aggregators.averaging import FedAvg, FedSubAvg, make_aggregator
 from shared_components.federation.aggregators.proximal import FedBN, FedProx
 from shared_components.federation.aggregators.robust import FedMedian, MultiKrum, NormBounded, TrimmedMean
-from shared_components.federation.aggregators.server_average import ServerAverage
-from shared_components.federation.aggregators.server_optimizers import FedAdam, FedAvgM
-from shared_components.federation.aggregators.submodel import FedSubAvg
+from shared_components.federation.aggregators.server_optimizers import FedAdam, FedAvgM, ServerAverage
 
 __all__ = [
     "FedAdam",

@@ -1,4 +1,4 @@
-"""Federated averaging, and what every aggregator has: private tensors, local training, a state at the server."""
+"""Federated averaging, of all or of those that moved an element, and what every aggregator has; one by its name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import NamedTensors, check_same_layout, federated_average
+from shared_components.value_rules import Rule
 
 
 class FedAvg:
@@ -96,3 +98,74 @@ def foreign_state(aggregator: FedAvg, state: Mapping[str, Any]) -> str:
         f"aggregator: the run's state ({found}) is not {type(aggregator).__name__}'s; "
         "go on with the aggregator that it was begun with, or start it over with --force"
     )
+
+
+def make_aggregator(config: Mapping[str, Any]) -> FedAvg:
+    """The aggregator of a config with ``_target_``.
+
+    Raises:
+        InputError: it is none, that is, no subclass of :class:`FedAvg`.
+    """
+    from monai.bundle import (
+        ConfigParser,
+    )  # seconds, which processes that only pass messages on need not spend
+
+    aggregator = ConfigParser({"aggregator": dict(config)}).get_parsed_content("aggregator")
+    if not isinstance(aggregator, FedAvg):
+        raise InputError(
+            f"'aggregator': expected a subclass of shared_components.federation.FedAvg, found {aggregator!r}"
+        )
+    return aggregator
+
+
+def check(rule: Rule, name: str, value: Any) -> None:
+    """Refuse a value that the rule does not allow.
+
+    Raises:
+        InputError: one line with the argument, what was expected and what was found.
+    """
+    fault = rule.fault(name, value)
+    if fault:
+        raise InputError(f"aggregator: {fault}")
+
+
+class FedSubAvg(FedAvg):
+    r"""FedAvg in which an element counts at those clients alone that moved it.
+
+    .. math:: w \leftarrow w + \frac{\sum_c n_c\,(\theta_c - w)}{\sum_{c:\,\theta_c \ne w} n_c}
+
+    An embedding of a client's own domain gets no gradient at the other clients. FedAvg takes their standstill for a
+    vote and moves it by 1 / K of what its own client learnt; here it moves as its own client says. What all clients
+    move is averaged as ever, and so are buffers that are no floats. Where noise is added to updates everything moves,
+    and it is FedAvg.
+
+    Source: Ding et al. 2022, Federated Submodel Optimization for Hot and Cold Data Features, NeurIPS.
+    """
+
+    def __call__(
+        self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
+    ) -> dict[str, Tensor]:
+        made = super().__call__(updates, weights, global_weights)
+        return over_movers(made, updates, weights, global_weights)
+
+
+def over_movers(
+    made: NamedTensors,
+    updates: Mapping[str, NamedTensors],
+    weights: Mapping[str, float],
+    global_weights: NamedTensors,
+) -> dict[str, Tensor]:
+    """The mean ``made`` of all clients' weights, of each element over those that moved it; see :class:`FedSubAvg`.
+
+    Other arguments as of :class:`FedAvg`.
+    """
+    found, total = dict(made), sum(weights[client] for client in updates)
+    for name, start in global_weights.items():
+        if not start.is_floating_point():
+            continue
+        moved = sum(weights[client] * (updates[client][name] != start).double() for client in updates)
+        whole = (moved == 0) | (moved == total)
+        share = total / torch.where(whole, total, moved)
+        change = (made[name].double() - start.double()) * share
+        found[name] = torch.where(whole, made[name], (start.double() + change).to(start.dtype))
+    return found

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from shared_components.federation.aggregation import NamedTensors, federated_average
-from shared_components.federation.aggregators.arguments import check
-from shared_components.federation.aggregators.averaging import FedAvg, check_global_layout
+from shared_components.federation.aggregators.averaging import FedAvg, check, check_global_layout
 from shared_components.federation.robust_aggregation import (
     coordinate_median,
     nearest_clients,

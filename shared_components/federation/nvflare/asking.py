@@ -16,9 +16,9 @@ from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.app_common.workflows.model_controller import ModelController
 
 from shared_components.errors import InputError
+from shared_components.federation.lane import tell_while
 from shared_components.federation.nvflare.living import PROBE_TOPIC
 from shared_components.federation.nvflare.message import Message, read_message
-from shared_components.federation.signs_of_life import tell_while
 
 PROBE_EVERY = 2.0  # seconds
 START_WITHIN = 120.0  # seconds until a client's process must have been seen
@@ -27,6 +27,7 @@ SENDING = threading.Lock()
 """Held while a task is sent, in a context of its own: sending goes through all values of one and sets others, and a
 study asks its sites from threads of their own."""
 GONE = "its process died or its machine cannot be reached; it is asked again when it is back"
+Ask = Callable[..., dict[str, Message]]
 
 
 class Aborted(InputError):
@@ -170,6 +171,3 @@ def _fail(future: Future, failure: str) -> None:
 def _settle(future: Future, answer: Message) -> None:
     if not future.done():
         future.set_result(answer)
-
-
-Ask = Callable[..., dict[str, Message]]

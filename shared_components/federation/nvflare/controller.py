@@ -12,7 +12,6 @@ from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
 
 from shared_components.errors import InputError
-from shared_components.federation.committed import Committed
 from shared_components.federation.coordinator import Coordinator
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.asking import Asking
@@ -23,6 +22,7 @@ from shared_components.federation.nvflare.places import Place, read_server
 from shared_components.federation.nvflare.preflight import check_sites
 from shared_components.federation.nvflare.progress_lines import TOPIC, ProgressLines
 from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.sites import Committed
 
 
 class FederationController(ModelController):

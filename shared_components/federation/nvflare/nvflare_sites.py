@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError
-from shared_components.federation.committed import Committed
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.asking import Asking
 from shared_components.federation.nvflare.message import Message, numbers
-from shared_components.federation.sites import Answer, Sites
+from shared_components.federation.sites import Answer, Committed, Sites
 from shared_components.files import load_tensors, remove_files, write_atomically
 
 

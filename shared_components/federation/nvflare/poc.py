@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shared_components.errors import InputError
 from shared_components.federation.client_entry import Client
+from shared_components.federation.engine import resumable
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.job import JobKind
 from shared_components.federation.nvflare.kits import (
@@ -21,7 +22,6 @@ from shared_components.federation.nvflare.kits import (
 from shared_components.federation.nvflare.places import SITE_FILE
 from shared_components.federation.nvflare.session import connected
 from shared_components.federation.nvflare.submission import Submission
-from shared_components.federation.resumable import resumable
 from shared_components.files import make_folder, remove_tree
 from shared_components.interrupts import Interrupts
 from shared_components.records import write_record

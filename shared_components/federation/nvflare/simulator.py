@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shared_components.federation.client_entry import Client
-from shared_components.federation.committed import Committed
 from shared_components.federation.engine import Engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.first_weights import start_of
@@ -18,6 +17,7 @@ from shared_components.federation.nvflare.outcome import check_outcome, simulate
 from shared_components.federation.nvflare.places import VARIABLE, Place
 from shared_components.federation.nvflare.requirement import require_nvflare
 from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.sites import Committed
 from shared_components.files import make_folder, remove_tree, write_text
 from shared_components.interrupts import Interrupts
 from shared_components.records import write_record

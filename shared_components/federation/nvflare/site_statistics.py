@@ -24,14 +24,12 @@ from nvflare.app_common.abstract.statistics_spec import (
 
 from shared_components.data.description import SPLITS
 from shared_components.errors import InputError
-from shared_components.federation.lane import Ended, Lane
-from shared_components.federation.local_tasks import DIED, LIMIT
+from shared_components.federation.budget import SentRecord
+from shared_components.federation.lane import DIED, LIMIT, Ended, Lane
 from shared_components.federation.nvflare.job_file import read_job
 from shared_components.federation.nvflare.places import read_site
-from shared_components.federation.sent_record import SentRecord
-from shared_components.federation.statistics.published import rounded
+from shared_components.federation.statistics.published import STATES, rounded
 from shared_components.federation.statistics.site import asked, site_statistics
-from shared_components.federation.statistics.volume_numbers import STATES
 
 DATA_SET = "images"
 GLOBAL = "Global"  # NVFlare's name of all clients together

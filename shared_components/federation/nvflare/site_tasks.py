@@ -15,15 +15,13 @@ import torch
 from shared_components.errors import InputError
 from shared_components.federation import worker
 from shared_components.federation.aggregation import from_blocks
-from shared_components.federation.client_plan import ClientPlan, client_plan
-from shared_components.federation.data_record import data_changes, data_record, told
-from shared_components.federation.federation import Federation
-from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.budget import SentRecord
+from shared_components.federation.federation import ClientPlan, Federation, client_plan
+from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
 from shared_components.federation.first_weights import start_of
 from shared_components.federation.nvflare.job_file import JobParts, read_job, read_parts
 from shared_components.federation.nvflare.places import Place, read_site
 from shared_components.federation.nvflare.site_work import Done, Work
-from shared_components.federation.sent_record import SentRecord
 from shared_components.federation.site_check import PROBLEMS, site_check
 from shared_components.federation.start import own_state
 from shared_components.files import load_tensors, write_text

@@ -1,4 +1,7 @@
-"""The statistics of one site, from its own data roots; what :func:`site_statistics` returns may leave it."""
+"""The statistics of one site, from its own data roots; what :func:`site_statistics` returns may leave it.
+
+``local_statistics`` asks every client of this machine.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,17 @@ from shared_components.data.coverage import Frame
 from shared_components.data.description import SPLITS
 from shared_components.data.intensities import ordered
 from shared_components.errors import InputError
-from shared_components.federation.client_coverage import frame_of
 from shared_components.federation.federation import Federation
+from shared_components.federation.lane import failure, of_each_client
 from shared_components.federation.run_settings import bundle_config
-from shared_components.federation.statistics.published import MINIMUM, published
-from shared_components.federation.statistics.volume_numbers import Reading, VolumeNumbers, volume_numbers
+from shared_components.federation.site_check import frame_of
+from shared_components.federation.statistics.published import (
+    MINIMUM,
+    Reading,
+    VolumeNumbers,
+    published,
+    volume_numbers,
+)
 from shared_components.steps import steps
 
 BINS = 32
@@ -88,4 +97,24 @@ def site_statistics(
         "domains": {
             domain: published(volumes[domain], labels[domain], looked_up, minimum) for domain in labels
         },
+    }
+
+
+def local_statistics(
+    federation: Federation, asked: Asked, timeout: float | None = None
+) -> dict[str, dict[str, Any]]:
+    """Ask every client, several at a time; one that fails, dies or is too slow is named and the others go on.
+
+    Args:
+        federation: whose clients are asked.
+        asked: for what.
+        timeout: seconds that each may take; None: as long as it needs.
+    Returns:
+        Client to what :func:`site_statistics` returns, or to ``{"failure": text}``.
+    """
+    arguments = {name: (client.data_roots, asked) for name, client in federation.clients.items()}
+    tasks = of_each_client(federation, site_statistics, arguments, "looking at the clients' volumes", timeout)
+    return {
+        name: task.result() if failure(task) is None else {"failure": failure(task)}
+        for name, task in tasks.items()
     }

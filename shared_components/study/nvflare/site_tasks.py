@@ -12,10 +12,9 @@ from typing import Any
 from shared_components.errors import InputError, shown
 from shared_components.federation import worker
 from shared_components.federation.client_entry import Client
-from shared_components.federation.client_plan import client_plan
 from shared_components.federation.data_check import problems_beside
-from shared_components.federation.data_record import data_record
-from shared_components.federation.file_digests import FileDigests, digest
+from shared_components.federation.federation import client_plan
+from shared_components.federation.file_digests import FileDigests, data_record, digest
 from shared_components.federation.nvflare.site_tasks import TASKS as FEDERATION_TASKS
 from shared_components.federation.nvflare.site_tasks import SiteJob
 from shared_components.federation.nvflare.site_work import Done, Work

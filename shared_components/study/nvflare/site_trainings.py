@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError
-from shared_components.federation.committed import Committed
 from shared_components.federation.coordinator import Coordinator
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.asking import Asking
 from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.nvflare_sites import NvflareSites, write_tensors
 from shared_components.federation.run_folder import RunFolder
+from shared_components.federation.sites import Committed
 from shared_components.study.nvflare.site_places import SERVER, TOLD
 from shared_components.study.nvflare.site_tasks import SOURCE_TASKS
 from shared_components.study.nvflare.study_job import handed_out

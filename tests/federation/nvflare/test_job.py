@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from shared_components.errors import InputError
-from shared_components.federation.client_plan import client_plan
+from shared_components.federation.federation import client_plan
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.first_weights import start_of
 from shared_components.federation.start import read_start

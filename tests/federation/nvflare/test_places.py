@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from shared_components.errors import InputError
-from shared_components.federation.demand import Demand
+from shared_components.federation.client_entry import Demand
 from shared_components.federation.nvflare.places import VARIABLE, Place, plain_name, read_server, read_site
 from shared_components.federation.start import Start
 

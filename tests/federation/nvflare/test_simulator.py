@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from shared_components.federation.engines import make_engine
+from shared_components.federation.budget import Ledger
 from shared_components.federation.federation_file import federation_from
-from shared_components.federation.ledger import Ledger
+from shared_components.federation.local import make_engine
 from shared_components.federation.nvflare.simulator import LOST_AFTER, client_places, rehearse
 from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import read_rows

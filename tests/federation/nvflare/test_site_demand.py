@@ -7,8 +7,7 @@ import pytest
 pytest.importorskip("nvflare")
 
 from shared_components.errors import InputError
-from shared_components.federation.client_entry import Client
-from shared_components.federation.demand import Demand
+from shared_components.federation.client_entry import Client, Demand
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.simulator import NvflareSimulator
 from shared_components.federation.privacy import spent

@@ -5,10 +5,8 @@ import pytest
 pytest.importorskip("nvflare")
 
 from shared_components.federation.nvflare.statistics import simulated_statistics
-from shared_components.federation.statistics.local import local_statistics
-from shared_components.federation.statistics.merged import merged
-from shared_components.federation.statistics.site import asked
-from shared_components.federation.statistics.table import table
+from shared_components.federation.statistics.merged import merged, table
+from shared_components.federation.statistics.site import asked, local_statistics
 from tests.federation.tiny import federation, make_root
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared_components.benchmarks.faulty_study import wait_until
-from shared_components.federation.statistics.local import local_statistics
-from shared_components.federation.statistics.results import read_statistics, write_statistics
-from shared_components.federation.statistics.site import asked
+from shared_components.federation.statistics.page import read_statistics, write_statistics
+from shared_components.federation.statistics.site import asked, local_statistics
 from shared_components.files import make_folder
 from tests.federation.nvflare.processes import federate, left_running
 from tests.federation.tiny import federation, write_file

@@ -9,12 +9,13 @@ import matplotlib.image
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.federation.statistics.local import local_statistics
-from shared_components.federation.statistics.merged import merged
-from shared_components.federation.statistics.page import write_statistics_report
-from shared_components.federation.statistics.results import read_statistics, write_statistics
-from shared_components.federation.statistics.site import asked, site_statistics
-from shared_components.federation.statistics.table import table
+from shared_components.federation.statistics.merged import merged, table
+from shared_components.federation.statistics.page import (
+    read_statistics,
+    write_statistics,
+    write_statistics_report,
+)
+from shared_components.federation.statistics.site import asked, local_statistics, site_statistics
 from shared_components.records import read_table
 from tests.federation.tiny import federation, make_root
 

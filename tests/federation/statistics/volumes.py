@@ -8,7 +8,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from shared_components.federation.statistics.volume_numbers import VolumeNumbers
+from shared_components.federation.statistics.published import VolumeNumbers
 
 
 def save(path: Path, voxels: np.ndarray, spacing: tuple[float, ...] = (1, 1, 1)) -> str:

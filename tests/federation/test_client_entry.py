@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.federation.client_plan import client_plan
-from shared_components.federation.demand import Demand, read_demand
+from shared_components.federation.client_entry import Demand, read_demand
+from shared_components.federation.federation import client_plan
 from shared_components.federation.privacy import Privacy
 from tests.federation.tiny import federation
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared_components.federation.resumable import resumable
+from shared_components.federation.engine import resumable
 
 
 def test_who_interrupts_is_told_how_to_go_on(capsys):
