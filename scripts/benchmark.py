@@ -48,12 +48,12 @@ def quality(
         fast: a third of the updates, in <output_dir>/<scenario>_fast.
         smoke: at the smallest sizes, to try it; in <output_dir>/<scenario>_smoke.
     """
-    from shared_components.benchmarks import unseen_scenarios
+    from shared_components.benchmarks import unseen_rows
     from shared_components.benchmarks.quality_scenarios import SCENARIOS
     from shared_components.benchmarks.study_quality import study_quality
     from shared_components.benchmarks.unseen_quality import unseen_quality
 
-    if scenario in unseen_scenarios.SCENARIOS:
+    if scenario in unseen_rows.SCENARIOS:
         sizes = (jobs, fast, smoke, reference)
         print(unseen_quality(scenario, seeds, output_dir, report_only, held_out, rows, *sizes))
     elif scenario in SCENARIOS:
@@ -63,7 +63,7 @@ def quality(
             )
         )
     else:
-        known = ", ".join([*SCENARIOS, *unseen_scenarios.SCENARIOS])
+        known = ", ".join([*SCENARIOS, *unseen_rows.SCENARIOS])
         raise InputError(f"scenario: expected one of {known}, found {scenario!r}")
 
 
@@ -73,7 +73,7 @@ def kernels(repeats: int = 20) -> None:
     Args:
         repeats: timed calls of each; the median counts.
     """
-    from shared_components.benchmarks.kernels import time_kernels
+    from shared_components.benchmarks.component_speed import time_kernels
 
     time_kernels(repeats)
 
@@ -85,7 +85,7 @@ def slices(data_root: str, accesses: int = 200) -> None:
         data_root: the data root.
         accesses: random slices that are read.
     """
-    from shared_components.benchmarks.kernels import time_slices
+    from shared_components.benchmarks.component_speed import time_slices
 
     time_slices(data_root, accesses)
 
@@ -124,7 +124,7 @@ def meta_step(
         threads: of torch.
         memory: measure the peak as well, in a fresh process for each form.
     """
-    from shared_components.benchmarks.meta_step import meta_step as time_meta_step
+    from shared_components.benchmarks.component_speed import meta_step as time_meta_step
 
     time_meta_step(size, batch, repeats, threads, memory)
 

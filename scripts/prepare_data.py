@@ -27,7 +27,7 @@ from shared_components.data.coverage import Frame, advice
 from shared_components.data.datalists import labelled_slices, make_datalist
 from shared_components.data.description import SPLITS
 from shared_components.data.frames import split_frames
-from shared_components.data.patients import (
+from shared_components.data.names import (
     guessed_patients,
     patients_by_pattern,
     patients_by_table,

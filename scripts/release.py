@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shared_components.command_line import run
 from shared_components.files import write_text
-from shared_components.packaging.release import release_files
+from shared_components.packaging.versions import release_files
 
 REPO = Path(__file__).resolve().parents[1]
 

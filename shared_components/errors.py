@@ -1,10 +1,13 @@
-"""One error class for everything that a user can mend."""
+"""One error class for everything that a user can mend, and names that were probably meant."""
 
 from __future__ import annotations
 
+import difflib
 import errno
 import reprlib
 import unicodedata
+from collections.abc import Iterable
+from typing import Any
 
 _PLACE = (
     frozenset(  # what a user mends who names another folder, makes space, or corrects a path or a permission
@@ -93,3 +96,29 @@ def os_error_line(error: OSError) -> str | None:
         f"{error.filename or 'output'}: cannot be used ({reason}); "
         "name a place that may be read and written, on a disk with space left"
     )
+
+
+def unknown(what: str, found: Iterable[Any], known: list[str]) -> list[str]:
+    """A line for each of ``found`` that is none of ``known``."""
+    return [f"{what} '{key}' is unknown{closest(key, known)}" for key in found if key not in known]
+
+
+def closest(word: Any, known: Iterable[str]) -> str:
+    """`` (did you mean '…'?)``, or the known words where none is near."""
+    known = list(known)
+    return meant(word, known) or f"; known are {_short(', '.join(known))}"
+
+
+def meant(word: Any, known: Iterable[str]) -> str:
+    """`` (did you mean '…'?)``, empty where no known word is near."""
+    near = nearest(word, known)
+    return f" (did you mean '{near}'?)" if near else ""
+
+
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """The known word that ``word`` is most like; empty where none is near."""
+    return next(iter(difflib.get_close_matches(str(word), list(known), n=1)), "")
+
+
+def _short(text: str, limit: int = 300) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} …"

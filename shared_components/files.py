@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import pickle
@@ -18,7 +19,6 @@ from typing import Any
 import torch
 
 from shared_components.errors import InputError, os_error_line, printable
-from shared_components.full_disks import NO_SPACE, full_disk_line, nearest_folder
 from shared_components.seals import archive_fault, seal_archive
 from shared_components.tensors import not_finite
 from shared_components.workplaces import WRITING, flush, workplace
@@ -237,3 +237,35 @@ def remove_files(*paths: str | os.PathLike) -> None:
     for path in paths:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             Path(path).unlink()
+
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(count: int) -> str:
+    """Bytes as people read them: ``512 B``, ``3.2 MB``."""
+    value, place = float(count), 0
+    while value >= 999.5 and place < len(UNITS) - 1:
+        value, place = value / 1000, place + 1
+    return f"{value:.1f} {UNITS[place]}" if place and value < 99.95 else f"{value:.0f} {UNITS[place]}"
+
+
+NO_SPACE = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+"""What the system calls a full disk, or that a user's share of one is used up."""
+
+
+def full_disk_line(path: str | os.PathLike, reason: str) -> str:
+    """The message for what does not fit on a disk.
+
+    Args:
+        path: what could not be written.
+        reason: the system's word, one of ``NO_SPACE``.
+    """
+    folder = nearest_folder(Path(path))
+    free = size(shutil.disk_usage(folder).free)
+    return f"{path}: cannot be written ({reason}): {free} free on the disk of {folder}; make space there"
+
+
+def nearest_folder(path: Path) -> Path:
+    """The folder closest above ``path`` that is there; ``os.path`` since ``Path.exists`` may itself raise."""
+    return next((folder for folder in path.parents if os.path.exists(folder)), path.parent)

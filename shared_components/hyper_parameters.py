@@ -12,7 +12,6 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.config_references import references
 from shared_components.errors import InputError, cause, shown
 from shared_components.value_rules import (
     Rule,
@@ -28,6 +27,7 @@ from shared_components.value_rules import (
     text,
     whole,
 )
+from shared_components.yaml_files import references
 
 UNBUILDABLE = (  # what the parts of a config raise: MONAI's parser, components, expressions, torch
     *(RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),

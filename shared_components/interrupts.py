@@ -1,7 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a program in the same way, and are never lost."""
+"""Ctrl-C, SIGTERM and SIGHUP end a program in the same way, and are never lost; so does what takes too long."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Iterator
@@ -60,3 +61,19 @@ class Interrupts:
     def _notice(self, number: int, frame: object) -> None:
         self._came = number
         raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def limited(seconds: float, error: Exception) -> Iterator[None]:
+    """Raise ``error`` in what runs inside after ``seconds``; in the main thread alone (Linux)."""
+
+    def end(*_: object) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -15,9 +15,8 @@ from monai.bundle import ConfigParser, ReferenceResolver, run
 from monai.bundle.utils import ID_SEP_KEY
 from monai.utils import ensure_tuple
 
-from shared_components.errors import InputError, input_error_in, os_error_line
+from shared_components.errors import InputError, input_error_in, nearest, os_error_line
 from shared_components.hyper_parameters import check_values
-from shared_components.spelling import nearest
 from shared_components.yaml_files import read_configs
 
 MISREAD = {"true": "True", "false": "False", "null": "'$None'"}  # word: what would have that meaning

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared_components.errors import InputError
-from shared_components.records import read_record, write_record
-from shared_components.typed_records import plain_values, typed_values
+from shared_components.records import plain_values, read_record, typed_values, write_record
 
 FILE_NAME = "study.json"
 CURE = "write it again with federate.py study FILE --resume"

@@ -1,16 +1,19 @@
-"""YAML and JSON that people write: read as plain values, within limits, and what is ambiguous is refused."""
+"""YAML and JSON that people write: read as plain values, within limits, and what is ambiguous is refused.
+
+Also what a value of a config refers to.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser
-from monai.bundle.utils import merge_kv
+from monai.bundle import ConfigParser, ReferenceResolver
+from monai.bundle.utils import ID_SEP_KEY, merge_kv
 
 from shared_components.errors import InputError, shown
 
@@ -193,3 +196,22 @@ def _check_values(values: Any, depth: int) -> None:
             _check_values(value, depth + 1)
     elif isinstance(values, str) and not _is_plain(values):
         raise ValueError(f"control character in {shown(values)}; leave it out")
+
+
+def references(value: Any) -> set[str]:
+    """Top-level ids that a config value refers to."""
+    return {top_id(found) for text in texts(value) for found in ReferenceResolver.match_refs_pattern(text)}
+
+
+def top_id(key: Any) -> str:
+    """The top-level id of a nested one; ``+`` of a merge left out."""
+    return ReferenceResolver.normalize_id(str(key).lstrip("+")).split(ID_SEP_KEY)[0]
+
+
+def texts(value: Any) -> list[str]:
+    """Every string in nested mappings and lists, keys excluded."""
+    if isinstance(value, Mapping):
+        return [text for child in value.values() for text in texts(child)]
+    if isinstance(value, list | tuple):
+        return [text for child in value for text in texts(child)]
+    return [value] if isinstance(value, str) else []

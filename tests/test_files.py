@@ -18,11 +18,12 @@ from shared_components.files import (
     remove_files,
     remove_tree,
     save_tensors,
+    size,
     sweep,
     write_atomically,
     write_text,
 )
-from shared_components.inferers.segmentation_writer import write_segmentation
+from shared_components.inferers.case_writers import write_segmentation
 
 
 def test_text_and_tensors_come_back(tmp_path):
@@ -291,3 +292,11 @@ def test_values_that_are_not_finite_are_neither_written_nor_loaded(tmp_path, val
         InputError, match=r"model\.pt: 'model\.a' holds NaN or infinite values; .* copy it again"
     ):
         load_tensors(path)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_800_000, "12.8 MB"), (3e14, "300 TB")],
+)
+def test_sizes_are_readable(count, text):
+    assert size(count) == text

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shared_components.config_references import references
 from shared_components.errors import InputError
 from shared_components.hyper_parameters import RULES, check_values, has_our_values, value_faults
-from shared_components.yaml_files import read_configs
+from shared_components.yaml_files import read_configs, references
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
 WIRING = {"imports", "initialize", "run", "finalize", "device", "backend", "local_rank", "handlers"}

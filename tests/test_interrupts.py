@@ -3,10 +3,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 
-from shared_components.interrupts import SIGNALS, Interrupted, Interrupts
+from shared_components.interrupts import SIGNALS, Interrupted, Interrupts, limited
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -44,3 +45,13 @@ def test_other_threads_are_left_alone():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_limit_ends_what_runs_inside_alone():
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(TimeoutError, match="too long"), limited(0.05, TimeoutError("too long")):
+        time.sleep(60)
+    with limited(60, TimeoutError("too long")):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) is before

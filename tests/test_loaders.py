@@ -11,7 +11,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from shared_components.engines.random_state import RandomState
+from shared_components.engines.saved_state import RandomState
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import to_blocks
 from shared_components.federation.client import FederatedClient

@@ -12,14 +12,18 @@ from torch import Tensor
 
 from shared_components.audit.client_slices import ClientSlices, client_slices, drawn_difference, drawn_slices
 from shared_components.audit.figures import Figure, write_figures
-from shared_components.audit.page import page
-from shared_components.audit.privacy import FEWEST, Compared, features, pixels, privacy_figures
-from shared_components.audit.quality import (
+from shared_components.audit.measures import (
+    FEWEST_COMPARED,
+    Compared,
+    features,
     frechet_by_height,
     neighbours_figure,
     path_figure,
+    pixels,
+    privacy_figures,
     quality_figures,
 )
+from shared_components.audit.page import page
 from shared_components.data import datalist
 from shared_components.errors import InputError
 from shared_components.files import write_text
@@ -131,7 +135,7 @@ class _Audit:
         heights = self._heights, self._training.heights, self._held_out.heights
         found = self._counts()
         described = features(*sets)
-        if min(map(len, sets)) >= FEWEST:
+        if min(map(len, sets)) >= FEWEST_COMPARED:
             spaces = {"image": Compared(*map(pixels, sets)), "features": Compared(*described)}
             for space, vectors in spaces.items():
                 own, memorised = privacy_figures(space, vectors, self._training, self._held_out, self._seed)

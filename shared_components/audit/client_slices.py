@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared_components.data.slice_choice import chosen_slices
-from shared_components.data.slices import SliceDataset
+from shared_components.data.slices import SliceDataset, chosen_slices
 from shared_components.metrics import neighbour_difference
 from shared_components.networks.generator import Generator
 from shared_components.networks.volume_generator import VolumeGenerator, sample_latents

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared_components.errors import InputError, shown
-from shared_components.metrics.rates import Estimate
+from shared_components.metrics.intervals import Estimate
 from shared_components.records import read_table, write_table
 
 COLUMNS = ("domain", "figure", "value", "low", "high", "real")

@@ -1,18 +1,20 @@
-"""Ways to train the factory together, compared by quality, bytes and processor time."""
+"""Ways to train the factory together, compared by quality, bytes and processor time; on which clients."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shared_components.benchmarks.factory_rows import ROWS, federation_values
-from shared_components.benchmarks.factory_run import result_of
-from shared_components.benchmarks.factory_scenarios import SCENARIOS, Scenario
-from shared_components.benchmarks.factory_segmenter import trained_segmenter
-from shared_components.benchmarks.named import chosen
+from shared_components.benchmarks.factory_run import result_of, trained_segmenter
 from shared_components.benchmarks.tables import machine, markdown
+from shared_components.command_line import chosen
+from shared_components.data.description import DATASET_FILE
+from shared_components.data.phantoms import make_heads
+from shared_components.data.spinal_cord import SITES, make_spinal_cord
 from shared_components.errors import InputError
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.files import write_text
@@ -75,7 +77,7 @@ class _Trainings:
     """Trainings of one scenario, size, length and seed, below one folder; data and segmenter are made at first."""
 
     def __init__(
-        self, scenario: Scenario, folder: Path, updates: int, size: int, seed: int, smoke: bool
+        self, scenario: FactoryScenario, folder: Path, updates: int, size: int, seed: int, smoke: bool
     ) -> None:
         self._scenario, self._folder, self._updates, self._seed = scenario, folder, updates, seed
         self.name = f"{size}px_{updates}_seed{seed}"
@@ -132,3 +134,70 @@ def _mean(result: Mapping[str, Any], name: str, at: int = 0) -> float:
     """Of a figure over the domains: ``at`` 0 the factory's, 3 what real slices give."""
     values = [own[name][at] for own in result["figures"].values() if name in own]
     return statistics.fmean(values) if values else float("nan")
+
+
+@dataclass(frozen=True)
+class FactoryScenario:
+    """Clients of one domain each.
+
+    Attributes:
+        domains: their names, which are those of the data roots.
+        labels: the label set.
+        millimetres: field of view that the slices show.
+        slices: of a synthetic volume.
+        make: writes the data roots of a seed into a folder; they are kept where they are.
+        roots: domain to the data root of its client, below that folder.
+        labelled: domain to the data root whose labels a segmenter may train on, below that folder.
+    """
+
+    domains: Sequence[str]
+    labels: Mapping[int, str]
+    millimetres: float
+    slices: int
+    make: Callable[[Path, int, bool], None]
+    roots: Mapping[str, str]
+    labelled: Mapping[str, str]
+
+    def geometry(self, size: int) -> dict[str, Any]:
+        """The ids of a bundle's config that say what a slice of ``size`` px shows."""
+        return {
+            "image_size": size,
+            "spacing": round(self.millimetres / size, 6),
+            "domains": list(self.domains),
+            "labels": dict(self.labels),
+        }
+
+
+def _make_heads(folder: Path, seed: int, smoke: bool) -> None:
+    small: dict[str, Any] = {"subjects": (2, 1, 1), "coarseness": 3.0} if smoke else {}
+    make_heads(folder, seed=seed, label_all=True, **small)
+
+
+def _make_cords(folder: Path, seed: int, smoke: bool) -> None:
+    """The same real images whatever the seed."""
+    for name, labelled in (("factory", ()), ("labelled", SITES)):
+        if not (folder / name / SITES[-1] / DATASET_FILE).is_file():
+            make_spinal_cord(folder / name, labelled, force=True)
+
+
+HEAD_DOMAINS = ("t1", "t2", "pet")
+SCENARIOS = {
+    "head": FactoryScenario(
+        HEAD_DOMAINS,
+        {0: "background", 1: "brain"},
+        216.0,
+        16,
+        _make_heads,
+        {domain: domain for domain in HEAD_DOMAINS},
+        {"t1": "t1", "t2": "t2_labelled", "pet": "pet_labelled"},
+    ),
+    "spine": FactoryScenario(
+        SITES,
+        {0: "background", 1: "white matter", 2: "grey matter"},
+        44.8,
+        16,
+        _make_cords,
+        {site: f"factory/{site}" for site in SITES},
+        {site: f"labelled/{site}" for site in SITES},
+    ),
+}

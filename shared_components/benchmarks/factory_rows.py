@@ -14,7 +14,7 @@ TRUNK = ["discriminator.from_image", "discriminator.blocks"]
 
 
 @dataclass(frozen=True)
-class Row:
+class FactoryRow:
     """One way to train.
 
     Attributes:
@@ -45,54 +45,64 @@ def server(**arguments: Any) -> dict[str, Any]:
 
 
 ROWS = {
-    "default": Row("federated, as the bundle does it"),
-    "joint": Row("all images in one place", joint=True),
-    "sequential": Row("all images in one place, as many updates as one client", joint=True, share=True),
-    "submodel": Row(
+    "default": FactoryRow("federated, as the bundle does it"),
+    "joint": FactoryRow("all images in one place", joint=True),
+    "sequential": FactoryRow(
+        "all images in one place, as many updates as one client", joint=True, share=True
+    ),
+    "submodel": FactoryRow(
         "each element averaged over those that moved it (FedSubAvg)",
         {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
     ),
-    "both": Row(
+    "both": FactoryRow(
         "FedSubAvg, discriminator exchanged too",
         {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
         {"federation::shared": [*MODULES, "discriminator"]},
     ),
-    "fast": Row("server rate 2", server(momentum=0.0, learning_rate=2.0)),
-    "faster": Row("server rate 4", server(momentum=0.0, learning_rate=4.0)),
-    "quick": Row("server rate 2, FedSubAvg", server(momentum=0.0, learning_rate=2.0, submodel=True)),
-    "rolling": Row("server momentum 0.7, FedSubAvg", server(momentum=0.7, learning_rate=1.0, submodel=True)),
-    "noise": Row("strengths of the noise learn a tenth as fast", overrides={"noise_rate": 0.1}),
-    "r1": Row("R1 three times as heavy", overrides={"r1_gamma": 1.0}),
-    "ada": Row("augmentation (ADA, 0.6 over 1500 slices)", overrides={"ada_target": 0.6, "ada_images": 1500}),
-    "frozen": Row("discriminators on frozen random features", overrides={"frozen_features": True}),
-    "encoded": Row("condition told the clients' mean encodings", overrides={"semantic_condition": 99}),
-    "discriminator": Row(
+    "fast": FactoryRow("server rate 2", server(momentum=0.0, learning_rate=2.0)),
+    "faster": FactoryRow("server rate 4", server(momentum=0.0, learning_rate=4.0)),
+    "quick": FactoryRow("server rate 2, FedSubAvg", server(momentum=0.0, learning_rate=2.0, submodel=True)),
+    "rolling": FactoryRow(
+        "server momentum 0.7, FedSubAvg", server(momentum=0.7, learning_rate=1.0, submodel=True)
+    ),
+    "noise": FactoryRow("strengths of the noise learn a tenth as fast", overrides={"noise_rate": 0.1}),
+    "r1": FactoryRow("R1 three times as heavy", overrides={"r1_gamma": 1.0}),
+    "ada": FactoryRow(
+        "augmentation (ADA, 0.6 over 1500 slices)", overrides={"ada_target": 0.6, "ada_images": 1500}
+    ),
+    "frozen": FactoryRow("discriminators on frozen random features", overrides={"frozen_features": True}),
+    "encoded": FactoryRow("condition told the clients' mean encodings", overrides={"semantic_condition": 99}),
+    "discriminator": FactoryRow(
         "discriminator exchanged too (published)",
         overrides={"federation::shared": [*MODULES, "discriminator"]},
     ),
-    "trunk": Row("discriminator's trunk exchanged too", overrides={"federation::shared": [*MODULES, *TRUNK]}),
-    "generator": Row(
+    "trunk": FactoryRow(
+        "discriminator's trunk exchanged too", overrides={"federation::shared": [*MODULES, *TRUNK]}
+    ),
+    "generator": FactoryRow(
         "generator alone, no average",
         overrides={
             "federation::shared": ["generator"],
             "federation::export::generator": "$@network.generator",
         },
     ),
-    "average": Row(
+    "average": FactoryRow(
         "generator alone, averaged at the server",
         {"aggregator": {"_target_": "shared_components.federation.ServerAverage", "decay": 0.9}},
         {"federation::shared": ["generator"], "federation::export::generator": "$@network.generator"},
     ),
-    "labels": Row("default, drawing label maps (spine: the first hospital has other volumes)", labelled=True),
-    "small": Row(
+    "labels": FactoryRow(
+        "default, drawing label maps (spine: the first hospital has other volumes)", labelled=True
+    ),
+    "small": FactoryRow(
         "discriminators of half the width", overrides={"discriminator_channels": [32, 32, 32, 16, 8]}
     ),
-    "weights": Row("whole weights in float32, not differences", {"exchange": {"what": "weights"}}),
-    "rare": Row("24 updates a round", updates=24),
-    "often": Row("2 updates a round", updates=2),
-    "half": Row("half of the clients drawn", drawn=0.5),
-    "momentum": Row("server momentum 0.6, rate 0.5", server(momentum=0.6, learning_rate=0.5)),
-    "adam": Row(
+    "weights": FactoryRow("whole weights in float32, not differences", {"exchange": {"what": "weights"}}),
+    "rare": FactoryRow("24 updates a round", updates=24),
+    "often": FactoryRow("2 updates a round", updates=2),
+    "half": FactoryRow("half of the clients drawn", drawn=0.5),
+    "momentum": FactoryRow("server momentum 0.6, rate 0.5", server(momentum=0.6, learning_rate=0.5)),
+    "adam": FactoryRow(
         "server Adam (FedAdam)",
         {"aggregator": {"_target_": "shared_components.federation.FedAdam", "averaged": AVERAGED}},
     ),
@@ -100,7 +110,7 @@ ROWS = {
 
 
 def federation_values(
-    row: Row, clients: Mapping[str, str], updates: int, labelled: str = ""
+    row: FactoryRow, clients: Mapping[str, str], updates: int, labelled: str = ""
 ) -> dict[str, Any]:
     """What a federation file says for a row, beside name, bundle, geometry and output folder.
 

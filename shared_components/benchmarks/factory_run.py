@@ -1,4 +1,7 @@
-"""One federated training of the factory: run as a user would, measured, and remembered."""
+"""One federated training of the factory: run as a user would, measured, and remembered.
+
+Whether its twins show one anatomy, a network tells that segments real slices of every domain.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,26 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from monai.bundle import ConfigParser
 
 from shared_components.audit.audit import audit_factory
 from shared_components.audit.figures import Figure
-from shared_components.benchmarks.repository import BUNDLES, SCRIPTS
+from shared_components.audit.twins import Segment, drawn_labels_dice, twin_dice
+from shared_components.benchmarks import BUNDLES, SCRIPTS
 from shared_components.benchmarks.tables import read_table
 from shared_components.errors import InputError
 from shared_components.files import remove_tree, write_text
-from shared_components.metrics.twin_agreement import Segment, drawn_labels_dice, twin_dice
 from shared_components.networks.factory import factory_description, load_generator
+from shared_components.networks.weights import with_weights
 from shared_components.records import found_record, write_record
+from shared_components.study.stage import Stage
+from shared_components.study.stages import run_stages
 
 RESULT = "result.json"
 KEPT = ("frechet", "kernel_distance", "density", "coverage", "neighbour_difference", "path_length")
@@ -125,3 +132,42 @@ def _quality(folder: Path, data: Mapping[str, str], segment: Segment, slices: in
 def _mean(dice: torch.Tensor) -> float:
     value = dice.nanmean().item()
     return 0.0 if math.isnan(value) else value  # no network sees the organ in either
+
+
+BUNDLE = BUNDLES / "adaptation"
+EPOCHS = 40  # of 50 updates
+
+
+def trained_segmenter(
+    folder: Path, geometry: Mapping[str, Any], roots: Sequence[str], smoke: bool
+) -> Segment:
+    """Train on all labels of all domains at once, unless it has been; no synthetic slice is seen.
+
+    Args:
+        folder: of the training.
+        geometry: ids of the config that say what a slice shows.
+        roots: data roots with labels.
+        smoke: at the smallest size.
+    Returns:
+        Slices (N, 1, S, S) to class scores.
+    Raises:
+        InputError: the training failed.
+    """
+    small = {"segmenter_channels": [4, 8, 8], "batch_size": 4, "epoch_length": 2} if smoke else {}
+    weights = folder / "model.pt"
+    values = {
+        **geometry,
+        "dataset_dir": list(roots),
+        "ckpt_path": str(weights),
+        "max_epochs": 1 if smoke else EPOCHS,
+        "looks": "none",
+        "val_interval": 0,
+        "quiet": True,
+        **small,
+    }
+    configs = ("common.yaml", "pretrain.yaml")
+    stage = Stage("all", "segmenter", str(BUNDLE), configs, values, folder, reads=tuple(roots))
+    run_stages([stage], 1)
+    parser = ConfigParser(ConfigParser.load_config_file(str(BUNDLE / "configs" / "common.yaml")))
+    parser.update({name: values[name] for name in (*geometry, *(small and ["segmenter_channels"]))})
+    return with_weights(parser.get_parsed_content("network_def"), weights).eval()

@@ -16,10 +16,9 @@ from typing import Any
 import torch
 import yaml
 
-from shared_components.benchmarks import fault_handler
+from shared_components.benchmarks import REPOSITORY, fault_handler
 from shared_components.benchmarks.faulty_study import wait_until
 from shared_components.benchmarks.process_tree import tree
-from shared_components.benchmarks.repository import REPOSITORY
 from shared_components.errors import InputError
 from shared_components.federation.rounds_log import read_rows
 from shared_components.files import load_tensors, write_text

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from shared_components.benchmarks import REPOSITORY
 from shared_components.benchmarks.process_tree import Peak, watched
-from shared_components.benchmarks.repository import REPOSITORY
 from shared_components.benchmarks.tables import machine, markdown, read_table
 from shared_components.data.phantoms import make_heads
 from shared_components.errors import InputError
@@ -31,7 +31,7 @@ ROUND_SECONDS = re.compile(r"^round (\d+)/.*\| ([\d.]+) s, [\d:]+ left$", re.MUL
 
 
 @dataclass(frozen=True)
-class Size:
+class FactorySize:
     """How large the factory is, and how much of it is run.
 
     Attributes:
@@ -54,10 +54,10 @@ def _overrides(channels: Sequence[int], width: int, image_size: int = 64) -> dic
 
 
 SIZES = (
-    Size("1 M", _overrides((64, 64, 64, 32, 16), 128), rounds=5, updates=4),
-    Size("30 M", _overrides((352, 352, 352, 224, 112), 512), rounds=4, updates=2),
+    FactorySize("1 M", _overrides((64, 64, 64, 32, 16), 128), rounds=5, updates=4),
+    FactorySize("30 M", _overrides((352, 352, 352, 224, 112), 512), rounds=4, updates=2),
 )
-SMOKE = (Size("smoke", _overrides((8, 8, 8), 16, 32), rounds=2, updates=1),)
+SMOKE = (FactorySize("smoke", _overrides((8, 8, 8), 16, 32), rounds=2, updates=1),)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ HEAD = (
 
 
 def _lines(
-    folder: Path, data: Path, sizes: Sequence[Size], clients: Sequence[int], engines: Sequence[str]
+    folder: Path, data: Path, sizes: Sequence[FactorySize], clients: Sequence[int], engines: Sequence[str]
 ) -> Iterator[list[str]]:
     for size in sizes:
         whole = _bytes_of_networks(folder, data, size)
@@ -149,7 +149,9 @@ def _megabytes(cost: Cost) -> str:
     return f"{cost.up / 1e6:.1f} + {cost.down / 1e6:.1f}"
 
 
-def _federation(folder: Path, data: Path, size: Size, clients: int, engine: str, plain: bool = False) -> Path:
+def _federation(
+    folder: Path, data: Path, size: FactorySize, clients: int, engine: str, plain: bool = False
+) -> Path:
     """The file of a federation whose clients take the domains in turn."""
     name = f"{engine}-{clients}-{size.name.replace(' ', '')}{'-plain' if plain else ''}"
     places = {f"c{i}": divmod(i, len(DOMAINS)) for i in range(clients)}
@@ -171,7 +173,7 @@ def _federation(folder: Path, data: Path, size: Size, clients: int, engine: str,
     return write_text(folder / f"{name}.yaml", yaml.safe_dump(values, sort_keys=False))
 
 
-def _run(file: Path, size: Size) -> Cost:
+def _run(file: Path, size: FactorySize) -> Cost:
     """Run a federation as a user would, and look at what it writes."""
     federation = read_federation(file)
     folder = Path(federation.output_dir)
@@ -223,7 +225,7 @@ def round_times(
     return found
 
 
-def _bytes_of_networks(folder: Path, data: Path, size: Size) -> int:
+def _bytes_of_networks(folder: Path, data: Path, size: FactorySize) -> int:
     """Of generator, discriminator and average in float32."""
     federation = read_federation(_federation(folder, data, size, 1, "local"))
     client = FederatedClient(

@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 
-from shared_components.benchmarks.repository import BUNDLES, REPOSITORY
+from shared_components.benchmarks import BUNDLES, REPOSITORY
 from shared_components.benchmarks.tables import machine, markdown
 from shared_components.errors import InputError
 from shared_components.files import write_text

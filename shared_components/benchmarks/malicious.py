@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared_components.benchmarks.repository import BUNDLES
+from shared_components.benchmarks import BUNDLES
 from shared_components.benchmarks.tables import machine, markdown
 from shared_components.data.phantoms import make_cardiac
 from shared_components.errors import InputError
@@ -38,7 +38,7 @@ Attack = Callable[[Weights, Weights, torch.Generator], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class Size:
+class MaliciousSize:
     """How large the federation is.
 
     Attributes:
@@ -56,8 +56,8 @@ class Size:
 
 
 COMMON = {"image_size": 32, "spacing": 5.5, "orientation": "native", "learning_rate": 0.01}
-USUAL = Size(20, 10, (8, 3, 0), 2.0, {"segmenter_channels": [8, 16, 32], "looks": "none"})
-SMOKE = Size(2, 2, (1, 1, 0), 4.0, {"segmenter_channels": [4, 8], "batch_size": 2})
+USUAL = MaliciousSize(20, 10, (8, 3, 0), 2.0, {"segmenter_channels": [8, 16, 32], "looks": "none"})
+SMOKE = MaliciousSize(2, 2, (1, 1, 0), 4.0, {"segmenter_channels": [4, 8], "batch_size": 2})
 
 
 def scaled(factor: float) -> Attack:
@@ -96,7 +96,7 @@ class Hospitals:
         size: of everything.
     """
 
-    def __init__(self, folder: Path, size: Size) -> None:
+    def __init__(self, folder: Path, size: MaliciousSize) -> None:
         self._folder, self._size = folder, size
         self.clients = {name: self._client(seed, name) for seed, name in enumerate(HOSPITALS)}
         self.start = self.clients[HOSPITALS[0]].shared_weights()
@@ -199,7 +199,7 @@ def malicious_benchmark(output_dir: str | Path, smoke: bool = False) -> str:
     return table
 
 
-def _size(smoke: bool) -> Size:
+def _size(smoke: bool) -> MaliciousSize:
     return SMOKE if smoke else USUAL
 
 

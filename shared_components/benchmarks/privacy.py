@@ -11,8 +11,7 @@ import torch
 
 from shared_components.audit.audit import PAGE, TABLE, audit_factory
 from shared_components.audit.figures import Figures, write_figures
-from shared_components.audit.page import number, words_of
-from shared_components.audit.sentence import is_flagged, sentence, tells_members
+from shared_components.audit.page import is_flagged, number, sentence, tells_members, words_of
 from shared_components.benchmarks.tables import markdown
 from shared_components.errors import InputError
 from shared_components.files import write_text

@@ -11,7 +11,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from shared_components.benchmarks.quality_scenarios import QualityScenario
-from shared_components.benchmarks.study_stage import FOLDER
+from shared_components.benchmarks.runs import FOLDER
 from shared_components.study.candidate_names import PLAIN as PLAIN_SOURCE
 from shared_components.study.client_stages import study_stages
 from shared_components.study.source_model import Weights, source_weights

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shared_components.benchmarks.federation_stage import RUN, federation_stage
 from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
+from shared_components.benchmarks.runs import RUN, federation_stage
 from shared_components.data.challenges.writing import Description, write_description
 from shared_components.federation.federation import Federation
 from shared_components.files import copy_file

@@ -12,15 +12,56 @@ from typing import Any
 
 from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
 from shared_components.benchmarks.quality_federated import averaged, pseudo_labels
-from shared_components.benchmarks.quality_published import published
+from shared_components.federation.run_settings import bundle_config
 from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage
+from shared_components.study.stage_parts import synthetic_root
+
+NETWORK = "published_network.yaml"
+
+
+def published(bench: Bench, client: str) -> Iterator[Stage]:
+    """The source's stage, which all clients share, the client's, and its segmentations.
+
+    As many updates as the study's source model and adaptation have; labelled synthetic volumes are the source.
+    """
+    study, lengths = bench.study, bench.lengths
+    source, domains = study.source, {name: data.domains[0] for name, data in study.roots.items()}
+    factory = str(study.factory)
+    shared = {
+        "factory_path": factory,
+        "source_domain": domains[source],
+        "injection_resolutions": [2 * _base(bench)],
+    }
+    own: dict[str, Any] = {**shared, "quiet": True, "max_epochs": lengths.epochs(lengths.source)}
+    own |= {"val_interval": 0, "ckpt_path": bench.model(source, "published_source")}
+    configs = ("pretrain.yaml", NETWORK, "published_pretrain.yaml")
+    yield bench.stage(source, "published_source", configs, own, reads=(factory,))
+    own = {**shared, "quiet": True, "max_epochs": lengths.epochs(lengths.adaptation)}
+    own |= {
+        "target_domain": domains[client],
+        "source_model_path": bench.model(source, "published_source"),
+        "source_dir": synthetic_root(study, domains[source]),
+        "ckpt_path": bench.model(client, "published"),
+    }
+    needs = (f"{source}/published_source", f"{source}/synthetic")
+    configs = ("train.yaml", NETWORK, "published.yaml")
+    yield bench.stage(client, "published", configs, own, needs=needs, reads=(factory,))
+    own = {**shared, "target_domain": domains[client]}
+    yield bench.segmented(client, "published", configs=(NETWORK, "published_inference.yaml"), own=own)
+
+
+def _base(bench: Bench) -> int:
+    """Pixels at the generator's lowest resolution; content is injected at twice that, as the bundle does it."""
+    config = bundle_config(bench.study.federation)
+    return int(config["image_size"]) // 2 ** (len(config["channels"]) - 1)
+
 
 Build = Callable[[Bench, str], Iterator[Stage]]
 
 
 @dataclass(frozen=True)
-class Row:
+class QualityRow:
     """A method.
 
     Attributes:
@@ -159,22 +200,22 @@ def _translation_self_trained(bench: Bench, client: str) -> Iterator[Stage]:
 
 ROWS = {
     **{
-        key: Row(f"source U-Net, {text}, as many updates", partial(_longer, name=key, looks=looks))
+        key: QualityRow(f"source U-Net, {text}, as many updates", partial(_longer, name=key, looks=looks))
         for key, (text, looks) in LOOKS.items()
     },
-    "histogram": Row("histogram-matched source", _histogram),
-    "translation": Row("adversarial translation of raw source, no factory", _translation_alone),
-    "translation_self_trained": Row(
+    "histogram": QualityRow("histogram-matched source", _histogram),
+    "translation": QualityRow("adversarial translation of raw source, no factory", _translation_alone),
+    "translation_self_trained": QualityRow(
         "adversarial translation of raw source, no factory, self-trained", _translation_self_trained
     ),
-    "pseudo": Row("federated pseudo-labels", pseudo_labels),
-    "fedavg": Row("FedAvg among the labelled clients", partial(averaged, name="fedavg")),
-    "fedprox": Row("FedProx among the labelled clients", partial(averaged, name="fedprox")),
-    "fedbn": Row("FedBN among the labelled clients", partial(averaged, name="fedbn")),
-    "published": Row("published adaptation (RobustMedSeg)", published),
-    "few": Row("U-Net fine-tuned on few labelled slices", _fine_tuned),
-    "few_adaptation": Row("adaptation with few labelled slices", _few_adapted),
-    "supervised": Row("U-Net on all of the target's labels (bound)", _supervised),
+    "pseudo": QualityRow("federated pseudo-labels", pseudo_labels),
+    "fedavg": QualityRow("FedAvg among the labelled clients", partial(averaged, name="fedavg")),
+    "fedprox": QualityRow("FedProx among the labelled clients", partial(averaged, name="fedprox")),
+    "fedbn": QualityRow("FedBN among the labelled clients", partial(averaged, name="fedbn")),
+    "published": QualityRow("published adaptation (RobustMedSeg)", published),
+    "few": QualityRow("U-Net fine-tuned on few labelled slices", _fine_tuned),
+    "few_adaptation": QualityRow("adaptation with few labelled slices", _few_adapted),
+    "supervised": QualityRow("U-Net on all of the target's labels (bound)", _supervised),
 }
 
 

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from shared_components.benchmarks.repository import BUNDLES, REPOSITORY
+from shared_components.benchmarks import BUNDLES, REPOSITORY
 from shared_components.benchmarks.runs import Runs, check_failures
 from shared_components.benchmarks.tables import read_table
 from shared_components.data.description import dataset_head, write_dataset

@@ -6,18 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared_components.benchmarks.choice_table import choice_table
-from shared_components.benchmarks.comparison_files import write_comparison
-from shared_components.benchmarks.comparison_tables import Comparison, comparison_tables, legend, pooled
-from shared_components.benchmarks.few_labels import write_few
-from shared_components.benchmarks.named import chosen
+from shared_components.benchmarks.comparison import (
+    Comparison,
+    comparison_tables,
+    legend,
+    pooled,
+    write_comparison,
+)
 from shared_components.benchmarks.quality_bench import Bench
 from shared_components.benchmarks.quality_rows import ROWS, row_stages
-from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS, QualityScenario
-from shared_components.benchmarks.quality_scores import Found, read_studies
-from shared_components.benchmarks.runs import Runs, check_failures
-from shared_components.benchmarks.study_stage import StudyStage, study_stage
+from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS, QualityScenario, write_few
+from shared_components.benchmarks.quality_scores import Found, choice_table, read_studies
+from shared_components.benchmarks.runs import Runs, StudyStage, check_failures, study_stage
 from shared_components.benchmarks.tables import machine
+from shared_components.command_line import chosen
 from shared_components.errors import InputError
 from shared_components.study.roles import plan_study
 

@@ -1,18 +1,27 @@
-"""Domain generalisation: every row, held-out domain and seed, in processes of their own."""
+"""Domain generalisation: every row, held-out domain and seed, in processes of their own, and the tables of them."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from shared_components.benchmarks.comparison_files import write_comparison
-from shared_components.benchmarks.named import chosen
+from shared_components.benchmarks.comparison import (
+    Comparison,
+    comparison_tables,
+    legend,
+    score_table,
+    write_comparison,
+)
 from shared_components.benchmarks.runs import Runs, check_failures
-from shared_components.benchmarks.unseen_places import Place, UnseenBench
-from shared_components.benchmarks.unseen_rows import FULL, ROWS
+from shared_components.benchmarks.tables import machine, markdown, mean_and_deviation, read_table
+from shared_components.benchmarks.unseen_rows import FULL, ROWS, UnseenBench, UnseenRun
 from shared_components.benchmarks.unseen_stages import unseen_stages
-from shared_components.benchmarks.unseen_table import Result, comparison, read_result, unseen_tables
+from shared_components.command_line import chosen
 from shared_components.errors import InputError
+from shared_components.metrics.subject_scores import SubjectScore, subject_scores
 from shared_components.study.stage import Stage
 
 
@@ -78,7 +87,7 @@ def _reference(name: str | None) -> str:
 
 
 def _run(
-    runs: Runs, bench: UnseenBench, places: Sequence[Place], jobs: int, reference: str
+    runs: Runs, bench: UnseenBench, places: Sequence[UnseenRun], jobs: int, reference: str
 ) -> list[InputError]:
     """Run what is not finished; the table is written after each."""
     results = _results(runs, bench.found())
@@ -94,7 +103,7 @@ def _run(
     return runs.run([stage for place in places for stage in unseen_stages(place)], jobs, report)
 
 
-def _results(runs: Runs, places: Sequence[Place]) -> dict[Place, Result]:
+def _results(runs: Runs, places: Sequence[UnseenRun]) -> dict[UnseenRun, Result]:
     """Results of those that are finished, with today's configs."""
     stages = {place: unseen_stages(place) for place in places}
     seconds = runs.done([stage for pair in stages.values() for stage in pair])
@@ -106,7 +115,7 @@ def _results(runs: Runs, places: Sequence[Place]) -> dict[Place, Result]:
 
 
 def _report(
-    bench: UnseenBench, results: Mapping[Place, Result], reference: str = ROWS[FULL].name
+    bench: UnseenBench, results: Mapping[UnseenRun, Result], reference: str = ROWS[FULL].name
 ) -> str | None:
     """Write the table; None when there is no result."""
     if not results:
@@ -115,3 +124,86 @@ def _report(
     table = unseen_tables(bench, found, reference)
     write_comparison(bench.folder, table, comparison(bench, found, reference=reference))
     return table
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        scores: of the held-out domain's test subjects and classes; that domain is the client.
+        seconds: wall time of the training.
+        iterations: of the training; one of ours holds an update with and one without labels.
+    """
+
+    row: str
+    scores: tuple[SubjectScore, ...]
+    seconds: float
+    iterations: int
+
+    @property
+    def missed(self) -> float:
+        """Share of subjects' classes that were not found, or were found where there is none."""
+        return statistics.fmean(not math.isfinite(score.hd95_mm) for score in self.scores)
+
+
+def read_result(place: UnseenRun, seconds: float) -> Result:
+    """The result of a finished run, whose training took ``seconds``."""
+    name = ROWS[place.row].name
+    scores = subject_scores(place.predictions / "scores.csv", place.seed, place.held_out, name)
+    iterations = int(read_table(place.trained / "metrics.csv")[-1]["update"])
+    return Result(place.row, tuple(scores), seconds, iterations)
+
+
+def comparison(
+    bench: UnseenBench,
+    results: Sequence[Result],
+    rows: Sequence[str] = tuple(ROWS),
+    reference: str = ROWS[FULL].name,
+) -> Comparison:
+    """Those of ``rows`` that have a result, compared with one of them, by default the full method."""
+    scores = [score for result in results for score in result.scores]
+    found = {result.row for result in results}
+    methods = [ROWS[row].name for row in rows if row in found]
+    clients = {score.client for score in scores}
+    domains = [domain for domain in bench.scenario.domains if domain in clients]
+    return Comparison(scores, methods, domains, reference, bench.scenario.design)
+
+
+def unseen_tables(bench: UnseenBench, results: Sequence[Result], reference: str = ROWS[FULL].name) -> str:
+    """Markdown: Dice, HD95, classes, the ablation and the trainings' times."""
+    rows = [row for row in ROWS if not ROWS[row].ablation]
+    methods = comparison(bench, results, rows, reference)
+    ablations = comparison(bench, results, [row for row in ROWS if ROWS[row].ablation or row == FULL])
+    seeds = methods.seeds
+    length = " A third of the updates." if bench.fast else ""
+    parts = [
+        f"{bench.scenario.words}{length} "
+        "Meta-learning on real images is of first order (second_order: false), but where a row says otherwise. "
+        f"Mean ± sd over {seeds} {'seed' if seeds == 1 else 'seeds'}.\n",
+        legend(reference),
+    ]
+    if methods.methods:
+        parts += comparison_tables(methods, "Dice, mean over the domains")
+    if any(ROWS[result.row].ablation for result in results):
+        parts.append(score_table(ablations, "Ablation: Dice"))
+    return "\n".join([*parts, _costs(results), machine(), ""])
+
+
+def _costs(results: Sequence[Result]) -> str:
+    """Per row: classes that were not found, time and iterations of a training."""
+    lines = []
+    for row in ROWS:
+        own = [result for result in results if result.row == row]
+        if own:
+            lines.append(
+                [
+                    ROWS[row].name,
+                    f"{statistics.fmean(result.missed for result in own):.1%}",
+                    mean_and_deviation([result.seconds for result in own], 0),
+                    "/".join(str(number) for number in sorted({result.iterations for result in own})),
+                    str(len(own)),
+                ]
+            )
+    head = ["Training", "classes not found (left out of HD95)", "wall s", "iterations", "runs"]
+    return markdown(head, lines)

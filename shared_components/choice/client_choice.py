@@ -10,13 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shared_components.choice.criteria import Opinion, Verdict, opinion, verdicts
-from shared_components.choice.rule import MARGIN, PARTNER, chosen, plausible
+from shared_components.choice.criteria import (
+    MARGIN,
+    PARTNER,
+    Opinion,
+    Verdict,
+    chosen,
+    opinion,
+    plausible,
+    verdicts,
+)
 from shared_components.choice.shapes import read_shapes
 from shared_components.data.slices import SliceDataset
 from shared_components.errors import InputError
-from shared_components.handlers.labelled_grid import labelled_grid
-from shared_components.handlers.pictures import save_picture
+from shared_components.handlers.pictures import labelled_grid, save_picture
 from shared_components.networks.ensemble import ensemble_of
 from shared_components.networks.weights import export_model, with_weights
 from shared_components.records import write_record, write_table
@@ -47,7 +54,7 @@ def choose(
 
     Writes ``choice.csv`` (a line for each candidate), ``choice.json`` (the same with the choice and its reason in
     words), ``choice.png`` (what each finds in some slices) and the chosen model, or two that answer together (see
-    :func:`~shared_components.choice.rule.chosen`). No label is read.
+    :func:`~shared_components.choice.criteria.chosen`). No label is read.
 
     Args:
         candidates: name to a file with weights, from the one nearest to the labelled images on.

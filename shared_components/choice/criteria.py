@@ -1,11 +1,11 @@
-"""What can be said for a segmentation model on images that nobody has labelled.
+"""What can be said for a segmentation model on images that nobody has labelled, and the choice by what is said.
 
-Two verdicts choose (see :mod:`shared_components.choice.rule`): shapes like those of labelled volumes, after the
-question whether a segmentation could be right (Valindria et al. 2017), and borders that lie on edges of the image, the
-disparity of regions by which segmentations were judged before there were labels to judge them by (Zhang et al. 2008).
-Two are told beside them: agreement with the mean of all candidates, the ensemble-based validation of Hu et al. 2023
-(EnsV); and steadiness under small changes of the image, the consistency that semi-supervised learning rests on
-(Tarvainen and Valpola 2017).
+Two verdicts choose (see :func:`chosen`): shapes like those of labelled volumes, after the question whether a
+segmentation could be right (Valindria et al. 2017), and borders that lie on edges of the image, the disparity of
+regions by which segmentations were judged before there were labels to judge them by (Zhang et al. 2008). Two are told
+beside them: agreement with the mean of all candidates, the ensemble-based validation of Hu et al. 2023 (EnsV); and
+steadiness under small changes of the image, the consistency that semi-supervised learning rests on (Tarvainen and
+Valpola 2017).
 """
 
 from __future__ import annotations
@@ -168,3 +168,37 @@ def verdicts(
             mean_dice(one.labels, together, classes),
         )
     return found
+
+
+MARGIN = 0.5  # deviations by which shapes may be less plausible than the most plausible candidate's
+PARTNER = 0.8  # share of the clearest edges from which the next candidate answers together with the clearest
+
+
+def plausible(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> list[str]:
+    """Candidates whose shapes are about as plausible as the best one's, in their order."""
+    best = min(verdict.implausibility for verdict in verdicts.values())
+    return [name for name, verdict in verdicts.items() if verdict.implausibility <= best + margin]
+
+
+def chosen(
+    verdicts: Mapping[str, Verdict], margin: float = MARGIN, partner: float | None = PARTNER
+) -> tuple[str, ...]:
+    """Of the plausible candidates the one whose borders lie on the strongest edges; of equals the first.
+
+    Where the next one's edges are nearly as strong, verdicts cannot tell the two apart: both are chosen, the first
+    before the second, and answer together, which is seldom worse than either.
+
+    Shapes tell what cannot be right (nothing found, or half of the image), and hardly more: among what could be right
+    they prefer what looks most like the labelled patients. Edges tell where a border is, and mistake any strong edge
+    for one. Each covers for the other; the adaptation bundle's docs say what was measured.
+
+    Args:
+        verdicts: candidate to what is said for it.
+        margin: see :func:`plausible`.
+        partner: share of the strongest edges that the second must have; None: one is chosen.
+    """
+    first, *others = sorted(plausible(verdicts, margin), key=lambda name: -verdicts[name].edges)
+    clearest = verdicts[first].edges
+    if partner is None or clearest == 0:
+        return (first,)
+    return (first, *(name for name in others[:1] if verdicts[name].edges >= partner * clearest))

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy import ndimage
 
+from shared_components.data.slices import SliceDataset
 from shared_components.errors import InputError
 from shared_components.records import read_record, write_record
 
@@ -180,3 +182,14 @@ def implausibility(volumes: Iterable[Shapes], known: Sequence[Mapping[str, Mappi
 def _distance(name: str, value: float, known: Mapping[str, float]) -> float:
     spread = max(known["deviation"], SPREADS[name.rsplit(" ", maxsplit=1)[-1]])
     return min(abs(value - known["mean"]) / spread, FARTHEST)
+
+
+def label_volumes(dataset: SliceDataset) -> Iterator[Known]:
+    """Each labelled volume's label map, of the slices of which nothing is unknown; none of a volume without such."""
+    for item in range(len(dataset.items)):
+        places = [n for n, where in enumerate(dataset.index) if where.item == item]
+        labels = {dataset.index[n].slice: dataset[n]["label"][0] for n in places}
+        known = {place: label for place, label in labels.items() if bool((label >= 0).all())}
+        if known:
+            stack = torch.stack([*known.values()]).numpy()
+            yield Known(stack, None if len(known) == len(labels) else [*known])

@@ -20,9 +20,9 @@ import torch
 from monai.transforms import MapTransform
 from torch import Tensor
 
+from shared_components.data.label_values import UNKNOWN
 from shared_components.data.transforms import source_of
 from shared_components.errors import InputError, shown
-from shared_components.unknown import UNKNOWN
 
 ANNOTATED, IGNORE = "annotated", "ignore"
 FORMS = 'write "annotated": [4, 9] for single slices or {"first": 0, "last": 13} for a range, counted from 0'

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared_components.data.annotations import ANNOTATED, IGNORE
-from shared_components.data.description import DATASET_FILE, SPLITS, read_description
-from shared_components.data.entries import read_entries
-from shared_components.data.names import entry_subject
-from shared_components.data.problems import in_one_line
-from shared_components.errors import InputError
+from shared_components.data.annotations import ANNOTATED, IGNORE, Annotated
+from shared_components.data.description import (
+    DATASET_FILE,
+    SPLITS,
+    is_ignore_value,
+    read_description,
+    unknown_key_cure,
+)
+from shared_components.data.names import entry_subject, subject_name
+from shared_components.data.problems import Problem, dangling_link, in_one_line
+from shared_components.errors import InputError, has_unprintable, name_fault, shown
+from shared_components.files import inside, path_fault
 
 
 @dataclass(frozen=True)
@@ -88,3 +96,196 @@ class ClientRoot:
         known = {ANNOTATED: entry.get(ANNOTATED), IGNORE: self.ignore} if "label" in entry else {}
         known = {key: value for key, value in known.items() if value is not None}
         return paths | named | known | {"domain": self.domain, "subject": entry_subject(entry)}
+
+
+_PATHS = ("image", "label")
+_NAMES = ("subject", "patient")
+_TEXTS = (*_PATHS, *_NAMES)
+_KEYS = (*_TEXTS, ANNOTATED)
+_OWN_NAME = 'give each subject a name of its own: rename the files, or write "subject": "…" into the entries'
+_LONGEST_SUBJECT = 200  # bytes, of the 255 that a file name may have
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of a split with an image that can be opened.
+
+    Attributes:
+        split: ``training``, ``validation`` or ``test``.
+        subject: what the entry calls it, or the image's file name without its ending; outputs are named by it.
+        image: the image's path.
+        label: the label map's path; ``None`` for an unlabelled entry, and for a label that has a fault.
+        labelled: whether the entry names a label.
+        patient: whose image it is, where the entry says so: several images of one patient stay in one split.
+        known: ``annotated`` and ``ignore``, which say what of the label map is known; see :mod:`.annotations`.
+    """
+
+    split: str
+    subject: str
+    image: Path
+    label: Path | None
+    labelled: bool
+    patient: str | None = None
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list[Entry], list[Problem]]:
+    """The entries of all splits whose image exists, and the faults of all entries.
+
+    Args:
+        root: the data root.
+        content: a parsed ``dataset.json``.
+    """
+    root = Path(root)
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    for split in SPLITS:
+        listed = content.get(split, [])
+        for number, raw in enumerate(listed if isinstance(listed, list) else []):
+            faults = list(_shape_faults(f"{root / DATASET_FILE}", f"{split}[{number}]", raw))
+            problems += faults
+            if faults and not (isinstance(raw, dict) and isinstance(raw.get("image"), str)):
+                continue
+            sound = {}
+            for key in _PATHS:
+                if isinstance(raw.get(key), str) and raw[key].strip():
+                    problem = _path_fault(root, raw[key])
+                    problems += [problem] if problem else []
+                    sound[key] = root / raw[key] if problem is None else None
+            if sound.get("image") is not None:
+                subject = entry_subject(raw)
+                label, patient = sound.get("label"), raw.get("patient")
+                known = {IGNORE: content[IGNORE]} if is_ignore_value(content.get(IGNORE)) else {}
+                known |= {ANNOTATED: raw[ANNOTATED]} if raw.get(ANNOTATED) is not None and not faults else {}
+                entries.append(Entry(split, subject, sound["image"], label, "label" in raw, patient, known))
+    return entries, problems + list(_repeats(entries)) + list(_patients_in_two_splits(root, entries))
+
+
+def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Problem]:
+    if not isinstance(entry, dict):
+        cure = f'write {{"image": {entry!r}}}' if isinstance(entry, str) else 'write {"image": "…"}'
+        found = shown(entry)
+        yield Problem(file, f"{where}: expected an object, found {found}", cure.replace("'", '"'))
+        return
+    for key in entry:
+        if key not in _KEYS:
+            yield Problem(file, f"{where}: unknown key {shown(key)}", unknown_key_cure(key, _KEYS))
+    if "image" not in entry:
+        yield Problem(file, f"{where}: has no 'image'", 'add "image": the image\'s path within the root')
+    for key in _TEXTS:
+        if key in entry and not (isinstance(entry[key], str) and entry[key].strip()):
+            expected = "a path" if key in _PATHS else "a name"
+            cure = "leave the key out for an image without a label" if key == "label" else f"write {expected}"
+            found = shown(entry[key])
+            yield Problem(file, f"{where}: {key!r} expected {expected}, found {found}", cure)
+        elif key in _NAMES and key in entry and (fault := _naming_fault(key, entry[key])):
+            yield Problem(file, f"{where}: {key!r} {fault}", "write a short name")
+    yield from _annotated_faults(where, file, entry)
+
+
+def _naming_fault(key: str, name: str) -> str | None:
+    """Why a patient or a subject cannot be called so; the latter also names files."""
+    if key == "subject" and (Path(name).name != name or name.startswith(".") or "\\" in name):
+        return f"expected a name that a file can have, found {shown(name)}"
+    if key == "subject" and len(os.fsencode(name)) > _LONGEST_SUBJECT:
+        return f"expected a name of at most {_LONGEST_SUBJECT} bytes, found {len(os.fsencode(name))}"
+    return name_fault(name)
+
+
+def _annotated_faults(where: str, file: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    if entry.get(ANNOTATED) is None:
+        return
+    if "label" not in entry:
+        cure = f"name the label map, or leave {ANNOTATED!r} out"
+        yield Problem(file, f"{where}: {ANNOTATED!r} without a 'label'", cure)
+    try:
+        Annotated.parse(entry[ANNOTATED])
+    except InputError as error:
+        fault, cure = str(error).split("; ", 1)
+        yield Problem(file, f"{where}: {ANNOTATED!r} {fault}", cure)
+
+
+def _path_fault(root: Path, path: str) -> Problem | None:
+    place = root / path
+    fault = path_fault(place)
+    if fault is not None:
+        return Problem(str(place), fault, "correct the path or take the entry out")
+    if has_unprintable(path):
+        return Problem(str(place), "its path holds a control character", "rename the file")
+    if len(os.fsencode(subject_name(path))) > _LONGEST_SUBJECT:
+        fault = f"its name has more than {_LONGEST_SUBJECT} bytes"
+        return Problem(str(place), fault, "shorten it: segmentations are named by it, with an ending")
+    if Path(path).is_absolute():
+        return Problem(str(place), "an absolute path leaves the root", f"write it relative to {root}")
+    try:
+        resolved = inside(root, path)
+    except InputError:
+        where = "by '..'" if ".." in Path(path).parts else "through a link"
+        return Problem(str(place), f"leaves the root {where}", f"move or copy the file into {root}")
+    if not resolved.exists():
+        if place.is_symlink():
+            return dangling_link(place)
+        return Problem(str(place), "no such file", _missing_cure(root, path))
+    if not (resolved.is_file() or resolved.is_dir()):
+        return Problem(
+            str(place), "expected a file or a folder, found a pipe or device", "name an image file"
+        )
+    return None
+
+
+def _missing_cure(root: Path, path: str) -> str:
+    if "\\" in path:
+        return "write the path with '/' instead of '\\'"
+    folder = (root / path).parent
+    names = [neighbour.name for neighbour in folder.iterdir()] if folder.is_dir() else []
+    subject = subject_name(path).lower()
+    same = [name for name in sorted(names) if subject_name(name).lower() == subject]
+    return f"did you mean {same[0]!r}?" if same else "put it there or take the entry out"
+
+
+def _repeats(entries: list[Entry]) -> Iterator[Problem]:
+    places: dict[tuple[int, int], list[tuple[str, Entry]]] = defaultdict(list)
+    subjects: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        subjects[entry.subject].append(entry)
+        for key, path in (("image", entry.image), ("label", entry.label)):
+            if path is not None:
+                status = path.stat()  # the same for a link, a hard link or another spelling of the path
+                places[(status.st_dev, status.st_ino)].append((key, entry))
+    for uses in places.values():
+        if len(uses) > 1:
+            yield _same_file(uses)
+    for subject, same in subjects.items():
+        files = {(entry.image.stat().st_dev, entry.image.stat().st_ino) for entry in same}
+        if len(files) > 1:
+            others = ", ".join(f"{e.image} ({e.split})" for e in same[1:])
+            fault = f"the subject name {subject!r} ({same[0].split}) is also that of {others}"
+            yield Problem(str(same[0].image), fault, _OWN_NAME)
+
+
+def _patients_in_two_splits(root: Path, entries: list[Entry]) -> Iterator[Problem]:
+    splits: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        if isinstance(entry.patient, str) and entry.split not in splits[entry.patient]:
+            splits[entry.patient].append(entry.split)
+    for patient, found in splits.items():
+        if len(found) > 1:
+            fault = f"images of the patient {patient!r} are in {' and '.join(found)}"
+            yield Problem(str(root / DATASET_FILE), fault, "keep all images of a patient in one split")
+
+
+def _same_file(uses: list[tuple[str, Entry]]) -> Problem:
+    key, first = uses[0]
+    file = first.image if key == "image" else first.label
+    splits = list(dict.fromkeys(entry.split for _, entry in uses))
+    kinds = {kind for kind, _ in uses}
+    names = list(dict.fromkeys(str(e.image if kind == "image" else e.label) for kind, e in uses))
+    spelt = f" (as {' and '.join(names)})" if len(names) > 1 else ""
+    if kinds == {"image", "label"}:
+        return Problem(str(file), f"is used as an image and as a label{spelt}", "correct the entry")
+    if len(splits) > 1:
+        fault = f"the same file is in {' and '.join(splits)}{spelt}"
+        return Problem(
+            str(file), fault, "keep it in one split: scores on images seen in training mean nothing"
+        )
+    return Problem(str(file), f"is named {len(uses)} times in {splits[0]}{spelt}", "keep one of the entries")

@@ -13,8 +13,7 @@ from monai.transforms import Orientationd
 from torch import Tensor
 
 from shared_components.data.intensities import intensity_range, with_air
-from shared_components.data.orientation import NativeOrientationd
-from shared_components.data.volumes import in_plane_spacing, slice_axes
+from shared_components.data.volumes import NativeOrientationd, in_plane_spacing, slice_axes
 
 ENOUGH = 0.98
 """Share of an image's foreground that is nearly all of it."""

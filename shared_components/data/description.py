@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.problems import Problem
-from shared_components.errors import name_fault, printable, shown
+from shared_components.errors import name_fault, nearest, printable, shown
 from shared_components.files import path_fault, write_text
-from shared_components.spelling import nearest
 
 DATASET_FILE = "dataset.json"
 SPLITS = ("training", "validation", "test")

@@ -1,4 +1,7 @@
-"""What a label map may hold: whole numbers that name classes. One rule for the data check, training and scoring."""
+"""What a label map may hold: whole numbers that name classes, and one for what nobody looked at.
+
+One rule for the data check, training and scoring.
+"""
 
 from __future__ import annotations
 
@@ -97,3 +100,7 @@ class WholeLabelsd(MapTransform):
                 refuse(value_faults(source_of(label), label.as_tensor(), None))
             data[key] = whole(label)
         return data
+
+
+UNKNOWN = -1
+"""Losses, validation and scores leave such pixels out: they are unknown, not background."""

@@ -1,27 +1,32 @@
-"""Slices of many volumes, each volume decoded once."""
+"""Slices of many volumes: which of each are used; each volume is decoded once, and may be kept on disk."""
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from monai.data import PersistentDataset
+from monai.data.utils import pickle_hashing
 from monai.transforms import Compose, Transform
 from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from shared_components.data.annotations import ANNOTATED, IGNORE
-from shared_components.data.reading import read
-from shared_components.data.slice_choice import chosen_slices, height_intervals
-from shared_components.data.volume_cache import VolumeCache
+from shared_components.data.label_values import UNKNOWN
+from shared_components.data.problems import read
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
+from shared_components.files import load_tensors, save_tensors
 from shared_components.steps import steps
-from shared_components.unknown import UNKNOWN
 
 CACHES = ("memory", "disk", "none")
 _PATHS = ("image", "label")
@@ -224,3 +229,64 @@ def _stamp(path: str) -> tuple[int, int]:
     files = sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]
     status = [file.stat() for file in files]
     return sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)
+
+
+BACKGROUND = -0.9
+"""Scaled intensity up to which a pixel counts as empty."""
+
+
+def height_intervals(chosen: Sequence[int], depth: int) -> list[tuple[float, float]]:
+    """The relative heights that are nearest to each chosen slice of a volume of ``depth``; NaN of a single slice.
+
+    The lowest one's reach down to 0 and the highest one's up to 1, whatever is left out.
+    """
+    if depth == 1:
+        return [(math.nan, math.nan)]
+    between = [(low + high + 1) / (2 * depth) for low, high in pairwise(chosen)]
+    return list(zip([0.0, *between], [*between, 1.0], strict=True))
+
+
+def chosen_slices(
+    image: Tensor, count: int | None, min_foreground: float, known: Collection[int] = ()
+) -> list[int]:
+    """Numbers of the non-empty slices of ``image`` ``(D, 1, H, W)``, or of ``count`` evenly spaced ones.
+
+    Where only some have labels (``known``), these come first: a single annotated slice must not fall between.
+    """
+    filled = (image > BACKGROUND).flatten(1).float().mean(1)  # (D,)
+    full = [i for i, fraction in enumerate(filled.tolist()) if fraction >= min_foreground]
+    if count is None or count >= len(full):
+        return full
+    first = [i for i in full if i in known]
+    others = [i for i in full if i not in known]
+    chosen = _evenly(first, min(count, len(first)))
+    return sorted(chosen + _evenly(others, count - len(chosen)))
+
+
+def _evenly(numbers: Sequence[int], count: int) -> list[int]:
+    return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]
+
+
+class VolumeCache(PersistentDataset):
+    """MONAI's ``PersistentDataset`` of dicts of tensors, whose files carry a checksum and are whole or absent.
+
+    Args:
+        data: what ``transform`` makes a volume of; its hash and the transform's name the file.
+        transform: deterministic, from an item to a dict of tensors.
+        cache_dir: folder of the files.
+    """
+
+    def __init__(self, data: list[dict[str, Any]], transform: Any, cache_dir: Any) -> None:
+        super().__init__(data, transform, cache_dir, hash_transform=pickle_hashing)
+
+    def _cachecheck(self, item_transformed: dict[str, Any]) -> dict[str, Any]:
+        name = self.hash_func(item_transformed).decode() + self.transform_hash
+        file = self.cache_dir / f"{name}.pt"
+        if file.is_file():
+            try:
+                return load_tensors(file)
+            except InputError as error:
+                warnings.warn(f"{error}; it is decoded again", stacklevel=2)
+        volume = self._pre_transform(deepcopy(item_transformed))
+        save_tensors(file, volume)
+        return volume

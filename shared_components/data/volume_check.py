@@ -25,9 +25,9 @@ from shared_components.data.annotations import (
 )
 from shared_components.data.grids import GRID_TOLERANCE, grid_distance
 from shared_components.data.image_loader import LoadVolume
+from shared_components.data.intensities import constant_faults, voxel_faults
 from shared_components.data.label_values import value_faults, values_in
-from shared_components.data.problems import Problem
-from shared_components.data.reading import UNREADABLE
+from shared_components.data.problems import UNREADABLE, Problem
 from shared_components.data.transforms import as_volume, dimension_faults, slice_faults
 from shared_components.data.volume_faults import (
     file_faults,
@@ -35,7 +35,6 @@ from shared_components.data.volume_faults import (
     read_grid_faults,
     reading_fault,
 )
-from shared_components.data.voxel_faults import constant_faults, voxel_faults
 from shared_components.errors import InputError
 
 _RESAMPLE = "resample the label onto its image's grid, nearest neighbour"

@@ -26,8 +26,7 @@ from shared_components.data.nifti import (
     volume_shape,
     world_affine,
 )
-from shared_components.data.problems import Problem, UnfitFile, dangling_link
-from shared_components.data.reading import UNREADABLE, causes_of, one_line
+from shared_components.data.problems import UNREADABLE, Problem, UnfitFile, causes_of, dangling_link, one_line
 from shared_components.data.transforms import source_of
 
 FORMATS = "NIfTI, NRRD, MetaImage, PNG or a folder with one DICOM series"

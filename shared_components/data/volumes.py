@@ -1,17 +1,30 @@
-"""From a file to a volume whose last axis runs over the slices that a 2-D network sees."""
+"""From a file to a volume whose last axis runs over the slices that a 2-D network sees, the right way up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from monai.transforms import Compose, EnsureChannelFirstd, Orientationd, ResizeWithPadOrCropd, Transform
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import (
+    Compose,
+    EnsureChannelFirstd,
+    InvertibleTransform,
+    MapTransform,
+    Orientation,
+    Orientationd,
+    ResizeWithPadOrCropd,
+    Transform,
+)
+from monai.transforms.spatial.functional import orientation as turned
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from torch import Tensor
 
 from shared_components.data.annotations import AROUND, SettlePaddingd, UnknownVoxelsd
 from shared_components.data.frames import LoadImageFramed
 from shared_components.data.intensities import AirForNaNd, CutOutliersd, ScalePercentilesd
 from shared_components.data.label_values import WholeLabelsd
-from shared_components.data.orientation import NativeOrientationd
 from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd, SmoothInPlaneSpacingd
 from shared_components.data.transforms import AsVolumed, SameGridd, SlicesAcrossd
 from shared_components.data.volume_faults import RequireGridd
@@ -132,3 +145,50 @@ def in_plane_spacing(spacing: float | Sequence[float]) -> tuple[float, float]:
     if len(sizes) != 2 or not all(mm > 0 for mm in sizes):
         raise InputError(f"spacing: expected one or two positive numbers (mm) or null, found {spacing!r}")
     return float(sizes[0]), float(sizes[1])
+
+
+NATIVE = ("ASR", "RSP", "RAS")
+"""Axis codes of slices across R–L, A–P and S–I: in-plane to the right, the front or the top, right-handed."""
+
+
+def native_axes(affine: np.ndarray) -> str:
+    """Axis codes that keep a file's third axis across the slices and show the same anatomy the same way up.
+
+    Each of the file's axes stands for the body axis that it is closest to. The two in a slice are ordered right,
+    front, top, and point there; the slices then run so that the three axes are right-handed, as R, A and S are. So
+    short-axis hearts, whose slices lie across no axis of the body, look the same whether their long axis is closer to
+    the right or to the front.
+
+    Args:
+        affine: voxel to world (RAS), mm, ``(4, 4)``.
+    """
+    return NATIVE[int(io_orientation(affine)[2, 0])]
+
+
+class NativeOrientationd(MapTransform, InvertibleTransform):
+    """Turn each volume to its :func:`native_axes`; its slices stay those of the file.
+
+    Args:
+        keys: volumes ``(1, X, Y, Z)`` in RAS space.
+    """
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.orientation = Orientation("RAS", labels=None)  # whose trace and inverse are ours
+
+    def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            data[key] = self._turned(data[key])
+        return data
+
+    def inverse(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            data[key] = self.orientation.inverse(data[key])
+        return data
+
+    def _turned(self, image: MetaTensor) -> MetaTensor:
+        affine = np.asarray(image.affine, dtype=np.float64)
+        turn = ornt_transform(io_orientation(affine), axcodes2ornt(native_axes(affine)))
+        return turned(image, affine, turn, lazy=False, transform_info=self.orientation.get_transform_info())

@@ -14,8 +14,7 @@ from monai.utils import CommonKeys as Keys
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from shared_components.engines.critic_step import critic_step
-from shared_components.engines.update_trainer import UpdateTrainer
+from shared_components.engines.update_trainer import UpdateTrainer, critic_step
 from shared_components.errors import InputError
 from shared_components.losses.adversarial import (
     generator_nonsaturating_loss,

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from shared_components.data.label_values import UNKNOWN
 from shared_components.errors import InputError
 from shared_components.networks.generator import SynthesisOutput
-from shared_components.unknown import UNKNOWN
 
 
 def domain_indices(names: Sequence[str], domains: Sequence[str]) -> list[int]:

@@ -24,7 +24,7 @@ from shared_components.engines.update_trainer import UpdateTrainer, in_float32
 from shared_components.errors import InputError
 from shared_components.losses.generalisation import GeneralisationLoss
 from shared_components.networks.disentangled import DisentangledNetwork, DisentangledOutput
-from shared_components.networks.teacher import FrozenTeacher
+from shared_components.networks.weight_average import FrozenTeacher
 
 Batch = dict[str, Tensor]
 Episode = Mapping[str, Batch]

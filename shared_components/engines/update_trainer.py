@@ -1,14 +1,19 @@
-"""What the trainers of this package have in common."""
+"""What trainers have in common: an epoch of updates, a discriminator's step, the means of losses over an epoch."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
+from monai.utils import CommonKeys as Keys
+from torch import Tensor
+from torch.optim import Optimizer
 
-from shared_components.engines.loss_averages import LossAverages
+from shared_components.losses.adversarial import discriminator_logistic_loss, r1_penalty
 
 
 class UpdateTrainer(SupervisedTrainer):
@@ -58,3 +63,57 @@ def in_float32(output: Any) -> Any:
     if isinstance(output, torch.Tensor):
         return output.float()
     return type(output)(*map(in_float32, output))
+
+
+def critic_step(
+    optimizer: Optimizer, real: Tensor, real_logits: Tensor, fake_logits: Tensor, penalty: float
+) -> dict[str, Tensor]:
+    """Tell real from fake better; what is returned is without the penalty.
+
+    Args:
+        optimizer: the discriminator's.
+        real: images (B, C, H, W), requiring grad where there is a penalty.
+        real_logits: of them, (B, 1).
+        fake_logits: of made images, (B, 1).
+        penalty: what R1 is multiplied by: γ / 2, times the steps between two; 0: none in this step.
+    """
+    loss = discriminator_logistic_loss(real_logits, fake_logits)
+    told = {"discriminator": loss.detach()}
+    if penalty:
+        loss = loss + r1_penalty(real_logits, real) * penalty
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return told
+
+
+class LossAverages:
+    """Means of each named loss over an epoch, into ``engine.state.metrics``.
+
+    An iteration's output holds ``{"loss": scalar}`` or ``{"loss": {name: scalar tensor}}``; a lazy term that is
+    absent from some iterations is averaged over those in which it occurs. MONAI's stock ``SupervisedTrainer``
+    takes it as a handler (with ``decollate: false``).
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[torch.Tensor]] = defaultdict(list)
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer; called by the trainers of this package."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
+
+    def _reset(self, engine: Engine) -> None:
+        for name in self._values:  # a term that this epoch lacks must not be reported with it
+            engine.state.metrics.pop(name, None)
+        self._values.clear()
+
+    def _collect(self, engine: Engine) -> None:
+        losses = engine.state.output[Keys.LOSS]
+        for name, value in (losses if isinstance(losses, dict) else {Keys.LOSS: losses}).items():
+            self._values[name].append(torch.as_tensor(value).detach())
+
+    def _report(self, engine: Engine) -> None:
+        for name, values in self._values.items():
+            engine.state.metrics[name] = float(torch.stack(values).double().mean())

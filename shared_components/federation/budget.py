@@ -18,9 +18,8 @@ from shared_components.errors import InputError, os_error_line
 from shared_components.federation.client_entry import Demand
 from shared_components.federation.federation import ClientPlan
 from shared_components.federation.privacy import composed
-from shared_components.files import make_folder, write_text
+from shared_components.files import make_folder, size, write_text
 from shared_components.records import read_record, read_table, write_record, write_table
-from shared_components.sizes import size
 
 UNKNOWN = "put a copy of it back; without it nobody knows what this site has spent"
 UNCOUNTED = "put a copy of it back, or start over with --force, which counts from 0"

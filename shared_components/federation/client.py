@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from shared_components.engines.random_state import RandomState
-from shared_components.engines.saved_state import restore
+from shared_components.engines.saved_state import RandomState, restore
 from shared_components.errors import InputError
 from shared_components.federation.aggregation import check_finite, check_same_layout
 from shared_components.federation.aggregators import FedAvg

@@ -21,9 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import shown
+from shared_components.errors import shown, unknown
 from shared_components.federation.privacy import DEFAULTS, RULES, Privacy
-from shared_components.spelling import unknown
 from shared_components.value_rules import flag, number, optional
 
 LONGEST_NAME = 100  # letters, of a client's name

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared_components.data.check import RootReport, inspect_client_root
+from shared_components.data.client_root import read_entries
 from shared_components.data.coverage import Frame, Reach
 from shared_components.data.description import read_description
-from shared_components.data.entries import read_entries
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, printable, shown
 from shared_components.federation.federation import Federation

@@ -13,7 +13,7 @@ from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.sites import Committed
-from shared_components.full_disks import NO_SPACE, full_disk_line
+from shared_components.files import NO_SPACE, full_disk_line
 
 
 class Engine(ABC):

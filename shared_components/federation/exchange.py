@@ -35,10 +35,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, unknown
 from shared_components.federation.aggregation import NamedTensors, check_same_layout
 from shared_components.federation.privacy import Privacy
-from shared_components.spelling import unknown
 from shared_components.value_rules import choice, optional
 
 WEIGHTS, DIFFERENCES = "weights", "differences"

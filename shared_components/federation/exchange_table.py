@@ -12,7 +12,7 @@ from shared_components.federation.coordinator import drawn_clients
 from shared_components.federation.exchange import DIFFERENCES, Exchange
 from shared_components.federation.federation import Federation
 from shared_components.federation.privacy import Privacy
-from shared_components.sizes import size
+from shared_components.files import size
 
 LISTED = 6  # private modules that are named one by one
 LITTLE = 10  # an epsilon above this promises little

@@ -20,13 +20,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import InputError, shown
+from shared_components.errors import InputError, shown, unknown
 from shared_components.federation.client_entry import existing_place, path_faults, read_clients, texts
 from shared_components.federation.exchange import read_exchange
 from shared_components.federation.federation import KEYS, Federation
 from shared_components.federation.privacy import read_privacy
 from shared_components.federation.problems import federation_problems
-from shared_components.spelling import unknown
 from shared_components.yaml_files import read_values
 
 LARGEST_UPDATE = 100.0  # times the median; honest updates of one round differ by a small factor

@@ -42,10 +42,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, unknown
 from shared_components.federation.aggregation import PIECE, NamedTensors
 from shared_components.federation.norms import l2_norm
-from shared_components.spelling import unknown
 from shared_components.value_rules import Rule, flag, number, optional
 
 RULES = {

@@ -11,10 +11,9 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.errors import InputError, input_error_in, shown
+from shared_components.errors import InputError, closest, input_error_in, meant, shown
 from shared_components.federation.client_entry import LONGEST_NAME, Client
 from shared_components.federation.federation import Federation
-from shared_components.spelling import closest, meant
 from shared_components.yaml_files import read_configs
 
 ENGINES = ("local", "nvflare")

@@ -18,9 +18,9 @@ from monai.bundle import ConfigParser
 
 import shared_components
 from shared_components.data.check import RootReport, inspect_client_root
+from shared_components.data.client_root import read_entries
 from shared_components.data.coverage import Frame, Reach, coverage, proposal
 from shared_components.data.description import DATASET_FILE, SPLITS, read_description
-from shared_components.data.entries import read_entries
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation

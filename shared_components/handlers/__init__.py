@@ -1,11 +1,8 @@
 """What listens to an engine: progress, tables of metrics, pictures, checkpoints."""
 
-from shared_components.handlers.average_updates import AverageUpdates
-from shared_components.handlers.best_weights import BestWeights
-from shared_components.handlers.checkpoints import attach_checkpoints
+from shared_components.handlers.checkpoints import BestWeights, attach_checkpoints
+from shared_components.handlers.course import AverageUpdates, FallingRates, FiniteTraining
 from shared_components.handlers.disentanglement_pictures import DisentanglementPictures
-from shared_components.handlers.falling_rates import FallingRates
-from shared_components.handlers.finite_training import FiniteTraining
 from shared_components.handlers.parallel import SharedUpdates
 from shared_components.handlers.pictures import (
     FactoryPictures,
@@ -13,9 +10,7 @@ from shared_components.handlers.pictures import (
     picture_grid,
     save_picture,
 )
-from shared_components.handlers.progress import EpochProgress, MetricsTable
-from shared_components.handlers.settings import SettingsFile
-from shared_components.handlers.validation import Validation
+from shared_components.handlers.progress import EpochProgress, MetricsTable, SettingsFile, Validation
 
 __all__ = [
     "AverageUpdates",

@@ -12,8 +12,7 @@ from monai.networks.utils import eval_mode
 from torch import Tensor
 
 from shared_components.data.slices import SliceDataset
-from shared_components.handlers.labelled_grid import labelled_grid
-from shared_components.handlers.pictures import publish_picture
+from shared_components.handlers.pictures import labelled_grid, publish_picture
 from shared_components.networks.disentangled import DisentangledNetwork, DisentangledOutput
 
 

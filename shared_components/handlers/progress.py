@@ -1,14 +1,18 @@
-"""Progress bar over epochs, and a CSV of each epoch's metrics."""
+"""What a run tells while it goes on: a bar over its epochs, each epoch's losses and scores as CSV, and its settings."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
 from ignite.handlers.tqdm_logger import ProgressBar
+from monai.handlers import ValidationHandler
 
-from shared_components.records import read_table, write_table
+from shared_components.records import read_table, write_record, write_table
 
 
 class EpochProgress:
@@ -62,3 +66,52 @@ class MetricsTable:
         )
         names = list(dict.fromkeys(name for row in self._rows for name in row))
         write_table(self.path, names, self._rows)
+
+
+class SettingsFile:
+    """Writes ``settings`` as JSON when a run starts, so that its report can say how it was trained.
+
+    Args:
+        path: the JSON file; its folder is made.
+        settings: names and values; one that JSON has no form for is written as text.
+    """
+
+    def __init__(self, path: str | os.PathLike, settings: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.settings = dict(settings)
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine | None = None) -> None:
+        """Write the file."""
+        write_record(self.path, self.settings)
+
+
+class Validation(ValidationHandler):
+    """MONAI's ``ValidationHandler`` that hands the validator's metrics to the trainer, for that epoch only.
+
+    Put it before the handlers that report ``trainer.state.metrics``. Validation draws nothing from the trainer's
+    random state (a loader's iterator would), so that training is the same with and without it.
+
+    Args:
+        validator: MONAI's evaluator.
+        interval: epochs (or updates) between two validations.
+        epoch_level: count epochs.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        super().attach(engine)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._forget)
+
+    def __call__(self, engine: Engine) -> None:
+        """Validate now."""
+        with torch.random.fork_rng(devices=[]):
+            super().__call__(engine)
+        engine.state.metrics.update(self.validator.state.metrics)
+
+    def _forget(self, engine: Engine) -> None:
+        for name in self.validator.state.metrics:
+            engine.state.metrics.pop(name, None)

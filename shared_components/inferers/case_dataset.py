@@ -1,17 +1,28 @@
-"""The volumes of an inference run as a MONAI dataset whose faults name the file and the cure."""
+"""The volumes of an inference run as a MONAI dataset whose faults name the file and the cure.
+
+Which of them are still to be segmented, and what stands before the network.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import torch
 from monai.data import DataLoader, Dataset
+from monai.transforms import Compose, DivisiblePadd, EnsureTyped, SpatialPadd
 
 from shared_components.data.frames import frame_count
-from shared_components.data.reading import read
+from shared_components.data.grids import same_grid
+from shared_components.data.image_loader import stored_grid
+from shared_components.data.problems import UNREADABLE, read
 from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
+from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
 from shared_components.inferers.case_list import FAULT
+from shared_components.inferers.case_writers import probability_file
+from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
 
 
 class CaseDataset(Dataset):
@@ -86,3 +97,75 @@ class ReadAheadLoader(DataLoader):
             while (batch := coming.result()) is not end:
                 coming = reader.submit(next, batches, end)
                 yield batch
+
+
+def inference_transforms(
+    size: int,
+    spacing: float | None,
+    orientation: str | None = "RAS",
+    percentiles: Sequence[float] = (0.5, 99.5),
+    multiple: int = 16,
+) -> Compose:
+    """Volume file to ``(1, H, W, D)`` in [-1, 1]; ``LabelsOnFileGridd`` (or ``Invertd``) takes a prediction back.
+
+    Without its first step it takes an image in memory, as MONAI Deploy hands it over: a ``MetaTensor`` whose metadata
+    state ``original_channel_dim``.
+
+    Training crops slices to ``size``; here nothing is cropped, since what is cut off could not be segmented.
+    Slices are padded to at least ``size`` (a volume no larger than training's looks as it did in training),
+    then to a multiple of ``multiple``.
+
+    Args:
+        size: H and W of a training slice, pixels.
+        spacing: in-plane pixel size, mm; ``None`` keeps the volume's.
+        orientation: axis codes whose last letter is the slicing axis; ``None`` keeps the volume's.
+        percentiles: intensities mapped to -1 and 1.
+        multiple: what H and W must be divisible by, pixels; 1 when the inferer cuts windows of its own.
+    """
+    pad = {"keys": ("image",), "mode": "constant", "value": -1}
+    load, channel_first, *steps = volume_transforms(
+        ("image",), size, spacing, orientation, percentiles, crop=False, one_step=True, blank=False
+    ).transforms
+    return Compose(
+        [
+            load,
+            channel_first,
+            EnsureTyped(("image",), dtype=torch.float32),  # images of other programs may be integers
+            *steps,
+            SpatialPadd(spatial_size=(size, size, -1), **pad),
+            DivisiblePadd(k=(multiple, multiple, 1), **pad),
+        ]
+    ).flatten()  # other programs look for the loader in the list: MONAI Deploy leaves it out
+
+
+def pending_cases(
+    cases: Sequence[Case], output_dir: str | Path, resume: bool, probabilities: bool = False
+) -> list[Case]:
+    """The cases without a whole output.
+
+    Args:
+        cases: all of them.
+        output_dir: where their segmentations are or will be.
+        resume: leave out cases whose segmentation is there, readable and on the image's grid; otherwise all are
+            pending. Which model made it is not known: take another folder for another model.
+        probabilities: files of class probabilities must be there too.
+    """
+    if not resume:
+        return list(cases)
+    return [case for case in cases if not _is_done(case, Path(output_dir), probabilities)]
+
+
+def _is_done(case: Case, output_dir: Path, probabilities: bool) -> bool:
+    segmentation = output_dir / f"{case['case']}{OUTPUT_SUFFIX}.nii.gz"
+    if not segmentation.is_file():
+        return False
+    try:
+        frames = frame_count(case["image"])
+        if not same_grid(*stored_grid(segmentation), *stored_grid(case["image"])):
+            return False
+    except UNREADABLE:  # a bad image is reported when it is read, a bad output is made again
+        return False
+    items: list[Mapping] = (
+        [case] if frames == 1 else [case | {"frame": t, "frames": frames} for t in range(frames)]
+    )
+    return not probabilities or all((output_dir / probability_file(item)).is_file() for item in items)

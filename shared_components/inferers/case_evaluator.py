@@ -1,19 +1,26 @@
-"""An evaluator over volumes that one bad volume does not stop."""
+"""An evaluator over volumes that one bad volume does not stop, the weights that it is given, and its inferer."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from ignite.engine import Engine
 from monai.engines import SupervisedEvaluator
+from monai.handlers import CheckpointLoader
+from monai.inferers import SliceInferer
 from monai.utils import CommonKeys as Keys
+from torch import Tensor
 
 from shared_components.data.names import states_sizes
 from shared_components.errors import InputError, input_error_in
+from shared_components.files import load_tensors
 from shared_components.inferers.case_list import FAULT, note_faults
+from shared_components.networks.flips import check_flips, flip_averaged
+from shared_components.networks.weights import filled, is_state_dict
 
 
 class CaseEvaluator(SupervisedEvaluator):
@@ -102,3 +109,58 @@ class CaseEvaluator(SupervisedEvaluator):
             return lines[0]
         total = len(lines) + written
         return "\n".join([f"{len(lines)} of {total} volumes were not segmented:", *lines])
+
+
+class ModelLoader(CheckpointLoader):
+    """MONAI's ``CheckpointLoader``, strict and ``weights_only``, whose errors a user can act on.
+
+    Args:
+        load_path: file written by ``torch.save`` with the keys of ``load_dict``, or for a single module its bare state
+            dict, as the model zoo has it.
+        load_dict: name to module.
+    Raises:
+        InputError: (when the engine starts) the file is missing, unreadable, lacks a name, or its tensors do
+            not fit the module.
+    """
+
+    def __init__(self, load_path: str, load_dict: dict) -> None:
+        super().__init__(load_path=load_path, load_dict=load_dict, map_location="cpu", strict=True)
+
+    def __call__(self, engine: Engine) -> None:
+        checkpoint = load_tensors(self.load_path)
+        if len(self.load_dict) == 1 and is_state_dict(checkpoint):
+            checkpoint = dict.fromkeys(self.load_dict, checkpoint)
+        absent = [name for name in self.load_dict if name not in checkpoint]
+        if absent:
+            raise InputError(
+                f"{self.load_path}: expected a key '{absent[0]}', found {sorted(map(str, checkpoint))[:8]}; "
+                "give a checkpoint that this bundle's training wrote"
+            )
+        for name, module in self.load_dict.items():
+            filled(module, checkpoint[name], self.load_path)
+        self.logger.info(f"loaded {', '.join(self.load_dict)} from {self.load_path}")
+
+
+class FlippedSliceInferer(SliceInferer):
+    """MONAI's ``SliceInferer`` that averages the probabilities of each slice's mirror images.
+
+    With flips it returns logarithms of probabilities, without the network's scores as they are.
+
+    Args:
+        flips: in-plane axes to mirror along, each on its own and all together: [], [0], [1] or [0, 1].
+        slices: the rest of ``SliceInferer``; ``spatial_dim`` must be 2.
+    Raises:
+        InputError: axes that slices do not have.
+    """
+
+    def __init__(self, flips: Sequence[int] = (), **slices: Any) -> None:
+        super().__init__(**slices)
+        self.flips = check_flips(flips)
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Scores (B, C, H, W, D) of volumes (B, 1, H, W, D)."""
+
+        def averaged(slices: Tensor) -> Tensor:
+            return flip_averaged(network, slices, self.flips)
+
+        return super().__call__(inputs, averaged, *args, **kwargs)

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from shared_components.files import save_tensors
-from shared_components.handlers.labelled_grid import labelled_grid
-from shared_components.handlers.pictures import save_picture
+from shared_components.handlers.pictures import labelled_grid, save_picture
 from shared_components.networks.generator import Generator
-from shared_components.networks.latent_edit import LatentEdit, step_along, typical_distance
-from shared_components.networks.latent_means import means_by_position
-from shared_components.networks.semantic_directions import semantic_directions
+from shared_components.networks.latent_edit import (
+    LatentEdit,
+    means_by_position,
+    semantic_directions,
+    step_along,
+    typical_distance,
+)
 from shared_components.networks.volume_generator import VolumeGenerator
 
 LATENTS = "latents.pt"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from shared_components.metrics.frechet import feature_distance
-from shared_components.metrics.neighbouring_slices import neighbour_difference
-from shared_components.metrics.score_tables import read_scores, summarize, write_scores
+from shared_components.metrics.drawing_quality import feature_distance, neighbour_difference
+from shared_components.metrics.score_files import read_scores, summarize, write_scores
 from shared_components.metrics.segmentation_scores import score_segmentations
 
 __all__ = [

@@ -10,8 +10,7 @@ from shared_components.data.client_root import ClientRoot
 from shared_components.errors import InputError
 from shared_components.files import write_text
 from shared_components.inferers import find_cases
-from shared_components.metrics.score_plots import plot_scores
-from shared_components.metrics.score_tables import read_scores, summarize, write_scores
+from shared_components.metrics.score_files import plot_scores, read_scores, summarize, write_scores
 from shared_components.metrics.segmentation_scores import score_cases, told_faults
 
 Summaries = Mapping[str, Mapping[str, Mapping[str, float]]]  # method -> class -> statistics

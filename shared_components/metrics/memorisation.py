@@ -1,4 +1,4 @@
-r"""Whether generated slices are copies of training slices.
+"""Whether generated slices are copies of training slices, and whether they tell whose images were trained on.
 
 A slice that was copied lies unusually near to *one* training slice. How near is usual, held-out slices of the same
 client tell: they are new by construction.
@@ -11,7 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from shared_components.metrics.rates import Estimate, area_under_curve, wilson
+from shared_components.metrics.intervals import (
+    Estimate,
+    area_under_curve,
+    area_with_interval,
+    wilson,
+)
 
 NEIGHBOURS = 50
 TAIL = 0.01  # share of held-out slices below the threshold: what is expected of a factory that copies nothing
@@ -126,3 +131,34 @@ def data_copying(generated: Tensor, training: Tensor, held_out: Tensor) -> float
     n, m = len(drawn), len(new)
     above = area_under_curve(drawn, new)
     return (above - 0.5) * n * m / (n * m * (n + m + 1) / 12) ** 0.5
+
+
+FEWEST = (
+    3  # volumes on each side, below which slices are drawn in their place, and nothing should be concluded
+)
+
+
+def membership_inference(
+    training: Tensor,
+    held_out: Tensor,
+    generated: Tensor,
+    volumes: tuple[Tensor, Tensor],
+    seed: int = 0,
+) -> Estimate:
+    """Area under the ROC curve of an attack that takes slices near to a generated one for training slices.
+
+    0.5: the attack tells nothing; 1: it always knows. The interval is that of a bootstrap over volumes, where both
+    sides have at least three, else over slices, which is too narrow.
+
+    Args:
+        training: slices or their features, (N, F).
+        held_out: (M, F) of subjects that are not in ``training``.
+        generated: (K, F), what the attacker has drawn.
+        volumes: the volume that each of ``training`` and ``held_out`` is of, integers (N,) and (M,).
+        seed: of the bootstrap.
+    Source: Chen et al. 2020, GAN-Leaks, Sec. 4.2 (full black-box attack).
+    """
+    members, others = (-nearest(queries, generated).distance[:, 0] for queries in (training, held_out))
+    if any(len(torch.unique(of)) < FEWEST for of in volumes):
+        volumes = torch.arange(len(members)), torch.arange(len(others))
+    return area_with_interval(members, others, volumes, seed=seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,21 +13,20 @@ import numpy as np
 import torch
 from monai.data.utils import to_affine_nd
 from monai.metrics import compute_dice
+from monai.metrics.utils import get_edge_surface_distance, get_mask_edges
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from shared_components.data.annotations import IGNORE, mark_unknown
 from shared_components.data.grids import along_axes_of, grid_fault
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.label_values import value_faults, whole
-from shared_components.data.problems import UnfitFile
-from shared_components.data.reading import UNREADABLE
+from shared_components.data.problems import UNREADABLE, UnfitFile
 from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.errors import InputError
 from shared_components.inferers.case_list import noted_faults
 from shared_components.inferers.cases import OUTPUT_SUFFIX
-from shared_components.metrics.score_plots import plot_scores
-from shared_components.metrics.score_tables import Row, write_scores
-from shared_components.metrics.surface_distances import hausdorff
+from shared_components.metrics.score_files import Row, plot_scores, write_scores
 from shared_components.steps import steps
 
 
@@ -233,3 +233,39 @@ def _cropped(predicted: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, 
         used = np.flatnonzero(either.any(axis=tuple(other for other in range(either.ndim) if other != axis)))
         box.append(slice(used[0], used[-1] + 1))
     return np.pad(predicted[tuple(box)], 1), np.pad(reference[tuple(box)], 1)
+
+
+def hausdorff(predicted: Tensor, reference: Tensor, axes: np.ndarray) -> tuple[float, float]:
+    """95th percentile and maximum of the distances (mm) between two surfaces, the larger of both directions.
+
+    As MONAI's ``compute_hausdorff_distance``, which would search all distances anew for each of the two, and takes
+    every grid's axes to be at right angles.
+
+    Args:
+        predicted: a mask ``(X, Y, Z)``, or ``(X, Y)`` of a slice, that reaches no border.
+        reference: the other.
+        axes: a voxel's edges as columns, mm, ``(3, 3)`` or ``(3, 2)``.
+    """
+    with warnings.catch_warnings():  # MONAI calls its own function with an argument that it deprecated
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy.*", category=FutureWarning)
+        if _sheared(axes):
+            distances = _sheared_distances(get_mask_edges(predicted, reference, crop=False), axes)
+        else:
+            spacing = [float(size) for size in np.linalg.norm(axes, axis=0)]
+            _, distances, _ = get_edge_surface_distance(predicted, reference, spacing=spacing, symmetric=True)
+    return (
+        max(torch.quantile(side, 0.95).item() for side in distances),
+        max(side.max().item() for side in distances),
+    )
+
+
+def _sheared(axes: np.ndarray) -> bool:
+    """Whether a grid's axes are not at right angles: a tilted gantry's."""
+    units = axes / np.linalg.norm(axes, axis=0)
+    return not np.allclose(units.T @ units, np.eye(axes.shape[1]), atol=1e-3)
+
+
+def _sheared_distances(edges: Sequence[np.ndarray], axes: np.ndarray) -> list[Tensor]:
+    """Distances from each surface's voxels to the other surface, mm, where steps along the axes do not add up."""
+    here, there = (np.argwhere(np.asarray(edge)) @ axes.T for edge in edges)
+    return [torch.from_numpy(KDTree(b).query(a)[0]) for a, b in ((here, there), (there, here))]

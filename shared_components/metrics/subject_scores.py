@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared_components.metrics.score_tables import read_scores
+from shared_components.metrics.score_files import read_scores
 from shared_components.records import read_table, write_table
 
 

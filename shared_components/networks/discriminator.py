@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.networks.condition import ConditionEmbedding
-from shared_components.networks.scales import resolutions
 from shared_components.networks.style_layers import (
     EqualConv2d,
     EqualLinear,
     FirDownsample,
+    resolutions,
     scaled_leaky_relu,
 )
 

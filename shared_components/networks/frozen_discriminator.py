@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from shared_components.errors import InputError
 from shared_components.networks.condition import ConditionEmbedding
 from shared_components.networks.discriminator import minibatch_standard_deviation
-from shared_components.networks.frozen import Frozen
-from shared_components.networks.frozen_features import FrozenFeatures
-from shared_components.networks.scales import resolutions
-from shared_components.networks.style_layers import EqualConv2d, EqualLinear, scaled_leaky_relu
+from shared_components.networks.frozen_features import Frozen, FrozenFeatures
+from shared_components.networks.style_layers import EqualConv2d, EqualLinear, resolutions, scaled_leaky_relu
 
 LARGEST = 4  # px at which a head has seen enough of its map
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.networks.condition import ConditionEmbedding, EncodedCondition
-from shared_components.networks.scales import resolutions
 from shared_components.networks.style_layers import (
     EqualLinear,
     FirUpsample,
     ModulatedConv2d,
     StyledLayer,
+    resolutions,
     rms_normalise,
 )
 

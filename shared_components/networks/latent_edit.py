@@ -1,16 +1,19 @@
-"""What is done to the latents between mapping and drawing: truncation, and a step along a direction."""
+"""What is done to the latents between mapping and drawing: truncation, and a step along a direction.
+
+Where the latents of a domain lie on average, and which directions change the picture most, in closed form.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
+from shared_components.networks.condition import place_of
 from shared_components.networks.generator import Generator
-from shared_components.networks.latent_means import mean_at, means_by_position
-from shared_components.networks.semantic_directions import checked_rows, semantic_directions
 
 
 class LatentEdit(nn.Module):
@@ -86,3 +89,92 @@ def _vector(generator: Generator, direction: int, rows: Sequence[int] | None) ->
     if not 0 <= direction < generator.w_dim:
         raise InputError(f"direction: expected one of 0 to {generator.w_dim - 1}, or null, found {direction}")
     return semantic_directions(generator, rows).vectors[direction]
+
+
+class Directions(NamedTuple):
+    """Unit vectors (n, w_dim), the strongest first, and the share of each in what all directions change, (n,)."""
+
+    vectors: Tensor
+    shares: Tensor
+
+
+@torch.no_grad()
+def semantic_directions(generator: Generator, rows: Sequence[int] | None = None) -> Directions:
+    r"""All w_dim directions n, by how much they change the styles: eigenvectors of :math:`A^\top A`.
+
+    A is the stack of the style layers' weights, as they act. No image and no label is needed; what a direction means
+    shows when it is drawn. Signs are chosen so that each vector's largest number is positive.
+
+    Args:
+        generator: the factory's.
+        rows: first and last row of W+ whose layers count; None: all. Coarse rows shape anatomy, fine rows the look.
+    Returns:
+        Directions on the CPU.
+    Raises:
+        InputError: rows that W+ does not have.
+    Source: Shen & Zhou 2021, Eq. 7 (SeFa).
+    """
+    first, last = checked_rows(generator, rows)
+    weights = [weight for row in range(first, last + 1) for weight in style_weights(generator, row)]
+    stacked = torch.cat(weights).cpu().double()
+    values, vectors = torch.linalg.eigh(stacked.T @ stacked)
+    vectors = vectors.T.flip(0)
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    shares = values.flip(0).clamp_min(0)
+    return Directions((vectors * largest.sign()).float(), (shares / shares.sum()).float())
+
+
+def style_weights(generator: Generator, row: int) -> list[Tensor]:
+    """Weights (C_in, w_dim) that turn a row of W+ into styles: its 3×3 layer's, if any, and its to-image layer's."""
+    layers = [layer.convolution for layer in generator.layers][row : row + 1]
+    layers += list(generator.to_image)[row // 2 : row // 2 + 1] if row % 2 else []
+    return [layer.affine.weight * layer.affine.scale for layer in layers]
+
+
+def checked_rows(generator: Generator, rows: Sequence[int] | None) -> tuple[int, int]:
+    """First and last row; all of W+ for None.
+
+    Raises:
+        InputError: rows that W+ does not have.
+    """
+    first, last = (0, generator.rows - 1) if rows is None else rows
+    if not 0 <= first <= last < generator.rows:
+        raise InputError(
+            f"direction_rows: expected [first, last] within the factory's rows 0 to {generator.rows - 1}, "
+            f"found {list(rows)}"
+        )
+    return first, last
+
+
+@torch.no_grad()
+def means_by_position(generator: Generator, samples: int = 1024, seed: int = 0) -> Tensor:
+    """Mean of w of every domain at every learnt position: (K, P, w_dim), on the CPU.
+
+    A domain without heights has one mean, at all positions. The same z are behind every mean, so that means of two
+    domains differ by what the domains are, not by what was drawn.
+
+    Args:
+        generator: the factory's.
+        samples: latents behind each mean.
+        seed: of the latents.
+    """
+    z = torch.randn(samples, generator.z_dim, generator=torch.Generator().manual_seed(seed))
+    z = z.to(generator.constant.device)
+    means = []
+    for domain in range(generator.domains):
+        number = torch.full((samples,), domain, device=z.device)
+        heights = generator.heights(domain, generator.positions).to(z)
+        means.append(
+            torch.stack([generator.mapping(z, number, at.expand(samples)).mean(0) for at in heights])
+        )
+    return torch.stack(means).cpu()
+
+
+def shares_of(heights: Tensor, positions: int) -> Tensor:
+    """Shares (N, P) of what stands at the learnt positions at ``heights`` (N,); even ones where there is no height."""
+    return torch.where(heights.isnan()[:, None], 1 / positions, place_of(heights, positions))
+
+
+def mean_at(means: Tensor, domain: Tensor, heights: Tensor) -> Tensor:
+    """Means of w (N, w_dim) of ``domain`` (N,) at ``heights`` (N,), from those of :func:`means_by_position`."""
+    return (shares_of(heights, means.shape[1])[:, :, None] * means[domain]).sum(dim=1)

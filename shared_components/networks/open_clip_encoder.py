@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
-from shared_components.networks.frozen import Frozen
+from shared_components.networks.frozen_features import Frozen
 from shared_components.networks.image_encoder import ImageEncoder
 from shared_components.networks.weights import filled, read_weights
 

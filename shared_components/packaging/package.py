@@ -14,7 +14,6 @@ from shared_components.errors import InputError
 from shared_components.files import make_folder, write_text
 from shared_components.packaging import texts
 from shared_components.packaging.archive import copy_components, write_checksum, write_zip
-from shared_components.packaging.metadata import package_metadata
 from shared_components.packaging.settings import (
     Overrides,
     as_json,
@@ -22,6 +21,7 @@ from shared_components.packaging.settings import (
     read_overrides,
     workflow_files,
 )
+from shared_components.packaging.texts import package_metadata
 from shared_components.packaging.versions import require_release
 from shared_components.packaging.weights import for_members, write_torchscript, write_weights
 
@@ -34,7 +34,7 @@ DEMO_DATA = "phantoms: one real head (Colin 27), deformed and recoloured into su
 DEVELOPMENT = "Built for development, from files or versions that are not those of a release."
 
 
-class Weights(NamedTuple):
+class ShippedWeights(NamedTuple):
     """Weights and what is said of them: their file, origin and figures in words, and notes that come first."""
 
     file: Path
@@ -93,7 +93,7 @@ def build_package(
         notes = (f"{DEMO} {what}.", *notes)
     configs = merged_configs(bundle / "configs", read_overrides(config))
     segmenting = {name: for_members(configs[name], Path(weights)) for name in SEGMENTING if name in configs}
-    described = Weights(Path(weights), trained_on or texts.NOT_STATED, _figures(figures), notes)
+    described = ShippedWeights(Path(weights), trained_on or texts.NOT_STATED, _figures(figures), notes)
     make_folder(out)
     with tempfile.TemporaryDirectory(dir=out, prefix=".packaging-") as temporary:
         made = Path(temporary) / bundle.name
@@ -109,7 +109,7 @@ def _fill(
     bundle: Path,
     metadata: Mapping[str, Any],
     configs: Mapping[str, Mapping[str, Any]],
-    weights: Weights,
+    weights: ShippedWeights,
 ) -> None:
     inference = configs["inference"]
     write_weights(inference, weights.file, folder / "models" / "model.pt")

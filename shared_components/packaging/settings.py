@@ -10,9 +10,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.bundle.utils import merge_kv
 
-from shared_components.config_references import references, texts, top_id
 from shared_components.errors import InputError
-from shared_components.yaml_files import read_configs, read_values
+from shared_components.yaml_files import read_configs, read_values, references, texts, top_id
 
 COMMON = "common.yaml"
 WORKFLOWS = {  # name in the package -> config files of the bundle after common.yaml

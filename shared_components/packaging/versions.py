@@ -1,10 +1,17 @@
-"""Versions stand in one place: the project's in ``shared_components``, the packages' in ``requirements.txt``."""
+"""Each version stands in one place, and is written from there to where others must read it too.
+
+The project's is in ``shared_components/__init__.py``, those of packages in ``requirements.txt``, those of optional
+packages in ``pyproject.toml`` ("test"), and what is new in ``CHANGELOG.md``. MONAI reads a bundle's ``metadata.json``.
+"""
 
 from __future__ import annotations
 
+import datetime
+import json
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -86,3 +93,101 @@ def _installed(name: str) -> str | None:
         return version(name).split("+")[0]  # a build, such as +cpu, is the same version
     except PackageNotFoundError:
         return None
+
+
+NUMBERS = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+OWN = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
+UNRELEASED = "unreleased"
+
+
+def release_files(
+    repo: Path, version: str | None = None, note: str | None = None, date: str | None = None
+) -> dict[Path, str]:
+    """What should stand in every file that states a version; nothing is written.
+
+    Args:
+        repo: the project's folder.
+        version: to be released; ``None`` keeps the project's version and its changelog.
+        note: what is new in a few words, for the bundles' changelogs; ``None`` keeps theirs, and where they have none
+            takes the first line of the entry in ``CHANGELOG.md``.
+        date: of the release, as 2026-01-31; ``None`` for today.
+    Raises:
+        InputError: the version is no next one, ``CHANGELOG.md`` has no entry for it, the date is none, or a
+            bundle asks for a package that is not pinned.
+    """
+    own, changelog = repo / "shared_components" / "__init__.py", repo / "CHANGELOG.md"
+    texts = {file: file.read_text("utf-8") for file in (own, changelog)}
+    if version is None and date is not None:
+        raise InputError(f"--date {date}: expected the VERSION of that day as well; name it")
+    if version is not None:
+        texts[changelog] = _dated(texts[changelog], version, date)
+        texts[own] = OWN.sub(f'__version__ = "{version}"', texts[own])
+    version = OWN.findall(texts[own])[0]
+    pinned = pins((repo / "requirements.txt").read_text("utf-8").splitlines())
+    project = tomllib.loads((repo / "pyproject.toml").read_text("utf-8"))["project"]
+    optional = pins(project["optional-dependencies"]["test"])
+    first_line = _entries(texts[changelog]).get(version, ("", ""))[1].partition("\n")[0].strip("- .")
+    for file in sorted(repo.glob("bundles/*/configs/metadata.json")):
+        content = _pinned(json.loads(file.read_text("utf-8")), pinned, optional, file.relative_to(repo))
+        older = content["changelog"]
+        content["version"] = version
+        content["changelog"] = {version: note or older.get(version, first_line)}
+        content["changelog"] |= {past: said for past, said in older.items() if past != version}
+        texts[file] = json.dumps(content, indent=4) + "\n"
+    return texts
+
+
+def _pinned(
+    metadata: Mapping[str, Any], pinned: Mapping[str, str], optional: Mapping[str, str], file: Path
+) -> dict[str, Any]:
+    """Metadata with the pinned versions of all packages that it names."""
+
+    def version(name: str, source: Mapping[str, str], place: str) -> str:
+        if normal_name(name) not in source:
+            raise InputError(f"{file}: asks for {name}, expected it in {place}, found none; pin it there")
+        return source[normal_name(name)]
+
+    required = {
+        name: version(name, pinned, "requirements.txt") for name in metadata["required_packages_version"]
+    }
+    wanted = {n: version(n, optional, 'pyproject.toml, "test"') for n in metadata["extra_packages_version"]}
+    main = {key: version(name, pinned, "requirements.txt") for name, key in KEYS.items()}
+    lists = {"required_packages_version": required, "extra_packages_version": wanted}
+    return {**metadata, **main, **lists}
+
+
+def _dated(changelog: str, version: str, date: str | None) -> str:
+    """The changelog with the release's date in the heading of its entry."""
+    if not NUMBERS.fullmatch(version):
+        raise InputError(f"VERSION: expected three numbers as in 0.2.0, found {version}; see semver.org")
+    entries = _entries(changelog)
+    released = [
+        past for past, (state, _) in entries.items() if state != UNRELEASED and NUMBERS.fullmatch(past)
+    ]
+    latest = max(released, key=_numbers, default=None)
+    if latest is not None and _numbers(version) <= _numbers(latest):
+        raise InputError(
+            f"VERSION: expected one above {latest}, the latest release, found {version}; raise it"
+        )
+    heading = f"## {version}, {UNRELEASED}"
+    state, body = entries.get(version, ("", ""))
+    if state != UNRELEASED or not body:
+        raise InputError(
+            f'CHANGELOG.md: expected "{heading}" and under it what is new, found none; write that first'
+        )
+    try:
+        day = datetime.date.today() if date is None else datetime.date.fromisoformat(date)
+    except ValueError as error:
+        raise InputError(f"--date: expected a day as 2026-01-31, found {date}; mend it") from error
+    return changelog.replace(heading, f"## {version}, {day}")
+
+
+def _entries(changelog: str) -> dict[str, tuple[str, str]]:
+    """Version to its state (a date, or unreleased) and what is written under it."""
+    parts = (part.partition("\n") for part in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:])
+    headings = ((heading.partition(","), body) for heading, _, body in parts)
+    return {version: (state.strip(), body.strip()) for (version, _, state), body in headings}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from shared_components.report.comparison_report import write_comparison_report
-from shared_components.report.federated_report import write_federated_report
-from shared_components.report.inference_report import write_inference_report
+from shared_components.report.inference_report import write_comparison_report, write_inference_report
 from shared_components.report.study_report import write_study_report
-from shared_components.report.training_report import write_training_report
+from shared_components.report.training_report import write_federated_report, write_training_report
 
 __all__ = [
     "write_comparison_report",

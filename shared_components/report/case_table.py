@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared_components.inferers.cases import Case
-from shared_components.metrics.score_tables import Row
+from shared_components.metrics.score_files import Row
 from shared_components.report.case_volumes import Measures
 from shared_components.report.pages import Link, file_link
 

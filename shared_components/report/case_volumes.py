@@ -16,11 +16,11 @@ from shared_components.data.grids import grid_fault
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.intensities import with_air
 from shared_components.data.nifti import is_nifti, open_nifti, volume_shape, world_affine
-from shared_components.data.reading import UNREADABLE, one_line
+from shared_components.data.problems import UNREADABLE, one_line
 from shared_components.errors import InputError
 
 
-class Case(NamedTuple):
+class CaseVolumes(NamedTuple):
     """What there is to look at, on a grid whose axes run to the right, the front and the top.
 
     image: (T, X, Y, Z); T is 1 unless it is a time series. reference: labels (T, X, Y, Z) or None.
@@ -43,7 +43,7 @@ def load_case(
     reference: str | Path | None,
     predictions: Mapping[str, str | Path],
     ignore: int | None = None,
-) -> Case:
+) -> CaseVolumes:
     """Read a case.
 
     Args:
@@ -63,7 +63,7 @@ def load_case(
     voxels = np.asarray(with_air(volume))
     if truth is not None and ignore is not None:
         truth = np.where(truth == ignore, 0, truth)
-    return Case(voxels if image else np.zeros_like(voxels), truth, labels, _edges(volume))
+    return CaseVolumes(voxels if image else np.zeros_like(voxels), truth, labels, _edges(volume))
 
 
 def _labels(path: str | Path, volume: MetaTensor, grid: str | Path) -> np.ndarray:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from shared_components.errors import InputError
 from shared_components.records import read_table
-from shared_components.report.figures import NEUTRAL, OUTLINES, figure_uri
+from shared_components.report.pages import NEUTRAL, OUTLINES, figure_uri
 
 SERIES = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
 STEPS = ("round", "epoch", "update")

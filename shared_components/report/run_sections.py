@@ -1,4 +1,7 @@
-"""What the reports of several kinds of runs have in common: settings, files, pictures, clients that were left out."""
+"""What the reports of several kinds of runs have in common: settings, files, pictures, clients that were left out.
+
+Also what clipping and noise promise, in words.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared_components.errors import InputError
+from shared_components.files import size
 from shared_components.records import read_record
-from shared_components.report.figures import file_uri
-from shared_components.report.pages import Link, Missing, Picture, Titled, file_link
-from shared_components.sizes import size
+from shared_components.report.pages import Link, Missing, Picture, Titled, file_link, file_uri
 
 EXPORTS = "exports.json"  # clients that have no model of their own where each should
 NAMED = 12  # rounds that a line lists
@@ -177,3 +179,37 @@ def duration(seconds: float) -> str:
         return f"{whole} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+NO_LOSSES = "Losses stayed at the clients, since what leaves them gets noise and losses would not."
+
+
+def losses_stayed(settings: Mapping[str, Any] | None) -> bool:
+    """Whether the section ``privacy`` of a federation file kept losses at the clients."""
+    return bool(settings) and not settings.get("losses", True)
+
+
+def epsilon_text(epsilon: float | None, parts: Mapping[str, float] | None = None) -> str:
+    """A client's epsilon in a cell of a table, and what each of several trainings has spent of it.
+
+    >>> epsilon_text(5.2, {"factory": 3.7, "source_model": 3.7})
+    '5.2 (factory 3.7, source_model 3.7)'
+    """
+    if epsilon is None:
+        return ""
+    told = ", ".join(f"{name} {value:.3g}" for name, value in (parts or {}).items())
+    return f"{epsilon:.3g} ({told})" if len(parts or {}) > 1 else f"{epsilon:.3g}"
+
+
+def privacy_note(settings: Mapping[str, Any] | None) -> str:
+    """What the section ``privacy`` of a federation file means for the updates of its clients."""
+    if not settings:
+        return "Updates were neither clipped nor given noise."
+    clipped = f"Each update was clipped to a norm of {settings['clip']:g}"
+    if not settings["noise"]:
+        return f"{clipped} and given no noise, which promises no privacy."
+    return (
+        f"{clipped} and given noise of {settings['noise']:g} times that on every number. Epsilon is what all updates "
+        f"of a client have spent, at delta {settings['delta']:g}, against any other data that it could have had; the "
+        "smaller, the less they tell. It covers these updates alone."
+    )

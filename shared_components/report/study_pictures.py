@@ -15,9 +15,8 @@ from shared_components.inferers.case_list import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores
 from shared_components.report.case_table import rows_of
-from shared_components.report.figures import file_uri
 from shared_components.report.overlays import legend, overlay
-from shared_components.report.pages import Missing, Picture, Titled, told
+from shared_components.report.pages import Missing, Picture, Titled, file_uri, told
 from shared_components.report.run_sections import DISENTANGLED, newest_pictures, training_pictures
 from shared_components.study_record import SegmentedTests, StudyRecord
 

@@ -20,15 +20,15 @@ from monai.bundle import ConfigParser
 from monai.engines import Trainer
 from torch import nn
 
-from shared_components.config_references import references
 from shared_components.data.blank_slices import BlankSlices, blank_root
 from shared_components.data.description import DATASET_FILE
 from shared_components.data.slices import SliceDataset
-from shared_components.engines.random_state import RandomState
+from shared_components.engines.saved_state import RandomState
 from shared_components.errors import cause, shown
 from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.bundle_workflow import Layout, layout_of
 from shared_components.hyper_parameters import UNBUILDABLE, has_our_values, value_faults
+from shared_components.yaml_files import references
 
 SLICES = f"{SliceDataset.__module__}.{SliceDataset.__name__}"
 TWINS = "shared_components.data.twins.twin_slices"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared_components.errors import shown
-from shared_components.spelling import closest, unknown
+from shared_components.errors import closest, shown, unknown
 from shared_components.study.candidate_names import CANDIDATES
 
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")

@@ -10,9 +10,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.errors import InputError, shown
+from shared_components.errors import InputError, meant, shown
 from shared_components.federation.file_digests import TRAINED_ON
-from shared_components.spelling import meant
 from shared_components.study.settings import SECTIONS
 from shared_components.study.stage import Stage
 from shared_components.study.study import EVERYBODY, Study

@@ -12,10 +12,10 @@ from pathlib import Path
 import yaml
 
 from shared_components.audit.figures import read_figures
-from shared_components.audit.sentence import sentence
+from shared_components.audit.page import sentence
 from shared_components.data.grids import grid_fault
+from shared_components.data.image_loader import stored_grid
 from shared_components.data.nifti import is_nifti
-from shared_components.data.stored_grid import stored_grid
 from shared_components.data.volume_faults import file_faults
 from shared_components.errors import InputError
 from shared_components.federation.folder_lock import FolderLock
@@ -24,7 +24,7 @@ from shared_components.inferers import read_case_list
 from shared_components.inferers.case_list import FAULT
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import found_record
-from shared_components.report.privacy import epsilon_text
+from shared_components.report.run_sections import epsilon_text
 from shared_components.study.candidate_names import VARIANTS
 from shared_components.study.stage import DONE
 from shared_components.study_record import (

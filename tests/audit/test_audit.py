@@ -9,7 +9,7 @@ from PIL import Image
 from shared_components.audit.audit import audit_factory
 from shared_components.audit.client_slices import client_slices, drawn_slices, mean_difference
 from shared_components.audit.figures import read_figures
-from shared_components.audit.sentence import is_flagged, sentence, tells_members
+from shared_components.audit.page import is_flagged, sentence, tells_members
 from shared_components.data import datalist
 from shared_components.errors import InputError
 from tests.audit.blobs import DEPTH, blobs, description, fit, small_generator, write_root

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from scripts.benchmark import factory
+from shared_components.benchmarks import BUNDLES
 from shared_components.benchmarks.factory_rows import ROWS, federation_values
-from shared_components.benchmarks.repository import BUNDLES
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 

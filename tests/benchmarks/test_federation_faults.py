@@ -8,12 +8,16 @@ import yaml
 from ignite.engine import Engine
 
 from shared_components.benchmarks import fault_handler
-from shared_components.benchmarks.client_faults import CLIENT_FAULTS, ROUNDS, SITE_FAULT
 from shared_components.benchmarks.fault_handler import Misbehave
 from shared_components.benchmarks.fault_outcome import KeptOutcomes, Outcome, outcome_table
 from shared_components.benchmarks.faults import inject_faults
 from shared_components.benchmarks.faulty_federation import FaultyFederation
-from shared_components.benchmarks.federation_faults import federation_faults
+from shared_components.benchmarks.federation_faults import (
+    CLIENT_FAULTS,
+    ROUNDS,
+    SITE_FAULT,
+    federation_faults,
+)
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import read_federation
 from shared_components.federation.run_settings import bundle_config

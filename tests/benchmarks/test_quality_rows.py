@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from shared_components.benchmarks.federation_stage import FederationStage
 from shared_components.benchmarks.quality_bench import Bench
 from shared_components.benchmarks.quality_rows import ROWS, row_stages, row_tables
 from shared_components.benchmarks.quality_scenarios import SCENARIOS
+from shared_components.benchmarks.runs import FederationStage
 from shared_components.data.spinal_cord import make_spinal_cord
 from shared_components.federation.federation_file import federation_from
 from shared_components.study.roles import plan_study

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared_components.benchmarks.few_labels import write_few
-from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS
-from shared_components.benchmarks.repository import SCRIPTS
+from shared_components.benchmarks import SCRIPTS
+from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS, write_few
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.phantoms import make_vessels
 from shared_components.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 from shared_components.benchmarks.quality_scores import OURS
 from shared_components.benchmarks.study_quality import StudyQuality, study_quality
 from shared_components.errors import InputError
-from shared_components.metrics.score_tables import write_scores
+from shared_components.metrics.score_files import write_scores
 from shared_components.metrics.subject_scores import read_subject_scores
 from shared_components.records import write_record
 from tests.study_records import write_study

@@ -7,18 +7,28 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from shared_components.benchmarks.repository import BUNDLES
-from shared_components.benchmarks.unseen_places import Place, UnseenBench
-from shared_components.benchmarks.unseen_rows import DISENTANGLEMENT, FULL, ROWS
-from shared_components.benchmarks.unseen_scenarios import SCENARIOS
+from shared_components.benchmarks import BUNDLES
+from shared_components.benchmarks.unseen_rows import (
+    DISENTANGLEMENT,
+    FULL,
+    ROWS,
+    SCENARIOS,
+    UnseenBench,
+    UnseenRun,
+)
 from shared_components.benchmarks.unseen_stages import unseen_stages
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.domain_splits import domain_items
 from shared_components.data.phantoms.writer import RECORD
 from shared_components.data.spinal_cord import SITES
 from shared_components.federation.file_digests import FileDigests
+from shared_components.study.client_stages import study_stages
+from shared_components.study.generalisation import MODEL
+from shared_components.study.roles import plan_study
 from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import merged_config
+from shared_components.study.study import EVERYBODY
+from tests.federation.tiny import make_root
 
 TRAINED = [row for row in ROWS if not ROWS[row].synthetic]  # by a run of the bundle alone
 DOMAINS = SCENARIOS["cardiac"].domains
@@ -36,7 +46,7 @@ def hearts(tmp_path) -> UnseenBench:
 
 
 def stages(bench: UnseenBench, row: str, held_out: str = "D", seed: int = 0) -> tuple[Stage, Stage]:
-    return unseen_stages(Place(bench, seed, held_out, row))
+    return unseen_stages(UnseenRun(bench, seed, held_out, row))
 
 
 def merged(stage: Stage) -> ConfigParser:
@@ -169,3 +179,33 @@ def test_hospitals_train_with_all_but_the_one_whose_test_is_scored(tmp_path):
     assert [item["subject"] for item in tested] == ["milan_ses1_run1", "milan_ses2_run1"]
     assert (config["image_size"], config["spacing"], config["label_fraction"]) == (64, 0.7, 1.0)
     assert merged(evaluation)["spacing"] == 0.7 and merged(evaluation)["orientation"] == "RAS"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "size", "settings"),
+    [
+        ("cardiac", {}, (48, 3.7)),
+        ("cardiac", {"smoke": True}, (32, 6.0)),
+        ("spine_unseen", {"fast": True}, (64, 0.7)),
+        ("spine_unseen", {"smoke": True}, (32, 1.4)),
+    ],
+)
+def test_held_out_domain_takes_no_part_and_the_model_is_scored_where_it_lies(
+    tmp_path, scenario, size, settings
+):
+    bench = UnseenBench(scenario, tmp_path, **size)
+    held_out, *others = bench.scenario.domains
+    for domain in bench.scenario.domains:
+        make_root(bench.data(0) / domain, domain, images=2, seed=0)
+    place = UnseenRun(bench, 0, held_out, "synthetic")
+    training, evaluation = unseen_stages(place)
+    study = plan_study(training.federation())
+    stages = study_stages(study)
+    assert set(study.roots) == set(others) and study.source == others[0] and not study.targets
+    assert str(place.data / held_out) not in training.reads and len(training.reads) == 2 + len(others)
+    model = study.place(EVERYBODY, MODEL) / "model.pt"
+    assert evaluation.overrides["ckpt_path"] == str(model)
+    assert (study.agreed["image_size"], study.agreed["spacing"]) == settings
+    assert model.parent in [stage.folder for stage in stages]
+    lengths = study.section("generalisation")
+    assert lengths.get("max_epochs") == {"fast": 7, "smoke": 2}.get(next(iter(size), ""))

@@ -11,7 +11,7 @@ import pytest
 
 from shared_components.data.grids import grid_distance
 from shared_components.errors import input_error_in
-from shared_components.inferers.pending import pending_cases
+from shared_components.inferers.case_dataset import pending_cases
 from shared_components.metrics.segmentation_scores import score_cases
 from tests.data.dicom_files import RIGHT, SHAPE, VOXELS, WRONG, slices, write
 from tests.inferers.known_network import LABELS, inference, save_network

@@ -12,8 +12,7 @@ from torch import nn
 from shared_components.choice import choose, write_shapes
 from shared_components.choice.client_choice import picture, reason, whole_volumes
 from shared_components.choice.criteria import Opinion, Verdict
-from shared_components.choice.known_labels import label_volumes
-from shared_components.choice.shapes import Known
+from shared_components.choice.shapes import Known, label_volumes
 from shared_components.data import slices
 from shared_components.data.quantiles import mean_quantiles
 from shared_components.data.slices import SliceDataset

@@ -7,11 +7,10 @@ import pytest
 
 from shared_components.data.dicom import read_stack
 from shared_components.data.dicom_header import Header
-from shared_components.data.image_loader import LoadVolume
+from shared_components.data.image_loader import LoadVolume, stored_grid
 from shared_components.data.pairing import find_pairs
 from shared_components.data.problems import UnfitFile
 from shared_components.data.slices import SliceDataset
-from shared_components.data.stored_grid import stored_grid
 from shared_components.data.volume_check import check_image
 from shared_components.errors import InputError
 from tests.data.dicom_files import AFFINE, RIGHT, VOXELS, WRONG, slices, write

@@ -6,7 +6,14 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from shared_components.data.intensities import AirForNaNd, CutOutliersd, ScalePercentilesd, intensity_range
+from shared_components.data.intensities import (
+    AirForNaNd,
+    CutOutliersd,
+    ScalePercentilesd,
+    intensity_range,
+    surrounded_by_nan,
+    voxel_faults,
+)
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
 from shared_components.inferers import inference_transforms
@@ -150,3 +157,36 @@ def test_an_image_of_one_value_is_refused_but_a_frame_of_a_series_may_be_empty()
     with pytest.raises(InputError, match=r"s01\.nii\.gz"):
         air(empty)
     assert not air({**empty, "frame": 2})["image"].any()
+
+
+NAN = float("nan")
+
+
+def framed(shape: tuple[int, ...], air: float, value: float = 1.0) -> torch.Tensor:
+    voxels = torch.full((1, *shape), air)
+    voxels[(0, *(slice(1, -1) if size > 2 else slice(None) for size in shape))] = value
+    return voxels
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 6), (6, 6, 1), (6, 6, 2)])
+def test_nan_on_the_border_is_a_background(shape):
+    assert surrounded_by_nan(framed(shape, NAN))
+    assert list(voxel_faults("a.nii", framed(shape, NAN))) == []
+    assert not surrounded_by_nan(framed(shape, 0.0, NAN))
+
+
+def test_half_of_the_border_is_enough_and_less_is_not():
+    voxels = framed((6, 6, 6), NAN)
+    voxels[0, :3, :, :] = 1
+    assert surrounded_by_nan(voxels)
+    voxels[0, 3, :, :] = 1
+    assert not surrounded_by_nan(voxels)
+    (fault,) = voxel_faults("a.nii", voxels)
+    assert str(fault).startswith(
+        f"a.nii: {int(voxels.isnan().sum())} of 216 voxels are NaN or infinite; replace"
+    )
+
+
+@pytest.mark.parametrize("voxels", [torch.full((1, 4, 4, 4), NAN), framed((4, 4, 4), NAN, float("inf"))])
+def test_nothing_but_nan_and_infinity_are_refused(voxels):
+    assert len(list(voxel_faults("a.nii", voxels))) == 1

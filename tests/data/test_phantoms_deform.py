@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from shared_components.data.phantoms.cases import make_grid, oblique_rotation
 from shared_components.data.phantoms.deform import (
     Warp,
     evaluate,
@@ -12,7 +13,6 @@ from shared_components.data.phantoms.deform import (
     random_warp,
     sample_template,
 )
-from shared_components.data.phantoms.grid import make_grid, oblique_rotation
 
 LOWER, UPPER, CENTRE = np.full(3, -60.0), np.full(3, 60.0), np.zeros(3)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared_components.data.phantoms.grid import Grid, make_grid, oblique_rotation
+from shared_components.data.phantoms.cases import Grid, make_grid, oblique_rotation
 
 SPACING = np.array([2.0, 2.5, 4.0])
 EXTENT = np.array([20.0, 30.0, 24.0])

@@ -7,8 +7,7 @@ import torch
 
 from shared_components.data.phantoms.cases import Case
 from shared_components.data.phantoms.heads import PATIENTS, render
-from shared_components.data.phantoms.pathology import FLUID, GREY, patient
-from shared_components.data.phantoms.tissues import load_head
+from shared_components.data.phantoms.tissues import FLUID, GREY, load_head, patient
 
 
 def _case(domain: str, index: int = 0) -> Case:

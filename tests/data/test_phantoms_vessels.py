@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from shared_components.data.phantoms import vessels
-from shared_components.data.phantoms.cases import Case
-from shared_components.data.phantoms.grid import make_grid
+from shared_components.data.phantoms.cases import Case, make_grid
 from shared_components.data.phantoms.vessel_trees import Growth, Tree, grow_tree, paint
 
 GROWTH = Growth(3.0, 1.0, 0.1, (4, 8), (30, 60))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -8,11 +9,14 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose, Transform
 from nibabel.orientations import axcodes2ornt
 
 from shared_components.data.datalists import datalist
-from shared_components.data.slices import SliceDataset, ToSlices
+from shared_components.data.slices import SliceDataset, ToSlices, VolumeCache, height_intervals
 from shared_components.errors import InputError
+from shared_components.networks.condition import place_of
+from tests.test_files import flipped
 
 DOMAINS = ("t1", "t2", "pet")
 
@@ -264,3 +268,50 @@ def test_a_size_that_the_strides_do_not_divide_is_refused(items):
     assert len(dataset(items, multiple=8)) == 12
     with pytest.raises(InputError, match=r"image_size: expected a multiple of 32 pixels.*found 16"):
         dataset(items, multiple=32)
+
+
+def test_intervals_meet_in_the_middle_between_two_chosen_slices():
+    assert height_intervals([0, 1, 2, 3], 4) == [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1)]
+    assert height_intervals([1, 5], 10) == [(0, 0.35), (0.35, 1)]
+    assert height_intervals([3], 10) == [(0, 1)]
+    assert all(math.isnan(height) for height in height_intervals([0], 1)[0])
+
+
+@pytest.mark.parametrize("depth", range(2, 201))
+def test_whatever_the_depth_every_learnt_position_is_trained(depth):
+    """Heights drawn from the slices' intervals reach all positions, so that none that is drawn later is new."""
+    lower, upper = torch.tensor(height_intervals(range(depth), depth), dtype=torch.float64).unbind(1)
+    assert float(lower[0]) == 0 and float(upper[-1]) == 1 and torch.equal(lower[1:], upper[:-1])
+    drawn = torch.lerp(lower[:, None], upper[:, None], torch.linspace(0, 1, 65, dtype=torch.float64))
+    trained = place_of(drawn.flatten(), 16).amax(0)
+    assert float(trained.min()) > 0.5
+
+
+class Decode(Transform):
+    """Stands for decoding: two tensors of a number, counted."""
+
+    count = 0
+
+    def __call__(self, item):
+        Decode.count += 1
+        return {"image": torch.full((2, 1, 3, 3), item["n"]), "label": torch.ones(2, dtype=torch.int16)}
+
+
+@pytest.fixture
+def decoded():
+    Decode.count = 0
+    return lambda: Decode.count
+
+
+def test_a_damaged_volume_is_decoded_again_whatever_the_damage(tmp_path, decoded):
+    volumes = VolumeCache([{"n": 1.5}, {"n": 2.5}], Compose([Decode()]), tmp_path / "cache")
+    assert volumes[0]["image"].unique().tolist() == [1.5] and volumes[1]["image"].unique().tolist() == [2.5]
+    assert volumes[0]["label"].dtype == torch.int16 and decoded() == 2
+    file = min((tmp_path / "cache").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    whole = file.read_bytes()
+    for number, damaged in enumerate((*flipped(whole, 60), whole[:100], b""), start=3):
+        file.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=r"\.pt: expected a file of tensors .*; it is decoded again"):
+            assert volumes[0]["image"].unique().tolist() == [1.5]
+        assert decoded() == number
+        assert file.read_bytes() == whole

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared_components.data.mixed_batches import SideBySide
-from shared_components.data.samplers import slice_loader
+from shared_components.data.samplers import SideBySide, slice_loader
 from shared_components.data.twins import TwinSlices, source_slices, twin_slices
 from shared_components.errors import InputError
 from tests.data.conftest import box, save

@@ -13,7 +13,7 @@ from shared_components.losses.generalisation import GeneralisationLoss
 from shared_components.networks.adain_decoder import AdainDecoder
 from shared_components.networks.disentangled import AnatomySegmenter, DisentangledNetwork
 from shared_components.networks.style_encoder import StyleEncoder
-from shared_components.networks.teacher import FrozenTeacher
+from shared_components.networks.weight_average import FrozenTeacher
 from tests.engines.test_factory_trainer import Reads
 
 

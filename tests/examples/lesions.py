@@ -8,8 +8,16 @@ import numpy as np
 
 from shared_components.command_line import run
 from shared_components.data.phantoms import looks
-from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot, Subjects, subject_counts
-from shared_components.data.phantoms.grid import make_grid, oblique_rotation
+from shared_components.data.phantoms.cases import (
+    SPLITS,
+    Case,
+    Phantom,
+    PhantomRoot,
+    Subjects,
+    make_grid,
+    oblique_rotation,
+    subject_counts,
+)
 from shared_components.data.phantoms.writer import Scenario, write_scenario
 
 LABELS = {0: "background", 1: "lesion"}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared_components.benchmarks.fault_disk import small_disk
 from shared_components.benchmarks.fault_handler import fill
+from shared_components.benchmarks.faulty_study import small_disk
 from shared_components.errors import InputError
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.rounds_log import read_rows

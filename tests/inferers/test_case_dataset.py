@@ -4,14 +4,24 @@ import re
 import threading
 from pathlib import Path
 
+import itk
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
+from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from shared_components.errors import InputError
-from shared_components.inferers import CaseDataset, ReadAheadLoader, inference_transforms
+from shared_components.inferers import (
+    CaseDataset,
+    ReadAheadLoader,
+    find_cases,
+    inference_transforms,
+    pending_cases,
+)
 from shared_components.inferers.case_list import FAULT
+from tests.inferers.known_network import inference, save_network
 
 
 def volume(path: Path, shape=(6, 5, 4), value: float = 0.0) -> str:
@@ -91,3 +101,143 @@ def test_a_time_series_is_one_item_a_frame_between_volumes(tmp_path):
     assert [(item["case"], item.get("frame"), item.get("frames")) for item in dataset] == [
         ("a", None, None), ("b", 0, 3), ("b", 1, 3), ("b", 2, 3), ("c", None, None)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shape", "multiple", "expected"),
+    [
+        ((10, 12, 3), 16, (32, 32, 3)),  # padded to the training size
+        ((40, 12, 3), 16, (48, 32, 3)),  # larger: never cropped, padded to the multiple
+        ((40, 12, 3), 1, (40, 32, 3)),
+    ],
+)
+def test_slices_are_padded_and_never_cropped(tmp_path, shape, multiple, expected):
+    voxels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "volume.nii")
+    image = inference_transforms(32, None, multiple=multiple)({"image": str(tmp_path / "volume.nii")})[
+        "image"
+    ]
+    assert image.shape[1:] == expected
+    assert image.dtype == torch.float32
+    inside = image[0].numpy() != -1
+    assert (image.min(), image.max()) == (-1, 1)
+    assert inside.sum() <= voxels.size
+
+
+def test_a_volume_within_the_training_size_looks_as_in_training(tmp_path):
+    from shared_components.data.volumes import volume_transforms
+
+    voxels = np.random.default_rng(0).normal(size=(21, 26, 5)).astype(np.float32)
+    nib.save(nib.Nifti1Image(voxels, np.diag([-1.5, 1.5, 3, 1])), tmp_path / "volume.nii")
+    item = {"image": str(tmp_path / "volume.nii")}
+    trained = volume_transforms(("image",), 48, 1.0)(item)["image"]
+    assert torch.equal(inference_transforms(48, 1.0)(item)["image"], trained)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float64])
+def test_without_its_first_step_an_image_in_memory_is_prepared_as_its_file_is(tmp_path, dtype):
+    voxels = np.random.default_rng(0).integers(0, 900, size=(21, 26, 5)).astype(dtype)
+    affine = np.diag([-1.5, 1.5, 3, 1])
+    nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "volume.nii")
+    transforms = inference_transforms(32, 1.0)
+    expected = transforms({"image": str(tmp_path / "volume.nii")})["image"]
+    image = MetaTensor.ensure_torch_and_prune_meta(voxels, in_memory(affine))
+    found = Compose(transforms.transforms[1:])({"image": image})["image"]
+    assert found.dtype == torch.float32
+    assert torch.equal(found.as_tensor(), expected.as_tensor())
+    assert torch.equal(found.affine, expected.affine)
+
+
+def test_an_image_in_memory_has_no_name_in_messages():
+    image = MetaTensor(torch.zeros(8, 8, 2), meta=in_memory(np.diag([0.0, 1, 1, 1])))
+    steps = Compose(inference_transforms(16, None).transforms[1:])
+    with pytest.raises(RuntimeError) as caught:
+        steps({"image": image})
+    assert isinstance(caught.value.__cause__, InputError)
+    assert str(caught.value.__cause__).startswith("image: its affine has a voxel of zero size")
+
+
+def in_memory(affine: np.ndarray) -> dict:
+    """Metadata of an image without a file, as MONAI Deploy gives them."""
+    return {"affine": affine, "original_affine": affine, "original_channel_dim": "no_channel", "space": "RAS"}
+
+
+def pending_volume(path: Path, shape=(16, 14, 5), shift: float = 0.0) -> Path:
+    affine = np.diag([2.0, 2.0, 5.0, 1.0])
+    affine[0, 3] = shift
+    nib.save(nib.Nifti1Image((np.indices(shape).sum(0) % 2).astype(np.uint8), affine), path)
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[list, Path]:
+    """Cases a, b (a time series) and c (MetaImage), all of them done."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    pending_volume(source / "a.nii.gz")
+    pending_volume(source / "b.nii", (16, 14, 5, 3))
+    itk.imwrite(itk.image_from_array(np.zeros((5, 14, 16), np.uint8)), str(source / "c.mha"))
+    pending_volume(out / "a_seg.nii.gz")
+    pending_volume(out / "b_seg.nii.gz", (16, 14, 5, 3))
+    nib.save(
+        nib.Nifti1Image(np.zeros((16, 14, 5), np.uint8), np.diag([-1.0, -1, 1, 1])), out / "c_seg.nii.gz"
+    )
+    return find_cases(source), out
+
+
+def names(cases) -> list[str]:
+    return [case["case"] for case in cases]
+
+
+def test_without_resume_all_are_pending(folders):
+    cases, out = folders
+    assert pending_cases(cases, out, resume=False) == cases
+
+
+def test_cases_with_an_output_on_their_grid_are_left_out(folders):
+    cases, out = folders
+    assert pending_cases(cases, out, resume=True) == []
+    (out / "b_seg.nii.gz").unlink()
+    assert names(pending_cases(cases, out, resume=True)) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: pending_volume(path, (16, 14, 4)),
+        lambda path: pending_volume(path, shift=3.0),
+        lambda path: path.write_bytes(path.read_bytes()[:30]),
+        lambda path: path.write_text("hello"),
+    ],
+)
+@pytest.mark.parametrize("case", ["a", "c"])
+def test_outputs_of_another_grid_and_damaged_ones_are_made_again(case, spoil, folders):
+    cases, out = folders
+    spoil(out / f"{case}_seg.nii.gz")
+    assert names(pending_cases(cases, out, resume=True)) == [case]
+
+
+def test_probabilities_must_be_there_too_when_they_are_wanted(folders):
+    cases, out = folders
+    for name in ("a", "b_t00", "b_t01", "c"):
+        (out / f"{name}_prob.nii.gz").touch()
+    assert names(pending_cases(cases, out, resume=True, probabilities=True)) == ["b"]
+
+
+def test_the_bundle_resumes(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    network = save_network(tmp_path / "model.pt")
+    for name in ("a", "b"):
+        pending_volume(source / f"{name}.nii.gz")
+    inference(source, out, network).run()
+    written = {path.name: path.stat().st_mtime_ns for path in out.glob("*_seg.nii.gz")}
+    (out / "b_seg.nii.gz").unlink()
+    inference(source, out, network, resume=True).run()
+    assert (out / "a_seg.nii.gz").stat().st_mtime_ns == written["a_seg.nii.gz"]
+    assert (out / "b_seg.nii.gz").is_file()
+    inference(source, out, network, resume=True).run()  # nothing is left to do
+    (source / "c.nii.gz").write_text("hello")
+    with pytest.raises(RuntimeError, match="run"):
+        inference(source, out, network, resume=True).run()

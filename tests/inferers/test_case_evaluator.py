@@ -7,13 +7,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
+from monai.inferers import SliceInferer
 from monai.transforms import Compose
+from torch import nn
 
 from shared_components.errors import InputError
 from shared_components.inferers import (
     CaseDataset,
     CaseEvaluator,
+    FlippedSliceInferer,
     LabelsOnFileGridd,
+    ModelLoader,
     ReadAheadLoader,
     WriteSegmentationd,
     find_cases,
@@ -140,3 +145,93 @@ def test_it_says_whose_voxel_sizes_were_assumed(tmp_path, capsys):
     evaluator(tmp_path).run()
     said = capsys.readouterr().out
     assert "note: b, c, d and 1 more: the file states no voxel size, 1 mm was assumed\n" in said
+
+
+def load(path, network) -> None:
+    engine = Engine(lambda engine, batch: None)
+    ModelLoader(str(path), {"model": network}).attach(engine)
+    engine.run([0])
+
+
+def test_weights_are_loaded_when_the_engine_starts(tmp_path):
+    source, network = nn.Linear(3, 2), nn.Linear(3, 2)
+    torch.save({"model": source.state_dict()}, tmp_path / "model.pt")
+    load(tmp_path / "model.pt", network)
+    assert torch.equal(network.weight, source.weight)
+
+
+def test_the_model_zoos_bare_weights_are_loaded_too(tmp_path):
+    source, network = nn.Linear(3, 2), nn.Linear(3, 2)
+    torch.save(source.state_dict(), tmp_path / "model.pt")
+    load(tmp_path / "model.pt", network)
+    assert torch.equal(network.weight, source.weight)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"model": nn.Linear(4, 2).state_dict()},
+            r"do not fit.*'weight': expected \(2, 3\) float32, found \(2, 4\) float32",
+        ),
+        ({"model": {}}, r"do not fit.*'weight': expected \(2, 3\) float32, found none"),
+        (
+            {"model": nn.Linear(3, 2).state_dict() | {"extra": torch.ones(1)}},
+            r"'extra': expected none, found \(1,\) float32",
+        ),
+        ({"network": {}}, r"expected a key 'model', found \['network'\]"),
+    ],
+)
+def test_what_does_not_fit_is_said_and_nothing_is_loaded(tmp_path, content, message):
+    network = nn.Linear(3, 2)
+    before = network.weight.clone()
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / "model.pt", network)
+    assert torch.equal(network.weight, before)
+
+
+def test_a_file_that_runs_code_is_refused(tmp_path):
+    torch.save({"model": nn.Linear(3, 2)}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"model\.pt: expected a file of tensors"):
+        load(tmp_path / "model.pt", nn.Linear(3, 2))
+
+
+SLICES = {"roi_size": (-1, -1), "spatial_dim": 2, "sw_batch_size": 2}
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Conv2d(1, 3, 3, padding=1)
+
+
+def test_without_flips_it_is_monais(network):
+    volume = torch.rand(1, 1, 8, 6, 5)
+    assert torch.equal(
+        FlippedSliceInferer(**SLICES)(volume, network), SliceInferer(**SLICES)(volume, network)
+    )
+
+
+@pytest.mark.parametrize("flips", [[0], [1], [0, 1]])
+def test_a_mirrored_volume_has_the_mirrored_probabilities(network, flips):
+    inferer, volume = FlippedSliceInferer(flips=flips, **SLICES), torch.rand(1, 1, 8, 6, 5)
+    found = inferer(volume, network)
+    assert found.shape == (1, 3, 8, 6, 5)
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(1, 8, 6, 5))
+    for axis in (0, 1):
+        same = torch.allclose(inferer(volume.flip(axis + 2), network).flip(axis + 2), found, atol=1e-5)
+        assert same == (axis in flips)
+
+
+def test_is_the_mean_over_both_sides(network):
+    volume = torch.rand(1, 1, 8, 6, 2)
+    found = FlippedSliceInferer(flips=[0], **SLICES)(volume, network).exp()
+    plain = SliceInferer(**SLICES)
+    expected = (plain(volume, network).softmax(1) + plain(volume.flip(2), network).softmax(1).flip(2)) / 2
+    torch.testing.assert_close(found, expected)
+
+
+def test_axes_that_slices_do_not_have():
+    with pytest.raises(InputError, match="flips: expected in-plane axes"):
+        FlippedSliceInferer(flips=[2], **SLICES)

@@ -6,12 +6,15 @@ import torch
 from PIL import Image
 
 from shared_components.errors import InputError
-from shared_components.handlers.labelled_grid import labelled_grid
+from shared_components.handlers.pictures import labelled_grid
 from shared_components.latents.directions import slice_at, write_directions
 from shared_components.networks.generator import Generator
-from shared_components.networks.latent_edit import LatentEdit, typical_distance
-from shared_components.networks.latent_means import means_by_position
-from shared_components.networks.semantic_directions import semantic_directions
+from shared_components.networks.latent_edit import (
+    LatentEdit,
+    means_by_position,
+    semantic_directions,
+    typical_distance,
+)
 from shared_components.networks.volume_generator import VolumeGenerator
 
 DESCRIPTION = {"domains": ["t1", "t2"]}

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from shared_components.metrics.score_tables import write_scores
+from shared_components.metrics.score_files import write_scores
 from shared_components.metrics.subject_scores import (
     Subject,
     SubjectScore,

@@ -7,8 +7,7 @@ from torch import nn
 from shared_components.networks.condition import ConditionEmbedding, EncodedCondition, place_of
 from shared_components.networks.generator import Generator
 from shared_components.networks.style_layers import rms_normalise
-from shared_components.networks.volume_drawer import VolumeDrawer
-from shared_components.networks.volume_generator import VolumeGenerator
+from shared_components.networks.volume_generator import VolumeDrawer, VolumeGenerator
 
 
 def test_a_height_lies_between_the_two_positions_beside_it():

@@ -9,6 +9,7 @@ from shared_components.files import load_tensors, save_tensors
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.factory import (
     FactoryNetwork,
+    carried_over,
     domain_index,
     export_generator,
     factory_description,
@@ -16,6 +17,7 @@ from shared_components.networks.factory import (
 )
 from shared_components.networks.generator import Generator
 from shared_components.networks.style_layers import rms_normalise
+from shared_components.networks.weights import filled
 
 
 @pytest.fixture
@@ -82,3 +84,122 @@ def test_the_average_knows_what_the_generator_has_seen(generator):
     assert generator.slices_seen.tolist() == [[0, 0], [1, 0]] and int(generator.updates) == 1
     network.update_average(0.9)
     assert network.generator_ema.is_flat(1) and not network.generator_ema.is_flat(0)
+
+
+CHANNELS = (8, 8, 6, 4)
+Z, DOMAIN, HEIGHT = torch.randn(4, 8), torch.tensor([0, 1, 0, 1]), torch.tensor([0.1, 0.5, 0.9, torch.nan])
+
+
+def network(domains: int, seed: int, w_dim: int = 12, encoding: int = 0) -> FactoryNetwork:
+    torch.manual_seed(seed)
+    sizes = {"z_dim": 8, "w_dim": w_dim, "mapping_layers": 2, "mapping_lr": 0.01, "encoding": encoding}
+    generator = Generator(24, domains, 4, channels=CHANNELS, **sizes)
+    return FactoryNetwork(generator, Discriminator(24, domains, 4, CHANNELS, width=12))
+
+
+@pytest.fixture
+def before() -> FactoryNetwork:
+    found = network(2, 0)
+    found.generator.remember(DOMAIN, HEIGHT)
+    found.update_average(0.9)
+    return found
+
+
+def description(of: FactoryNetwork) -> dict:
+    return {"generator": dict(of.generator.arguments), "domains": ["a", "b"]}
+
+
+def test_domains_that_were_known_are_drawn_and_judged_as_before(before):
+    after = network(4, 1)
+    filled(after, carried_over(before.state_dict(), {}, network=after), "start")
+    with torch.no_grad():
+        image = before.generator(Z, DOMAIN, HEIGHT, "none")
+        assert torch.allclose(after.generator(Z, DOMAIN, HEIGHT, "none"), image, atol=1e-5)
+        logits = [of.discriminator(image, DOMAIN, HEIGHT) for of in (before, after)]
+        assert torch.allclose(*logits, atol=1e-5)
+    for domain in (0, 1):
+        assert after.generator.is_flat(domain) == before.generator.is_flat(domain)
+    assert after.generator.slices_seen.tolist() == [[0, 1], [1, 1], [0, 0], [0, 0]]
+
+
+def test_a_new_domain_begins_as_the_mean_of_the_known_conditions(before):
+    after = network(3, 1)
+    filled(after, carried_over(before.state_dict(), {}, network=after), "start")
+    linear, old = after.generator.condition.linear, before.generator.condition.linear
+    columns = linear.weight * linear.scale  # (w, K + P), as they are applied
+    assert torch.allclose(columns[:, 2], (old.weight * old.scale)[:, :2].mean(dim=1), atol=1e-6)
+    assert torch.allclose(columns[:, 3:], (old.weight * old.scale)[:, 2:], atol=1e-6)
+
+
+def test_a_factory_file_gives_the_generator_and_its_average_and_no_discriminator(before):
+    after = network(3, 1)
+    found = carried_over(before.generator_ema.state_dict(), description(before), network=after)
+    assert {name.split(".")[0] for name in found} == {"generator", "generator_ema"}
+    assert torch.equal(found["generator.constant"], before.generator_ema.constant)
+    assert found["generator_ema.condition.linear.weight"].shape == (12, 3 + 4)
+    assert int(found["generator.updates"]) == int(before.generator_ema.updates)
+
+
+def test_of_a_run_that_exchanged_the_generator_alone_it_is_the_average_too(before):
+    exchanged = {k: v for k, v in before.state_dict().items() if k.startswith("generator.")}
+    found = carried_over(exchanged, {}, network=network(3, 1))
+    assert torch.equal(found["generator_ema.constant"], before.generator.constant)
+    assert int(found["generator_ema.updates"]) == int(before.generator.updates)
+    assert found["generator_ema.condition.linear.weight"].shape == (12, 3 + 4)
+    with torch.no_grad():
+        before.generator.constant += 1
+    found = carried_over(before.state_dict(), {}, network=network(3, 1))
+    assert torch.equal(
+        found["generator_ema.constant"], before.generator_ema.constant
+    )  # it has one of its own
+
+
+def test_a_file_of_an_earlier_version_knows_no_domain_as_seen(before):
+    tensors = {k: v for k, v in before.generator_ema.state_dict().items() if k != "slices_seen"}
+    after = network(3, 1)
+    found = carried_over(tensors, description(before), network=after)
+    assert found["generator.slices_seen"].tolist() == [[0, 0]] * 3
+
+
+def test_of_as_many_domains_nothing_changes(before):
+    found = carried_over(before.state_dict(), {}, network=network(2, 1))
+    assert all(torch.equal(found[name], tensor) for name, tensor in before.state_dict().items())
+    assert found.keys() == before.state_dict().keys()
+
+
+def test_what_a_client_kept_alone_is_carried_over_alone(before):
+    private = {k: v for k, v in before.state_dict().items() if k.startswith("discriminator.")}
+    found = carried_over(private, {}, network=network(3, 1))
+    assert found.keys() == private.keys() and found["discriminator.condition.linear.weight"].shape == (12, 7)
+
+
+def test_another_size_is_named_as_its_id(before):
+    other = network(3, 1, w_dim=16)
+    message = r"'w_dim': expected 12, as the factory that it goes on from has it, found 16; set w_dim in 'overrides'"
+    with pytest.raises(InputError, match=message):
+        carried_over(before.generator_ema.state_dict(), description(before), network=other)
+
+
+def test_a_newcomers_condition_starts_from_its_own_encoding_and_the_others_from_theirs():
+    before = network(2, 0, encoding=3)
+    before.generator.condition.encodings.copy_(torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 0.0]]))
+    before.update_average(0.9)
+    after = network(3, 1, encoding=3)
+    filled(after, carried_over(before.state_dict(), {}, network=after), "start")
+    condition = after.generator.condition
+    assert condition.encodings[:2].tolist() == before.generator.condition.encodings.tolist()
+    assert condition.encodings[2].tolist() == [0, 0, 0]
+    with torch.no_grad():
+        images = [of.generator_ema(Z, DOMAIN, HEIGHT, "none") for of in (before, after)]
+        assert torch.allclose(*images, atol=1e-5)
+        condition.encodings[2] = condition.encodings[0]  # a hospital like the first
+        new, first = (condition(torch.tensor([k]), HEIGHT[1:2])[0] for k in (2, 0))
+        own = [condition.learnt(torch.tensor([k]), HEIGHT[1:2])[0] for k in (2, 0)]
+        assert torch.allclose(new - first, 0.2 * (own[0] - own[1]), atol=1e-6)
+
+
+def test_a_factory_without_encodings_does_not_go_on_with_them(before):
+    message = r"'semantic_condition': expected 0, .* found 3; set semantic_condition in 'overrides'"
+    for known in (description(before), {"generator": {"size": 24}}):  # as files of earlier versions have it
+        with pytest.raises(InputError, match=message):
+            carried_over(before.generator_ema.state_dict(), known, network=network(3, 1, encoding=3))

@@ -8,8 +8,7 @@ import torch
 from shared_components.errors import InputError
 from shared_components.files import save_tensors
 from shared_components.losses.adversarial import r1_penalty
-from shared_components.networks.carry_over import carried_over
-from shared_components.networks.factory import FactoryNetwork
+from shared_components.networks.factory import FactoryNetwork, carried_over
 from shared_components.networks.frozen_discriminator import FrozenDiscriminator
 from shared_components.networks.generator import Generator
 from tests.networks.test_frozen_features import resnet

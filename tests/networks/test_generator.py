@@ -5,8 +5,7 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.networks.generator import Generator
-from shared_components.networks.scales import resolutions
-from shared_components.networks.style_layers import fir_upsample
+from shared_components.networks.style_layers import fir_upsample, resolutions
 
 
 def small(size: int = 24, channels=(8, 8, 6, 4)) -> Generator:

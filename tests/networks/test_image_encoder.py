@@ -7,7 +7,12 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.networks.discriminator import Discriminator
-from shared_components.networks.image_encoder import DiscriminatorEncoder, ImageEncoder, RandomEncoder
+from shared_components.networks.image_encoder import (
+    DiscriminatorEncoder,
+    ImageEncoder,
+    RandomEncoder,
+    RandomFeatures,
+)
 
 IMAGES = torch.rand(5, 1, 24, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -67,3 +72,13 @@ def test_a_discriminator_of_label_maps_is_refused():
 def test_without_a_discriminator_that_learns_there_is_nothing_to_copy():
     with pytest.raises(InputError, match="found frozen_features; use another encoder"):
         DiscriminatorEncoder(None)
+
+
+def test_features_have_the_documented_width():
+    assert RandomFeatures(channels=4, levels=2)(torch.rand(3, 1, 16, 16)).shape == (3, 3 + 2 * 4 * 2)
+
+
+def test_mean_and_spread_of_the_slice_come_first():
+    images = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])
+    mean, spread, gradient = RandomFeatures(channels=2, levels=1)(images)[0, :3]
+    assert (mean, spread) == (0.5, images.std()) and gradient == 0.5

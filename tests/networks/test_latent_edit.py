@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from shared_components.errors import InputError
 from shared_components.networks.generator import Generator
-from shared_components.networks.latent_edit import LatentEdit, typical_distance
-from shared_components.networks.latent_means import mean_at, means_by_position
-from shared_components.networks.semantic_directions import semantic_directions
+from shared_components.networks.latent_edit import (
+    LatentEdit,
+    mean_at,
+    means_by_position,
+    semantic_directions,
+    shares_of,
+    style_weights,
+    typical_distance,
+)
+from shared_components.networks.style_layers import ModulatedConv2d
 
 DOMAIN, HEIGHTS = torch.tensor([0, 1, 1]), torch.tensor([0.1, 0.4, 0.9])
 
@@ -65,3 +73,107 @@ def test_a_direction_that_is_not_there_is_refused(generator):
         LatentEdit(generator, direction=12)
     with pytest.raises(InputError, match="direction_rows: expected"):
         LatentEdit(generator, rows=[0, 99])
+
+
+@pytest.fixture
+def semantic_directions_generator() -> Generator:
+    torch.manual_seed(0)
+    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01)
+
+
+def test_each_row_names_the_layers_that_it_reaches(semantic_directions_generator):
+    reached = {}
+    for layer in semantic_directions_generator.modules():
+        if isinstance(layer, ModulatedConv2d):
+            layer.register_forward_hook(lambda layer, args, _: reached.update({layer: args[1][0, 0]}))
+    rows = torch.arange(float(semantic_directions_generator.rows))
+    semantic_directions_generator.synthesis(rows[None, :, None].expand(1, -1, 12), "none")
+    for row in range(semantic_directions_generator.rows):
+        wanted = [layer.affine.weight * layer.affine.scale for layer, w in reached.items() if w == row]
+        found = style_weights(semantic_directions_generator, row)
+        assert len(found) == len(wanted) and all(any(torch.equal(f, w) for w in wanted) for f in found)
+    assert (
+        sum(
+            len(style_weights(semantic_directions_generator, row))
+            for row in range(semantic_directions_generator.rows)
+        )
+        == len(reached)
+        == 11
+    )
+
+
+@pytest.mark.parametrize("rows", [None, [2, 4], [7, 7]])
+def test_they_are_the_right_singular_vectors_of_the_style_weights(semantic_directions_generator, rows):
+    first, last = rows or (0, semantic_directions_generator.rows - 1)
+    weights = [w for row in range(first, last + 1) for w in style_weights(semantic_directions_generator, row)]
+    stacked = torch.cat(weights).detach().numpy().astype(np.float64)
+    _, singular, expected = np.linalg.svd(stacked)
+    found = semantic_directions(semantic_directions_generator, rows)
+    rank = len(singular)
+    np.testing.assert_allclose(found.shares[:rank], singular**2 / (singular**2).sum(), atol=1e-6)
+    np.testing.assert_allclose(np.abs((found.vectors[:rank].numpy() * expected[:rank]).sum(1)), 1, atol=1e-5)
+    np.testing.assert_allclose(found.vectors @ found.vectors.T, np.eye(12), atol=1e-5)
+    assert float(found.shares[rank:].sum()) < 1e-6
+
+
+def test_a_direction_that_alone_changes_the_styles_comes_first_and_points_upwards(
+    semantic_directions_generator,
+):
+    with torch.no_grad():
+        for layer in semantic_directions_generator.modules():
+            if isinstance(layer, ModulatedConv2d):
+                layer.affine.weight.zero_()
+        semantic_directions_generator.layers[2].convolution.affine.weight[:, 5] = -3.0
+    found = semantic_directions(semantic_directions_generator)
+    assert torch.equal(found.vectors[0], torch.eye(12)[5]) and float(found.shares[0]) == 1
+
+
+@pytest.mark.parametrize("rows", [[0, 8], [-1, 2], [3, 2]])
+def test_rows_that_are_not_there_are_refused(semantic_directions_generator, rows):
+    with pytest.raises(InputError, match=r"direction_rows: expected \[first, last\] within .* rows 0 to 7"):
+        semantic_directions(semantic_directions_generator, rows)
+
+
+NOWHERE = torch.tensor([torch.nan])
+
+
+@pytest.fixture
+def latent_means_generator() -> Generator:
+    torch.manual_seed(0)
+    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01)
+
+
+def test_means_are_those_of_the_mapping_at_every_position(latent_means_generator):
+    state = torch.get_rng_state()
+    means = means_by_position(latent_means_generator, samples=32, seed=3)
+    assert torch.equal(state, torch.get_rng_state())
+    assert means.shape == (2, 4, 12) and torch.equal(
+        means, means_by_position(latent_means_generator, 32, seed=3)
+    )
+    z = torch.randn(32, 8, latent_means_generator=torch.Generator().manual_seed(3))
+    one = torch.ones(32, dtype=torch.long)
+    for position in range(4):
+        height = torch.full((32,), (position + 0.5) / 4)
+        assert torch.allclose(
+            means[1, position], latent_means_generator.mapping(z, one, height).mean(0), atol=1e-5
+        )
+    assert not torch.allclose(means[0], means[1], atol=1e-2)
+
+
+def test_a_domain_without_heights_has_one_mean(latent_means_generator):
+    latent_means_generator.remember(torch.tensor([1]), NOWHERE)
+    tall, flat = means_by_position(latent_means_generator, samples=16)[:2]
+    assert torch.allclose(flat, flat[:1].expand(4, -1)) and not torch.allclose(tall[0], tall[1], atol=1e-3)
+    assert torch.allclose(
+        mean_at(means_by_position(latent_means_generator, 16), torch.tensor([1]), NOWHERE), flat[:1]
+    )
+
+
+def test_between_two_positions_means_are_mixed():
+    means = torch.arange(6.0).view(2, 3, 1)
+    found = mean_at(means, torch.tensor([0, 1, 1, 1]), torch.tensor([0.5, 0.0, 0.25, 1.0]))
+    assert torch.allclose(found, torch.tensor([[1.0], [3.0], [3.25], [5.0]]))
+
+
+def test_without_a_height_all_positions_have_the_same_share():
+    assert shares_of(torch.tensor([torch.nan, 0.125]), 4).tolist() == [[0.25] * 4, [1, 0, 0, 0]]

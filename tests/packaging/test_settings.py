@@ -5,9 +5,9 @@ import json
 import pytest
 from monai.bundle import ConfigParser
 
-from shared_components.config_references import references
 from shared_components.errors import InputError
 from shared_components.packaging.settings import as_json, merged_configs, read_overrides
+from shared_components.yaml_files import references
 from tests.packaging.small import BUNDLES
 
 SEGMENTATION = BUNDLES / "segmentation" / "configs"

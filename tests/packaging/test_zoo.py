@@ -24,7 +24,7 @@ from monai.bundle import (
 )
 
 from shared_components.inferers import inference_transforms
-from shared_components.networks.volume_drawer import VolumeDrawer
+from shared_components.networks.volume_generator import VolumeDrawer
 from shared_components.packaging.versions import required_packages
 from tests.packaging.small import LABELS, NAMES, SCHEMA, SEGMENTING
 

@@ -2,9 +2,20 @@ from __future__ import annotations
 
 import pytest
 from jinja2 import UndefinedError
+from PIL import Image
 
 from shared_components.errors import InputError
-from shared_components.report.pages import TEMPLATES, Missing, Picture, address, file_link, told, write_page
+from shared_components.report.pages import (
+    TEMPLATES,
+    Missing,
+    Picture,
+    address,
+    file_link,
+    file_uri,
+    told,
+    write_page,
+)
+from tests.report.pixels import pixels
 from tests.report.rendered import rendered
 
 
@@ -78,3 +89,12 @@ def test_messages_lose_the_folders_own_place(tmp_path):
         told(f"{tmp_path}/a/b.csv: expected rows; see {tmp_path}/c", tmp_path)
         == "a/b.csv: expected rows; see c"
     )
+
+
+def test_picture_files_are_checked(tmp_path):
+    Image.new("P", (5, 4)).save(tmp_path / "good.png")
+    assert pixels(file_uri(tmp_path / "good.png")).shape == (4, 5, 4)
+    (tmp_path / "bad.png").write_text("no picture")
+    for name in ("bad.png", "none.png"):
+        with pytest.raises(InputError, match=f"{name[:-4]}\\.png: expected a picture"):
+            file_uri(tmp_path / name)

@@ -14,9 +14,9 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
+from shared_components.benchmarks import BUNDLES, REPOSITORY
 from shared_components.benchmarks.gpu.bundles import run_folder
-from shared_components.benchmarks.gpu.place import Place, Row
-from shared_components.benchmarks.repository import BUNDLES, REPOSITORY
+from shared_components.benchmarks.gpu.place import CheckedPart, CheckPlace
 from shared_components.losses.adversarial import r1_penalty
 
 HEAD = REPOSITORY / "shared_components" / "data" / "phantoms" / "colin27" / "head_2mm.nii.gz"
@@ -26,7 +26,7 @@ BATCH = 4
 
 
 @dataclass(frozen=True)
-class Case:
+class Agreement:
     """A network, its inputs, and how they become one tensor of outputs."""
 
     name: str
@@ -44,7 +44,7 @@ class Case:
         return outputs.detach().cpu(), [g.cpu() for g in gradients if g is not None]
 
 
-def networks(place: Place) -> Iterator[Row]:
+def networks(place: CheckPlace) -> Iterator[CheckedPart]:
     """Outputs and gradients of every network at smoke size, in float32; the outputs in bfloat16 as a remark."""
     for case in _cases():
         with _float32():
@@ -53,7 +53,7 @@ def networks(place: Place) -> Iterator[Row]:
             rough, _ = case.on(place.device, amp=True)
         gaps = [_gap(expected, found), max(map(_gap, slopes, others))]
         remark = f"outputs {gaps[0]:.1e}, gradients {gaps[1]:.1e}, bfloat16 {_gap(expected, rough):.1e} apart"
-        yield Row(case.name, remark=remark, well=max(gaps) < TOLERANCE)
+        yield CheckedPart(case.name, remark=remark, well=max(gaps) < TOLERANCE)
 
 
 def _gap(expected: Tensor, found: Tensor) -> float:
@@ -72,16 +72,18 @@ def _float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def _cases() -> Iterator[Case]:
+def _cases() -> Iterator[Agreement]:
     torch.manual_seed(0)
     parser = _parser("factory")
     size, domain = parser["image_size"], torch.arange(BATCH) % 3
     image, position = torch.rand(BATCH, 1, size, size) * 2 - 1, torch.linspace(0, 1, BATCH)
     generator = parser.get_parsed_content("generator_def")
     latent = torch.randn(BATCH, generator.z_dim)
-    yield Case("generator", generator, (latent, domain, position, *generator.sample_noise(BATCH)), _drawn)
+    yield Agreement(
+        "generator", generator, (latent, domain, position, *generator.sample_noise(BATCH)), _drawn
+    )
     discriminator = parser.get_parsed_content("discriminator_def")
-    yield Case("discriminator, R1", discriminator, (image, domain, position), _judged)
+    yield Agreement("discriminator, R1", discriminator, (image, domain, position), _judged)
     parser = _parser("adaptation")
     translator = parser.get_parsed_content("translator")
     translator.noise = 0.0  # the devices' random numbers differ
@@ -89,9 +91,9 @@ def _cases() -> Iterator[Case]:
         ("segmenter", parser.get_parsed_content("network_def")),
         ("translator", translator),
     ):
-        yield Case(f"adaptation, {name}", network, (image,), lambda net, x: net(x))
+        yield Agreement(f"adaptation, {name}", network, (image,), lambda net, x: net(x))
     network = _parser("segmentation").get_parsed_content("disentangled_network").eval()
-    yield Case("segmentation, disentangled network", network, (image,), _disentangled)
+    yield Agreement("segmentation, disentangled network", network, (image,), _disentangled)
 
 
 def _parser(bundle: str) -> ConfigParser:
@@ -118,7 +120,7 @@ def _disentangled(network: nn.Module, image: Tensor) -> Tensor:
     return torch.cat([part.flatten().float() for part in (out.scores, out.reconstruction, out.domain_logits)])
 
 
-def segmentations(place: Place) -> Iterator[Row]:
+def segmentations(place: CheckPlace) -> Iterator[CheckedPart]:
     """The shipped head, segmented with the demo weights by the CPU and by the device, with and without bfloat16."""
     names = ("inference.yaml", "demo.yaml")
     ways = {"cpu": "cpu", "device": place.device, "device, mixed precision": place.device}
@@ -127,11 +129,13 @@ def segmentations(place: Place) -> Iterator[Row]:
         for number, (way, device) in enumerate(ways.items()):
             out = run_folder(place, f"{bundle}_head_{number}")
             values = {"dataset_dir": str(HEAD), "output_dir": out, "evaluator::amp": "mixed" in way}
-            one = Place(torch.device(device), place.folder, place.smoke)
+            one = CheckPlace(torch.device(device), place.folder, place.smoke)
             cost = one.run(bundle, *names, **values)
             labels[way] = _volume(Path(out)) > 0
             agrees = _dice(labels["cpu"], labels[way])
-            yield Row(f"{bundle}, {way}", *cost, f"Dice {agrees:.5f} with the CPU's", well=agrees >= DICE)
+            yield CheckedPart(
+                f"{bundle}, {way}", *cost, f"Dice {agrees:.5f} with the CPU's", well=agrees >= DICE
+            )
 
 
 def _volume(folder: Path) -> np.ndarray:
@@ -143,16 +147,18 @@ def _dice(one: np.ndarray, other: np.ndarray) -> float:
     return float(2 * (one & other).sum() / max(one.sum() + other.sum(), 1))
 
 
-def volumes(place: Place) -> Iterator[Row]:
+def volumes(place: CheckPlace) -> Iterator[CheckedPart]:
     """A volume that the factory's demo weights draw, by the CPU and by the device."""
     found = []
     for device in ("cpu", place.device):
         out = run_folder(place, f"volume_{torch.device(device).type}")
-        one = Place(torch.device(device), place.folder, place.smoke)
+        one = CheckPlace(torch.device(device), place.folder, place.smoke)
         slices = 4 if place.smoke else 32
         values = {"output_dir": out, "volumes": 1, "slices": slices, "domain": "t2"}
         with _float32():
             cost = one.run("factory", "inference.yaml", "demo.yaml", **values)
         found.append(_volume(Path(out)))
         apart = float(np.abs(found[0] - found[-1]).max())
-        yield Row(f"drawn on {device}", *cost, f"at most {apart:.1e} apart, of 2", well=apart < 2 * TOLERANCE)
+        yield CheckedPart(
+            f"drawn on {device}", *cost, f"at most {apart:.1e} apart, of 2", well=apart < 2 * TOLERANCE
+        )

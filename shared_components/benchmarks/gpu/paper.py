@@ -1,14 +1,18 @@
-"""Trainings at the published sizes: they start, and how long an iteration takes."""
+"""Trainings at the published sizes: they start, how long an iteration takes, and what it waits for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
 from shared_components.benchmarks.gpu.bundles import LABELS, data, run_folder
-from shared_components.benchmarks.gpu.place import Place, Row
+from shared_components.benchmarks.gpu.place import CheckedPart, CheckPlace
 from shared_components.benchmarks.gpu.updates import SWITCHES, trained, update_cost
-from shared_components.benchmarks.gpu.waits import free_choice, waits
 
 FINE = {"spacing": 0.5}  # mm: a head fills 512 px, as it would not in its file's own pixels
 FACTORY_CUT = {
@@ -32,22 +36,24 @@ PUBLISHED_CUT = {
 ADAPTATION_CUT = {"image_size": 32, "segmenter_channels": [4, 8, 8], "batch_size": 4}
 
 
-def factory(place: Place) -> Iterator[Row]:
+def factory(place: CheckPlace) -> Iterator[CheckedPart]:
     """paper.yaml's training starts; then an update with the switches."""
     iterations = 3
     cut = FACTORY_CUT if place.smoke else FINE
     values = _values(place, "paper_factory", iterations) | {"dataset_dir": data(place, "t1"), **cut}
     flow = place.workflow("factory", ("train.yaml", "paper.yaml"), values)
-    yield Row("paper.yaml", *trained(place, flow, 1), "an iteration without lazy terms, files read")
+    yield CheckedPart("paper.yaml", *trained(place, flow, 1), "an iteration without lazy terms, files read")
     drawn = {"ckpt_path": f"{run_folder(place, 'paper_factory')}/factory.pt", "volumes": 1, "slices": 16}
     drawn |= {"output_dir": run_folder(place, "paper_drawn")}
-    yield Row("drawing, 16 slices", *place.run("factory", "inference.yaml", **drawn))
+    yield CheckedPart("drawing, 16 slices", *place.run("factory", "inference.yaml", **drawn))
     size, batch = (16, 2) if place.smoke else (512, 16)
     for name in ("float32", "bfloat16", "bfloat16, channels last"):
-        yield Row(f"full update, {batch} slices, {name}", *update_cost(place, size, batch, SWITCHES[name]))
+        yield CheckedPart(
+            f"full update, {batch} slices, {name}", *update_cost(place, size, batch, SWITCHES[name])
+        )
 
 
-def segmentation(place: Place) -> Iterator[Row]:
+def segmentation(place: CheckPlace) -> Iterator[CheckedPart]:
     """Iterations of meta-learning at paper.yaml's size, and what they wait for."""
     iterations = 3 if place.smoke else 12
     cut = SEGMENTATION_CUT if place.smoke else {}
@@ -57,7 +63,7 @@ def segmentation(place: Place) -> Iterator[Row]:
         values |= {"dataset_dir": [data(place, "t1"), f"{run_folder(place, 'synthetic')}/t2"]}
         values |= {"domains": ["t1", "t2"], "labels": LABELS, "val_interval": 0}
         flow = place.workflow("segmentation", ("train.yaml", "paper.yaml"), values)
-        yield Row(f"an iteration, {name}", *trained(place, flow, 2))
+        yield CheckedPart(f"an iteration, {name}", *trained(place, flow, 2))
     yield from _parts(place, flow)
     values = {name: cut[name] for name in cut if name not in TRAINING_ALONE} | {"labels": LABELS}
     values |= {
@@ -65,29 +71,31 @@ def segmentation(place: Place) -> Iterator[Row]:
         "ckpt_path": f"{run_folder(place, 'paper_segmentation')}/model.pt",
     }
     values |= {"output_dir": run_folder(place, "paper_segmented")}
-    yield Row("inference", *place.run("segmentation", "inference.yaml", "paper.yaml", **values), "one head")
+    yield CheckedPart(
+        "inference", *place.run("segmentation", "inference.yaml", "paper.yaml", **values), "one head"
+    )
 
 
-def _parts(place: Place, flow: Any) -> Iterator[Row]:
+def _parts(place: CheckPlace, flow: Any) -> Iterator[CheckedPart]:
     """What the host does for an iteration: slices from the cache, and their augmentation."""
     batches = list(flow.parser.get_parsed_content("train::dataloader"))
     loading = place.seconds(lambda: list(flow.parser.get_parsed_content("train::dataloader")))
-    yield Row("loading of an iteration", loading / len(batches))
+    yield CheckedPart("loading of an iteration", loading / len(batches))
     trainer = flow.parser.get_parsed_content("train::trainer")
     trainer.second_order = True
     episodes = [trainer._on_device(episode) for episode in batches[0].values()]
     seconds = place.median(lambda: [trainer._augmented(episode) for episode in episodes])
-    yield Row("augmentation of an iteration", seconds)
+    yield CheckedPart("augmentation of an iteration", seconds)
 
     def iteration() -> None:
         trainer._iteration(trainer, batches[0])
 
-    yield Row("an iteration without loading", place.median(iteration), remark=waits(place, iteration))
+    yield CheckedPart("an iteration without loading", place.median(iteration), remark=waits(place, iteration))
     with free_choice():
-        yield Row("the same, cuDNN free to choose", place.median(iteration))
+        yield CheckedPart("the same, cuDNN free to choose", place.median(iteration))
 
 
-def adaptation(place: Place) -> Iterator[Row]:
+def adaptation(place: CheckPlace) -> Iterator[CheckedPart]:
     """The default adaptation with slices of 256 px: each phase."""
     iterations = 3 if place.smoke else 12
     synthetic = run_folder(place, "synthetic")
@@ -101,7 +109,7 @@ def adaptation(place: Place) -> Iterator[Row]:
     )
     values.pop("discriminator_channels")
     flow = place.workflow("adaptation", ("pretrain.yaml",), values)
-    yield Row("an iteration, source model", *trained(place, flow, 2))
+    yield CheckedPart("an iteration, source model", *trained(place, flow, 2))
     ways = [
         (phase, amp) for phase in ("translation", "segmentation", "self-training") for amp in (False, True)
     ]
@@ -111,10 +119,12 @@ def adaptation(place: Place) -> Iterator[Row]:
         values |= {"dataset_dir": data(place, "t2"), "source_model_path": f"{source}/model.pt"}
         values |= {"source_dir": f"{synthetic}/t1", "twin_dir": f"{synthetic}/t2"}
         flow = place.workflow("adaptation", ("train.yaml",), values)
-        yield Row(f"an iteration, {phase}, {'bfloat16' if amp else 'float32'}", *trained(place, flow, 2))
+        yield CheckedPart(
+            f"an iteration, {phase}, {'bfloat16' if amp else 'float32'}", *trained(place, flow, 2)
+        )
 
 
-def _values(place: Place, name: str, iterations: int) -> dict[str, Any]:
+def _values(place: CheckPlace, name: str, iterations: int) -> dict[str, Any]:
     """One epoch of a few iterations, without pictures."""
     out = run_folder(place, name)
     return {
@@ -123,7 +133,7 @@ def _values(place: Place, name: str, iterations: int) -> dict[str, Any]:
     }
 
 
-def published(place: Place) -> Iterator[Row]:
+def published(place: CheckPlace) -> Iterator[CheckedPart]:
     """The published adaptation with the factory of 512 px: source model, adaptation, segmentation."""
     iterations = 3 if place.smoke else 8
     cut = PUBLISHED_CUT if place.smoke else FINE
@@ -131,16 +141,56 @@ def published(place: Place) -> Iterator[Row]:
     source = _values(place, "published_512_source", iterations) | cut | {"val_interval": 0}
     source |= {"dataset_dir": data(place, "t1"), "factory_path": factory_path}
     names = ("pretrain.yaml", "published_network.yaml", "published_pretrain.yaml", "paper.yaml")
-    yield Row("an iteration, source model", *trained(place, place.workflow("adaptation", names, source), 1))
+    yield CheckedPart(
+        "an iteration, source model", *trained(place, place.workflow("adaptation", names, source), 1)
+    )
     values = _values(place, "published_512", iterations) | cut | {"factory_path": factory_path}
     values |= {"dataset_dir": data(place, "t2"), "source_dir": data(place, "t1")}
     values["source_model_path"] = source["ckpt_path"]
     if place.smoke:
         values["discriminator_channels"] = [8, 8, 8, 8]
     names = ("train.yaml", "published_network.yaml", "published.yaml", "paper.yaml")
-    yield Row("an iteration", *trained(place, place.workflow("adaptation", names, values), 1))
+    yield CheckedPart("an iteration", *trained(place, place.workflow("adaptation", names, values), 1))
     kept = {name: values[name] for name in ("ckpt_path", "factory_path")} | cut
     kept |= {"dataset_dir": data(place, "t2"), "output_dir": run_folder(place, "published_512_segmented")}
     kept.pop("batch_size", None)
     names = ("inference.yaml", "published_network.yaml", "published_inference.yaml", "paper.yaml")
-    yield Row("inference", *place.run("adaptation", *names, **kept), "one head")
+    yield CheckedPart("inference", *place.run("adaptation", *names, **kept), "one head")
+
+
+LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
+WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
+TOLD = 3  # of what takes most of the time
+
+
+def waits(place: CheckPlace, call: Callable[[], Any]) -> str:
+    """A line about one call: on a GPU its share of the time that kernels run, launches, waits, and what takes most."""
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if place.cuda else [])]
+    with profile(activities=activities) as found:
+        seconds = place.seconds(call)
+    events = found.key_averages()
+    if not place.cuda:
+        return f"most of it: {_most(events, 'self_cpu_time_total', seconds)}"
+    kernels = [event for event in events if event.device_type == DeviceType.CUDA]
+    busy = sum(event.self_device_time_total for event in kernels) / 1e6
+    counts = {event.key: event.count for event in events}
+    launched, waited = (sum(counts.get(name, 0) for name in names) for names in (LAUNCHES, WAITS))
+    most = _most(kernels, "self_device_time_total", seconds)
+    return f"kernels run {busy / seconds:.0%} of it, {launched} launches, {waited} waits; most of it: {most}"
+
+
+def _most(events: Any, time: str, seconds: float) -> str:
+    """The operations with most time of their own, with their share of ``seconds``."""
+    first = sorted(events, key=lambda event: getattr(event, time), reverse=True)[:TOLD]
+    return ", ".join(f"{event.key[:60]} {getattr(event, time) / 1e6 / seconds:.0%}" for event in first)
+
+
+@contextlib.contextmanager
+def free_choice() -> Iterator[None]:
+    """cuDNN tries its ways to convolve and takes the fastest, where a training's seed has it take a repeatable one."""
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before

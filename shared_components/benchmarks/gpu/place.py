@@ -1,10 +1,13 @@
-"""Where the check runs, and how it measures time and memory there."""
+"""Where the check runs, what the machine is, and how time and memory are measured there."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +15,12 @@ from typing import Any, NamedTuple
 import torch
 from monai.bundle import ConfigWorkflow
 
-from shared_components.benchmarks.meta_step import forget_peak, peak_kilobytes
-from shared_components.benchmarks.repository import BUNDLES
+from shared_components.benchmarks import BUNDLES
+from shared_components.benchmarks.component_speed import forget_peak, peak_kilobytes
 from shared_components.federation.bundle_workflow import without_remarks
 
 
-class Row(NamedTuple):
+class CheckedPart(NamedTuple):
     """A line of the table: what was done, its time (s), most memory (GB), a remark, whether it is as it should be."""
 
     what: str
@@ -27,7 +30,7 @@ class Row(NamedTuple):
     well: bool = True
 
 
-class Cost(NamedTuple):
+class CallCost(NamedTuple):
     """Wall time (s) and most memory (GB) of a call: of the GPU's tensors, or of the whole process on a CPU."""
 
     seconds: float
@@ -35,7 +38,7 @@ class Cost(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class CheckPlace:
     """What every step of the check gets.
 
     Attributes:
@@ -58,7 +61,7 @@ class Place:
         if self.cuda:
             torch.cuda.synchronize(self.device)
 
-    def cost(self, call: Callable[[], Any]) -> Cost:
+    def cost(self, call: Callable[[], Any]) -> CallCost:
         """Of one call."""
         if self.cuda:
             torch.cuda.empty_cache()
@@ -67,7 +70,7 @@ class Place:
             forget_peak()
         seconds = self.seconds(call)
         peak = torch.cuda.max_memory_allocated(self.device) if self.cuda else peak_kilobytes() * 1024
-        return Cost(seconds, peak / 1e9)
+        return CallCost(seconds, peak / 1e9)
 
     def seconds(self, call: Callable[[], Any]) -> float:
         """Wall time of one call."""
@@ -98,7 +101,7 @@ class Place:
         flow.initialize()
         return flow
 
-    def run(self, bundle: str, *names: str, **values: Any) -> Cost:
+    def run(self, bundle: str, *names: str, **values: Any) -> CallCost:
         """Run a workflow of a bundle, see :meth:`workflow`."""
 
         def run() -> None:
@@ -107,3 +110,25 @@ class Place:
             flow.finalize()
 
         return self.cost(run)
+
+
+PACKAGES = ("monai", "pytorch-ignite", "nibabel", "numpy")
+
+
+def about_machine(place: CheckPlace) -> Iterator[CheckedPart]:
+    """Versions, the device, and how fast it multiplies."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    yield CheckedPart(f"Python {platform.python_version()}, torch {torch.__version__}", remark=versions)
+    if place.cuda:
+        properties = torch.cuda.get_device_properties(place.device)
+        gigabytes = properties.total_memory / 1e9
+        remark = f"capability {properties.major}.{properties.minor}, cuDNN {torch.backends.cudnn.version()}"
+        yield CheckedPart(properties.name, gigabytes=gigabytes, remark=remark)
+    else:
+        yield CheckedPart(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    for dtype in (torch.float32, torch.bfloat16):
+        size = 8192 if place.cuda else 512
+        matrix = torch.randn(size, size, device=place.device, dtype=dtype)
+        seconds = place.median(lambda: matrix @ matrix)  # noqa: B023
+        remark = f"{2 * size**3 / seconds / 1e12:.3g} TFLOP/s"
+        yield CheckedPart(f"product of matrices, {str(dtype).removeprefix('torch.')}", seconds, remark=remark)

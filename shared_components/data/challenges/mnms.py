@@ -9,6 +9,7 @@ Source: Campello et al. 2021, Multi-Centre, Multi-Vendor and Multi-Disease Cardi
 
 from __future__ import annotations
 
+import csv
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
-from shared_components.data.challenges.mnms_table import Row, find_table, read_table
 from shared_components.data.challenges.writing import (
     Description,
     Volume,
@@ -40,14 +40,14 @@ _SPLITS = {"training": "training", "validation": "validation", "testing": "test"
 _UNLABELLED = ("unlabeled", "unlabelled")
 
 
-class Subject(NamedTuple):
+class CineSubject(NamedTuple):
     """A subject's cine, its label map where the challenge gives one, and the folder it was published in."""
 
     code: str
     split: str
     cine: Path
     label: Path | None
-    row: Row
+    row: TableRow
 
 
 def prepare_mnms(
@@ -97,7 +97,7 @@ def prepare_mnms(
     if not isinstance(unlabelled_frames, int) or unlabelled_frames < 0:
         raise InputError(f"unlabelled_frames: expected a number of at least 0, found {unlabelled_frames!r}")
     subjects = find_subjects(source, None if table is None else Path(table), use_all_labels)
-    domains: dict[str, list[Subject]] = defaultdict(list)
+    domains: dict[str, list[CineSubject]] = defaultdict(list)
     for subject in subjects:
         domains[subject.row.vendor if by == "vendor" else f"centre{subject.row.centre}"].append(subject)
     refuse_existing(out, list(domains), force)
@@ -112,13 +112,13 @@ def prepare_mnms(
     return [out / domain for domain in sorted(domains)]
 
 
-def find_subjects(source: Path, table: Path | None = None, use_all_labels: bool = False) -> list[Subject]:
+def find_subjects(source: Path, table: Path | None = None, use_all_labels: bool = False) -> list[CineSubject]:
     """All subjects below ``source``, in order of their codes; arguments as of :func:`prepare_mnms`."""
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; name the folder of the challenge")
     table = table or find_table(source)
     rows = read_table(table)
-    subjects: dict[str, Subject] = {}
+    subjects: dict[str, CineSubject] = {}
     for cine in sorted(file for file in source.rglob("*") if file.name.lower().endswith(_ENDINGS)):
         code = cine.name[: cine.name.lower().rindex("_sa.")]
         if code.upper() not in rows:
@@ -131,7 +131,7 @@ def find_subjects(source: Path, table: Path | None = None, use_all_labels: bool 
             )
         folders = [part.lower() for part in cine.relative_to(source).parts[:-1]]
         label = _label_of(cine, code) if use_all_labels or not set(_UNLABELLED) & set(folders) else None
-        subjects[code] = Subject(
+        subjects[code] = CineSubject(
             code, _published_split(source, cine, folders), cine, label, rows[code.upper()]
         )
     if not subjects:
@@ -162,13 +162,15 @@ def _label_of(cine: Path, code: str) -> Path | None:
     return next((file for file in sorted(cine.parent.iterdir()) if file.name.lower() in wanted), None)
 
 
-def _split_anew(subjects: Sequence[Subject], validation: float, test: float, key: str) -> list[Subject]:
+def _split_anew(
+    subjects: Sequence[CineSubject], validation: float, test: float, key: str
+) -> list[CineSubject]:
     """Labelled subjects over all splits; the others can only train."""
     drawn = drawn_splits([s.code for s in subjects if s.label is not None], validation, test, key)
     return [subject._replace(split=drawn.get(subject.code, "training")) for subject in subjects]
 
 
-def _volumes(subject: Subject, unlabelled_frames: int) -> Iterator[Volume]:
+def _volumes(subject: CineSubject, unlabelled_frames: int) -> Iterator[Volume]:
     """The labelled frames of a subject, and others without labels."""
     cine = open_image(subject.cine)
     frames = cine.shape[3] if len(cine.shape) == 4 else 0
@@ -204,3 +206,96 @@ def _frame_label(labels: SpatialImage, column: str, frame: int) -> np.ndarray:
 def _evenly(frames: Sequence[int], count: int) -> list[int]:
     count = min(count, len(frames))
     return [frames[(2 * k + 1) * len(frames) // (2 * count)] for k in range(count)]
+
+
+COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
+_PUBLISHED = "211230_M&Ms_Dataset_information_diagnosis_opendataset.csv"
+
+
+class TableRow(NamedTuple):
+    """A subject's row: vendor such as ``"A"``, centre such as ``"1"``, frames counted from 0."""
+
+    vendor: str
+    centre: str
+    ed: int
+    es: int
+
+
+def find_table(source: Path) -> Path:
+    """The challenge's CSV in ``source`` or a folder above the subjects' folders.
+
+    Raises:
+        InputError: no table with the columns wanted, or several.
+    """
+    files = sorted(file for file in source.rglob("*.[cC][sS][vV]") if not file.name.startswith("."))
+    fitting = [file for file in files if not _missing(_lines(file))]
+    if len(fitting) == 1:
+        return fitting[0]
+    found = f"{len(fitting)} such files" if fitting else f"{len(files)} CSV files, none with these columns"
+    raise InputError(
+        f"{source}: expected one table like {_PUBLISHED} with the columns {', '.join(COLUMNS)}, found {found}; "
+        "name the challenge's folder, or the table with --table"
+    )
+
+
+def read_table(file: Path) -> dict[str, TableRow]:
+    """Rows by subject's code in upper case; separators ``,``, ``;`` and tabs, columns in any order and case.
+
+    Raises:
+        InputError: a column is missing, or a row has no whole numbers for its frames.
+    """
+    lines = _lines(file)
+    if missing := _missing(lines):
+        raise InputError(
+            f"{file}: expected the columns {', '.join(COLUMNS)}, found none named {missing[0]!r}; "
+            "use the challenge's own table"
+        )
+    places = [_headers(lines).index(_plain(column)) for column in COLUMNS]
+    rows = {}
+    for number, line in enumerate(lines[1:], start=2):
+        cells = [line[place].strip() if place < len(line) else "" for place in places]
+        if cells[0]:
+            rows[cells[0].upper()] = _row(f"{file}, line {number}", *cells[1:])
+    return rows
+
+
+def _row(where: str, vendor: str, centre: str, ed: str, es: str) -> TableRow:
+    if not vendor or not centre:
+        raise InputError(
+            f"{where}: expected a vendor and a centre, found {vendor!r} and {centre!r}; fill them in"
+        )
+    return TableRow(
+        vendor.upper(), centre.removesuffix(".0"), _frame(where, "ED", ed), _frame(where, "ES", es)
+    )
+
+
+def _frame(where: str, column: str, text: str) -> int:
+    number = text.removesuffix(".0")  # spreadsheets turn columns with gaps into decimals
+    if not number.isdecimal():
+        raise InputError(
+            f"{where}: {column} expected a frame, counted from 0, found {text!r}; correct the table"
+        )
+    return int(number)
+
+
+def _lines(file: Path) -> list[list[str]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = file.read_text(encoding="latin-1")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); name the table with --table") from error
+    header = text.partition("\n")[0]
+    return list(csv.reader(text.splitlines(), delimiter=max(",;\t", key=header.count)))
+
+
+def _headers(lines: list[list[str]]) -> list[str]:
+    return [_plain(cell) for cell in lines[0]] if lines else []
+
+
+def _missing(lines: list[list[str]]) -> list[str]:
+    return [column for column in COLUMNS if _plain(column) not in _headers(lines)]
+
+
+def _plain(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).lower()

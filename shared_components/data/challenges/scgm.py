@@ -38,7 +38,7 @@ GREY = {0: "background", 1: "grey matter"}
 _FILE = re.compile(r"(site\d+)-(sc\d+)-(?:image|mask-r(\d+))\.nii(?:\.gz)?", re.IGNORECASE)
 
 
-class Subject(NamedTuple):
+class RatedSubject(NamedTuple):
     """A subject: site, name, image, and masks by rater."""
 
     site: str
@@ -84,7 +84,7 @@ def prepare_scgm(
     source, out = Path(source), Path(out)
     if masks not in ("majority", "union") and (isinstance(masks, bool) or not isinstance(masks, int)):
         raise InputError(f"masks: expected majority, union or the number of a rater, found {masks!r}")
-    sites: dict[str, list[Subject]] = defaultdict(list)
+    sites: dict[str, list[RatedSubject]] = defaultdict(list)
     for subject in find_subjects(source):
         sites[subject.site].append(subject)
     refuse_existing(out, list(sites), force)
@@ -100,7 +100,7 @@ def prepare_scgm(
     return [out / site for site in sorted(sites)]
 
 
-def find_subjects(source: Path) -> list[Subject]:
+def find_subjects(source: Path) -> list[RatedSubject]:
     """All subjects below ``source``, in order of their names.
 
     Raises:
@@ -128,10 +128,10 @@ def find_subjects(source: Path) -> list[Subject]:
             raise InputError(
                 f"{next(iter(found.values()))}: its image {'-'.join(subject)}-image.nii.gz is missing"
             )
-    return [Subject(s[0], "-".join(s), images[s], masks.get(s, {})) for s in sorted(images)]
+    return [RatedSubject(s[0], "-".join(s), images[s], masks.get(s, {})) for s in sorted(images)]
 
 
-def _volume(subject: Subject, masks: str | int, grey_only: bool) -> Volume:
+def _volume(subject: RatedSubject, masks: str | int, grey_only: bool) -> Volume:
     image = open_image(subject.image)
     label = _label(subject, masks) if subject.masks else None
     if grey_only and label is not None:
@@ -139,7 +139,7 @@ def _volume(subject: Subject, masks: str | int, grey_only: bool) -> Volume:
     return Volume(subject.name, subject.name, voxels(image), image.affine, label)
 
 
-def _label(subject: Subject, masks: str | int) -> np.ndarray:
+def _label(subject: RatedSubject, masks: str | int) -> np.ndarray:
     if isinstance(masks, int) and masks not in subject.masks:
         raise InputError(
             f"{subject.image}: expected a mask of rater {masks}, found those of {', '.join(map(str, subject.masks))}; "

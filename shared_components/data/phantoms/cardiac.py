@@ -18,9 +18,17 @@ from scipy.spatial.transform import Rotation
 
 from shared_components.data.phantoms import looks
 from shared_components.data.phantoms.cardiac_anatomy import LABELS, TISSUES, draw_anatomy
-from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot, Subjects, subject_counts
+from shared_components.data.phantoms.cases import (
+    SPLITS,
+    Case,
+    Grid,
+    Phantom,
+    PhantomRoot,
+    Subjects,
+    make_grid,
+    subject_counts,
+)
 from shared_components.data.phantoms.deform import Warp, evaluate, random_displacement
-from shared_components.data.phantoms.grid import Grid, make_grid
 from shared_components.data.phantoms.writer import Scenario, write_scenario
 
 SCENARIO = "cardiac"

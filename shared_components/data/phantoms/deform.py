@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 from torch.nn import functional as F
 
-from shared_components.data.phantoms.grid import Grid
+from shared_components.data.phantoms.cases import Grid
 
 LATTICE = 6.0  # mm between the points at which the map is evaluated; it is linear in between
 

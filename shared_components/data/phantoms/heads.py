@@ -16,11 +16,19 @@ import numpy as np
 import torch
 
 from shared_components.data.phantoms import looks
-from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot, Subjects, subject_counts
+from shared_components.data.phantoms.cases import (
+    SPLITS,
+    Case,
+    Grid,
+    Phantom,
+    PhantomRoot,
+    Subjects,
+    make_grid,
+    oblique_rotation,
+    subject_counts,
+)
 from shared_components.data.phantoms.deform import Warp, random_warp, sample_template
-from shared_components.data.phantoms.grid import Grid, make_grid, oblique_rotation
-from shared_components.data.phantoms.pathology import patient
-from shared_components.data.phantoms.tissues import Head, load_head
+from shared_components.data.phantoms.tissues import Head, load_head, patient
 from shared_components.data.phantoms.writer import Scenario, write_scenario
 from shared_components.errors import InputError
 

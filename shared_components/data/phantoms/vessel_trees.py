@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared_components.data.phantoms.grid import Grid
+from shared_components.data.phantoms.cases import Grid
 
 MOST_POINTS = 20000  # of one tree; more would fill the field of view
 

@@ -16,8 +16,17 @@ import numpy as np
 import torch
 
 from shared_components.data.phantoms import looks
-from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot, Subjects, subject_counts
-from shared_components.data.phantoms.grid import Grid, make_grid, oblique_rotation
+from shared_components.data.phantoms.cases import (
+    SPLITS,
+    Case,
+    Grid,
+    Phantom,
+    PhantomRoot,
+    Subjects,
+    make_grid,
+    oblique_rotation,
+    subject_counts,
+)
 from shared_components.data.phantoms.vessel_trees import Growth, Tree, grow_tree, paint
 from shared_components.data.phantoms.writer import Scenario, write_scenario
 

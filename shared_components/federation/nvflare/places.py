@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import InputError, shown
+from shared_components.errors import InputError, shown, unknown
 from shared_components.federation.client_entry import Demand, existing_place, path_faults, read_demand, texts
 from shared_components.federation.federation import BUDGET
 from shared_components.federation.start import IN_STUDY, Start
 from shared_components.federation.statistics.published import MINIMUM
-from shared_components.spelling import unknown
 from shared_components.yaml_files import read_values
 
 VARIABLE = "FEDFOUNDRY_SITE"

@@ -29,8 +29,7 @@ from shared_components.federation.statistics.published import STATES, class_name
 from shared_components.federation.statistics.site import Asked
 from shared_components.files import make_folder, write_atomically
 from shared_components.records import read_record, write_record, write_table
-from shared_components.report.figures import file_uri
-from shared_components.report.pages import Picture, write_page
+from shared_components.report.pages import Picture, file_uri, write_page
 from shared_components.report.run_sections import run_files
 
 RECORD, TABLE, PICTURE = "statistics.json", "statistics.csv", "statistics.png"

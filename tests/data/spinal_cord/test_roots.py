@@ -8,8 +8,7 @@ from shared_components.data.check import inspect_client_root
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.datalists import datalist
 from shared_components.data.slices import SliceDataset
-from shared_components.data.spinal_cord import SITES, make_spinal_cord
-from shared_components.data.spinal_cord.roots import FOLDER, LABELS
+from shared_components.data.spinal_cord import FOLDER, LABELS, SITES, make_spinal_cord
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases
 from shared_components.metrics.segmentation_scores import score_case

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared_components.benchmarks.fault_disk import small_disk
 from shared_components.benchmarks.fault_handler import fill
+from shared_components.benchmarks.faulty_study import small_disk
 from shared_components.errors import InputError
 from shared_components.federation.nvflare.outcome import check_outcome, write_outcome
 

@@ -1,0 +1,136 @@
+"""Whose images they are, by pattern, table and guess."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from shared_components.data.check import inspect_client_root
+from shared_components.data.names import (
+    guessed_patients,
+    patients_by_pattern,
+    patients_by_table,
+    shared_patients,
+)
+from shared_components.errors import InputError
+
+
+def shared(names: list[str]) -> list[list[str]]:
+    return list(shared_patients(guessed_patients(names)).values())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["P00_ED", "P00_ES"],
+        ["patient001_frame01", "patient001_frame12"],
+        ["sub-01_ses-1_T1w", "sub-01_ses-2_T1w"],
+        ["heart_07_left", "heart_07_right"],
+        ["s3-visit2", "s3-visit1"],
+        ["case12.pre", "case12.post"],
+    ],
+)
+def test_names_of_one_patient(names):
+    assert shared(names) == [names]
+    others = [name.replace("0", "8").replace("3", "8").replace("12", "8") for name in names]
+    assert len(shared([*names, *others])) == 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["s1", "s2"],
+        ["sub-01", "sub-02"],
+        [f"case_{number:02d}" for number in range(9)],
+        [f"BraTS2021_{number:05d}" for number in range(9)],
+        [f"site{site}-sc{number:02d}" for site in range(4) for number in range(9)],
+        [f"site{site}_{number:02d}" for site in range(4) for number in range(9)],
+        ["A0S9V9", "A1D0Q7"],
+        [f"t1_{name}" for name in "abcdefghijklmnop"],  # too many for one patient
+    ],
+)
+def test_names_that_tell_nothing(names):
+    assert shared(names) == []
+
+
+def test_mere_numbers_count_where_patients_outnumber_images():
+    names = [f"p{patient}_{image}" for patient in range(3) for image in (1, 2)]
+    assert shared(names) == [names[:2], names[2:4], names[4:]]
+
+
+def test_a_pattern_with_one_group():
+    assert patients_by_pattern(["P00_ED", "P01_ES"], r"(P\d+)_.*") == {"P00_ED": "P00", "P01_ES": "P01"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (r"(P\d+", r"expected a regular expression, found '\(P"),
+        (r"P\d+_.*", r"expected one group in parentheses, the patient, found 0 in"),
+        (r"(P)(\d+)_.*", r"expected one group in parentheses, the patient, found 2 in"),
+        (r"(X\d+)_.*", r"finds no patient in the image 'P00_ED'; it must fit the whole name"),
+        (r"(P*?)00_ED|.*", r"finds no patient in the image 'Q'"),
+    ],
+)
+def test_patterns_of_no_sense(pattern, message):
+    with pytest.raises(InputError, match=message) as told:
+        patients_by_pattern(["P00_ED", "Q"], pattern)
+    assert "\n" not in str(told.value)
+
+
+def test_a_pattern_that_would_never_end_is_stopped():
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r"takes more than 2 s; write a simpler one"):
+        patients_by_pattern(["a" * 60 + "!"], "((?:a+)+)")
+    assert time.monotonic() - began < 10
+
+
+def test_a_table(tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text(
+        "\ufeffimage, patient\nimages/s1.nii.gz,p7\ns2,p7\ns3.nrrd, p8\nother,p9\n", encoding="utf-8"
+    )
+    assert patients_by_table(["s1", "s2", "s3"], table) == {"s1": "p7", "s2": "p7", "s3": "p8"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,patient\ns1,p1\n", r"expected the columns image and patient, found \['file', 'patient'\]"),
+        ("", r"expected the columns image and patient, found \[\]"),
+        ("image,patient\ns1,p1\n", r"has no line of the image 's2' and 1 more; add it"),
+        ("image,patient\ns1,p1\ns1,p2\n", r"line 3: a second patient of 's1'; keep one of them"),
+        ("image,patient\ns1\n", r"line 2: expected a name, found ''; state an image and its patient"),
+        (
+            "image,patient\ns1,\0\n",
+            r"line 2: expected a name of letters that can be printed|line contains NUL",
+        ),
+    ],
+)
+def test_tables_of_no_sense(tmp_path, text, message):
+    (tmp_path / "patients.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        patients_by_table(["s1", "s2", "s3"], tmp_path / "patients.csv")
+
+
+def test_a_table_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match=r"--patients: .*none\.csv cannot be read as a table \(No such file"):
+        patients_by_table(["s1"], tmp_path / "none.csv")
+
+
+def test_the_check_warns_of_one_patient_in_two_splits(data_root, describe):
+    root, content = data_root
+    for key, old, new in (("training", "s2", "P00_ED"), ("validation", "s3", "P00_ES")):
+        (root / f"images/{old}.nii.gz").rename(root / f"images/{new}.nii.gz")
+        content[key][-1]["image"] = f"images/{new}.nii.gz"
+    describe(root, content)
+    report = inspect_client_root(root)
+    assert report.problems == []
+    assert [str(note) for note in report.notes] == [
+        f"{root}/dataset.json: P00_ED (training) and P00_ES (validation) look like images of one patient, P00; keep "
+        "them in one split, or give every entry its 'patient' if they are not"
+    ]
+    content["training"][-1]["patient"], content["validation"][-1]["patient"] = "p1", "p2"
+    describe(root, content)
+    assert inspect_client_root(root).notes == []
