@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shared_components.engines.update_trainer import UpdateTrainer, critic_step
-from shared_components.losses.adversarial import (
-    generator_nonsaturating_loss,
-)
+from shared_components.losses.adversarial import generator_nonsaturating_loss
 from shared_components.networks.domain_norm import known_groups
 from shared_components.networks.generator import SynthesisOutput
 from shared_components.networks.published_adapter import SegmentationPaths
@@ -27,7 +25,26 @@ Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 
 
-class CycleTrainer(UpdateTrainer):
+class _PublishedTrainer(UpdateTrainer):
+    """What both steps have in common: the paths, and weighted losses of images and masks."""
+
+    def __init__(
+        self,
+        *,
+        network: SegmentationPaths,
+        optimizer: Optimizer,
+        loss_function: Callable[[Tensor, Tensor, Tensor], Tensor],
+        image_loss: Callable[[Tensor, Tensor], Tensor],
+        image_weight: float = 1.0,
+        mask_weight: float = 1.0,
+        **supervised: Any,
+    ) -> None:
+        super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
+        self.image_loss = image_loss
+        self.image_weight, self.mask_weight = image_weight, mask_weight
+
+
+class CycleTrainer(_PublishedTrainer):
     """Alternates intra-domain and inter-domain updates on batches that mix source and target slices.
 
     Intra: every slice is decoded in its own domain; image loss, and mask loss where a label exists. Inter:
@@ -62,11 +79,6 @@ class CycleTrainer(UpdateTrainer):
         self,
         *,
         network: SegmentationPaths,
-        optimizer: Optimizer,
-        loss_function: Callable[[Tensor, Tensor, Tensor], Tensor],
-        image_loss: Callable[[Tensor, Tensor], Tensor],
-        image_weight: float = 1.0,
-        mask_weight: float = 1.0,
         adversarial_weight: float = 0.0,
         discriminator: nn.Module | None = None,
         discriminator_optimizer: Optimizer | None = None,
@@ -79,9 +91,7 @@ class CycleTrainer(UpdateTrainer):
                 f"adversarial_weight {adversarial_weight}: expected a discriminator and its optimizer, "
                 "found none; give both or set the weight to 0"
             )
-        super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
-        self.image_loss = image_loss
-        self.image_weight, self.mask_weight = image_weight, mask_weight
+        super().__init__(network=network, **supervised)
         self.adversarial_weight = adversarial_weight
         self.discriminator, self.discriminator_optimizer = discriminator, discriminator_optimizer
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
@@ -180,7 +190,7 @@ class CycleTrainer(UpdateTrainer):
         return critic_step(self.discriminator_optimizer, real, real_logits, fake_logits, penalty)
 
 
-class SourcePretrainer(UpdateTrainer):
+class SourcePretrainer(_PublishedTrainer):
     """Trains the encoder, the content injection and the source classifier; the generator stays frozen.
 
     Args:
@@ -194,21 +204,6 @@ class SourcePretrainer(UpdateTrainer):
         mask_weight: weight of the mask loss.
         supervised: the rest of ``SupervisedTrainer``.
     """
-
-    def __init__(
-        self,
-        *,
-        network: SegmentationPaths,
-        optimizer: Optimizer,
-        loss_function: Callable[[Tensor, Tensor, Tensor], Tensor],
-        image_loss: Callable[[Tensor, Tensor], Tensor],
-        image_weight: float = 1.0,
-        mask_weight: float = 1.0,
-        **supervised: Any,
-    ) -> None:
-        super().__init__(network=network, optimizer=optimizer, loss_function=loss_function, **supervised)
-        self.image_loss = image_loss
-        self.image_weight, self.mask_weight = image_weight, mask_weight
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict:
         """One update on a batch of source slices."""

@@ -16,17 +16,14 @@ from shared_components.networks.latent_edit import (
     typical_distance,
 )
 from shared_components.networks.volume_generator import VolumeGenerator
+from tests.networks.small import small_generator
 
 DESCRIPTION = {"domains": ["t1", "t2"]}
 
 
 @pytest.fixture
 def generator() -> Generator:
-    torch.manual_seed(0)
-    generator = Generator(
-        24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
-    )
-    return generator.eval().requires_grad_(False)
+    return small_generator().eval().requires_grad_(False)
 
 
 def test_pictures_and_numbers(generator, tmp_path):

@@ -25,6 +25,7 @@ from shared_components.latents.project_slices import (
 from shared_components.networks.generator import Generator
 from shared_components.networks.latent_edit import mean_at, means_by_position
 from tests.bundles.tiny import make_root
+from tests.networks.small import small_generator
 
 READING = {"slices_per_volume": 3, "percentiles": (0.5, 99.5)}
 QUICK = {"updates": 3}
@@ -32,11 +33,7 @@ QUICK = {"updates": 3}
 
 @pytest.fixture
 def generator() -> Generator:
-    torch.manual_seed(0)
-    generator = Generator(
-        24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
-    )
-    return generator.eval().requires_grad_(False)
+    return small_generator().eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -137,69 +134,50 @@ def test_two_volumes_of_one_name_are_refused(generator, root, tmp_path):
 
 
 @pytest.fixture
-def projection_generator() -> Generator:
-    torch.manual_seed(0)
-    projection_generator = Generator(
-        24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=1.0
-    )
-    return projection_generator.eval().requires_grad_(False)
+def drawing() -> Generator:
+    return small_generator(mapping_lr=1.0).eval().requires_grad_(False)
 
 
 @pytest.fixture
-def slices(projection_generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (3, 1, 24, 24) that the projection_generator can draw, and where to start, (3, w_dim)."""
-    w = projection_generator.mapping(
-        torch.randn(6, 8), torch.zeros(6, dtype=torch.long), torch.full((6,), 0.5)
-    )
-    return projection_generator.synthesis(projection_generator.to_w_plus(w[:3]), "none").image.clamp(
-        -1, 1
-    ), w[3:]
+def slices(drawing) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (3, 1, 24, 24) that the generator can draw, and where to start, (3, w_dim)."""
+    w = drawing.mapping(torch.randn(6, 8), torch.zeros(6, dtype=torch.long), torch.full((6,), 0.5))
+    return drawing.synthesis(drawing.to_w_plus(w[:3]), "none").image.clamp(-1, 1), w[3:]
 
 
-def error(projection_generator, w_plus, images) -> torch.Tensor:
-    return (projection_generator.synthesis(w_plus, "none").image - images).square().flatten(1).mean(1)
+def error(drawing, w_plus, images) -> torch.Tensor:
+    return (drawing.synthesis(w_plus, "none").image - images).square().flatten(1).mean(1)
 
 
-def test_what_the_generator_can_draw_is_found(projection_generator, slices):
+def test_what_the_generator_can_draw_is_found(drawing, slices):
     images, start = slices
-    before = error(projection_generator, projection_generator.to_w_plus(start), images)
-    w_plus = project(projection_generator, images, start, updates=150, rate=0.1, prior_weight=0.0)
+    before = error(drawing, drawing.to_w_plus(start), images)
+    w_plus = project(drawing, images, start, updates=150, rate=0.1, prior_weight=0.0)
     assert w_plus.shape == (3, 8, 12) and not w_plus.requires_grad
-    assert bool((error(projection_generator, w_plus, images) < 0.1 * before).all())
+    assert bool((error(drawing, w_plus, images) < 0.1 * before).all())
 
 
-def test_slices_do_not_influence_each_other(projection_generator, slices):
+def test_slices_do_not_influence_each_other(drawing, slices):
     images, start = slices
-    together = project(projection_generator, images, start, updates=20)
+    together = project(drawing, images, start, updates=20)
     alone = torch.cat(
-        [
-            project(projection_generator, x, w, updates=20)
-            for x, w in zip(images.split(1), start.split(1), strict=True)
-        ]
+        [project(drawing, x, w, updates=20) for x, w in zip(images.split(1), start.split(1), strict=True)]
     )
     assert torch.allclose(together, alone, atol=1e-3)
 
 
-def test_one_latent_for_all_rows_is_less_exact(projection_generator, slices):
+def test_one_latent_for_all_rows_is_less_exact(drawing, slices):
     images, start = slices
     images = images.flip(2)  # what it cannot draw
-    one, own = (
-        project(projection_generator, images, start, 60, one_latent=single) for single in (True, False)
-    )
+    one, own = (project(drawing, images, start, 60, one_latent=single) for single in (True, False))
     assert torch.equal(one, one[:, :1].expand(-1, 8, -1)) and not torch.allclose(own[:, 0], own[:, 1])
-    assert float(error(projection_generator, one, images).mean()) > 1.1 * float(
-        error(projection_generator, own, images).mean()
-    )
+    assert float(error(drawing, one, images).mean()) > 1.1 * float(error(drawing, own, images).mean())
 
 
-def test_a_heavy_prior_holds_the_latents_at_their_start(projection_generator, slices):
+def test_a_heavy_prior_holds_the_latents_at_their_start(drawing, slices):
     images, start = slices
     off = [
-        float(
-            (project(projection_generator, images, start, 60, prior_weight=p) - start[:, None])
-            .square()
-            .mean()
-        )
+        float((project(drawing, images, start, 60, prior_weight=p) - start[:, None]).square().mean())
         for p in (0.0, 1.0, 1000.0)
     ]
     assert off[0] > off[1] > off[2]

@@ -8,6 +8,7 @@ from shared_components.networks.condition import ConditionEmbedding, EncodedCond
 from shared_components.networks.generator import Generator
 from shared_components.networks.style_layers import rms_normalise
 from shared_components.networks.volume_generator import VolumeDrawer, VolumeGenerator
+from tests.networks.small import small_generator
 
 
 def test_a_height_lies_between_the_two_positions_beside_it():
@@ -48,9 +49,7 @@ class Drawing(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.generator = Generator(
-            24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
-        )
+        self.generator = small_generator()
 
     def forward(self, z, domain, position):
         return self.generator(z, domain, position, "none")

@@ -16,14 +16,14 @@ from shared_components.networks.latent_edit import (
     typical_distance,
 )
 from shared_components.networks.style_layers import ModulatedConv2d
+from tests.networks.small import small_generator
 
 DOMAIN, HEIGHTS = torch.tensor([0, 1, 1]), torch.tensor([0.1, 0.4, 0.9])
 
 
 @pytest.fixture
 def generator() -> Generator:
-    torch.manual_seed(0)
-    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=1.0)
+    return small_generator(mapping_lr=1.0)
 
 
 @pytest.fixture
@@ -76,39 +76,33 @@ def test_a_direction_that_is_not_there_is_refused(generator):
 
 
 @pytest.fixture
-def semantic_directions_generator() -> Generator:
-    torch.manual_seed(0)
-    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01)
+def slow_mapping() -> Generator:
+    return small_generator()
 
 
-def test_each_row_names_the_layers_that_it_reaches(semantic_directions_generator):
+def test_each_row_names_the_layers_that_it_reaches(slow_mapping):
     reached = {}
-    for layer in semantic_directions_generator.modules():
+    for layer in slow_mapping.modules():
         if isinstance(layer, ModulatedConv2d):
             layer.register_forward_hook(lambda layer, args, _: reached.update({layer: args[1][0, 0]}))
-    rows = torch.arange(float(semantic_directions_generator.rows))
-    semantic_directions_generator.synthesis(rows[None, :, None].expand(1, -1, 12), "none")
-    for row in range(semantic_directions_generator.rows):
+    rows = torch.arange(float(slow_mapping.rows))
+    slow_mapping.synthesis(rows[None, :, None].expand(1, -1, 12), "none")
+    for row in range(slow_mapping.rows):
         wanted = [layer.affine.weight * layer.affine.scale for layer, w in reached.items() if w == row]
-        found = style_weights(semantic_directions_generator, row)
+        found = style_weights(slow_mapping, row)
         assert len(found) == len(wanted) and all(any(torch.equal(f, w) for w in wanted) for f in found)
     assert (
-        sum(
-            len(style_weights(semantic_directions_generator, row))
-            for row in range(semantic_directions_generator.rows)
-        )
-        == len(reached)
-        == 11
+        sum(len(style_weights(slow_mapping, row)) for row in range(slow_mapping.rows)) == len(reached) == 11
     )
 
 
 @pytest.mark.parametrize("rows", [None, [2, 4], [7, 7]])
-def test_they_are_the_right_singular_vectors_of_the_style_weights(semantic_directions_generator, rows):
-    first, last = rows or (0, semantic_directions_generator.rows - 1)
-    weights = [w for row in range(first, last + 1) for w in style_weights(semantic_directions_generator, row)]
+def test_they_are_the_right_singular_vectors_of_the_style_weights(slow_mapping, rows):
+    first, last = rows or (0, slow_mapping.rows - 1)
+    weights = [w for row in range(first, last + 1) for w in style_weights(slow_mapping, row)]
     stacked = torch.cat(weights).detach().numpy().astype(np.float64)
     _, singular, expected = np.linalg.svd(stacked)
-    found = semantic_directions(semantic_directions_generator, rows)
+    found = semantic_directions(slow_mapping, rows)
     rank = len(singular)
     np.testing.assert_allclose(found.shares[:rank], singular**2 / (singular**2).sum(), atol=1e-6)
     np.testing.assert_allclose(np.abs((found.vectors[:rank].numpy() * expected[:rank]).sum(1)), 1, atol=1e-5)
@@ -117,56 +111,44 @@ def test_they_are_the_right_singular_vectors_of_the_style_weights(semantic_direc
 
 
 def test_a_direction_that_alone_changes_the_styles_comes_first_and_points_upwards(
-    semantic_directions_generator,
+    slow_mapping,
 ):
     with torch.no_grad():
-        for layer in semantic_directions_generator.modules():
+        for layer in slow_mapping.modules():
             if isinstance(layer, ModulatedConv2d):
                 layer.affine.weight.zero_()
-        semantic_directions_generator.layers[2].convolution.affine.weight[:, 5] = -3.0
-    found = semantic_directions(semantic_directions_generator)
+        slow_mapping.layers[2].convolution.affine.weight[:, 5] = -3.0
+    found = semantic_directions(slow_mapping)
     assert torch.equal(found.vectors[0], torch.eye(12)[5]) and float(found.shares[0]) == 1
 
 
 @pytest.mark.parametrize("rows", [[0, 8], [-1, 2], [3, 2]])
-def test_rows_that_are_not_there_are_refused(semantic_directions_generator, rows):
+def test_rows_that_are_not_there_are_refused(slow_mapping, rows):
     with pytest.raises(InputError, match=r"direction_rows: expected \[first, last\] within .* rows 0 to 7"):
-        semantic_directions(semantic_directions_generator, rows)
+        semantic_directions(slow_mapping, rows)
 
 
 NOWHERE = torch.tensor([torch.nan])
 
 
-@pytest.fixture
-def latent_means_generator() -> Generator:
-    torch.manual_seed(0)
-    return Generator(24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01)
-
-
-def test_means_are_those_of_the_mapping_at_every_position(latent_means_generator):
+def test_means_are_those_of_the_mapping_at_every_position(slow_mapping):
     state = torch.get_rng_state()
-    means = means_by_position(latent_means_generator, samples=32, seed=3)
+    means = means_by_position(slow_mapping, samples=32, seed=3)
     assert torch.equal(state, torch.get_rng_state())
-    assert means.shape == (2, 4, 12) and torch.equal(
-        means, means_by_position(latent_means_generator, 32, seed=3)
-    )
-    z = torch.randn(32, 8, latent_means_generator=torch.Generator().manual_seed(3))
+    assert means.shape == (2, 4, 12) and torch.equal(means, means_by_position(slow_mapping, 32, seed=3))
+    z = torch.randn(32, 8, generator=torch.Generator().manual_seed(3))
     one = torch.ones(32, dtype=torch.long)
     for position in range(4):
         height = torch.full((32,), (position + 0.5) / 4)
-        assert torch.allclose(
-            means[1, position], latent_means_generator.mapping(z, one, height).mean(0), atol=1e-5
-        )
+        assert torch.allclose(means[1, position], slow_mapping.mapping(z, one, height).mean(0), atol=1e-5)
     assert not torch.allclose(means[0], means[1], atol=1e-2)
 
 
-def test_a_domain_without_heights_has_one_mean(latent_means_generator):
-    latent_means_generator.remember(torch.tensor([1]), NOWHERE)
-    tall, flat = means_by_position(latent_means_generator, samples=16)[:2]
+def test_a_domain_without_heights_has_one_mean(slow_mapping):
+    slow_mapping.remember(torch.tensor([1]), NOWHERE)
+    tall, flat = means_by_position(slow_mapping, samples=16)[:2]
     assert torch.allclose(flat, flat[:1].expand(4, -1)) and not torch.allclose(tall[0], tall[1], atol=1e-3)
-    assert torch.allclose(
-        mean_at(means_by_position(latent_means_generator, 16), torch.tensor([1]), NOWHERE), flat[:1]
-    )
+    assert torch.allclose(mean_at(means_by_position(slow_mapping, 16), torch.tensor([1]), NOWHERE), flat[:1])
 
 
 def test_between_two_positions_means_are_mixed():

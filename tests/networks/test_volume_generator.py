@@ -9,18 +9,12 @@ from shared_components.networks.factory import export_generator, load_generator
 from shared_components.networks.generator import Generator
 from shared_components.networks.latent_edit import LatentEdit, mean_at, means_by_position
 from shared_components.networks.volume_generator import VolumeDrawer, VolumeGenerator, sample_latents
+from tests.networks.small import small_generator
 
 
 @pytest.fixture
 def generator() -> Generator:
-    torch.manual_seed(0)
-    generator = Generator(
-        24, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
-    )
-    with torch.no_grad():
-        for layer in generator.layers:
-            layer.noise_strength.fill_(0.3)
-    return generator
+    return small_generator(noise=0.3)
 
 
 def test_volumes_repeat_for_the_same_latent(generator):
@@ -96,40 +90,34 @@ def test_latents_repeat_with_the_seed():
 
 
 @pytest.fixture
-def volume_drawer_generator() -> Generator:
-    torch.manual_seed(0)
-    volume_drawer_generator = Generator(
-        24, 3, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
-    )
-    with torch.no_grad():
-        for layer in volume_drawer_generator.layers:
-            layer.noise_strength.fill_(0.3)
-    volume_drawer_generator.remember(torch.tensor([2]), torch.tensor([torch.nan]))
-    return volume_drawer_generator.eval().requires_grad_(False)
+def three_domains() -> Generator:
+    generator = small_generator(3, noise=0.3)
+    generator.remember(torch.tensor([2]), torch.tensor([torch.nan]))
+    return generator.eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("slices", [1, 2, 7, 64, 200])
-def test_without_noise_it_draws_what_the_generator_of_volumes_draws(volume_drawer_generator, slices):
+def test_without_noise_it_draws_what_the_generator_of_volumes_draws(three_domains, slices):
     z = torch.randn(2, 8)
-    edit = LatentEdit(volume_drawer_generator, 0.7, direction=1, strength=0.5)
-    found = VolumeDrawer(volume_drawer_generator, 1, slices, edit, noise=False)(z)
+    edit = LatentEdit(three_domains, 0.7, direction=1, strength=0.5)
+    found = VolumeDrawer(three_domains, 1, slices, edit, noise=False)(z)
     assert torch.allclose(
-        found, VolumeGenerator(volume_drawer_generator, 1, slices, noise=False, edit=edit)(z), atol=1e-5
+        found, VolumeGenerator(three_domains, 1, slices, noise=False, edit=edit)(z), atol=1e-5
     )
 
 
 @pytest.mark.parametrize("domain", [1, 2])
-def test_domain_and_slices_of_a_call_are_those_it_could_have_been_built_with(volume_drawer_generator, domain):
+def test_domain_and_slices_of_a_call_are_those_it_could_have_been_built_with(three_domains, domain):
     z, one, other = (
         torch.randn(2, 8),
-        VolumeDrawer(volume_drawer_generator, 0, 5),
-        VolumeDrawer(volume_drawer_generator, domain, 3),
+        VolumeDrawer(three_domains, 0, 5),
+        VolumeDrawer(three_domains, domain, 3),
     )
     assert torch.equal(one(z, domain, 3), other(z)) and not torch.allclose(one(z, 0, 3), other(z))
 
 
-def test_torchscript_takes_any_batch_domain_and_number_of_slices(volume_drawer_generator, tmp_path):
-    drawer = VolumeDrawer(volume_drawer_generator, 0, 5, LatentEdit(volume_drawer_generator, 0.7))
+def test_torchscript_takes_any_batch_domain_and_number_of_slices(three_domains, tmp_path):
+    drawer = VolumeDrawer(three_domains, 0, 5, LatentEdit(three_domains, 0.7))
     torch.jit.save(torch.jit.script(drawer), tmp_path / "drawer.ts")
     scripted, z = torch.jit.load(tmp_path / "drawer.ts"), torch.randn(3, 8)
     assert torch.allclose(scripted(z), drawer(z), atol=1e-6) and drawer(z).shape == (3, 1, 24, 24, 5)
@@ -137,8 +125,8 @@ def test_torchscript_takes_any_batch_domain_and_number_of_slices(volume_drawer_g
         assert torch.allclose(scripted(z[:1], domain, slices), drawer(z[:1], domain, slices), atol=1e-6)
 
 
-def test_torchscript_names_no_device(volume_drawer_generator, tmp_path):
-    torch.jit.save(torch.jit.script(VolumeDrawer(volume_drawer_generator, 0, 5)), tmp_path / "drawer.ts")
+def test_torchscript_names_no_device(three_domains, tmp_path):
+    torch.jit.save(torch.jit.script(VolumeDrawer(three_domains, 0, 5)), tmp_path / "drawer.ts")
     with zipfile.ZipFile(tmp_path / "drawer.ts") as archive:
         code = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".py"))
     assert b"prim.device" in code and b"torch.device(" not in code
@@ -154,9 +142,9 @@ def test_of_a_generator_that_draws_label_maps_too_it_draws_the_images():
     assert torch.allclose(found, VolumeGenerator(labelling, 0, 3, noise=False)(z), atol=1e-5)
 
 
-def test_noise_is_fixed_by_the_seed_and_of_unit_variance_at_every_height(volume_drawer_generator):
+def test_noise_is_fixed_by_the_seed_and_of_unit_variance_at_every_height(three_domains):
     z, more = torch.randn(1, 8), torch.randn(1, 8)
-    drawers = [VolumeDrawer(volume_drawer_generator, 0, 9, seed=seed) for seed in (0, 0, 1)]
+    drawers = [VolumeDrawer(three_domains, 0, 9, seed=seed) for seed in (0, 0, 1)]
     assert torch.equal(drawers[0](z), drawers[1](z)) and not torch.allclose(drawers[0](z), drawers[2](z))
     assert torch.allclose(drawers[0](torch.cat([more, z]))[1:], drawers[0](z), atol=1e-5)
     heights = torch.tensor([0.0, 0.3, 0.5, 0.99, torch.nan])
@@ -164,33 +152,33 @@ def test_noise_is_fixed_by_the_seed_and_of_unit_variance_at_every_height(volume_
     assert torch.allclose(maps.var(dim=1), torch.ones(5), atol=0.1)
 
 
-def test_stacks_scroll_the_more_smoothly_the_more_slices_they_have(volume_drawer_generator):
-    drawer, z = VolumeDrawer(volume_drawer_generator, 0, 8), torch.randn(1, 8)
+def test_stacks_scroll_the_more_smoothly_the_more_slices_they_have(three_domains):
+    drawer, z = VolumeDrawer(three_domains, 0, 8), torch.randn(1, 8)
     steps = [float(drawer(z, slices=n).diff(dim=-1).abs().mean()) for n in (8, 16, 64)]
     assert steps[0] > 1.5 * steps[1] > 4 * steps[2] > 0
 
 
-def test_a_domain_without_heights_draws_separate_images_of_volume_drawer(volume_drawer_generator):
+def test_a_domain_without_heights_draws_separate_images_of_volume_drawer(three_domains):
     z = torch.randn(1, 8)
-    volume = VolumeDrawer(volume_drawer_generator, 2, 3, noise=False)(z)
+    volume = VolumeDrawer(three_domains, 2, 3, noise=False)(z)
     nowhere = torch.full((3,), torch.nan)
     latents = torch.stack([z[0].roll(-n) for n in range(3)])
-    images = volume_drawer_generator(latents, torch.full((3,), 2), nowhere, "none").clamp(-1, 1)
+    images = three_domains(latents, torch.full((3,), 2), nowhere, "none").clamp(-1, 1)
     assert torch.allclose(volume[0].movedim(-1, 0), images, atol=1e-5)
     assert all(not torch.allclose(images[0], images[n], atol=1e-3) for n in (1, 2))
 
 
-def test_it_takes_the_weights_of_a_factory_file_and_its_own(volume_drawer_generator, tmp_path):
-    export_generator(volume_drawer_generator, tmp_path / "factory.pt", ["a", "b", "c"], {0: "x"}, 1.0, "RAS")
+def test_it_takes_the_weights_of_a_factory_file_and_its_own(three_domains, tmp_path):
+    export_generator(three_domains, tmp_path / "factory.pt", ["a", "b", "c"], {0: "x"}, 1.0, "RAS")
     weights = torch.load(tmp_path / "factory.pt", weights_only=True)["model"]
     torch.manual_seed(1)
-    other = VolumeDrawer(Generator(**volume_drawer_generator.arguments), 0, 4, noise=False)
+    other = VolumeDrawer(Generator(**three_domains.arguments), 0, 4, noise=False)
     z = torch.randn(1, 8)
     expected = VolumeDrawer(load_generator(tmp_path / "factory.pt"), 0, 4, noise=False)(z)
     assert not torch.allclose(other(z), expected, atol=1e-3)
     del weights["slices_seen"]  # as a file of an earlier version
     other.load_state_dict(weights)
     assert torch.equal(other(z), expected)
-    other.load_state_dict(VolumeDrawer(volume_drawer_generator, 0, 4).state_dict())
+    other.load_state_dict(VolumeDrawer(three_domains, 0, 4).state_dict())
     with pytest.raises(RuntimeError, match="constant"):
         other.load_state_dict({name: tensor for name, tensor in weights.items() if name != "constant"})

@@ -3,17 +3,12 @@ from __future__ import annotations
 import pytest
 
 from scripts.benchmark import COMMANDS
-from shared_components import command_line
+from tests.scripts.commands import told
 
 
 def benchmark(capsys, *arguments) -> tuple[int, str, str]:
-    """The command in this process: exit code, stdout, stderr."""
-    code = 0
-    try:
-        command_line.run(COMMANDS, [str(argument) for argument in arguments])
-    except SystemExit as exit:
-        code = exit.code
-    return code, *capsys.readouterr()
+    """The command's exit code, stdout and stderr."""
+    return told(capsys, COMMANDS, *arguments)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from scripts.federate import COMMANDS
-from shared_components import command_line
 from shared_components.federation.local import LocalEngine
 from shared_components.files import load_tensors
 from tests.federation.tiny import federation, file_values, make_root, make_roots, write_file
+from tests.scripts.commands import told
 
 REPO = Path(__file__).parents[2]
 
@@ -41,14 +41,8 @@ def start(*arguments) -> subprocess.Popen:
 
 
 def federate(capsys, *arguments) -> tuple[int, str, str]:
-    """The command in this process: exit code, stdout, stderr."""
-    capsys.readouterr()
-    code = 0
-    try:
-        command_line.run(COMMANDS, [str(argument) for argument in arguments])
-    except SystemExit as exit:
-        code = exit.code
-    return code, *capsys.readouterr()
+    """The command's exit code, stdout and stderr."""
+    return told(capsys, COMMANDS, *arguments)
 
 
 def has_ended(pid: int, seconds: float) -> bool:
