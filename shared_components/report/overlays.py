@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from shared_components.report.case_volumes import CaseVolumes, load_case
-from shared_components.report.pages import NEUTRAL, OUTLINES, REFERENCE, Picture, figure_uri
+from shared_components.report.pages import NEUTRAL, OUTLINES, REFERENCE, Picture, slices_uri
 
 WIDTH = 10.0  # inches
 HIGHEST = 3.6  # inches
@@ -100,7 +100,7 @@ def outlines_uri(
     figure.subplots_adjust(
         left=0, right=1, bottom=0, top=1 - (title - 0.02) / figure.get_figheight(), wspace=0.02, hspace=0.12
     )
-    return figure_uri(figure)
+    return slices_uri(figure)
 
 
 def orthogonal_uri(views: Sequence[View], labels: Sequence[int]) -> str:
@@ -121,7 +121,7 @@ def orthogonal_uri(views: Sequence[View], labels: Sequence[int]) -> str:
         box = (left / width, 1 - (TITLE + scale * tall) / height, scale * wide / width, scale * tall / height)
         _draw(figure.add_axes(box), view, labels)
         left += scale * wide + GAP
-    return figure_uri(figure)
+    return slices_uri(figure)
 
 
 def _extent(view: View) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from jinja2 import UndefinedError
+from matplotlib.figure import Figure
 from PIL import Image
 
 from shared_components.errors import InputError
@@ -10,8 +12,10 @@ from shared_components.report.pages import (
     Missing,
     Picture,
     address,
+    figure_uri,
     file_link,
     file_uri,
+    slices_uri,
     told,
     write_page,
 )
@@ -98,3 +102,29 @@ def test_picture_files_are_checked(tmp_path):
     for name in ("bad.png", "none.png"):
         with pytest.raises(InputError, match=f"{name[:-4]}\\.png: expected a picture"):
             file_uri(tmp_path / name)
+
+
+def test_slices_take_little_and_look_the_same(tmp_path):
+    random = np.random.default_rng(0).normal(0, 3, (200, 300))
+    smooth = np.add.outer(np.sin(np.arange(200) / 9), np.cos(np.arange(300) / 7)) * 50 + 120
+    file = tmp_path / "slices.png"
+    Image.fromarray((smooth + random).clip(0, 255).astype(np.uint8)).save(file, optimize=True)
+    shown, kept = pixels(file_uri(file)), np.asarray(Image.open(file)).astype(int)
+    assert len(file_uri(file)) < 0.5 * file.stat().st_size
+    assert np.sqrt(((shown[..., 0] - kept) ** 2).mean()) < 3 and (shown[..., 3] == 255).all()
+
+
+def test_plots_keep_every_pixel_and_a_figure_has_no_background(tmp_path):
+    plot = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(plot).save(tmp_path / "plot.png")
+    assert (pixels(file_uri(tmp_path / "plot.png"))[..., :3] == plot).all()
+    figure = Figure(figsize=(2, 1), dpi=50)
+    figure.add_axes((0, 0, 0.5, 1)).set_axis_off()
+    figure.axes[0].imshow(np.ones((4, 4)), aspect="auto")
+    for drawn in (figure_uri, slices_uri):
+        shown = pixels(drawn(figure))
+        assert (
+            shown.shape == (50, 100, 4)
+            and (shown[:, 60:, 3] == 0).all()
+            and (shown[5:45, 5:45, 3] == 255).all()
+        )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from shared_components.errors import InputError
 from shared_components.report import write_federated_report, write_training_report
+from shared_components.report.pages import WEBP
 from shared_components.report.run_sections import newest_pictures
 from shared_components.report.training_report import best
 
@@ -53,7 +54,7 @@ def test_the_page_shows_scores_pictures_settings_and_files(training):
 def test_pictures_are_inside_the_page_and_links_lead_to_files(training, tmp_path):
     written = write_training_report(training, tmp_path / "elsewhere" / "page.html")
     content = read(written)
-    assert all(uri.startswith("data:image/png;base64,") for uri in re.findall(r'src="(.*?)"', content))
+    assert all(uri.startswith(WEBP) for uri in re.findall(r'src="(.*?)"', content))
     assert 'href="../hearts%20%3Cnew%3E/model.pt"' in content
 
 

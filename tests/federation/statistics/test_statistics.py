@@ -50,7 +50,7 @@ def test_table_files_and_page(values, tmp_path):
     }  # fmt: skip
     assert matplotlib.image.imread(picture).std() > 0
     page = write_statistics_report(tmp_path / "out").read_text()
-    assert "≥ 7 (≥ 7 labelled)" in page and "data:image/png" in page
+    assert "≥ 7 (≥ 7 labelled)" in page and "data:image/webp" in page
     assert "island" in record.read_text() and str(values["clients"]["north"]["data_root"]) not in page
 
 
