@@ -14,6 +14,7 @@ from shared_components.benchmarks.comparison import Comparison
 from shared_components.benchmarks.quality_rows import ROWS, row_tables
 from shared_components.benchmarks.runs import FOLDER
 from shared_components.benchmarks.tables import markdown
+from shared_components.choice.client_choice import chosen_names
 from shared_components.errors import InputError
 from shared_components.metrics.intervals import Design
 from shared_components.metrics.subject_scores import (
@@ -115,7 +116,7 @@ def _chosen(study: StudyRecord) -> Iterator[tuple[str, str]]:
     for client, files in study.choices.items():
         record = None if files.record is None else found_record(files.record)
         if record is not None:
-            called = (study.candidates.get(name, name) for name in record["chosen"])
+            called = (study.candidates.get(name, name) for name in chosen_names(record, files.record))
             yield study.clients[client].domain, " + ".join(called)
 
 

@@ -32,6 +32,9 @@ from shared_components.steps import steps
 RECORD, TABLE, PICTURE = "choice.json", "choice.csv", "choice.png"
 COLUMNS = ("candidate", *Verdict._fields, "plausible", "chosen")
 SHOWN = 6  # slices in the picture
+DISAGREE = (
+    0.6  # Dice of what is chosen with the mean of all candidates, below which they find different things
+)
 DOUBTFUL = 1.5  # deviations by which the most plausible shapes may be away from those of labelled patients
 
 
@@ -88,11 +91,13 @@ def choose(
     classes = sorted(labels)[1:]
     found = verdicts(opinions, total.argmax(1), images, volumes, classes, spacing, known)
     best = chosen(found, margin, partner)
-    write_choice(output_dir, found, best, margin, any(known))
+    write_choice(output_dir, found, best, margin, partner, any(known))
     save_picture(Path(output_dir) / PICTURE, picture(images, opinions, best, len(labels)), 1)
     files = [candidates[name] for name in best]
     model = ensemble_of(network, files) if len(files) > 1 else with_weights(network, files[0])
-    export_model(model, ckpt_path, {**(description or {}), "choice": " and ".join(best)})
+    export_model(
+        model, ckpt_path, {**(description or {}), "choice": " and ".join(best), "rule": rule(margin, partner)}
+    )
     return best
 
 
@@ -123,9 +128,10 @@ def write_choice(
     found: Mapping[str, Verdict],
     best: Sequence[str],
     margin: float = MARGIN,
+    partner: float | None = PARTNER,
     known: bool = True,
 ) -> None:
-    """Write verdicts and choice as ``choice.csv`` and ``choice.json``; ``known``: see :func:`reason`."""
+    """Write verdicts, choice and the rule as ``choice.csv`` and ``choice.json``; ``known``: see :func:`reason`."""
     fit = plausible(found, margin)
     rows = [
         {"candidate": name, "plausible": name in fit, "chosen": name in best}
@@ -133,10 +139,36 @@ def write_choice(
         for name, verdict in found.items()
     ]
     write_table(Path(output_dir) / TABLE, COLUMNS, rows)
-    record = {"chosen": list(best), "margin": margin, "reason": reason(found, best, margin, known)}
+    record = {"chosen": list(best), "margin": margin, "partner": partner, "rule": rule(margin, partner)}
+    record["reason"] = reason(found, best, margin, known)
     record["doubtful"] = not known or is_doubtful(found)
+    record["disagree"] = found[best[0]].agreement < DISAGREE
     values = {name: {**verdict._asdict(), "plausible": name in fit} for name, verdict in found.items()}
     write_record(Path(output_dir) / RECORD, {**record, "candidates": values})
+
+
+def chosen_names(record: Mapping[str, Any], file: str | os.PathLike) -> list[str]:
+    """The chosen candidates, the clearest first, of a record that this or an earlier version wrote.
+
+    Raises:
+        InputError: ``chosen`` is neither a name nor a list of names.
+    """
+    found = record.get("chosen")
+    names = [found] if isinstance(found, str) else found  # before two could answer together
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"{file}: 'chosen' expected a list of candidates, found {found!r}; run its stage again with --resume"
+        )
+    return names
+
+
+def rule(margin: float, partner: float | None) -> str:
+    """The rule of a choice in words."""
+    refused = f"refused are candidates whose shapes are more than {margin:g} deviations less plausible than the best's"
+    wins = "of the others the one whose borders lie on the clearest edges wins"
+    if partner is None:
+        return f"{refused}; {wins}"
+    return f"{refused}; {wins}, together with the next one where its edges are at least {partner:g} times as clear"
 
 
 def is_doubtful(found: Mapping[str, Verdict]) -> bool:

@@ -48,7 +48,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         InputError: no ``study.json``, or it is damaged.
     """
     study, folder = read_study_record(run_dir), Path(run_dir)
-    choices, margin = model_choices(study, folder)
+    choices, rules = model_choices(study, folder)
     return write_page(
         Path(output or folder / "report.html"),
         "study.html",
@@ -57,7 +57,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         _facts(study),
         study=study,
         choices=choices,
-        margin=margin,
+        rules=rules,
         scores=study_scores(study, folder),
         matrix=model_matrix(study, folder),
         clients=_clients(study),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from shared_components.choice.client_choice import chosen_names, rule
 from shared_components.errors import InputError
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import read_record
@@ -72,12 +74,18 @@ class Candidate(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """A client's choice of a model and why; ``doubtful``: the reason is a warning."""
+    """A client's choice of a model and why.
+
+    Attributes:
+        doubtful: ``why`` is a warning.
+        advice: what to do about a choice that is doubtful, or among candidates that find different things.
+    """
 
     client: str
     chosen: str
     why: str
     doubtful: bool
+    advice: list[str]
     candidates: list[Candidate]
     pictures: list[Picture | Missing]
 
@@ -172,25 +180,27 @@ def _cell(summary: Mapping | None, is_best: bool) -> MatrixCell | None:
 
 
 def model_choices(study: StudyRecord, folder: Path) -> tuple[list[Chosen | Missing], str]:
-    """The choice of each client that chose, and how far behind the best shapes may be, in words."""
+    """The choice of each client that chose, and the rules of these choices, in words."""
     found: list[Chosen | Missing] = []
-    margin = 0.0
+    rules: dict[str, None] = {}
     for client, files in study.choices.items():
         try:
             if files.record is None:
                 raise InputError(f"{client}: its choice is not here; run its stage again with --resume")
             record = read_record(files.record, "run its stage again with --resume")
+            found.append(_chosen(study, client, files, record, folder))
         except InputError as error:
             found.append(Missing(told(error, folder)))
             continue
-        found.append(_chosen(study, client, files, record))
-        margin = max(margin, float(record["margin"]))
-    return found, f"{margin:g}"
+        rules[str(record.get("rule", rule(float(record["margin"]), None)))] = None
+    return found, "; or ".join(rules)
 
 
-def _chosen(study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping[str, Any]) -> Chosen:
+def _chosen(
+    study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping[str, Any], folder: Path
+) -> Chosen:
     names, why = study.candidates, str(record["reason"])
-    best = [str(name) for name in record["chosen"]]
+    best = chosen_names(record, files.record)
     for name, method in names.items():
         why = why.replace(f"\u201c{name}\u201d", f"\u201c{method}\u201d")
     candidates = [
@@ -207,4 +217,30 @@ def _chosen(study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping
     pictures = [] if files.picture is None else [picture_part(files.picture, caption, "sheet")]
     why = f"{why[:1].upper()}{why[1:]}"
     called = " and ".join(names.get(name, name) for name in best)
-    return Chosen(client, called, why, bool(record.get("doubtful")), candidates, pictures)
+    doubtful = bool(record.get("doubtful"))
+    advice = _advice(study, client, record, folder) if doubtful or record.get("disagree") else []
+    return Chosen(client, called, why, doubtful, advice, candidates, pictures)
+
+
+def _advice(study: StudyRecord, client: str, record: Mapping[str, Any], folder: Path) -> list[str]:
+    """What an engineer can do before such a choice is trusted."""
+    shapes = {name: verdict["implausibility"] for name, verdict in record["candidates"].items()}
+    safe = min(shapes, key=shapes.__getitem__)
+    models = [
+        folder / "clients" / client / safe / "model.pt",
+        *sorted(folder.glob(f"clients/*/{safe}/model.pt")),
+    ]
+    model = next((told(path, folder) for path in models if path.is_file()), f"the model.pt of {safe}")
+    runs = [tests for tests in study.scores if tests.client == client and not tests.at]
+    root = study.clients[client].data_root if client in study.clients else ""
+    where = root if isinstance(root, str) and root and runs else f"ROOT_OF_{client}"
+    folders = [shlex.quote(told(tests.predictions, folder)) for tests in runs] or ["FOLDER_OF_EACH_MODEL"]
+    return [
+        "Look at the picture under the table and at “Segmentations” below: the better candidate follows the anatomy in "
+        "every slice, at the ends of the volume too.",
+        f"Until you know, the safest candidate is “{study.candidates.get(safe, safe)}”: its shapes are nearest to "
+        f"those of labelled patients. --ckpt_path {model} behind the command that segments takes it.",
+        'Label three slices of one or two test volumes (in dataset.json "label", and "annotated" with their numbers), '
+        "and score all candidates on them (folders are from this page's on): "
+        f"python scripts/evaluate.py {shlex.quote(where)} {' '.join(folders)} --output_dir scored",
+    ]

@@ -10,7 +10,14 @@ import torch
 from torch import nn
 
 from shared_components.choice import choose, write_shapes
-from shared_components.choice.client_choice import picture, reason, whole_volumes
+from shared_components.choice.client_choice import (
+    chosen_names,
+    picture,
+    reason,
+    rule,
+    whole_volumes,
+    write_choice,
+)
 from shared_components.choice.criteria import Opinion, Verdict
 from shared_components.choice.shapes import Known, label_volumes
 from shared_components.data import slices
@@ -18,6 +25,7 @@ from shared_components.data.quantiles import mean_quantiles
 from shared_components.data.slices import SliceDataset
 from shared_components.errors import InputError
 from shared_components.networks.weights import export_model
+from shared_components.records import read_record
 from tests.bundles.tiny import save
 
 
@@ -147,3 +155,29 @@ def test_margin_and_partner_decide_who_answers(tmp_path, margin, partner, best):
     settings = {"margin": margin, "partner": partner, "progress": False}
     given = (paths, above(0.0), dataset, labels, 4.0, [str(shapes)], out, out / "model.pt")
     assert choose(*given, **settings) == best
+
+
+def test_the_record_states_the_rule_and_whether_candidates_disagree(tmp_path):
+    found = {"plain": Verdict(0.2, 1.0, 0.9, 0.5), "adapted": Verdict(0.3, 0.9, 0.9, 0.9)}
+    write_choice(tmp_path, found, ["plain", "adapted"], margin=0.4, partner=0.7)
+    record = read_record(tmp_path / "choice.json", "")
+    assert (record["margin"], record["partner"], record["disagree"], record["doubtful"]) == (
+        0.4,
+        0.7,
+        True,
+        False,
+    )
+    assert "more than 0.4 deviations less plausible" in record["rule"]
+    assert record["rule"].endswith("where its edges are at least 0.7 times as clear")
+    assert rule(0.4, None).endswith("clearest edges wins")
+
+
+@pytest.mark.parametrize(("stated", "names"), [("adapted", ["adapted"]), (["a", "b"], ["a", "b"])])
+def test_names_of_the_chosen_in_records_of_old_and_now(stated, names):
+    assert chosen_names({"chosen": stated}, "choice.json") == names
+
+
+@pytest.mark.parametrize("stated", [None, [], [1], {"a": 1}])
+def test_a_record_that_names_nobody_is_refused(stated):
+    with pytest.raises(InputError, match=r"choice\.json: 'chosen' expected a list of candidates, found"):
+        chosen_names({"chosen": stated}, "choice.json")

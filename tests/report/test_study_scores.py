@@ -5,6 +5,7 @@ import re
 
 from shared_components.choice.client_choice import write_choice
 from shared_components.choice.criteria import Verdict
+from shared_components.records import read_record, write_record
 from shared_components.report import write_study_report
 
 
@@ -68,3 +69,37 @@ def test_candidates_are_told_as_tables_and_as_pictures_call_them(study):
         ("<b>adaptation</b>", "chosen"),
         ("source model without augmentation <small>source_only</small>", "refused: shapes"),
     ]
+
+
+def page_of_a_choice(study, **changed) -> str:
+    """The page of a study with a choice whose record has other values."""
+    file = study / "clients/south/choice/choice.json"
+    found = {"source_model": Verdict(0.1, 1.5, 0.9, 0.8), "adaptation": Verdict(0.2, 2.5, 0.9, 0.5)}
+    write_choice(file.parent, found, ["adaptation"])
+    record = {key: value for key, value in read_record(file, "").items() if key != "sha256"} | changed
+    write_record(file, {key: value for key, value in record.items() if value is not None})
+    content = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    content["choices"] = {"south": {"record": "clients/south/choice/choice.json"}}
+    content["candidates"] = {"source_model": "source model", "adaptation": "adaptation"}
+    (study / "study.json").write_text(json.dumps(content))
+    page = write_study_report(study).read_text(encoding="utf-8")
+    return page[page.index("Which model each client uses") :].split("</section>")[0]
+
+
+def test_candidates_that_find_different_things_come_with_advice_and_the_rule(study):
+    section = page_of_a_choice(study)
+    assert "at least 0.8 times as clear" in section and "find different things here" in section
+    assert (
+        "the safest candidate is “source model”" in section
+        and "--ckpt_path the model.pt of source_model" in section
+    )
+    assert "clients/south/adaptation --output_dir scored" in section
+
+
+def test_a_choice_of_an_earlier_version_is_told_whole(study):
+    section = page_of_a_choice(study, chosen="adaptation", rule=None, partner=None, disagree=None)
+    assert (
+        "<h3>south: adaptation</h3>" in section
+        and "clearest edges wins. Told" in section
+        and "<ol>" not in section
+    )
