@@ -25,7 +25,7 @@ from shared_components.data.check import inspect_client_root, overview
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.coverage import Frame, advice
 from shared_components.data.datalists import labelled_slices, make_datalist
-from shared_components.data.description import SPLITS
+from shared_components.data.dataset_json import SPLITS
 from shared_components.data.frames import split_frames
 from shared_components.data.names import (
     guessed_patients,
@@ -41,7 +41,7 @@ from shared_components.steps import steps
 
 
 def check(*roots: str, orientation: str = "RAS") -> None:
-    """Check data roots in full; list every problem with its cure and exit with status 1 if there is one.
+    """Check data roots in full; list every fault with its cure and exit with status 1 if there is one.
 
     Args:
         roots: folders with a dataset.json.
@@ -55,8 +55,8 @@ def check(*roots: str, orientation: str = "RAS") -> None:
     reports = [
         inspect_client_root(str(root), orientation=across, progress=True, frame=frame) for root in roots
     ]
-    problems = [problem for report in reports for problem in report.problems]
-    sound = [report for report in reports if not report.problems]
+    faults = [fault for report in reports for fault in report.faults]
+    sound = [report for report in reports if not report.faults]
     for note in (note for report in reports for note in report.notes):
         print(f"note: {note}")
     if sound:
@@ -65,11 +65,11 @@ def check(*roots: str, orientation: str = "RAS") -> None:
             str(Path(report.root) / name): reach for report in sound for name, reach in report.reaches.items()
         }
         print(advice(reaches))
-    if problems:
+    if faults:
         faulty = len(reports) - len(sound)
-        print(f"{_count(len(problems), 'problem')} in {_count(faulty, 'data root')}:", file=sys.stderr)
-        for problem in problems:
-            print(f"  {problem}", file=sys.stderr)
+        print(f"{_count(len(faults), 'problem')} in {_count(faulty, 'data root')}:", file=sys.stderr)
+        for fault in faults:
+            print(f"  {fault}", file=sys.stderr)
         raise SystemExit(1)
 
 

@@ -12,7 +12,7 @@ from shared_components.benchmarks.factory_rows import ROWS, federation_values
 from shared_components.benchmarks.factory_run import result_of, trained_segmenter
 from shared_components.benchmarks.tables import machine, markdown
 from shared_components.command_line import chosen
-from shared_components.data.description import DATASET_FILE
+from shared_components.data.dataset_json import DATASET_FILE
 from shared_components.data.phantoms import make_heads
 from shared_components.data.spinal_cord import SITES, make_spinal_cord
 from shared_components.errors import InputError

@@ -11,7 +11,7 @@ from scipy.ndimage import affine_transform
 from shared_components.benchmarks import BUNDLES, REPOSITORY
 from shared_components.benchmarks.runs import Runs, check_failures
 from shared_components.benchmarks.tables import read_table
-from shared_components.data.description import dataset_head, write_dataset
+from shared_components.data.dataset_json import dataset_head, write_dataset
 from shared_components.study.stage import Stage
 
 SHIPPED = REPOSITORY / "shared_components" / "data" / "phantoms" / "colin27"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared_components.data.description import DATASET_FILE
+from shared_components.data.dataset_json import DATASET_FILE
 from shared_components.data.phantoms import make_cardiac
 from shared_components.data.phantoms.cardiac import SCANNERS
 from shared_components.data.spinal_cord import SITES, make_spinal_cord

@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Compose
 from torch import Tensor
 
-from shared_components.data.description import dataset_head, write_dataset
+from shared_components.data.dataset_json import dataset_head, write_dataset
 from shared_components.data.slices import CACHES, SliceDataset
 from shared_components.errors import InputError
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from shared_components.data.client_root import Entry, read_entries
 from shared_components.data.coverage import Frame, Reach, image_reach
-from shared_components.data.description import DATASET_FILE, SPLITS, is_label_value, read_description
+from shared_components.data.dataset_json import DATASET_FILE, SPLITS, is_label_value, read_description
+from shared_components.data.faults import Fault
 from shared_components.data.names import guessed_patients, shared_patients, states_sizes
-from shared_components.data.problems import Problem
 from shared_components.data.volume_check import ImageGrid, LabelFound, check_image, check_label, grid_of
 from shared_components.steps import steps
 
@@ -28,7 +28,7 @@ class RootReport:
     Attributes:
         root: the data root.
         domain: its domain's name, empty when not stated.
-        problems: every fault.
+        faults: every fault.
         images: the entries whose image is sound, with the image's grid.
         notes: what stops nothing and is worth knowing.
         reaches: each sound image, as a path from the root, to how far its foreground reaches, where that was asked for.
@@ -37,9 +37,9 @@ class RootReport:
 
     root: str
     domain: str
-    problems: list[Problem]
+    faults: list[Fault]
     images: list[tuple[Entry, ImageGrid]] = field(default_factory=list)
-    notes: list[Problem] = field(default_factory=list)
+    notes: list[Fault] = field(default_factory=list)
     reaches: dict[str, Reach] = field(default_factory=dict)
     annotated: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ def check_client_root(
     domains: Collection[str] | str | None = None,
     training: bool = True,
     orientation: str | None = "RAS",
-) -> list[Problem]:
+) -> list[Fault]:
     """Every fault of a data root; empty if it can be trained on.
 
     Args:
@@ -68,7 +68,7 @@ def check_client_root(
     """
     return inspect_client_root(
         root, labels=labels, domains=domains, training=training, orientation=orientation
-    ).problems
+    ).faults
 
 
 def inspect_client_root(
@@ -83,37 +83,37 @@ def inspect_client_root(
 ) -> RootReport:
     """As :func:`check_client_root`, with what an overview needs; ``progress`` tells how far it is, and with a
     ``frame`` each image's foreground is measured."""
-    content, problems = read_description(root)
+    content, faults = read_description(root)
     file = str(Path(root) / DATASET_FILE)
     if not content:
-        return RootReport(str(root), "", problems)
+        return RootReport(str(root), "", faults)
     if training and content.get("training") == []:
         cure = "add images that may be trained on, labelled or not"
-        problems.append(Problem(file, "'training' is empty", cure))
+        faults.append(Fault(file, "'training' is empty", cure))
     domains = (domains,) if isinstance(domains, str) else domains
-    problems += _federation_faults(file, content, labels, domains)
-    entries, faults = read_entries(root, content)
-    problems += faults
+    faults += _federation_faults(file, content, labels, domains)
+    entries, unfit = read_entries(root, content)
+    faults += unfit
     values = _values(content.get("labels"))
     images: list[tuple[Entry, ImageGrid]] = []
     seen = _Seen()
     reaches: dict[str, Reach] = {}
     for entry in steps(entries, f"checking {root}", "image", progress):
-        image, faults = check_image(entry.image, orientation)
-        if image is not None and not faults:
+        image, unfit = check_image(entry.image, orientation)
+        if image is not None and not unfit:
             images.append((entry, grid_of(image)))
             seen.image(entry.image, image)
             if frame is not None:
                 reaches[os.path.relpath(entry.image, root)] = image_reach(image, frame)
         if entry.label is not None:
             found, label_faults = check_label(entry.label, image, values, entry.known)
-            faults = faults + label_faults
+            unfit = unfit + label_faults
             seen.label(entry, None if label_faults else found)
-        problems += faults
-    problems += [*_copies(images), *seen.problems(file)]
+        faults += unfit
+    faults += [*_copies(images), *seen.faults(file)]
     notes = [*seen.notes(file, content.get("labels"), values), *_like_one_patient(file, entries)]
     domain = str(content.get("domain", ""))
-    return RootReport(str(root), domain, problems, images, notes, reaches, seen.annotated)
+    return RootReport(str(root), domain, faults, images, notes, reaches, seen.annotated)
 
 
 class _Seen:
@@ -139,21 +139,21 @@ class _Seen:
             annotated, slices = self.annotated[entry.split]
             self.annotated[entry.split] = annotated + found.annotated, slices + found.slices
 
-    def problems(self, file: str) -> Iterator[Problem]:
+    def faults(self, file: str) -> Iterator[Fault]:
         if self.values and not any(values is None or values - {0} for values in self.values):
             fault = f"none of the {len(self.values)} label maps has any foreground: all voxels are 0"
             cure = "export the label maps again, or take the 'label' of images without one out"
-            yield Problem(file, fault, cure)
+            yield Fault(file, fault, cure)
 
-    def notes(self, file: str, names: Any, expected: set[int] | None) -> Iterator[Problem]:
+    def notes(self, file: str, names: Any, expected: set[int] | None) -> Iterator[Fault]:
         if self.airless:
             fault = f"{len(self.airless)} images have NaN around the body ({self.airless[0].name}, …)"
-            yield Problem(file, fault, "it counts as air")
+            yield Fault(file, fault, "it counts as air")
         if self.sizeless:
             fault = (
                 f"{len(self.sizeless)} images are of a kind without voxel sizes ({self.sizeless[0].name}, …)"
             )
-            yield Problem(
+            yield Fault(
                 file, fault, "1 mm is assumed; convert them to NIfTI with the right sizes if they differ"
             )
         if not expected or not self.values or None in self.values:
@@ -162,9 +162,7 @@ class _Seen:
         if absent and set().union(*self.values) - {0}:
             classes = ", ".join(f"{value} {names.get(str(value), '')}".strip() for value in absent)
             fault = f"no label map has a voxel of the class {classes}"
-            yield Problem(
-                file, fault, "nothing can be learnt or scored of it here; look whether that is right"
-            )
+            yield Fault(file, fault, "nothing can be learnt or scored of it here; look whether that is right")
 
 
 def _values(labels: Any) -> set[int] | None:
@@ -179,18 +177,18 @@ def _federation_faults(
     content: dict[str, Any],
     labels: Mapping[int, str] | Mapping[str, str] | None,
     domains: Collection[str] | None,
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     domain = content.get("domain")
     if domains is not None and domain is not None and domain not in domains:
         fault = f"'domain' is {domain!r}, the federation expects {' or '.join(map(repr, domains))}"
-        yield Problem(file, fault, "correct 'domain' here or the domains of the federation's file")
+        yield Fault(file, fault, "correct 'domain' here or the domains of the federation's file")
     mine = content.get("labels")
     if labels is None or _values(mine) is None:
         return
     wanted = {int(value): str(name) for value, name in labels.items()}
     if {int(value): name for value, name in mine.items()} != wanted:
         fault = f"'labels' are {_table(mine)}, the federation's are {_table(wanted)}"
-        yield Problem(file, fault, "use the federation's classes: renumber the label maps if need be")
+        yield Fault(file, fault, "use the federation's classes: renumber the label maps if need be")
 
 
 def _table(labels: Mapping[Any, str]) -> str:
@@ -199,7 +197,7 @@ def _table(labels: Mapping[Any, str]) -> str:
     )
 
 
-def _like_one_patient(file: str, entries: Collection[Entry]) -> Iterator[Problem]:
+def _like_one_patient(file: str, entries: Collection[Entry]) -> Iterator[Fault]:
     """Names that look like images of one patient in two splits, where no entry says whose they are."""
     splits = {entry.subject: entry.split for entry in entries if entry.patient is None}
     shared = shared_patients(guessed_patients(splits))
@@ -209,12 +207,10 @@ def _like_one_patient(file: str, entries: Collection[Entry]) -> Iterator[Problem
         named = " and ".join(f"{image} ({splits[image]})" for image in images[:4])
         more = f", and so for {len(apart) - 1} more" if len(apart) > 1 else ""
         fault = f"{named} look like images of one patient, {patient}{more}"
-        yield Problem(
-            file, fault, "keep them in one split, or give every entry its 'patient' if they are not"
-        )
+        yield Fault(file, fault, "keep them in one split, or give every entry its 'patient' if they are not")
 
 
-def _copies(images: list[tuple[Entry, ImageGrid]]) -> Iterator[Problem]:
+def _copies(images: list[tuple[Entry, ImageGrid]]) -> Iterator[Fault]:
     same: dict[str, list[Entry]] = defaultdict(list)
     for entry, grid in images:
         same[grid.digest].append(entry)
@@ -223,7 +219,7 @@ def _copies(images: list[tuple[Entry, ImageGrid]]) -> Iterator[Problem]:
         if len(files) == len(entries) > 1:  # one file named twice is reported already
             others = ", ".join(f"{entry.image} ({entry.split})" for entry in entries[1:])
             fault = f"({entries[0].split}) has the same voxels as {others}: one subject under two names"
-            yield Problem(str(entries[0].image), fault, "keep one of them")
+            yield Fault(str(entries[0].image), fault, "keep one of them")
 
 
 def overview(reports: Collection[RootReport]) -> str:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.annotations import ANNOTATED, IGNORE, Annotated
-from shared_components.data.description import (
+from shared_components.data.dataset_json import (
     DATASET_FILE,
     SPLITS,
     is_ignore_value,
     read_description,
     unknown_key_cure,
 )
+from shared_components.data.faults import Fault, dangling_link, in_one_line
 from shared_components.data.names import entry_subject, subject_name
-from shared_components.data.problems import Problem, dangling_link, in_one_line
 from shared_components.errors import InputError, has_unprintable, name_fault, shown
 from shared_components.files import inside, path_fault
 
@@ -54,10 +54,10 @@ class ClientRoot:
         Raises:
             InputError: the file is missing or faulty; the text holds the first five faults, on one line.
         """
-        content, problems = read_description(root)
-        problems = problems + read_entries(root, content)[1]
-        if problems:
-            raise InputError(in_one_line(problems))
+        content, faults = read_description(root)
+        faults = faults + read_entries(root, content)[1]
+        if faults:
+            raise InputError(in_one_line(faults))
         return cls(
             root=Path(root).resolve(),
             name=content["name"],
@@ -129,7 +129,7 @@ class Entry:
     known: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list[Entry], list[Problem]]:
+def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list[Entry], list[Fault]]:
     """The entries of all splits whose image exists, and the faults of all entries.
 
     Args:
@@ -138,48 +138,50 @@ def read_entries(root: str | os.PathLike, content: dict[str, Any]) -> tuple[list
     """
     root = Path(root)
     entries: list[Entry] = []
-    problems: list[Problem] = []
+    faults: list[Fault] = []
     for split in SPLITS:
         listed = content.get(split, [])
         for number, raw in enumerate(listed if isinstance(listed, list) else []):
-            faults = list(_shape_faults(f"{root / DATASET_FILE}", f"{split}[{number}]", raw))
-            problems += faults
-            if faults and not (isinstance(raw, dict) and isinstance(raw.get("image"), str)):
+            misshapen = list(_shape_faults(f"{root / DATASET_FILE}", f"{split}[{number}]", raw))
+            faults += misshapen
+            if misshapen and not (isinstance(raw, dict) and isinstance(raw.get("image"), str)):
                 continue
             sound = {}
             for key in _PATHS:
                 if isinstance(raw.get(key), str) and raw[key].strip():
-                    problem = _path_fault(root, raw[key])
-                    problems += [problem] if problem else []
-                    sound[key] = root / raw[key] if problem is None else None
+                    fault = _path_fault(root, raw[key])
+                    faults += [fault] if fault else []
+                    sound[key] = root / raw[key] if fault is None else None
             if sound.get("image") is not None:
                 subject = entry_subject(raw)
                 label, patient = sound.get("label"), raw.get("patient")
                 known = {IGNORE: content[IGNORE]} if is_ignore_value(content.get(IGNORE)) else {}
-                known |= {ANNOTATED: raw[ANNOTATED]} if raw.get(ANNOTATED) is not None and not faults else {}
+                known |= (
+                    {ANNOTATED: raw[ANNOTATED]} if raw.get(ANNOTATED) is not None and not misshapen else {}
+                )
                 entries.append(Entry(split, subject, sound["image"], label, "label" in raw, patient, known))
-    return entries, problems + list(_repeats(entries)) + list(_patients_in_two_splits(root, entries))
+    return entries, faults + list(_repeats(entries)) + list(_patients_in_two_splits(root, entries))
 
 
-def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Problem]:
+def _shape_faults(file: str, where: str, entry: Any) -> Iterator[Fault]:
     if not isinstance(entry, dict):
         cure = f'write {{"image": {entry!r}}}' if isinstance(entry, str) else 'write {"image": "…"}'
         found = shown(entry)
-        yield Problem(file, f"{where}: expected an object, found {found}", cure.replace("'", '"'))
+        yield Fault(file, f"{where}: expected an object, found {found}", cure.replace("'", '"'))
         return
     for key in entry:
         if key not in _KEYS:
-            yield Problem(file, f"{where}: unknown key {shown(key)}", unknown_key_cure(key, _KEYS))
+            yield Fault(file, f"{where}: unknown key {shown(key)}", unknown_key_cure(key, _KEYS))
     if "image" not in entry:
-        yield Problem(file, f"{where}: has no 'image'", 'add "image": the image\'s path within the root')
+        yield Fault(file, f"{where}: has no 'image'", 'add "image": the image\'s path within the root')
     for key in _TEXTS:
         if key in entry and not (isinstance(entry[key], str) and entry[key].strip()):
             expected = "a path" if key in _PATHS else "a name"
             cure = "leave the key out for an image without a label" if key == "label" else f"write {expected}"
             found = shown(entry[key])
-            yield Problem(file, f"{where}: {key!r} expected {expected}, found {found}", cure)
+            yield Fault(file, f"{where}: {key!r} expected {expected}, found {found}", cure)
         elif key in _NAMES and key in entry and (fault := _naming_fault(key, entry[key])):
-            yield Problem(file, f"{where}: {key!r} {fault}", "write a short name")
+            yield Fault(file, f"{where}: {key!r} {fault}", "write a short name")
     yield from _annotated_faults(where, file, entry)
 
 
@@ -192,44 +194,42 @@ def _naming_fault(key: str, name: str) -> str | None:
     return name_fault(name)
 
 
-def _annotated_faults(where: str, file: str, entry: dict[str, Any]) -> Iterator[Problem]:
+def _annotated_faults(where: str, file: str, entry: dict[str, Any]) -> Iterator[Fault]:
     if entry.get(ANNOTATED) is None:
         return
     if "label" not in entry:
         cure = f"name the label map, or leave {ANNOTATED!r} out"
-        yield Problem(file, f"{where}: {ANNOTATED!r} without a 'label'", cure)
+        yield Fault(file, f"{where}: {ANNOTATED!r} without a 'label'", cure)
     try:
         Annotated.parse(entry[ANNOTATED])
     except InputError as error:
         fault, cure = str(error).split("; ", 1)
-        yield Problem(file, f"{where}: {ANNOTATED!r} {fault}", cure)
+        yield Fault(file, f"{where}: {ANNOTATED!r} {fault}", cure)
 
 
-def _path_fault(root: Path, path: str) -> Problem | None:
+def _path_fault(root: Path, path: str) -> Fault | None:
     place = root / path
     fault = path_fault(place)
     if fault is not None:
-        return Problem(str(place), fault, "correct the path or take the entry out")
+        return Fault(str(place), fault, "correct the path or take the entry out")
     if has_unprintable(path):
-        return Problem(str(place), "its path holds a control character", "rename the file")
+        return Fault(str(place), "its path holds a control character", "rename the file")
     if len(os.fsencode(subject_name(path))) > _LONGEST_SUBJECT:
         fault = f"its name has more than {_LONGEST_SUBJECT} bytes"
-        return Problem(str(place), fault, "shorten it: segmentations are named by it, with an ending")
+        return Fault(str(place), fault, "shorten it: segmentations are named by it, with an ending")
     if Path(path).is_absolute():
-        return Problem(str(place), "an absolute path leaves the root", f"write it relative to {root}")
+        return Fault(str(place), "an absolute path leaves the root", f"write it relative to {root}")
     try:
         resolved = inside(root, path)
     except InputError:
         where = "by '..'" if ".." in Path(path).parts else "through a link"
-        return Problem(str(place), f"leaves the root {where}", f"move or copy the file into {root}")
+        return Fault(str(place), f"leaves the root {where}", f"move or copy the file into {root}")
     if not resolved.exists():
         if place.is_symlink():
             return dangling_link(place)
-        return Problem(str(place), "no such file", _missing_cure(root, path))
+        return Fault(str(place), "no such file", _missing_cure(root, path))
     if not (resolved.is_file() or resolved.is_dir()):
-        return Problem(
-            str(place), "expected a file or a folder, found a pipe or device", "name an image file"
-        )
+        return Fault(str(place), "expected a file or a folder, found a pipe or device", "name an image file")
     return None
 
 
@@ -243,7 +243,7 @@ def _missing_cure(root: Path, path: str) -> str:
     return f"did you mean {same[0]!r}?" if same else "put it there or take the entry out"
 
 
-def _repeats(entries: list[Entry]) -> Iterator[Problem]:
+def _repeats(entries: list[Entry]) -> Iterator[Fault]:
     places: dict[tuple[int, int], list[tuple[str, Entry]]] = defaultdict(list)
     subjects: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -260,10 +260,10 @@ def _repeats(entries: list[Entry]) -> Iterator[Problem]:
         if len(files) > 1:
             others = ", ".join(f"{e.image} ({e.split})" for e in same[1:])
             fault = f"the subject name {subject!r} ({same[0].split}) is also that of {others}"
-            yield Problem(str(same[0].image), fault, _OWN_NAME)
+            yield Fault(str(same[0].image), fault, _OWN_NAME)
 
 
-def _patients_in_two_splits(root: Path, entries: list[Entry]) -> Iterator[Problem]:
+def _patients_in_two_splits(root: Path, entries: list[Entry]) -> Iterator[Fault]:
     splits: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         if isinstance(entry.patient, str) and entry.split not in splits[entry.patient]:
@@ -271,10 +271,10 @@ def _patients_in_two_splits(root: Path, entries: list[Entry]) -> Iterator[Proble
     for patient, found in splits.items():
         if len(found) > 1:
             fault = f"images of the patient {patient!r} are in {' and '.join(found)}"
-            yield Problem(str(root / DATASET_FILE), fault, "keep all images of a patient in one split")
+            yield Fault(str(root / DATASET_FILE), fault, "keep all images of a patient in one split")
 
 
-def _same_file(uses: list[tuple[str, Entry]]) -> Problem:
+def _same_file(uses: list[tuple[str, Entry]]) -> Fault:
     key, first = uses[0]
     file = first.image if key == "image" else first.label
     splits = list(dict.fromkeys(entry.split for _, entry in uses))
@@ -282,10 +282,8 @@ def _same_file(uses: list[tuple[str, Entry]]) -> Problem:
     names = list(dict.fromkeys(str(e.image if kind == "image" else e.label) for kind, e in uses))
     spelt = f" (as {' and '.join(names)})" if len(names) > 1 else ""
     if kinds == {"image", "label"}:
-        return Problem(str(file), f"is used as an image and as a label{spelt}", "correct the entry")
+        return Fault(str(file), f"is used as an image and as a label{spelt}", "correct the entry")
     if len(splits) > 1:
         fault = f"the same file is in {' and '.join(splits)}{spelt}"
-        return Problem(
-            str(file), fault, "keep it in one split: scores on images seen in training mean nothing"
-        )
-    return Problem(str(file), f"is named {len(uses)} times in {splits[0]}{spelt}", "keep one of the entries")
+        return Fault(str(file), fault, "keep it in one split: scores on images seen in training mean nothing")
+    return Fault(str(file), f"is named {len(uses)} times in {splits[0]}{spelt}", "keep one of the entries")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from shared_components.data.annotations import ANNOTATED, IGNORE, mark_unknown, slices_of
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.description import DATASET_FILE, SPLITS, dataset_head, write_dataset
+from shared_components.data.dataset_json import DATASET_FILE, SPLITS, dataset_head, write_dataset
 from shared_components.data.label_values import value_faults, values_in
 from shared_components.data.pairing import Pair, find_pairs
 from shared_components.data.volume_check import load_volume
@@ -202,9 +202,9 @@ def _values(path: Path, ignore: int | None) -> set[int]:
 
 
 def _label_map(path: Path, ignore: int | None) -> Tensor:
-    label, problems = load_volume(path)
+    label, faults = load_volume(path)
     if label is None:
-        raise InputError(str(problems[0]))
+        raise InputError(str(faults[0]))
     voxels = label.as_tensor()
     refuse(value_faults(path, voxels, None))
     different = torch.unique(voxels)

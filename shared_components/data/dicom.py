@@ -14,8 +14,8 @@ import numpy as np
 
 from shared_components.data.dicom_grid import CONVERT, Plane, Stack, stacked, unfit
 from shared_components.data.dicom_header import PIXELS, Header, has_mark, packed_at_most, read_header
+from shared_components.data.faults import UnfitFile
 from shared_components.data.names import DICOM_SUFFIXES, IMAGE_SUFFIXES, VOLUME_SUFFIXES
-from shared_components.data.problems import UnfitFile
 
 _IMAGE_TYPE, _SOP_CLASS, _SERIES = 0x00080008, 0x00080016, 0x0020000E
 _SLICE_THICKNESS, _SLICE_DISTANCE, _DETECTOR_SPACING = 0x00180050, 0x00180088, 0x00181164
@@ -64,7 +64,7 @@ def dicom_images(folder: Path) -> Iterator[tuple[Path, Header]]:
             try:
                 header = _header(file)
             except UnfitFile as error:
-                raise unfit(folder, f"{file.name} {error.problem.fault}", error.problem.cure) from error
+                raise unfit(folder, f"{file.name} {error.fault.what}", error.fault.cure) from error
             if header is not None:
                 yield file, header
 

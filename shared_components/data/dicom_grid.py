@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shared_components.data.faults import Fault, UnfitFile
 from shared_components.data.grids import GRID_TOLERANCE
-from shared_components.data.problems import Problem, UnfitFile
 
 CONVERT = "convert it to NIfTI (dcm2niix does) and name that file"
 UNEVEN = 0.1
@@ -143,4 +143,4 @@ def _uneven(planes: Sequence[Plane], gaps: np.ndarray, off: float) -> str:
 
 def unfit(path: Path, fault: str, cure: str) -> UnfitFile:
     """The error that names a file, its fault and the cure."""
-    return UnfitFile(Problem(str(path), fault, cure))
+    return UnfitFile(Fault(str(path), fault, cure))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.description import DATASET_FILE, read_description
+from shared_components.data.dataset_json import DATASET_FILE, read_description
 from shared_components.data.names import in_drawn_order
 from shared_components.errors import InputError
 
@@ -114,9 +114,9 @@ def _refuse_repeats(roots: Sequence[str | os.PathLike]) -> None:
 
 def _domain(root: str | os.PathLike) -> str:
     """The domain that a data root states; nothing else of it is used."""
-    content, problems = read_description(root)
-    if problems:
-        raise InputError(str(problems[0]))
+    content, faults = read_description(root)
+    if faults:
+        raise InputError(str(faults[0]))
     return content["domain"]
 
 

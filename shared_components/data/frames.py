@@ -14,10 +14,10 @@ from monai.data import ImageReader
 from monai.transforms import LoadImaged
 from monai.utils import ensure_tuple
 
+from shared_components.data.faults import UNREADABLE, UnfitFile, one_line
 from shared_components.data.image_loader import LoadVolume, quietly
 from shared_components.data.names import subject_name
 from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti, write_nifti
-from shared_components.data.problems import UNREADABLE, UnfitFile, one_line
 from shared_components.data.volume_faults import file_faults, refuse
 from shared_components.errors import InputError
 

@@ -14,8 +14,8 @@ from shared_components.data.dicom import (
     read_stack,
     series_of,
 )
+from shared_components.data.faults import UnfitFile, in_one_line
 from shared_components.data.names import IMAGE_SUFFIXES
-from shared_components.data.problems import UnfitFile, in_one_line
 from shared_components.errors import InputError
 
 
@@ -87,12 +87,12 @@ def refuse_irregular(paths: Iterable[Path | None]) -> None:
     Raises:
         InputError: some are not.
     """
-    problems = []
+    faults = []
     for path in paths:
         if path is not None and is_series_or_slice(path):
             try:
                 read_stack(path)
             except UnfitFile as error:
-                problems.append(error.problem)
-    if problems:
-        raise InputError(in_one_line(problems))
+                faults.append(error.fault)
+    if faults:
+        raise InputError(in_one_line(faults))

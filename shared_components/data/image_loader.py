@@ -24,8 +24,8 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from shared_components.data.dicom import is_series_or_slice, read_stack
 from shared_components.data.dicom_grid import CONVERT, Plane, Stack, unfit
+from shared_components.data.faults import Fault, UnfitFile, one_line
 from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti, world_affine
-from shared_components.data.problems import Problem, UnfitFile, one_line
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def require_itk(path: PathLike) -> ModuleType:
         import itk
     except ImportError as error:
         fault = f"is read by ITK, which is not installed ({error})"
-        raise UnfitFile(Problem(str(path), fault, f"pip install {ITK}, or convert it to NIfTI")) from error
+        raise UnfitFile(Fault(str(path), fault, f"pip install {ITK}, or convert it to NIfTI")) from error
     return itk
 
 

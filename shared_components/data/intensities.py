@@ -14,8 +14,8 @@ from monai.transforms import MapTransform
 from monai.transforms.utils_pytorch_numpy_unification import percentile
 from torch import Tensor
 
+from shared_components.data.faults import Fault
 from shared_components.data.frames import FRAME_KEY
-from shared_components.data.problems import Problem
 from shared_components.data.transforms import source_of
 from shared_components.data.volume_faults import refuse
 from shared_components.errors import InputError
@@ -176,7 +176,7 @@ def _plain(image: Tensor) -> Tensor:
     return image.as_tensor() if isinstance(image, MetaTensor) else image
 
 
-def voxel_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Problem]:
+def voxel_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Fault]:
     """Grey values that mean nothing.
 
     Args:
@@ -186,10 +186,10 @@ def voxel_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Problem]:
     bad = int((~torch.isfinite(voxels)).sum())
     if bad and (torch.isinf(voxels).any() or not surrounded_by_nan(voxels)):
         fault = f"{bad} of {voxels.numel()} voxels are NaN or infinite"
-        yield Problem(str(path), fault, "replace them (0 for outside the body) and save it again")
+        yield Fault(str(path), fault, "replace them (0 for outside the body) and save it again")
 
 
-def constant_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Problem]:
+def constant_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Fault]:
     """An image that shows nothing: all its voxels, but for air that is NaN, are equal.
 
     Args:
@@ -200,7 +200,7 @@ def constant_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Problem
     if known.numel() and known.min() == known.max():
         outside = "" if known.numel() == voxels.numel() else " or NaN"
         fault = f"constant: every voxel is {float(known.min()):g}{outside}"
-        yield Problem(str(path), fault, "export the image again or leave it out")
+        yield Fault(str(path), fault, "export the image again or leave it out")
 
 
 def surrounded_by_nan(voxels: Tensor) -> bool:

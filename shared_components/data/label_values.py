@@ -15,7 +15,7 @@ import torch
 from monai.transforms import MapTransform
 from torch import Tensor
 
-from shared_components.data.problems import Problem
+from shared_components.data.faults import Fault
 from shared_components.data.transforms import source_of
 from shared_components.data.volume_faults import refuse
 
@@ -35,7 +35,7 @@ def _is_whole(values: Tensor) -> Tensor:
     return (values - whole(values)).abs() <= tolerance
 
 
-def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | None) -> Iterator[Problem]:
+def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | None) -> Iterator[Fault]:
     """Values that no label map has, or, if ``labels`` are given, none of these classes.
 
     Args:
@@ -46,7 +46,7 @@ def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | Non
     path = Path(path)
     bad = int((~torch.isfinite(voxels)).sum())
     if bad:
-        yield Problem(str(path), f"{bad} voxels of the label are NaN or infinite", "replace them with 0")
+        yield Fault(str(path), f"{bad} voxels of the label are NaN or infinite", "replace them with 0")
         return
     known = torch.tensor(sorted(labels or ()), dtype=voxels.dtype)
     values = torch.unique(voxels[~torch.isin(voxels, known)])  # sorts the few that are not known
@@ -60,19 +60,19 @@ def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | Non
         expected = ", ".join(map(str, sorted(labels)))
         fault = f"label values {_listed(strange)} are outside 'labels' ({expected})"
         cure = f"save it with the values {expected}, or add the classes that are missing to 'labels'"
-        yield Problem(str(path), fault, cure)
+        yield Fault(str(path), fault, cure)
 
 
-def _no_label_map(path: Path, broken: Tensor, voxels: Tensor) -> Problem:
+def _no_label_map(path: Path, broken: Tensor, voxels: Tensor) -> Fault:
     fault = f"label values that are no whole numbers ({_listed(broken)})"
     if voxels.min() < 0 or voxels.max() > 1 + ROUNDING:
-        return Problem(str(path), fault, "save a label map, not probabilities or a linearly resampled one")
+        return Fault(str(path), fault, "save a label map, not probabilities or a linearly resampled one")
     fault += ", all from 0 to 1: a probability map"
     folder = path.parent
     place = folder.with_name(f"{folder.name}_thresholded") if folder.name else Path("thresholded")
     words = shlex.join([str(path), "--output_dir", str(place)])
     command = f"python scripts/prepare_data.py threshold {words}"
-    return Problem(str(path), fault, f"make a label map of it (in the repository: {command})")
+    return Fault(str(path), fault, f"make a label map of it (in the repository: {command})")
 
 
 def _listed(values: Tensor, limit: int = 5) -> str:

@@ -18,7 +18,7 @@ from monai.data import NibabelReader
 from monai.utils import ensure_tuple
 from nibabel.spatialimages import SpatialImage
 
-from shared_components.data.problems import Problem, UnfitFile
+from shared_components.data.faults import Fault, UnfitFile
 from shared_components.files import write_atomically
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
@@ -40,7 +40,7 @@ def open_nifti(path: str | os.PathLike, **options: Any) -> SpatialImage:
     if not isinstance(image, SpatialImage):
         kind = type(image).__name__.removesuffix("Image")
         fault = f"a {kind} file, which holds no volume"
-        raise UnfitFile(Problem(str(path), fault, "name a volume's file, or move this one away"))
+        raise UnfitFile(Fault(str(path), fault, "name a volume's file, or move this one away"))
     return image
 
 

@@ -24,9 +24,9 @@ def threshold_map(path: str | os.PathLike, folder: str | os.PathLike, at: float 
     path = Path(path)
     if not 0 < at <= 1:
         raise InputError(f"--at: expected a probability above 0, up to 1, found {at:g}")
-    volume, problems = load_volume(path)
+    volume, faults = load_volume(path)
     if volume is None:
-        raise InputError(str(problems[0]))
+        raise InputError(str(faults[0]))
     voxels = volume.numpy()[0]
     if not (np.isfinite(voxels).all() and voxels.min() >= 0 and voxels.max() <= 1 + 1e-6):
         raise InputError(

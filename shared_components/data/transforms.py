@@ -13,8 +13,8 @@ from monai.transforms import MapTransform
 from nibabel.orientations import io_orientation
 from torch import Tensor
 
+from shared_components.data.faults import Fault, UnfitFile
 from shared_components.data.grids import same_grid
-from shared_components.data.problems import Problem, UnfitFile
 from shared_components.errors import InputError
 
 
@@ -48,7 +48,7 @@ def as_volume(image: MetaTensor) -> MetaTensor:
     return volume
 
 
-def dimension_faults(path: str | os.PathLike, image: Tensor) -> Iterator[Problem]:
+def dimension_faults(path: str | os.PathLike, image: Tensor) -> Iterator[Fault]:
     """What keeps ``(C, …)`` from being one 2-D image or 3-D volume."""
     channels, *spatial = image.shape
     size = "×".join(map(str, spatial))
@@ -56,13 +56,13 @@ def dimension_faults(path: str | os.PathLike, image: Tensor) -> Iterator[Problem
         fault = f"4-D: {channels} volumes (or channels) of {size} voxels, expected one 3-D volume"
         command = f"python scripts/prepare_data.py split {shlex.quote(str(path))}"
         cure = f"save each volume as a file of its own and name the files you want (in the repository: {command})"
-        yield Problem(str(path), fault, cure)
+        yield Fault(str(path), fault, cure)
     elif len(spatial) == 2 and channels > 1:
         fault = f"a picture with {channels} colour channels, expected grey levels"
-        yield Problem(str(path), fault, "save it as 8- or 16-bit grey scale")
+        yield Fault(str(path), fault, "save it as 8- or 16-bit grey scale")
     elif len(spatial) not in (2, 3) or channels != 1:
         fault = f"{len(spatial) + (channels > 1)}-D ({size}), expected a 2-D image or a 3-D volume"
-        yield Problem(str(path), fault, "export one volume a file")
+        yield Fault(str(path), fault, "export one volume a file")
 
 
 class SameGridd(MapTransform):
@@ -100,7 +100,7 @@ class SlicesAcrossd(MapTransform):
         return dict(data)
 
 
-def slice_faults(path: str | os.PathLike, image: MetaTensor, orientation: str | None) -> Iterator[Problem]:
+def slice_faults(path: str | os.PathLike, image: MetaTensor, orientation: str | None) -> Iterator[Fault]:
     """What keeps a volume from being seen slice by slice: the axes in a slice must have more than one voxel.
 
     Args:
@@ -116,4 +116,4 @@ def slice_faults(path: str | os.PathLike, image: MetaTensor, orientation: str | 
     if min(size[:2]) == 1:
         fault = f"its slices would be {size[0]}×{size[1]} voxels"
         cure = "set `orientation` so that its last letter is the axis across the slices, or to 'native'"
-        yield Problem(str(path), fault, cure)
+        yield Fault(str(path), fault, cure)

@@ -23,11 +23,11 @@ from shared_components.data.annotations import (
     slice_axis,
     slices_of,
 )
+from shared_components.data.faults import UNREADABLE, Fault
 from shared_components.data.grids import GRID_TOLERANCE, grid_distance
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.intensities import constant_faults, voxel_faults
 from shared_components.data.label_values import value_faults, values_in
-from shared_components.data.problems import UNREADABLE, Problem
 from shared_components.data.transforms import as_volume, dimension_faults, slice_faults
 from shared_components.data.volume_faults import (
     file_faults,
@@ -57,7 +57,7 @@ class ImageGrid:
     digest: str
 
 
-def check_image(path: Path, orientation: str | None = None) -> tuple[MetaTensor | None, list[Problem]]:
+def check_image(path: Path, orientation: str | None = None) -> tuple[MetaTensor | None, list[Fault]]:
     """Open an image and list its faults.
 
     Args:
@@ -66,12 +66,12 @@ def check_image(path: Path, orientation: str | None = None) -> tuple[MetaTensor 
     Returns:
         The volume ``(1, H, W, D)``, or ``None`` when it cannot be used at all, and the faults.
     """
-    image, problems = load_volume(path)
+    image, faults = load_volume(path)
     if image is None:
-        return None, problems
+        return None, faults
     voxels = image.as_tensor()
-    problems += [*voxel_faults(path, voxels), *slice_faults(path, image, orientation)]
-    return image, problems or list(constant_faults(path, voxels))
+    faults += [*voxel_faults(path, voxels), *slice_faults(path, image, orientation)]
+    return image, faults or list(constant_faults(path, voxels))
 
 
 class LabelFound(NamedTuple):
@@ -87,7 +87,7 @@ def check_label(
     image: MetaTensor | None,
     labels: Collection[int] | None,
     known: Mapping[str, Any] | None = None,
-) -> tuple[LabelFound, list[Problem]]:
+) -> tuple[LabelFound, list[Fault]]:
     """Open a label map and list its faults.
 
     Args:
@@ -98,63 +98,63 @@ def check_label(
     Returns:
         What it holds, nothing if it cannot be used, and the faults.
     """
-    label, problems = load_volume(path)
+    label, faults = load_volume(path)
     if label is None:
-        return LabelFound(), problems
+        return LabelFound(), faults
     voxels, known = label.as_tensor(), dict(known or {})
     ignore = known.get(IGNORE)
     allowed = labels if labels is None or ignore is None else {*labels, ignore}
-    faults = list(value_faults(path, voxels, allowed))
+    faults += value_faults(path, voxels, allowed)
     found, unfit = (LabelFound(), []) if faults else _known(path, voxels, known)
     faults += unfit
     if image is not None:
-        faults += list(_grid_faults(path, label, image))
+        faults += _grid_faults(path, label, image)
     return found, faults
 
 
-def _known(path: Path, voxels: Tensor, known: Mapping[str, Any]) -> tuple[LabelFound, list[Problem]]:
+def _known(path: Path, voxels: Tensor, known: Mapping[str, Any]) -> tuple[LabelFound, list[Fault]]:
     """What is known of a sound label map ``(1, X, Y, Z)``, and what its entry says wrongly of it."""
     axis, seen = slice_axis(known.get(ANNOTATED)), mark_unknown(voxels, {IGNORE: known.get(IGNORE)})
     try:
         marked = mark_unknown(seen, {ANNOTATED: known.get(ANNOTATED), "label": path})
     except InputError as error:
         fault, cure = str(error).removeprefix(f"{path}: ").split("; ", 1)
-        return LabelFound(), [Problem(str(path), fault, cure)]
+        return LabelFound(), [Fault(str(path), fault, cure)]
     stated = slices_of(marked >= 0, axis)
     found = LabelFound(values_in(marked[marked >= 0]), len(stated), voxels.shape[1 + axis])
     if not stated:
-        return found, [Problem(str(path), "nothing of it is annotated", "take its entry's 'label' out")]
+        return found, [Fault(str(path), "nothing of it is annotated", "take its entry's 'label' out")]
     left_out = [number for number in slices_of(seen > 0, axis) if number not in stated]
     fault = f"has labels in {listed_slices(left_out)}, which 'annotated' leaves out"
-    return found, [Problem(str(path), fault, FORMS)] if left_out else []
+    return found, [Fault(str(path), fault, FORMS)] if left_out else []
 
 
-def load_volume(path: Path) -> tuple[MetaTensor | None, list[Problem]]:
+def load_volume(path: Path) -> tuple[MetaTensor | None, list[Fault]]:
     """Open a file or DICOM folder as one volume ``(1, H, W, D)``; a 2-D image becomes one slice."""
-    problems = list(file_faults(path)) or list(packing_faults(path))
-    if problems:
-        return None, problems
+    faults = list(file_faults(path)) or list(packing_faults(path))
+    if faults:
+        return None, faults
     try:
         image = LoadVolume()(path)
     except UNREADABLE as error:
         return None, [reading_fault(path, error)]
-    problems = list(dimension_faults(path, image))
-    if problems:
-        return None, problems
+    faults = list(dimension_faults(path, image))
+    if faults:
+        return None, faults
     volume = as_volume(image)
-    problems = list(read_grid_faults(path, volume))
-    return (None, problems) if problems else (volume, [])
+    faults = list(read_grid_faults(path, volume))
+    return (None, faults) if faults else (volume, [])
 
 
-def _grid_faults(path: Path, label: MetaTensor, image: MetaTensor) -> Iterator[Problem]:
+def _grid_faults(path: Path, label: MetaTensor, image: MetaTensor) -> Iterator[Fault]:
     if label.shape != image.shape:
         mine, its = ("×".join(map(str, volume.shape[1:])) for volume in (label, image))
-        yield Problem(str(path), f"has {mine} voxels, its image {its}", _RESAMPLE)
+        yield Fault(str(path), f"has {mine} voxels, its image {its}", _RESAMPLE)
         return
     distance = grid_distance(image.affine, label.affine, image.shape[1:])
     if distance > GRID_TOLERANCE:
         fault = f"another affine than its image's: corners lie up to {distance:.3g} voxels apart"
-        yield Problem(str(path), fault, _RESAMPLE)
+        yield Fault(str(path), fault, _RESAMPLE)
 
 
 def grid_of(image: MetaTensor) -> ImageGrid:

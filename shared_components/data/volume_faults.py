@@ -17,6 +17,7 @@ from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
 from nibabel.spatialimages import SpatialImage
 
+from shared_components.data.faults import UNREADABLE, Fault, UnfitFile, causes_of, dangling_link, one_line
 from shared_components.data.grids import GRID_TOLERANCE
 from shared_components.data.nifti import (
     is_nifti,
@@ -26,7 +27,6 @@ from shared_components.data.nifti import (
     volume_shape,
     world_affine,
 )
-from shared_components.data.problems import UNREADABLE, Problem, UnfitFile, causes_of, dangling_link, one_line
 from shared_components.data.transforms import source_of
 
 FORMATS = "NIfTI, NRRD, MetaImage, PNG or a folder with one DICOM series"
@@ -38,7 +38,7 @@ CHUNK = 2**20  # bytes that are unzipped at a time
 _HEADER_CURE = "correct the header or export it again"
 
 
-def refuse(faults: Iterable[Problem]) -> None:
+def refuse(faults: Iterable[Fault]) -> None:
     """Raise the first of some faults.
 
     Raises:
@@ -48,7 +48,7 @@ def refuse(faults: Iterable[Problem]) -> None:
         raise UnfitFile(fault)
 
 
-def file_faults(path: str | os.PathLike) -> Iterator[Problem]:
+def file_faults(path: str | os.PathLike) -> Iterator[Fault]:
     """What can be seen of a volume without reading its voxels; a second fault may follow from the first."""
     path = Path(path)
     if not path.exists():
@@ -64,7 +64,7 @@ def file_faults(path: str | os.PathLike) -> Iterator[Problem]:
         yield from _single_file_faults(path)
 
 
-def _folder_faults(path: Path) -> Iterator[Problem]:
+def _folder_faults(path: Path) -> Iterator[Fault]:
     if is_nifti(path):
         yield _fault(path, "expected a file, found a folder of that name", "name the file that is in it")
         return
@@ -74,7 +74,7 @@ def _folder_faults(path: Path) -> Iterator[Problem]:
         yield _fault(path, f"may not be read ({one_line(error)})", "change its permissions")
 
 
-def _single_file_faults(path: Path) -> Iterator[Problem]:
+def _single_file_faults(path: Path) -> Iterator[Fault]:
     try:
         path.open("rb").close()
     except OSError as error:
@@ -86,7 +86,7 @@ def _single_file_faults(path: Path) -> Iterator[Problem]:
         yield from _nifti_faults(path)
 
 
-def packing_faults(path: str | os.PathLike) -> Iterator[Problem]:
+def packing_faults(path: str | os.PathLike) -> Iterator[Fault]:
     """Damage of a gzip, looked for to its end: who reads the voxels alone stops before its checksum."""
     path = Path(path)
     if not path.name.lower().endswith(".gz"):
@@ -99,13 +99,13 @@ def packing_faults(path: str | os.PathLike) -> Iterator[Problem]:
         yield reading_fault(path, error)
 
 
-def _nifti_faults(path: Path) -> Iterator[Problem]:
+def _nifti_faults(path: Path) -> Iterator[Fault]:
     try:
         image = open_nifti(path)
         dtype = image.get_data_dtype()
         size = Path(image.file_map["image"].filename).stat().st_size
     except UnfitFile as error:
-        yield error.problem
+        yield error.fault
         return
     except UNREADABLE as error:
         yield reading_fault(path, error)
@@ -129,7 +129,7 @@ def _nifti_faults(path: Path) -> Iterator[Problem]:
     yield from _header_faults(path, image)
 
 
-def _header_faults(path: Path, image: SpatialImage) -> Iterator[Problem]:
+def _header_faults(path: Path, image: SpatialImage) -> Iterator[Fault]:
     """Sizes that cannot be, by the affine or by the voxel sizes beside it, of which nibabel mends some silently."""
     stated, placed = _stated_sizes(image), _is_placed_by_affine(image)
     if not placed and any(mm == 0 and n > 1 for mm, n in zip(stated, image.shape, strict=False)):
@@ -139,7 +139,7 @@ def _header_faults(path: Path, image: SpatialImage) -> Iterator[Problem]:
     faults = list(grid_faults(path, affine, image.shape))
     name, length = length_unit(image)
     unit = "" if length == 1 else f" by its header's unit, {name}"
-    yield from (replace(each, fault=each.fault + unit) for each in faults)
+    yield from (replace(each, what=each.what + unit) for each in faults)
     edges = np.linalg.norm(affine[:3, :3], axis=0)
     known = np.isfinite(stated) & (stated > 0)
     lengths = np.asarray((*image.shape, 1, 1)[:3]) - 1
@@ -164,7 +164,7 @@ def _stated_sizes(image: SpatialImage) -> np.ndarray:
     return np.abs(np.asarray(sizes, dtype=np.float64)) * millimetres(image)
 
 
-def grid_faults(path: str | os.PathLike, affine: np.ndarray, shape: tuple[int, ...]) -> Iterator[Problem]:
+def grid_faults(path: str | os.PathLike, affine: np.ndarray, shape: tuple[int, ...]) -> Iterator[Fault]:
     """What is wrong with where a volume lies: not finite, not invertible, or larger than any body.
 
     Args:
@@ -194,16 +194,16 @@ def _sizes(edges: np.ndarray) -> str:
     return "×".join(f"{mm:.4g}" for mm in edges)
 
 
-def _fault(path: Path, fault: str, cure: str) -> Problem:
-    return Problem(str(path), " ".join(fault.split()), cure)
+def _fault(path: Path, fault: str, cure: str) -> Fault:
+    return Fault(str(path), " ".join(fault.split()), cure)
 
 
-def reading_fault(path: str | os.PathLike, error: BaseException) -> Problem:
+def reading_fault(path: str | os.PathLike, error: BaseException) -> Fault:
     """What it means that a reader, or a chain of transforms with one in it, raised ``error`` over ``path``."""
     path, causes = Path(path), list(causes_of(error))
     for cause in causes:
         if isinstance(cause, UnfitFile):
-            return cause.problem
+            return cause.fault
     cause = causes[-1]
     reason = _reason(path, cause)
     if path.is_dir():
@@ -243,6 +243,6 @@ class RequireGridd(MapTransform):
         return dict(data)
 
 
-def read_grid_faults(path: str | os.PathLike, image: MetaTensor) -> Iterator[Problem]:
+def read_grid_faults(path: str | os.PathLike, image: MetaTensor) -> Iterator[Fault]:
     """:func:`grid_faults` of a volume ``(1, X, Y, Z)`` that has been read."""
     yield from grid_faults(path, np.asarray(to_affine_nd(3, image.affine)), tuple(image.shape[1:]))

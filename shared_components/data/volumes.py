@@ -56,7 +56,7 @@ def volume_transforms(
             The slice axis is never resampled.
         orientation: axis codes such as ``"RAS"``; slices lie along the last one (``"RAS"``: axial, ``"ASR"``:
             sagittal, ``"RSA"``: coronal). ``None`` or ``"native"`` keeps the slices of the file, which are
-            turned and flipped so that the same anatomy is the same way up (see :mod:`.orientation`).
+            turned and flipped so that the same anatomy is the same way up (see :func:`native_axes`).
         percentiles: intensities of each volume that become -1 and 1.
         crop: crop and pad the middle of each slice to ``size``; otherwise slices keep their shape.
         anti_aliasing: blur images before they are made coarser.

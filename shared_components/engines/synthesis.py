@@ -17,7 +17,7 @@ from monai.transforms import Transform
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from shared_components.data.description import dataset_head, write_dataset
+from shared_components.data.dataset_json import dataset_head, write_dataset
 from shared_components.data.nifti import write_nifti
 from shared_components.errors import InputError, shown
 from shared_components.inferers.components import keep_largest

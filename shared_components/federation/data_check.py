@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from shared_components.data.check import RootReport, inspect_client_root
 from shared_components.data.client_root import read_entries
 from shared_components.data.coverage import Frame, Reach
-from shared_components.data.description import read_description
+from shared_components.data.dataset_json import read_description
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, printable, shown
 from shared_components.federation.federation import Federation
@@ -69,7 +69,7 @@ def problems_beside(federation: Federation, roots: Sequence[str]) -> list[str]:
 
 
 def _problems(report: RootReport, federation: Federation) -> Iterator[object]:
-    return iter((*report.problems, *seen_domain(report.root, federation.domains)))
+    return iter((*report.faults, *seen_domain(report.root, federation.domains)))
 
 
 def check_reports(federation: Federation, reports: Mapping[str, SiteReport]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.description import DATASET_FILE
+from shared_components.data.dataset_json import DATASET_FILE
 from shared_components.federation.client_entry import Client
 from shared_components.records import found_record, write_record
 from shared_components.steps import steps

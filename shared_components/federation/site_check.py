@@ -20,7 +20,7 @@ import shared_components
 from shared_components.data.check import RootReport, inspect_client_root
 from shared_components.data.client_root import read_entries
 from shared_components.data.coverage import Frame, Reach, coverage, proposal
-from shared_components.data.description import DATASET_FILE, SPLITS, read_description
+from shared_components.data.dataset_json import DATASET_FILE, SPLITS, read_description
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
@@ -116,7 +116,7 @@ def site_check(federation: Federation, client: str, progress: bool = False) -> S
         for root, domain in zip(entry.data_roots, entry.domains, strict=True)
     ]
     return SiteCheck(
-        problems=tuple(str(problem) for report in reports for problem in report.problems),
+        problems=tuple(str(problem) for report in reports for problem in report.faults),
         notes=tuple(str(note) for report in reports for note in report.notes),
         reaches={name: reach for report in reports for name, reach in report.reaches.items()},
         report=_report(reports, federation, parser),
@@ -145,7 +145,7 @@ def _kinds(reports: Sequence[RootReport]) -> Iterator[str]:
     for report in reports:
         entries, _ = read_entries(report.root, read_description(report.root)[0])
         maps = {str(entry.label) for entry in entries}
-        for problem in report.problems:
+        for problem in report.faults:
             if Path(problem.file).name == DATASET_FILE:
                 yield DATASET_FILE
             else:

@@ -13,10 +13,10 @@ import torch
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, DivisiblePadd, EnsureTyped, SpatialPadd
 
+from shared_components.data.faults import UNREADABLE, read
 from shared_components.data.frames import frame_count
 from shared_components.data.grids import same_grid
 from shared_components.data.image_loader import stored_grid
-from shared_components.data.problems import UNREADABLE, read
 from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError

@@ -13,9 +13,9 @@ from typing import Any
 
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.dicom import is_dicom
+from shared_components.data.faults import one_line
 from shared_components.data.image_files import images_in, is_image
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
-from shared_components.data.problems import one_line
 from shared_components.errors import InputError
 
 DATALIST = "dataset.json"

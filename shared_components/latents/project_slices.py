@@ -15,7 +15,7 @@ from torch import Tensor
 
 from shared_components.audit.client_slices import ClientSlices, client_slices
 from shared_components.data import datalist
-from shared_components.data.description import DATASET_FILE
+from shared_components.data.dataset_json import DATASET_FILE
 from shared_components.errors import InputError
 from shared_components.files import save_tensors, write_text
 from shared_components.handlers.pictures import labelled_grid, save_picture

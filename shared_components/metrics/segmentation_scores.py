@@ -18,10 +18,10 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from shared_components.data.annotations import IGNORE, mark_unknown
+from shared_components.data.faults import UNREADABLE, UnfitFile
 from shared_components.data.grids import along_axes_of, grid_fault
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.label_values import value_faults, whole
-from shared_components.data.problems import UNREADABLE, UnfitFile
 from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.errors import InputError
 from shared_components.inferers.case_list import noted_faults

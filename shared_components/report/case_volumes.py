@@ -12,11 +12,11 @@ from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from monai.transforms import Orientation
 
+from shared_components.data.faults import UNREADABLE, one_line
 from shared_components.data.grids import grid_fault
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.intensities import with_air
 from shared_components.data.nifti import is_nifti, open_nifti, volume_shape, world_affine
-from shared_components.data.problems import UNREADABLE, one_line
 from shared_components.errors import InputError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.description import DATASET_FILE, SPLITS
+from shared_components.data.dataset_json import DATASET_FILE, SPLITS
 from shared_components.data.names import VOLUME_SUFFIXES, subject_name
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases, read_case_list

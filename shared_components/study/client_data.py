@@ -11,7 +11,7 @@ from typing import Any
 
 from shared_components.data.annotations import known_text
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.description import DATASET_FILE, SPLITS
+from shared_components.data.dataset_json import DATASET_FILE, SPLITS
 from shared_components.errors import InputError, shown
 
 

@@ -21,7 +21,7 @@ from monai.engines import Trainer
 from torch import nn
 
 from shared_components.data.blank_slices import BlankSlices, blank_root
-from shared_components.data.description import DATASET_FILE
+from shared_components.data.dataset_json import DATASET_FILE
 from shared_components.data.slices import SliceDataset
 from shared_components.engines.saved_state import RandomState
 from shared_components.errors import cause, shown

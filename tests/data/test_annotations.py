@@ -46,8 +46,8 @@ def test_other_ways_are_refused_with_the_right_ones(data_root, describe, value):
     root, content = data_root
     content["training"][0]["annotated"] = value
     describe(root, content)
-    (problem,) = check_client_root(root)
-    line = str(problem)
+    (fault,) = check_client_root(root)
+    line = str(fault)
     assert line.startswith(f"{root}/dataset.json: training[0]: 'annotated' ") and line.isprintable()
     assert line.endswith('or {"first": 0, "last": 13} for a range, counted from 0')
 
@@ -84,7 +84,7 @@ def test_the_check_counts_annotated_slices(data_root, describe):
     content["training"][0]["annotated"] = {"first": 1, "last": 3}
     describe(root, content)
     report = inspect_client_root(root)
-    assert report.problems == [] and report.annotated["training"] == (3, 6)
+    assert report.faults == [] and report.annotated["training"] == (3, 6)
     assert "2 (1 labelled, 3 of 6 slices)  1 (0 labelled)  1 (1 labelled)  2" in overview([report])
 
 
@@ -98,7 +98,7 @@ def test_the_check_counts_slices_with_an_ignored_value(data_root, describe, save
     assert "label values 255 are outside 'labels' (0, 1)" in str(check_client_root(root)[0])
     describe(root, content | {"ignore": 255})
     report = inspect_client_root(root)
-    assert report.problems == [] and report.annotated["training"] == (2, 6)
+    assert report.faults == [] and report.annotated["training"] == (2, 6)
 
 
 @pytest.mark.parametrize(
@@ -112,16 +112,16 @@ def test_what_annotated_says_must_fit_the_label_map(data_root, describe, annotat
     root, content = data_root
     content["training"][0]["annotated"] = annotated
     describe(root, content)
-    (problem,) = check_client_root(root)
-    assert str(problem).startswith(f"{root}/labels/s1.nii.gz: {line}")
+    (fault,) = check_client_root(root)
+    assert str(fault).startswith(f"{root}/labels/s1.nii.gz: {line}")
 
 
 def test_a_label_map_of_which_nothing_is_known(data_root, describe, save_image):
     root, content = data_root
     save_image(root / "labels/s1.nii.gz", np.full((12, 10, 6), 255, np.uint8))
     describe(root, content | {"ignore": 255})
-    (problem,) = check_client_root(root)
-    assert str(problem).endswith("s1.nii.gz: nothing of it is annotated; take its entry's 'label' out")
+    (fault,) = check_client_root(root)
+    assert str(fault).endswith("s1.nii.gz: nothing of it is annotated; take its entry's 'label' out")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_annotated_needs_a_label(data_root, describe):
     root, content = data_root
     content["training"][1]["annotated"] = [1]
     describe(root, content)
-    (problem,) = check_client_root(root)
-    assert str(problem).endswith(
+    (fault,) = check_client_root(root)
+    assert str(fault).endswith(
         "training[1]: 'annotated' without a 'label'; name the label map, or leave 'annotated' out"
     )

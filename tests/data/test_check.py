@@ -25,20 +25,20 @@ def noise(seed=50, shape=SHAPE):
 
 
 @pytest.fixture
-def only_problem(data_root):
-    """Check the data root, expect one problem, return its line."""
+def only_fault(data_root):
+    """Check the data root, expect one fault, return its line."""
 
     def check(**settings) -> str:
-        problems = check_client_root(data_root[0], **settings)
-        assert len(problems) == 1, problems
-        line = str(problems[0])
+        faults = check_client_root(data_root[0], **settings)
+        assert len(faults) == 1, faults
+        line = str(faults[0])
         assert "\n" not in line
         return line
 
     return check
 
 
-def test_a_sound_root_has_no_problem(data_root):
+def test_a_sound_root_has_no_fault(data_root):
     settings = {"labels": {0: "background", 1: "brain"}, "domains": ["t1", "t2"]}
     assert check_client_root(data_root[0], **settings) == []
 
@@ -53,68 +53,68 @@ def test_the_overview_counts_subjects_and_shows_grids(data_root, save_image):
     assert set(line) == {"-", " "}
 
 
-def test_missing_file(data_root, only_problem):
+def test_missing_file(data_root, only_fault):
     (data_root[0] / "images/s3.nii.gz").unlink()
     shutil.copy(data_root[0] / "images/s1.nii.gz", data_root[0] / "images/S3.nii.gz")
-    assert only_problem().endswith("north/images/s3.nii.gz: no such file; did you mean 'S3.nii.gz'?")
+    assert only_fault().endswith("north/images/s3.nii.gz: no such file; did you mean 'S3.nii.gz'?")
 
 
-def test_truncated_gzip(data_root, only_problem):
+def test_truncated_gzip(data_root, only_fault):
     path = data_root[0] / "images/s3.nii.gz"
     path.write_bytes(path.read_bytes()[:2000])
-    assert "s3.nii.gz: unreadable: it ends too early" in only_problem()
+    assert "s3.nii.gz: unreadable: it ends too early" in only_fault()
 
 
-def test_truncated_plain_nifti(data_root, describe, save_image, only_problem):
+def test_truncated_plain_nifti(data_root, describe, save_image, only_fault):
     root, content = data_root
     path = save_image(root / "images/s3.nii", noise())
     path.write_bytes(path.read_bytes()[:1000])
     describe(root, content | {"validation": [{"image": "images/s3.nii"}]})
-    assert "s3.nii: unreadable: it ends too early" in only_problem()
+    assert "s3.nii: unreadable: it ends too early" in only_fault()
 
 
-def test_text_named_as_nifti(data_root, only_problem):
+def test_text_named_as_nifti(data_root, only_fault):
     (data_root[0] / "images/s3.nii.gz").write_text("patient refused")
-    assert "s3.nii.gz: not an image that can be read" in only_problem()
+    assert "s3.nii.gz: not an image that can be read" in only_fault()
 
 
-def test_compressed_text_named_as_nifti(data_root, only_problem):
+def test_compressed_text_named_as_nifti(data_root, only_fault):
     (data_root[0] / "images/s3.nii.gz").write_bytes(gzip.compress(b"patient refused" * 100))
-    assert "s3.nii.gz: not an image that can be read" in only_problem()
+    assert "s3.nii.gz: not an image that can be read" in only_fault()
 
 
-def test_empty_file(data_root, only_problem):
+def test_empty_file(data_root, only_fault):
     (data_root[0] / "images/s3.nii.gz").write_bytes(b"")
-    assert "s3.nii.gz: unreadable: the file is empty; copy it again" in only_problem()
+    assert "s3.nii.gz: unreadable: the file is empty; copy it again" in only_fault()
 
 
-def test_a_file_of_another_kind(data_root, describe, only_problem):
+def test_a_file_of_another_kind(data_root, describe, only_fault):
     root, content = data_root
     (root / "images/report.pdf").write_text("%PDF-1.4")
     describe(root, content | {"validation": [{"image": "images/report.pdf"}]})
-    line = only_problem()
+    line = only_fault()
     assert "report.pdf: not an image that can be read" in line
     assert "convert it to NIfTI, NRRD, MetaImage" in line
 
 
-def test_time_series(data_root, save_image, only_problem):
+def test_time_series(data_root, save_image, only_fault):
     path = save_image(data_root[0] / "images/s3.nii.gz", noise(shape=(*SHAPE, 7)))
-    line = only_problem()
+    line = only_fault()
     assert "s3.nii.gz: 4-D: 7 volumes (or channels) of 12×10×6 voxels, expected one 3-D volume" in line
     assert "; save each volume as a file of its own and name the files you want (in the repository: " in line
     assert line.endswith(f"python scripts/prepare_data.py split {path})")
 
 
-def test_five_dimensions(data_root, save_image, only_problem):
+def test_five_dimensions(data_root, save_image, only_fault):
     save_image(data_root[0] / "images/s3.nii.gz", noise(shape=(*SHAPE, 2, 3)))
-    assert "s3.nii.gz: 5-D" in only_problem()
+    assert "s3.nii.gz: 5-D" in only_fault()
 
 
-def test_colour_picture(data_root, describe, only_problem):
+def test_colour_picture(data_root, describe, only_fault):
     root, content = data_root
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(root / "images/photo.png")
     describe(root, content | {"validation": [{"image": "images/photo.png"}]})
-    assert "photo.png: a picture with 3 colour channels, expected grey levels; save it as" in only_problem()
+    assert "photo.png: a picture with 3 colour channels, expected grey levels; save it as" in only_fault()
 
 
 def test_one_slice_and_trailing_axis_are_fine(data_root, save_image):
@@ -124,40 +124,40 @@ def test_one_slice_and_trailing_axis_are_fine(data_root, save_image):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_nan_or_infinite_voxels(data_root, save_image, only_problem, bad):
+def test_nan_or_infinite_voxels(data_root, save_image, only_fault, bad):
     image = noise()
     image[2:4, 0, 0] = bad
     save_image(data_root[0] / "images/s3.nii.gz", image)
-    assert "s3.nii.gz: 2 of 720 voxels are NaN or infinite; replace them" in only_problem()
+    assert "s3.nii.gz: 2 of 720 voxels are NaN or infinite; replace them" in only_fault()
 
 
-def test_constant_image(data_root, save_image, only_problem):
+def test_constant_image(data_root, save_image, only_fault):
     save_image(data_root[0] / "images/s3.nii.gz", np.full(SHAPE, 4, np.float32))
-    assert "s3.nii.gz: constant: every voxel is 4" in only_problem()
+    assert "s3.nii.gz: constant: every voxel is 4" in only_fault()
 
 
-def test_an_image_that_is_constant_within_nan_is_constant(data_root, save_image, only_problem):
+def test_an_image_that_is_constant_within_nan_is_constant(data_root, save_image, only_fault):
     image = np.full(SHAPE, np.nan, np.float32)
     image[3:6, 3:6, 2:3] = 4
     save_image(data_root[0] / "images/s3.nii.gz", image)
-    assert "s3.nii.gz: constant: every voxel is 4 or NaN; export" in only_problem()
+    assert "s3.nii.gz: constant: every voxel is 4 or NaN; export" in only_fault()
 
 
-def test_label_values_outside_labels(data_root, save_image, only_problem):
+def test_label_values_outside_labels(data_root, save_image, only_fault):
     save_image(data_root[0] / "labels/s1.nii.gz", np.arange(720, dtype=np.uint8).reshape(SHAPE) % 4)
-    assert "labels/s1.nii.gz: label values 2, 3 are outside 'labels' (0, 1); save it with" in only_problem()
+    assert "labels/s1.nii.gz: label values 2, 3 are outside 'labels' (0, 1); save it with" in only_fault()
 
 
-def test_label_of_fractions(data_root, save_image, only_problem):
+def test_label_of_fractions(data_root, save_image, only_fault):
     save_image(data_root[0] / "labels/s1.nii.gz", np.linspace(0, 1, 720, dtype=np.float32).reshape(SHAPE))
-    assert "labels/s1.nii.gz: label values that are no whole numbers (0.00139" in only_problem()
+    assert "labels/s1.nii.gz: label values that are no whole numbers (0.00139" in only_fault()
 
 
-def test_a_probability_map_is_named_as_one_with_the_command(data_root, save_image, only_problem):
+def test_a_probability_map_is_named_as_one_with_the_command(data_root, save_image, only_fault):
     path = save_image(
         data_root[0] / "labels/s1.nii.gz", np.linspace(0, 1, 720, dtype=np.float32).reshape(SHAPE)
     )
-    line = only_problem()
+    line = only_fault()
     assert (
         "all from 0 to 1: a probability map; make a label map of it (in the repository: python scripts/"
         in line
@@ -172,19 +172,18 @@ def test_labels_within_rounding_are_whole(data_root, save_image):
     assert check_client_root(data_root[0]) == []
 
 
-def test_a_label_map_scaled_to_almost_nothing_is_no_background(data_root, save_image, only_problem):
+def test_a_label_map_scaled_to_almost_nothing_is_no_background(data_root, save_image, only_fault):
     label = np.zeros(SHAPE, np.float32)
     label[3:8, 2:7, 1:4] = 1 / 32767
     save_image(data_root[0] / "labels/s1.nii.gz", label)
-    assert "no whole numbers (3.05185e-05), all from 0 to 1" in only_problem()
+    assert "no whole numbers (3.05185e-05), all from 0 to 1" in only_fault()
 
 
-def test_a_root_whose_label_maps_are_all_empty(data_root, save_image, only_problem):
+def test_a_root_whose_label_maps_are_all_empty(data_root, save_image, only_fault):
     for name in ("s1", "s4"):
         save_image(data_root[0] / f"labels/{name}.nii.gz", np.zeros(SHAPE, np.uint8))
     assert (
-        "dataset.json: none of the 2 label maps has any foreground: all voxels are 0; export"
-        in only_problem()
+        "dataset.json: none of the 2 label maps has any foreground: all voxels are 0; export" in only_fault()
     )
 
 
@@ -195,7 +194,7 @@ def test_an_empty_label_map_among_others_is_fine_and_an_absent_class_is_noted(
     save_image(root / "labels/s1.nii.gz", np.zeros(SHAPE, np.uint8))
     describe(root, content | {"labels": {"0": "background", "1": "brain", "2": "csf"}})
     report = inspect_client_root(root)
-    assert report.problems == []
+    assert report.faults == []
     (note,) = map(str, report.notes)
     assert "dataset.json: no label map has a voxel of the class 2 csf; nothing can be learnt" in note
 
@@ -206,14 +205,14 @@ def test_nan_around_the_body_is_noted_once_and_infinite_voxels_are_refused(data_
         image[2:14, 2:12, 1:7] = noise(len(name), (12, 10, 6)) + int(name[1])
         save_image(data_root[0] / f"images/{name}.nii.gz", image)
     report = inspect_client_root(data_root[0])
-    assert report.problems == []
+    assert report.faults == []
     assert [
         "2 images have NaN around the body (s2.nii.gz, …); it counts as air" in str(n) for n in report.notes
     ] == [True]
     image[8, 8, 4] = np.inf
     save_image(data_root[0] / "images/s3.nii.gz", image)
-    (problem,) = check_client_root(data_root[0])
-    assert "voxels are NaN or infinite" in str(problem)
+    (fault,) = check_client_root(data_root[0])
+    assert "voxels are NaN or infinite" in str(fault)
 
 
 def test_a_file_that_holds_no_volume_and_a_single_slice_across_the_slices(data_root, describe, save_image):
@@ -229,7 +228,7 @@ def test_a_file_that_holds_no_volume_and_a_single_slice_across_the_slices(data_r
     describe(
         root, content | {"validation": [{"image": "images/x.dscalar.nii"}, {"image": "images/s3.nii.gz"}]}
     )
-    lines = [str(problem) for problem in check_client_root(root)]
+    lines = [str(fault) for fault in check_client_root(root)]
     assert "x.dscalar.nii: a Cifti2 file, which holds no volume; name" in lines[0]
     assert "s3.nii.gz: its slices would be 1×10 voxels; set `orientation`" in lines[1]
     assert len(lines) == 2
@@ -244,27 +243,27 @@ def test_the_overview_shows_millimetres_whatever_the_unit(data_root, unit, lengt
         stored.header.set_xyzt_units(unit)
         nibabel.save(stored, path)
     report = inspect_client_root(data_root[0])
-    assert report.problems == []
+    assert report.faults == []
     for _, grid in report.images:
         np.testing.assert_allclose(grid.spacing, (2, 2, 3), rtol=1e-5)
 
 
-def test_label_with_nan(data_root, save_image, only_problem):
+def test_label_with_nan(data_root, save_image, only_fault):
     label = np.zeros(SHAPE, np.float32)
     label[0, 0, 0] = np.nan
     save_image(data_root[0] / "labels/s1.nii.gz", label)
-    assert "labels/s1.nii.gz: 1 voxels of the label are NaN or infinite" in only_problem()
+    assert "labels/s1.nii.gz: 1 voxels of the label are NaN or infinite" in only_fault()
 
 
-def test_label_of_another_shape(data_root, save_image, only_problem):
+def test_label_of_another_shape(data_root, save_image, only_fault):
     save_image(data_root[0] / "labels/s1.nii.gz", np.zeros((12, 10, 5), np.uint8))
-    line = only_problem()
+    line = only_fault()
     assert "labels/s1.nii.gz: has 12×10×5 voxels, its image 12×10×6; resample the label" in line
 
 
-def test_label_of_another_affine(data_root, save_image, only_problem):
+def test_label_of_another_affine(data_root, save_image, only_fault):
     save_image(data_root[0] / "labels/s1.nii.gz", np.zeros(SHAPE, np.uint8), np.diag([-2.0, -2.0, 3.0, 1.0]))
-    line = only_problem()
+    line = only_fault()
     assert "labels/s1.nii.gz: another affine than its image's: corners lie up to" in line
     assert "resample the label" in line
 
@@ -276,9 +275,9 @@ def test_a_label_whose_affine_differs_by_rounding_is_fine(data_root, save_image)
     assert check_client_root(data_root[0]) == []
 
 
-def test_missing_label(data_root, only_problem):
+def test_missing_label(data_root, only_fault):
     (data_root[0] / "labels/s1.nii.gz").unlink()
-    assert "labels/s1.nii.gz: no such file; put it there or take the entry out" in only_problem()
+    assert "labels/s1.nii.gz: no such file; put it there or take the entry out" in only_fault()
 
 
 def damage_header(path: Path, value: float) -> None:
@@ -287,42 +286,41 @@ def damage_header(path: Path, value: float) -> None:
     path.write_bytes(gzip.compress(raw))
 
 
-def test_voxels_of_zero_size(data_root, only_problem):
+def test_voxels_of_zero_size(data_root, only_fault):
     damage_header(data_root[0] / "images/s3.nii.gz", 0.0)
-    assert "s3.nii.gz: its affine has a voxel of zero size or flat axes (0×2×3 mm)" in only_problem()
+    assert "s3.nii.gz: its affine has a voxel of zero size or flat axes (0×2×3 mm)" in only_fault()
 
 
-def test_affine_with_nan(data_root, only_problem):
+def test_affine_with_nan(data_root, only_fault):
     damage_header(data_root[0] / "images/s3.nii.gz", np.nan)
-    assert "s3.nii.gz: its affine has NaN or infinite values; correct the header" in only_problem()
+    assert "s3.nii.gz: its affine has NaN or infinite values; correct the header" in only_fault()
 
 
-def test_a_header_that_contradicts_itself(data_root, only_problem):
+def test_a_header_that_contradicts_itself(data_root, only_fault):
     damage_header(data_root[0] / "images/s3.nii.gz", 2.5)
     assert (
-        "s3.nii.gz: its header contradicts itself: 2.5×2×3 mm voxels by its affine, 2×2×3 mm"
-        in only_problem()
+        "s3.nii.gz: its header contradicts itself: 2.5×2×3 mm voxels by its affine, 2×2×3 mm" in only_fault()
     )
 
 
-def test_empty_training(data_root, describe, only_problem):
+def test_empty_training(data_root, describe, only_fault):
     root, content = data_root
     describe(root, content | {"training": []})
-    assert "dataset.json: 'training' is empty; add images" in only_problem()
+    assert "dataset.json: 'training' is empty; add images" in only_fault()
     assert check_client_root(root, training=False) == []
 
 
-def test_same_file_in_two_splits(data_root, describe, only_problem):
+def test_same_file_in_two_splits(data_root, describe, only_fault):
     root, content = data_root
     describe(root, content | {"validation": [{"image": "images/s2.nii.gz"}]})
-    line = only_problem()
+    line = only_fault()
     assert "images/s2.nii.gz: the same file is in training and validation; keep it in one split" in line
 
 
-def test_same_file_spelt_differently(data_root, describe, only_problem):
+def test_same_file_spelt_differently(data_root, describe, only_fault):
     root, content = data_root
     describe(root, content | {"validation": [{"image": "labels/../images/./s2.nii.gz"}]})
-    assert "the same file is in training and validation (as " in only_problem()
+    assert "the same file is in training and validation (as " in only_fault()
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
@@ -330,15 +328,15 @@ def test_same_file_as_a_link(data_root, describe, link):
     root, content = data_root
     link(root / "images/s2.nii.gz", root / "images/other.nii.gz")
     describe(root, content | {"validation": [{"image": "images/other.nii.gz"}]})
-    lines = [str(problem) for problem in check_client_root(root)]
+    lines = [str(fault) for fault in check_client_root(root)]
     assert len(lines) == 1
     assert "the same file is in training and validation (as " in lines[0]
 
 
-def test_same_file_twice_in_a_split(data_root, describe, only_problem):
+def test_same_file_twice_in_a_split(data_root, describe, only_fault):
     root, content = data_root
     describe(root, content | {"validation": [{"image": "images/s3.nii.gz"}] * 2})
-    assert "images/s3.nii.gz: is named 2 times in validation; keep one" in only_problem()
+    assert "images/s3.nii.gz: is named 2 times in validation; keep one" in only_fault()
 
 
 def test_image_used_as_label(data_root, describe):
@@ -347,46 +345,46 @@ def test_image_used_as_label(data_root, describe):
     assert "is used as an image and as a label" in str(check_client_root(root)[0])
 
 
-def test_a_copy_of_an_image_under_another_name(data_root, only_problem):
+def test_a_copy_of_an_image_under_another_name(data_root, only_fault):
     root, _ = data_root
     shutil.copy(root / "images/s2.nii.gz", root / "images/s3.nii.gz")
-    assert "(training) has the same voxels as" in only_problem()
+    assert "(training) has the same voxels as" in only_fault()
 
 
-def test_two_subjects_of_one_name(data_root, describe, save_image, only_problem):
+def test_two_subjects_of_one_name(data_root, describe, save_image, only_fault):
     root, content = data_root
     save_image(root / "second/s2.nii.gz", noise())
     describe(root, content | {"validation": [{"image": "second/s2.nii.gz"}]})
-    line = only_problem()
+    line = only_fault()
     assert "the subject name 's2' (training) is also that of" in line
     assert "second/s2.nii.gz (validation); rename" in line
 
 
-def test_path_that_leaves_by_dots(data_root, describe, save_image, tmp_path, only_problem):
+def test_path_that_leaves_by_dots(data_root, describe, save_image, tmp_path, only_fault):
     root, content = data_root
     save_image(tmp_path / "outside.nii.gz", noise())
     describe(root, content | {"validation": [{"image": "../outside.nii.gz"}]})
-    assert "../outside.nii.gz: leaves the root by '..'; move or copy the file into" in only_problem()
+    assert "../outside.nii.gz: leaves the root by '..'; move or copy the file into" in only_fault()
 
 
-def test_absolute_path(data_root, describe, save_image, tmp_path, only_problem):
+def test_absolute_path(data_root, describe, save_image, tmp_path, only_fault):
     root, content = data_root
     path = save_image(tmp_path / "outside.nii.gz", noise())
     describe(root, content | {"validation": [{"image": str(path)}]})
-    assert "outside.nii.gz: an absolute path leaves the root; write it relative to" in only_problem()
+    assert "outside.nii.gz: an absolute path leaves the root; write it relative to" in only_fault()
 
 
-def test_path_that_leaves_through_a_link(data_root, save_image, tmp_path, only_problem):
+def test_path_that_leaves_through_a_link(data_root, save_image, tmp_path, only_fault):
     path = save_image(tmp_path / "outside.nii.gz", noise())
     (data_root[0] / "images/s3.nii.gz").unlink()
     (data_root[0] / "images/s3.nii.gz").symlink_to(path)
-    assert "s3.nii.gz: leaves the root through a link" in only_problem()
+    assert "s3.nii.gz: leaves the root through a link" in only_fault()
 
 
-def test_a_link_that_leads_nowhere(data_root, only_problem):
+def test_a_link_that_leads_nowhere(data_root, only_fault):
     (data_root[0] / "images/s3.nii.gz").unlink()
     (data_root[0] / "images/s3.nii.gz").symlink_to("gone.nii.gz")
-    assert "s3.nii.gz: is a link that leads nowhere or round in a circle; mend the link" in only_problem()
+    assert "s3.nii.gz: is a link that leads nowhere or round in a circle; mend the link" in only_fault()
 
 
 def test_a_root_that_is_itself_a_link_is_fine(data_root, tmp_path):
@@ -394,10 +392,10 @@ def test_a_root_that_is_itself_a_link_is_fine(data_root, tmp_path):
     assert check_client_root(tmp_path / "link") == []
 
 
-def test_backslashes(data_root, describe, only_problem):
+def test_backslashes(data_root, describe, only_fault):
     root, content = data_root
     describe(root, content | {"validation": [{"image": "images\\s3.nii.gz"}]})
-    assert "write the path with '/' instead of '\\'" in only_problem()
+    assert "write the path with '/' instead of '\\'" in only_fault()
 
 
 @pytest.mark.parametrize(
@@ -433,18 +431,18 @@ def test_backslashes(data_root, describe, only_problem):
         ({"labels": {"0": "brain", "1": "brain"}}, "two values have the same class name"),
     ],
 )
-def test_faulty_structure(data_root, describe, only_problem, change, message):
+def test_faulty_structure(data_root, describe, only_fault, change, message):
     describe(data_root[0], data_root[1] | change)
-    line = only_problem()
+    line = only_fault()
     assert message in line
     assert line.startswith(str(data_root[0] / "dataset.json"))
 
 
 @pytest.mark.parametrize("key", ["name", "domain", "labels", "training"])
-def test_missing_key(data_root, describe, only_problem, key):
+def test_missing_key(data_root, describe, only_fault, key):
     root, content = data_root
     describe(root, {name: value for name, value in content.items() if name != key})
-    assert f"dataset.json: has no '{key}'; add it" in only_problem()
+    assert f"dataset.json: has no '{key}'; add it" in only_fault()
 
 
 def test_decathlon_keys_are_known(data_root, describe):
@@ -453,23 +451,23 @@ def test_decathlon_keys_are_known(data_root, describe):
     assert check_client_root(root) == []
 
 
-def test_bad_json(data_root, only_problem):
+def test_bad_json(data_root, only_fault):
     (data_root[0] / "dataset.json").write_text('{"name": "north",\n "domain": }')
-    assert "dataset.json: not valid JSON: Expecting value at line 2, column 12; mend" in only_problem()
+    assert "dataset.json: not valid JSON: Expecting value at line 2, column 12; mend" in only_fault()
 
 
-def test_a_key_twice(data_root, only_problem):
+def test_a_key_twice(data_root, only_fault):
     (data_root[0] / "dataset.json").write_text('{"training": [], "training": []}')
-    assert "has the key 'training' twice in one place" in only_problem()
+    assert "has the key 'training' twice in one place" in only_fault()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [(b"[]", "expected an object {…}, found list"), ("{'é'}".encode("latin-1"), "not UTF-8 text")],
 )
-def test_other_text(data_root, only_problem, text, message):
+def test_other_text(data_root, only_fault, text, message):
     (data_root[0] / "dataset.json").write_bytes(text)
-    assert message in only_problem()
+    assert message in only_fault()
 
 
 def test_a_byte_order_mark_is_fine(data_root):
@@ -478,9 +476,9 @@ def test_a_byte_order_mark_is_fine(data_root):
     assert check_client_root(data_root[0]) == []
 
 
-def test_missing_description_and_folder(data_root, describe, only_problem, tmp_path):
+def test_missing_description_and_folder(data_root, describe, only_fault, tmp_path):
     (data_root[0] / "dataset.json").unlink()
-    line = only_problem()
+    line = only_fault()
     assert 'dataset.json: no such file; write it, such as {"name": "north", "domain": ' in line
     assert line.endswith("--domain NAME)")
     describe(data_root[0], json.loads(line[line.index("{") : line.rindex("}") + 1]))
@@ -488,19 +486,19 @@ def test_missing_description_and_folder(data_root, describe, only_problem, tmp_p
     assert "nowhere: no such folder" in str(check_client_root(tmp_path / "nowhere")[0])
 
 
-def test_domain_that_the_federation_does_not_expect(only_problem):
-    assert "'domain' is 't2', the federation expects 't1' or 'pet'; correct" in only_problem(
+def test_domain_that_the_federation_does_not_expect(only_fault):
+    assert "'domain' is 't2', the federation expects 't1' or 'pet'; correct" in only_fault(
         domains=["t1", "pet"]
     )
-    assert "'domain' is 't2', the federation expects 't2-like'" in only_problem(domains="t2-like")
+    assert "'domain' is 't2', the federation expects 't2-like'" in only_fault(domains="t2-like")
 
 
-def test_labels_other_than_the_federations(only_problem):
-    line = only_problem(labels={0: "background", 1: "head"})
+def test_labels_other_than_the_federations(only_fault):
+    line = only_fault(labels={0: "background", 1: "head"})
     assert "'labels' are 0: background, 1: brain, the federation's are 0: background, 1: head" in line
 
 
-def test_every_problem_is_in_one_list(data_root, describe, save_image):
+def test_every_fault_is_in_one_list(data_root, describe, save_image):
     root, content = data_root
     save_image(root / "images/s1.nii.gz", np.full(SHAPE, 4, np.float32))
     save_image(root / "labels/s1.nii.gz", np.full(SHAPE, 9, np.uint8), np.diag([4.0, 2.0, 3.0, 1.0]))
@@ -508,7 +506,7 @@ def test_every_problem_is_in_one_list(data_root, describe, save_image):
     (root / "images/s4.nii.gz").write_text("no image")
     save_image(root / "labels/s4.nii.gz", np.full(SHAPE, 7, np.uint8))
     describe(root, content | {"owner": "radiology"})
-    lines = "\n".join(str(problem) for problem in check_client_root(root, domains=["t1"]))
+    lines = "\n".join(str(fault) for fault in check_client_root(root, domains=["t1"]))
     for fault in (
         "unknown key 'owner'",
         "'domain' is 't2'",
@@ -530,15 +528,15 @@ def test_dicom_series(data_root, describe, save_dicom):
     assert check_client_root(root) == []
 
 
-def test_two_dicom_series_in_a_folder(data_root, describe, save_dicom, only_problem):
+def test_two_dicom_series_in_a_folder(data_root, describe, save_dicom, only_fault):
     root, content = data_root
     save_dicom(root / "images/s3", noise(), AFFINE)
     save_dicom(root / "images/s3", noise(51), AFFINE, "1.2.3.5")
     describe(root, content | {"validation": [{"image": "images/s3"}]})
-    assert "images/s3: expected one DICOM series, found 2" in only_problem()
+    assert "images/s3: expected one DICOM series, found 2" in only_fault()
 
 
-def test_folder_without_dicom(data_root, describe, only_problem):
+def test_folder_without_dicom(data_root, describe, only_fault):
     root, content = data_root
     describe(root, content | {"validation": [{"image": "labels"}]})
-    assert "labels: a folder without a readable DICOM series" in only_problem()
+    assert "labels: a folder without a readable DICOM series" in only_fault()

@@ -130,16 +130,16 @@ def test_subject_names(file, subject):
 
 @pytest.fixture
 def only_line(data_root, describe):
-    """Check the data root with an image in place of s3, expect one problem, return its line."""
+    """Check the data root with an image in place of s3, expect one fault, return its line."""
     root, content = data_root
 
     def check(image: str, key: str = "image") -> str:
         describe(root, content | {"validation": [{"image": "images/s3.nii.gz"} | {key: image}]})
-        (problem,) = check_client_root(root)
+        (fault,) = check_client_root(root)
         with pytest.raises(InputError) as told:
             ClientRoot.load(root)
-        assert str(told.value) == str(problem)
-        return str(problem).removeprefix(f"{root}/")
+        assert str(told.value) == str(fault)
+        return str(fault).removeprefix(f"{root}/")
 
     return check
 

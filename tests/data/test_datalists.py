@@ -54,7 +54,7 @@ def test_patients_folders_name_their_subjects_and_what_is_segmented(tmp_path, sa
     assert {item["subject"] for item in items} == {"case00", "case01", "case02"}
     assert all(Path(item[key]).parent.name == item["subject"] for item in items for key in ("image", "label"))
     assert {case["case"] for case in find_cases(tmp_path)} == {item["subject"] for item in items[1:]}
-    assert not any("subject name" in problem.fault for problem in check_client_root(tmp_path))
+    assert not any("subject name" in fault.what for fault in check_client_root(tmp_path))
 
 
 def test_every_subject_is_in_one_split(folder):

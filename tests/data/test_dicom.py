@@ -7,9 +7,9 @@ import pytest
 
 from shared_components.data.dicom import read_stack
 from shared_components.data.dicom_header import Header
+from shared_components.data.faults import UnfitFile
 from shared_components.data.image_loader import LoadVolume, stored_grid
 from shared_components.data.pairing import find_pairs
-from shared_components.data.problems import UnfitFile
 from shared_components.data.slices import SliceDataset
 from shared_components.data.volume_check import check_image
 from shared_components.errors import InputError
@@ -32,13 +32,13 @@ def test_a_regular_volume_has_its_values_and_its_place(tmp_path, name):
 def test_what_is_no_regular_volume_is_named_with_its_cure(tmp_path, name):
     save, fault = WRONG[name]
     save(tmp_path / "x")
-    image, problems = check_image(tmp_path / "x")
+    image, faults = check_image(tmp_path / "x")
     assert image is None
-    assert re.search(fault, str(problems[0])), problems[0]
-    assert str(problems[0]).startswith(f"{tmp_path / 'x'}: ")
+    assert re.search(fault, str(faults[0])), faults[0]
+    assert str(faults[0]).startswith(f"{tmp_path / 'x'}: ")
     with pytest.raises(UnfitFile) as raised:
         LoadVolume()(tmp_path / "x")
-    assert raised.value.problem == problems[0]
+    assert raised.value.fault == faults[0]
 
 
 def test_make_datalist_lists_every_irregular_series_at_once(tmp_path):

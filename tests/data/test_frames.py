@@ -8,8 +8,8 @@ import pytest
 import torch
 from monai.transforms import Compose
 
+from shared_components.data.faults import read
 from shared_components.data.frames import LoadImageFramed, frame_count, split_frames
-from shared_components.data.problems import read
 from shared_components.data.volume_check import check_image
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError

@@ -36,7 +36,7 @@ folder = Path(sys.argv[1])
 inference(folder / "head.nii.gz", folder / "out", save_network(folder / "model.pt")).run()
 print((folder / "out" / "head_seg.nii.gz").is_file(), "itk" in sys.modules)
 for name in ("head.nii.gz", "series", "missing", "head.mha"):
-    print([str(problem) for problem in check_image(folder / name)[1]])
+    print([str(fault) for fault in check_image(folder / name)[1]])
 print(len(find_pairs(folder / "study")))
 """
 

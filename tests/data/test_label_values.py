@@ -46,8 +46,8 @@ def test_values_within_rounding_are_whole_in_training(tmp_path, one):
 def test_training_refuses_what_the_check_refuses(tmp_path, label, said):
     with pytest.raises(InputError, match=rf"label\.nii: .*{said}"):
         dataset(tmp_path, label.astype(np.float32))
-    (problem,) = value_faults("label.nii", torch.from_numpy(label).float(), {0, 1})
-    assert str(problem).startswith("label.nii: ")
+    (fault,) = value_faults("label.nii", torch.from_numpy(label).float(), {0, 1})
+    assert str(fault).startswith("label.nii: ")
 
 
 def test_values_are_told_apart_by_what_they_round_to():
@@ -55,5 +55,5 @@ def test_values_are_told_apart_by_what_they_round_to():
     assert values_in(voxels) == {0, 1, 2}
     assert whole(voxels).tolist() == [0, 1, 2, 0]
     assert list(value_faults("l", voxels, {0, 1, 2})) == []
-    (problem,) = value_faults("l", voxels, {0, 1})
-    assert "label values 2 are outside 'labels' (0, 1)" in str(problem)
+    (fault,) = value_faults("l", voxels, {0, 1})
+    assert "label values 2 are outside 'labels' (0, 1)" in str(fault)

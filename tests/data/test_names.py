@@ -126,7 +126,7 @@ def test_the_check_warns_of_one_patient_in_two_splits(data_root, describe):
         content[key][-1]["image"] = f"images/{new}.nii.gz"
     describe(root, content)
     report = inspect_client_root(root)
-    assert report.problems == []
+    assert report.faults == []
     assert [str(note) for note in report.notes] == [
         f"{root}/dataset.json: P00_ED (training) and P00_ES (validation) look like images of one patient, P00; keep "
         "them in one split, or give every entry its 'patient' if they are not"

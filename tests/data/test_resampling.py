@@ -6,7 +6,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacingd
 
-from shared_components.data.problems import read
+from shared_components.data.faults import read
 from shared_components.data.resampling import (
     AntiAliasd,
     InPlaneSpacingd,

@@ -5,8 +5,8 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
+from shared_components.data.faults import UnfitFile
 from shared_components.data.image_loader import LoadVolume
-from shared_components.data.problems import UnfitFile
 from shared_components.data.transforms import (
     SameGridd,
     SlicesAcrossd,
@@ -33,11 +33,11 @@ def test_several_channels_are_refused_with_a_command():
 def test_a_picture_with_colours_is_refused_in_the_words_of_the_check(tmp_path):
     file = tmp_path / "a.png"
     Image.new("RGB", (9, 9)).save(file)
-    _, (problem,) = load_volume(file)
-    assert problem.cure == "save it as 8- or 16-bit grey scale"
+    _, (fault,) = load_volume(file)
+    assert fault.cure == "save it as 8- or 16-bit grey scale"
     with pytest.raises(UnfitFile) as raised:
         as_volume(LoadVolume()(file))
-    assert raised.value.problem == problem
+    assert raised.value.fault == fault
 
 
 def test_a_label_takes_its_images_exact_affine():

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from shared_components.command_line import run
-from shared_components.data.description import SPLITS
+from shared_components.data.dataset_json import SPLITS
 from tests.data.challenges.layouts import write_mnms, write_scgm
 
 SCRIPT = Path(__file__).parents[2] / "scripts/prepare_data.py"

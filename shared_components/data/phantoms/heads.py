@@ -4,7 +4,7 @@ T1 keeps the real intensities. The other two give every tissue a level of their 
 texture, so that the brain's border is told by other contrasts than on T1: on T2 a ring of bright fluid, on
 PET nothing but the uptake of the grey matter.
 
-As ``patients`` the heads of each client differ in more than a warp, see :mod:`.pathology`.
+As ``patients`` the heads of each client differ in more than a warp, see :mod:`.tissues`.
 """
 
 from __future__ import annotations

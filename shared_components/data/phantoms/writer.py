@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from shared_components.data.description import dataset_head, write_dataset
+from shared_components.data.dataset_json import dataset_head, write_dataset
 from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot
 from shared_components.errors import InputError
 from shared_components.files import write_atomically, write_text

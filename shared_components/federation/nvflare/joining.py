@@ -105,7 +105,7 @@ def check_site(kit: Path, federation: Federation | None = None, guests: Sequence
         )
         for root, domain in zip(place.data_roots, domains, strict=True)
     ]
-    _refuse(name, [str(problem) for report in reports for problem in report.problems])
+    _refuse(name, [str(problem) for report in reports for problem in report.faults])
     images = sum(report.subjects("training", None) for report in reports)
     return f"{name}: ready, with {images} training images; {start}"
 

@@ -22,7 +22,7 @@ from nvflare.app_common.abstract.statistics_spec import (
     Statistics,
 )
 
-from shared_components.data.description import SPLITS
+from shared_components.data.dataset_json import SPLITS
 from shared_components.errors import InputError
 from shared_components.federation.budget import SentRecord
 from shared_components.federation.lane import DIED, LIMIT, Ended, Lane

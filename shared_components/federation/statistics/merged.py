@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, NamedTuple
 
-from shared_components.data.description import SPLITS
+from shared_components.data.dataset_json import SPLITS
 from shared_components.errors import printable
 from shared_components.federation.statistics.published import (
     SLICES,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from shared_components.data.description import SPLITS
+from shared_components.data.dataset_json import SPLITS
 from shared_components.errors import printable
 from shared_components.federation.statistics.merged import (
     ALL,

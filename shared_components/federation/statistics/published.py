@@ -23,10 +23,10 @@ from monai.transforms import Compose
 
 from shared_components.data.annotations import ANNOTATED, mark_unknown, slice_axis, slices_of
 from shared_components.data.coverage import Frame, as_seen
-from shared_components.data.description import SPLITS
+from shared_components.data.dataset_json import SPLITS
+from shared_components.data.faults import in_one_line
 from shared_components.data.intensities import with_air
 from shared_components.data.label_values import whole
-from shared_components.data.problems import in_one_line
 from shared_components.data.volume_check import load_volume
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError

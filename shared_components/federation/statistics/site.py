@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.coverage import Frame
-from shared_components.data.description import SPLITS
+from shared_components.data.dataset_json import SPLITS
 from shared_components.data.intensities import ordered
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation

@@ -25,7 +25,7 @@ def names(root, split, labelled=None):
 
 def test_six_sound_data_roots_have_sixteen_volumes(roots):
     reports = [inspect_client_root(root) for root in roots.values()]
-    assert [report.problems for report in reports] == [[]] * 6
+    assert [report.faults for report in reports] == [[]] * 6
     splits = ("training", "validation", "test")
     assert sum(len(ClientRoot.load(root).items(split)) for root in roots.values() for split in splits) == 16
 

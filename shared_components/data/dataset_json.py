@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shared_components.data.problems import Problem
+from shared_components.data.faults import Fault
 from shared_components.errors import name_fault, nearest, printable, shown
 from shared_components.files import path_fault, write_text
 
@@ -41,34 +41,34 @@ _LABELS_EXAMPLE = 'write it as {"0": "background", "1": "brain"}'
 _WHOLE_EXAMPLE = f"{{{', '.join(_EXAMPLES.values())}}}"
 
 
-def read_description(root: str | os.PathLike) -> tuple[dict[str, Any], list[Problem]]:
-    """Parse ``root/dataset.json`` and list the faults of its structure; see :mod:`.entries` for its files.
+def read_description(root: str | os.PathLike) -> tuple[dict[str, Any], list[Fault]]:
+    """Parse ``root/dataset.json`` and list the faults of its structure; see :mod:`.client_root` for its files.
 
     Returns:
         The content, empty if it cannot be parsed, and the faults.
     """
     file = Path(root) / DATASET_FILE
-    content, problem = _parse(file)
-    if problem is not None:
-        return {}, [problem]
+    content, fault = _parse(file)
+    if fault is not None:
+        return {}, [fault]
     return content, list(_structure(str(file), content))
 
 
-def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
+def _parse(file: Path) -> tuple[dict[str, Any], Fault | None]:
     fault = path_fault(file.parent)
     if fault is not None:
-        return {}, Problem(str(file.parent), fault, "correct the path of the data root")
+        return {}, Fault(str(file.parent), fault, "correct the path of the data root")
     if not file.parent.is_dir():
         fault = "a file, expected a folder" if file.parent.exists() else "no such folder"
-        return {}, Problem(str(file.parent), fault, "correct the path of the data root")
+        return {}, Fault(str(file.parent), fault, "correct the path of the data root")
     if not file.is_file():
         folder = shlex.quote(str(file.parent))
         script = f"python scripts/prepare_data.py make-datalist {folder} --domain NAME"
         cure = f"write it, such as {_WHOLE_EXAMPLE} (in the repository: {script})"
-        return {}, Problem(str(file), "no such file", cure)
+        return {}, Fault(str(file), "no such file", cure)
     if file.stat().st_size > _LARGEST_FILE:
         fault = f"has {file.stat().st_size / 1e6:.0f} MB, expected a list of files"
-        return {}, Problem(str(file), fault, f"write it as {_WHOLE_EXAMPLE}")
+        return {}, Fault(str(file), fault, f"write it as {_WHOLE_EXAMPLE}")
     repeated: list[str] = []
 
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -80,47 +80,47 @@ def _parse(file: Path) -> tuple[dict[str, Any], Problem | None]:
         content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         fault = f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        return {}, Problem(str(file), fault, "mend that place (often a missing or a spare comma or quote)")
+        return {}, Fault(str(file), fault, "mend that place (often a missing or a spare comma or quote)")
     except UnicodeDecodeError:
-        return {}, Problem(str(file), "not UTF-8 text", "save it with the encoding UTF-8")
+        return {}, Fault(str(file), "not UTF-8 text", "save it with the encoding UTF-8")
     except RecursionError:
-        return {}, Problem(str(file), "nested too deeply", f"write it as {_WHOLE_EXAMPLE}")
+        return {}, Fault(str(file), "nested too deeply", f"write it as {_WHOLE_EXAMPLE}")
     except ValueError:  # Python reads no whole number of more than 4300 digits
-        return {}, Problem(str(file), "holds a number of thousands of digits", "correct that number")
+        return {}, Fault(str(file), "holds a number of thousands of digits", "correct that number")
     except OSError as error:
-        return {}, Problem(str(file), f"cannot be read ({error.strerror})", "correct its permissions")
+        return {}, Fault(str(file), f"cannot be read ({error.strerror})", "correct its permissions")
     if repeated:
         fault = f"has the key {repeated[0]!r} twice in one place"
-        return {}, Problem(str(file), fault, "keep one of the two; readers would silently take the last")
+        return {}, Fault(str(file), fault, "keep one of the two; readers would silently take the last")
     if not isinstance(content, dict):
         fault = f"expected an object {{…}}, found {type(content).__name__}"
-        return {}, Problem(str(file), fault, f"write it as {_WHOLE_EXAMPLE}")
+        return {}, Fault(str(file), fault, f"write it as {_WHOLE_EXAMPLE}")
     return content, None
 
 
-def _structure(file: str, content: dict[str, Any]) -> Iterator[Problem]:
+def _structure(file: str, content: dict[str, Any]) -> Iterator[Fault]:
     for key in content:
         if key not in _KNOWN:
-            yield Problem(file, f"unknown key {shown(key)}", unknown_key_cure(key, _KNOWN))
+            yield Fault(file, f"unknown key {shown(key)}", unknown_key_cure(key, _KNOWN))
     for key in _REQUIRED:
         if key not in content:
-            yield Problem(file, f"has no {key!r}", f"add it, such as {_EXAMPLES[key]}")
+            yield Fault(file, f"has no {key!r}", f"add it, such as {_EXAMPLES[key]}")
     for key in ("name", "domain"):
         if key in content and name_fault(content[key]):
-            yield Problem(file, f"{key!r}: {name_fault(content[key])}", "write a short text")
+            yield Fault(file, f"{key!r}: {name_fault(content[key])}", "write a short text")
     if "/" in str(content.get("domain", "")):
-        yield Problem(
+        yield Fault(
             file, f"'domain' has a '/': {shown(content['domain'])}", "files are named by it: leave it out"
         )
     if "modality" in content and not _is_text_table(content["modality"]):
-        yield Problem(file, "'modality': expected channel numbers to names", 'write it as {"0": "MRI"}')
+        yield Fault(file, "'modality': expected channel numbers to names", 'write it as {"0": "MRI"}')
     if "labels" in content:
         yield from _label_faults(file, content["labels"])
     if content.get("ignore") is not None:
         yield from _ignore_faults(file, content["ignore"], content.get("labels"))
     for split in SPLITS:
         if split in content and not isinstance(content[split], list):
-            yield Problem(file, f"{split!r}: expected a list", f'write it as "{split}": [{{"image": "…"}}]')
+            yield Fault(file, f"{split!r}: expected a list", f'write it as "{split}": [{{"image": "…"}}]')
 
 
 def dataset_head(name: str, domain: str, modality: str, labels: Mapping[Any, str]) -> dict[str, Any]:
@@ -144,12 +144,12 @@ def _is_text_table(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
-def _ignore_faults(file: str, ignore: Any, labels: Any) -> Iterator[Problem]:
+def _ignore_faults(file: str, ignore: Any, labels: Any) -> Iterator[Fault]:
     cure = 'write it as "ignore": 255, the value of voxels that nobody annotated, or leave it out'
     if not is_ignore_value(ignore):
-        yield Problem(file, f"'ignore': expected one whole number, found {shown(ignore)}", cure)
+        yield Fault(file, f"'ignore': expected one whole number, found {shown(ignore)}", cure)
     elif isinstance(labels, dict) and str(ignore) in labels:
-        yield Problem(file, f"'ignore': {ignore} is also a class of 'labels'", cure)
+        yield Fault(file, f"'ignore': {ignore} is also a class of 'labels'", cure)
 
 
 def is_ignore_value(value: Any) -> bool:
@@ -162,23 +162,21 @@ def is_label_value(key: Any) -> bool:
     return isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) <= _DIGITS
 
 
-def _label_faults(file: str, labels: Any) -> Iterator[Problem]:
+def _label_faults(file: str, labels: Any) -> Iterator[Fault]:
     if not _is_text_table(labels) or not labels:
-        yield Problem(file, "'labels': expected label values to class names", _LABELS_EXAMPLE)
+        yield Fault(file, "'labels': expected label values to class names", _LABELS_EXAMPLE)
         return
     if not all(map(is_label_value, labels)):
         wrong = next(value for value in labels if not is_label_value(value))
-        yield Problem(
-            file, f"'labels': expected whole numbers as keys, found {shown(wrong)}", _LABELS_EXAMPLE
-        )
+        yield Fault(file, f"'labels': expected whole numbers as keys, found {shown(wrong)}", _LABELS_EXAMPLE)
         return
     if sorted(map(int, labels)) != list(range(len(labels))):
         found = printable(", ".join(labels), 100)
         fault = f"'labels': expected the values 0 to {len(labels) - 1}, found {found}"
-        yield Problem(file, fault, "number the classes 0, 1, 2, … without a gap, 0 for background")
+        yield Fault(file, fault, "number the classes 0, 1, 2, … without a gap, 0 for background")
     names = list(labels.values())
     for value, name in labels.items():
         if name_fault(name):
-            yield Problem(file, f"'labels': {value}: {name_fault(name)}", "give each class a short name")
+            yield Fault(file, f"'labels': {value}: {name_fault(name)}", "give each class a short name")
     if len(set(names)) < len(names):
-        yield Problem(file, "'labels': two values have the same class name", "give each class its own name")
+        yield Fault(file, "'labels': two values have the same class name", "give each class its own name")

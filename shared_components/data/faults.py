@@ -19,47 +19,47 @@ from shared_components.errors import InputError, printable
 
 
 @dataclass(frozen=True)
-class Problem:
+class Fault:
     """A fault that the owner of the data can mend.
 
     Attributes:
         file: the file that has it.
-        fault: what is wrong: what was expected and what was found.
+        what: is wrong: what was expected and what was found.
         cure: what to do.
     """
 
     file: str
-    fault: str
+    what: str
     cure: str
 
     def __str__(self) -> str:
-        return "; ".join((f"{printable(self.file)}: {printable(self.fault)}", printable(self.cure)))
+        return "; ".join((f"{printable(self.file)}: {printable(self.what)}", printable(self.cure)))
 
 
-def dangling_link(path: str | os.PathLike) -> Problem:
+def dangling_link(path: str | os.PathLike) -> Fault:
     """The fault of a link that ends in no file."""
-    return Problem(str(path), "is a link that leads nowhere or round in a circle", "mend the link")
+    return Fault(str(path), "is a link that leads nowhere or round in a circle", "mend the link")
 
 
 class UnfitFile(InputError):
-    """A file's fault as an error; ``problem`` has its parts."""
+    """A file's fault as an error; ``fault`` has its parts."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
 
 
-def in_one_line(problems: Sequence[Problem], limit: int = 5) -> str:
+def in_one_line(faults: Sequence[Fault], limit: int = 5) -> str:
     """One or more faults on one line; beyond ``limit`` the others are counted."""
-    if len(problems) == 1:
-        return str(problems[0])
+    if len(faults) == 1:
+        return str(faults[0])
     parts = []
-    for number, problem in enumerate(problems[:limit]):
-        same_file = number and problems[number - 1].file == problem.file
-        place = "" if same_file else printable(problem.file) + ": "
-        parts.append(f"{place}{printable(problem.fault)} ({printable(problem.cure)})")
-    if len(problems) > limit:
-        parts.append(f"and {len(problems) - limit} more")
+    for number, fault in enumerate(faults[:limit]):
+        same_file = number and faults[number - 1].file == fault.file
+        place = "" if same_file else printable(fault.file) + ": "
+        parts.append(f"{place}{printable(fault.what)} ({printable(fault.cure)})")
+    if len(faults) > limit:
+        parts.append(f"and {len(faults) - limit} more")
     return "; ".join(parts)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from shared_components.data.check import check_client_root
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.description import DATASET_FILE
+from shared_components.data.dataset_json import DATASET_FILE
 from shared_components.errors import InputError
 
 HALF = "\ud800"  # of a surrogate pair
@@ -16,14 +16,14 @@ HALF = "\ud800"  # of a surrogate pair
 
 @pytest.fixture
 def only_line(data_root):
-    """Write dataset.json, expect one problem of the check and of loading, return its line."""
+    """Write dataset.json, expect one fault of the check and of loading, return its line."""
     root, content = data_root
 
     def check(text: bytes | dict) -> str:
         raw = text if isinstance(text, bytes) else json.dumps(content | text).encode()
         (root / DATASET_FILE).write_bytes(raw)
-        (problem,) = check_client_root(root)
-        line = str(problem)
+        (fault,) = check_client_root(root)
+        line = str(fault)
         assert line.isprintable() and len(line) < 1200
         with pytest.raises(InputError) as told:
             ClientRoot.load(root)
