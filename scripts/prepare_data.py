@@ -12,19 +12,17 @@ python scripts/prepare_data.py spinal-cord --output_dir OUT
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shared_components.command_line import run
-from shared_components.data.annotations import ANNOTATED, listed_slices
 from shared_components.data.challenges import prepare_mnms, prepare_scgm
 from shared_components.data.check import inspect_client_root, overview
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.coverage import Frame, advice
-from shared_components.data.datalists import labelled_slices, make_datalist
+from shared_components.data.datalists import make_datalist, remarks
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.frames import split_frames
 from shared_components.data.names import (
@@ -37,7 +35,6 @@ from shared_components.data.spinal_cord import SITES, make_spinal_cord
 from shared_components.data.thresholding import threshold_map
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, shown
-from shared_components.steps import steps
 
 
 def check(*roots: str, orientation: str = "RAS") -> None:
@@ -142,7 +139,7 @@ def make(
     written = ClientRoot.load(str(root))
     print(f"subjects: {_counts(written)}")
     print(f"classes: {', '.join(f'{value} {text}' for value, text in written.labels.items())}")
-    for line in [*_follows(written), *_sparse_labels(written)]:
+    for line in remarks(written):
         print(f"note: {line}")
     print(f"next: python scripts/prepare_data.py check {shlex.quote(str(root))}")
 
@@ -180,45 +177,6 @@ def _guess(names: Sequence[str], ask: bool) -> dict[str, str]:
         )
     answer = input(f"{told}. Keep each patient's images in one split? [Y/n] ")
     return guess if answer.strip().lower() in ("", "y", "yes") else {}
-
-
-def _sparse_labels(root: ClientRoot) -> Iterator[str]:
-    """Label maps in which few slices of many have labels, as if the others had not been annotated; faulty ones."""
-    items = [item for split in SPLITS for item in root.items(split, labelled=True) if ANNOTATED not in item]
-    found, unfit = [], []
-    for item in steps(items, "reading label maps", "label map", True):
-        try:
-            used, count = labelled_slices(Path(item["label"]), root.ignore)
-        except InputError as error:
-            unfit.append(str(error))
-            continue
-        gaps = used and used[-1] - used[0] + 1 > len(used)
-        if (gaps and 2 * len(used) <= count) or (0 < len(used) <= 2 and count >= 5):
-            found.append(f"{item['label']}: only {listed_slices(used)} of {count} have labels")
-    if unfit:
-        yield unfit[0] + (f" (and {len(unfit) - 1} more label maps are faulty)" if len(unfit) > 1 else "")
-    if found:
-        more = f" (and so in {len(found) - 1} more label maps)" if len(found) > 1 else ""
-        yield (
-            f"{found[0]}{more}: if the others were not annotated, say so with --sparse --force, or with "
-            '"annotated" in the entries; otherwise they are learnt and scored as background'
-        )
-
-
-def _follows(root: ClientRoot) -> Iterator[str]:
-    """What follows from a split that few subjects have left empty, or without labels."""
-    labelled = {split: len(root.items(split, labelled=True)) for split in SPLITS}
-    if labelled["training"] and not labelled["validation"]:
-        share = math.ceil(100 / labelled["training"]) / 100
-        cure = f"--validation {share:g} --force gives it one" if share < 1 else "label more to give it one"
-        yield (
-            "validation has no labelled subject: a model trained here is that of the last epoch, not the one that was "
-            f"best on validation volumes; {cure}"
-        )
-    if not root.items("test"):
-        yield "test is empty: no volume of this client is segmented or scored at the end of a study"
-    elif not labelled["test"]:
-        yield "test has no labels: a study segments its volumes and shows them, but cannot score them"
 
 
 def _counts(root: ClientRoot) -> str:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from shared_components.audit.client_slices import ClientSlices, client_slices, drawn_difference, drawn_slices
-from shared_components.audit.figures import Figure, write_figures
-from shared_components.audit.measures import (
+from shared_components.audit.figures import (
     FEWEST_COMPARED,
     Compared,
+    Figure,
     features,
     frechet_by_height,
     neighbours_figure,
@@ -22,6 +22,7 @@ from shared_components.audit.measures import (
     pixels,
     privacy_figures,
     quality_figures,
+    write_figures,
 )
 from shared_components.audit.page import page
 from shared_components.data import datalist

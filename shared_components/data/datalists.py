@@ -1,17 +1,18 @@
-"""Lists of a data root's images: making one (``dataset.json``) and reading one."""
+"""Lists of a data root's images: making one (``dataset.json``), reading one, and what is worth knowing of a new one."""
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from shared_components.data.annotations import ANNOTATED, IGNORE, mark_unknown, slices_of
+from shared_components.data.annotations import ANNOTATED, IGNORE, listed_slices, mark_unknown, slices_of
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, dataset_head, write_dataset
 from shared_components.data.label_values import value_faults, values_in
@@ -19,6 +20,7 @@ from shared_components.data.pairing import Pair, find_pairs
 from shared_components.data.volume_check import load_volume
 from shared_components.data.volume_faults import refuse
 from shared_components.errors import InputError
+from shared_components.steps import steps
 
 
 def datalist(
@@ -214,3 +216,48 @@ def _label_map(path: Path, ignore: int | None) -> Tensor:
             f"{path}: expected a label map, whose values count from 0, found {found}; is it an image?"
         )
     return voxels
+
+
+def remarks(root: ClientRoot) -> Iterator[str]:
+    """What stops nothing of a new ``dataset.json`` and is worth knowing."""
+    yield from _follows(root)
+    yield from _sparse_labels(root)
+
+
+def _follows(root: ClientRoot) -> Iterator[str]:
+    """What follows from a split that few subjects have left empty, or without labels."""
+    labelled = {split: len(root.items(split, labelled=True)) for split in SPLITS}
+    if labelled["training"] and not labelled["validation"]:
+        share = math.ceil(100 / labelled["training"]) / 100
+        cure = f"--validation {share:g} --force gives it one" if share < 1 else "label more to give it one"
+        yield (
+            "validation has no labelled subject: a model trained here is that of the last epoch, not the one that was "
+            f"best on validation volumes; {cure}"
+        )
+    if not root.items("test"):
+        yield "test is empty: no volume of this client is segmented or scored at the end of a study"
+    elif not labelled["test"]:
+        yield "test has no labels: a study segments its volumes and shows them, but cannot score them"
+
+
+def _sparse_labels(root: ClientRoot) -> Iterator[str]:
+    """Label maps in which few slices of many have labels, as if the others had not been annotated; faulty ones."""
+    items = [item for split in SPLITS for item in root.items(split, labelled=True) if ANNOTATED not in item]
+    found, unfit = [], []
+    for item in steps(items, "reading label maps", "label map", True):
+        try:
+            used, count = labelled_slices(Path(item["label"]), root.ignore)
+        except InputError as error:
+            unfit.append(str(error))
+            continue
+        gaps = used and used[-1] - used[0] + 1 > len(used)
+        if (gaps and 2 * len(used) <= count) or (0 < len(used) <= 2 and count >= 5):
+            found.append(f"{item['label']}: only {listed_slices(used)} of {count} have labels")
+    if unfit:
+        yield unfit[0] + (f" (and {len(unfit) - 1} more label maps are faulty)" if len(unfit) > 1 else "")
+    if found:
+        more = f" (and so in {len(found) - 1} more label maps)" if len(found) > 1 else ""
+        yield (
+            f"{found[0]}{more}: if the others were not annotated, say so with --sparse --force, or with "
+            '"annotated" in the entries; otherwise they are learnt and scored as background'
+        )

@@ -1,16 +1,19 @@
-"""Array steps between a decoded volume and the slices that a network sees; MONAI has the rest."""
+"""Array steps between a decoded volume and the slices that a network sees, and after them; MONAI has the rest."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
 from nibabel.orientations import io_orientation
+from scipy import ndimage
 from torch import Tensor
 
 from shared_components.data.faults import Fault, UnfitFile
@@ -117,3 +120,37 @@ def slice_faults(path: str | os.PathLike, image: MetaTensor, orientation: str | 
         fault = f"its slices would be {size[0]}×{size[1]} voxels"
         cure = "set `orientation` so that its last letter is the axis across the slices, or to 'native'"
         yield Fault(str(path), fault, cure)
+
+
+def keep_largest(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """Of each label in ``values`` keep the largest connected part (26 neighbours), clear the rest.
+
+    Args:
+        labels: label map, ``(X, Y, Z)``.
+        values: label values; the rest is left alone.
+    """
+    kept = labels.copy()
+    for value in values:
+        parts, count = ndimage.label(labels == value, structure=np.ones((3,) * labels.ndim))
+        if count > 1:
+            sizes = np.bincount(parts.ravel())[1:]
+            kept[(parts > 0) & (parts != 1 + sizes.argmax())] = 0
+    return kept
+
+
+class KeepLargestd(MapTransform):
+    """:func:`keep_largest` on label maps ``(1, X, Y, Z)``.
+
+    MONAI's ``KeepLargestConnectedComponent`` does the same with scikit-image, which nothing else here needs.
+    """
+
+    def __init__(self, keys: KeysCollection, values: Sequence[int]) -> None:
+        super().__init__(keys)
+        self.values = tuple(values)
+
+    def __call__(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        data = dict(data)
+        for key in self.key_iterator(data):
+            kept = keep_largest(torch.as_tensor(data[key])[0].cpu().numpy(), self.values)
+            data[key] = torch.from_numpy(kept)[None]
+        return data

@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 
 from shared_components.data.dataset_json import dataset_head, write_dataset
 from shared_components.data.nifti import write_nifti
+from shared_components.data.transforms import keep_largest
 from shared_components.errors import InputError, shown
-from shared_components.inferers.components import keep_largest
 from shared_components.networks.generator import Generator
 from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
 from shared_components.steps import steps

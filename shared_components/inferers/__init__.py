@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from shared_components.data.transforms import KeepLargestd, keep_largest
 from shared_components.inferers.case_dataset import (
     CaseDataset,
     ReadAheadLoader,
     inference_transforms,
     pending_cases,
+    read_case_list,
+    write_case_list,
 )
 from shared_components.inferers.case_evaluator import CaseEvaluator, FlippedSliceInferer, ModelLoader
-from shared_components.inferers.case_list import read_case_list, write_case_list
 from shared_components.inferers.case_writers import (
     WriteProbabilitiesd,
     WriteSegmentationd,
     write_segmentation,
 )
 from shared_components.inferers.cases import find_cases
-from shared_components.inferers.components import KeepLargestd, keep_largest
 from shared_components.inferers.file_grid import LabelsOnFileGridd
 
 __all__ = [

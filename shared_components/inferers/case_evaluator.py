@@ -18,7 +18,7 @@ from torch import Tensor
 from shared_components.data.names import states_sizes
 from shared_components.errors import InputError, input_error_in
 from shared_components.files import load_tensors
-from shared_components.inferers.case_list import FAULT, note_faults
+from shared_components.inferers.case_dataset import FAULT, note_faults
 from shared_components.networks.flips import check_flips, flip_averaged
 from shared_components.networks.weights import filled, is_state_dict
 

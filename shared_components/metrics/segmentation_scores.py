@@ -24,7 +24,7 @@ from shared_components.data.image_loader import LoadVolume
 from shared_components.data.label_values import value_faults, whole
 from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.errors import InputError
-from shared_components.inferers.case_list import noted_faults
+from shared_components.inferers.case_dataset import noted_faults
 from shared_components.inferers.cases import OUTPUT_SUFFIX
 from shared_components.metrics.score_files import Row, plot_scores, write_scores
 from shared_components.steps import steps

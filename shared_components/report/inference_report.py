@@ -14,7 +14,7 @@ import numpy as np
 
 from shared_components.data.annotations import IGNORE, known_text
 from shared_components.errors import InputError
-from shared_components.inferers.case_list import FAULT
+from shared_components.inferers.case_dataset import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores, summarize
 from shared_components.metrics.score_files import Row

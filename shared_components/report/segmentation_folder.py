@@ -13,7 +13,7 @@ from shared_components.data.dataset_json import DATASET_FILE, SPLITS
 from shared_components.data.names import VOLUME_SUFFIXES, subject_name
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases, read_case_list
-from shared_components.inferers.case_list import FILE_NAME
+from shared_components.inferers.case_dataset import FILE_NAME
 from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
 from shared_components.report.case_volumes import read_volume
 

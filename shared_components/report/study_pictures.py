@@ -11,7 +11,7 @@ import numpy as np
 from shared_components.data.annotations import IGNORE
 from shared_components.errors import InputError
 from shared_components.inferers import read_case_list
-from shared_components.inferers.case_list import FAULT
+from shared_components.inferers.case_dataset import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores
 from shared_components.report.case_table import rows_of

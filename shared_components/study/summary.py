@@ -21,7 +21,7 @@ from shared_components.errors import InputError
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.status import run_status
 from shared_components.inferers import read_case_list
-from shared_components.inferers.case_list import FAULT
+from shared_components.inferers.case_dataset import FAULT
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import found_record
 from shared_components.report.run_sections import epsilon_text

@@ -26,7 +26,7 @@ from shared_components.inferers import (
     read_case_list,
     write_case_list,
 )
-from shared_components.inferers.case_list import FAULT
+from shared_components.inferers.case_dataset import FAULT
 
 
 def volume(path: Path, shape=(16, 14, 5), bad: bool = False) -> None:

@@ -13,7 +13,7 @@ from shared_components.data.slices import SliceDataset
 from shared_components.data.volume_check import check_image, check_label
 from shared_components.errors import InputError
 from shared_components.inferers import CaseDataset, inference_transforms, pending_cases, write_case_list
-from shared_components.inferers.case_list import FAULT
+from shared_components.inferers.case_dataset import FAULT
 from shared_components.metrics import score_segmentations
 from shared_components.report.case_volumes import load_case
 from shared_components.study.summary import grid_faults

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases
-from shared_components.inferers.case_list import note_faults, read_case_list, write_case_list
+from shared_components.inferers.case_dataset import note_faults, read_case_list, write_case_list
 from shared_components.metrics import read_scores, score_segmentations, summarize
 
 NAMES = {0: "background", 1: "shell", 2: "core"}

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from shared_components.errors import InputError
-from shared_components.inferers.case_list import note_faults, read_case_list, write_case_list
+from shared_components.inferers.case_dataset import note_faults, read_case_list, write_case_list
 from shared_components.metrics.score_files import write_scores
 from shared_components.report import write_comparison_report, write_inference_report
 from shared_components.report.inference_report import chosen_cases
