@@ -105,7 +105,7 @@ def real_head(
         output_dir: folder of the copies, segmentations and scores.
         bundle: whose demo weights.
     """
-    from shared_components.benchmarks.real_head import segment_real_head
+    from shared_components.benchmarks.inference import segment_real_head
 
     bundles = [bundle] if isinstance(bundle, str) else bundle[: 1 if ckpt_path else None]
     for name in bundles:

@@ -15,8 +15,8 @@ import yaml
 
 from shared_components.benchmarks import SCRIPTS
 from shared_components.benchmarks.runs import shorter
-from shared_components.data.annotations import ANNOTATED
 from shared_components.data.dataset_json import DATASET_FILE, write_dataset
+from shared_components.data.label_maps import ANNOTATED
 from shared_components.data.phantoms import make_heads, make_vessels
 from shared_components.data.spinal_cord import SITES, make_spinal_cord
 from shared_components.errors import InputError

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared_components.data.annotations import ANNOTATED, IGNORE, Annotated
 from shared_components.data.dataset_json import (
     DATASET_FILE,
     SPLITS,
@@ -18,6 +17,7 @@ from shared_components.data.dataset_json import (
     unknown_key_cure,
 )
 from shared_components.data.faults import Fault, dangling_link, in_one_line
+from shared_components.data.label_maps import ANNOTATED, IGNORE, Annotated
 from shared_components.data.names import entry_subject, subject_name
 from shared_components.errors import InputError, has_unprintable, name_fault, shown
 from shared_components.files import inside, path_fault
@@ -117,7 +117,7 @@ class Entry:
         label: the label map's path; ``None`` for an unlabelled entry, and for a label that has a fault.
         labelled: whether the entry names a label.
         patient: whose image it is, where the entry says so: several images of one patient stay in one split.
-        known: ``annotated`` and ``ignore``, which say what of the label map is known; see :mod:`.annotations`.
+        known: ``annotated`` and ``ignore``, which say what of the label map is known; see :mod:`.label_maps`.
     """
 
     split: str

@@ -12,10 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from shared_components.data.annotations import ANNOTATED, IGNORE, listed_slices, mark_unknown, slices_of
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, dataset_head, write_dataset
-from shared_components.data.label_values import value_faults, values_in
+from shared_components.data.label_maps import (
+    ANNOTATED,
+    IGNORE,
+    listed_slices,
+    mark_unknown,
+    slices_of,
+    value_faults,
+    values_in,
+)
 from shared_components.data.pairing import Pair, find_pairs
 from shared_components.data.volume_check import load_volume
 from shared_components.data.volume_faults import refuse

@@ -20,9 +20,8 @@ from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from shared_components.data.annotations import ANNOTATED, IGNORE
 from shared_components.data.faults import read
-from shared_components.data.label_values import UNKNOWN
+from shared_components.data.label_maps import ANNOTATED, IGNORE, UNKNOWN
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
 from shared_components.files import load_tensors, save_tensors

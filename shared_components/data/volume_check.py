@@ -14,7 +14,11 @@ from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from torch import Tensor
 
-from shared_components.data.annotations import (
+from shared_components.data.faults import UNREADABLE, Fault
+from shared_components.data.grids import GRID_TOLERANCE, grid_distance
+from shared_components.data.image_loader import LoadVolume
+from shared_components.data.intensities import constant_faults, voxel_faults
+from shared_components.data.label_maps import (
     ANNOTATED,
     FORMS,
     IGNORE,
@@ -22,12 +26,9 @@ from shared_components.data.annotations import (
     mark_unknown,
     slice_axis,
     slices_of,
+    value_faults,
+    values_in,
 )
-from shared_components.data.faults import UNREADABLE, Fault
-from shared_components.data.grids import GRID_TOLERANCE, grid_distance
-from shared_components.data.image_loader import LoadVolume
-from shared_components.data.intensities import constant_faults, voxel_faults
-from shared_components.data.label_values import value_faults, values_in
 from shared_components.data.transforms import as_volume, dimension_faults, slice_faults
 from shared_components.data.volume_faults import (
     file_faults,
@@ -94,7 +95,7 @@ def check_label(
         path: the label map.
         image: its image, ``(1, H, W, D)``; ``None`` if that could not be opened.
         labels: the values that may occur; ``None`` if they are not known.
-        known: ``annotated`` and ``ignore``, see :mod:`.annotations`.
+        known: ``annotated`` and ``ignore``, see :mod:`.label_maps`.
     Returns:
         What it holds, nothing if it cannot be used, and the faults.
     """

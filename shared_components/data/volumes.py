@@ -21,10 +21,9 @@ from monai.transforms.spatial.functional import orientation as turned
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from torch import Tensor
 
-from shared_components.data.annotations import AROUND, SettlePaddingd, UnknownVoxelsd
 from shared_components.data.frames import LoadImageFramed
 from shared_components.data.intensities import AirForNaNd, CutOutliersd, ScalePercentilesd
-from shared_components.data.label_values import WholeLabelsd
+from shared_components.data.label_maps import AROUND, SettlePaddingd, UnknownVoxelsd, WholeLabelsd
 from shared_components.data.resampling import AntiAliasd, InPlaneSpacingd, SmoothInPlaneSpacingd
 from shared_components.data.transforms import AsVolumed, SameGridd, SlicesAcrossd
 from shared_components.data.volume_faults import RequireGridd
@@ -45,7 +44,7 @@ def volume_transforms(
     """Read, orient, resample in-plane, scale to [-1, 1] and crop or pad; ``Invertd`` undoes the geometry.
 
     Keys that an item lacks are passed over. A key with "label" in its name is a label map: nearest neighbour,
-    padded with 0, never scaled, -1 where nobody annotated (see :mod:`.annotations`; slices that are wholly so are
+    padded with 0, never scaled, -1 where nobody annotated (see :mod:`.label_maps`; slices that are wholly so are
     padded with -1). Images are padded with -1. A 2-D image becomes a volume of one slice. Where an
     item states ``frame``, that frame of its 4-D files is the volume.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from shared_components.data.label_values import UNKNOWN
+from shared_components.data.label_maps import UNKNOWN
 from shared_components.errors import InputError
 from shared_components.networks.generator import SynthesisOutput
 

@@ -9,7 +9,7 @@ from monai.losses import FocalLoss, MaskedDiceLoss
 from monai.networks import one_hot
 from torch import Tensor, nn
 
-from shared_components.data.label_values import UNKNOWN
+from shared_components.data.label_maps import UNKNOWN
 from shared_components.errors import InputError
 from shared_components.losses.disentanglement import hsic, kl_divergence, latent_regression, rank_penalty
 from shared_components.networks.disentangled import DisentangledOutput

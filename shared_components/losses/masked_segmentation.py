@@ -9,7 +9,7 @@ from monai.losses import DiceCELoss, MaskedDiceLoss
 from monai.networks import one_hot
 from torch import Tensor, nn
 
-from shared_components.data.label_values import UNKNOWN
+from shared_components.data.label_maps import UNKNOWN
 
 TINY = 1e-12  # in place of a sum of weights that is 0
 

@@ -17,11 +17,10 @@ from monai.metrics.utils import get_edge_surface_distance, get_mask_edges
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from shared_components.data.annotations import IGNORE, mark_unknown
 from shared_components.data.faults import UNREADABLE, UnfitFile
 from shared_components.data.grids import along_axes_of, grid_fault
 from shared_components.data.image_loader import LoadVolume
-from shared_components.data.label_values import value_faults, whole
+from shared_components.data.label_maps import IGNORE, mark_unknown, value_faults, whole
 from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.errors import InputError
 from shared_components.inferers.case_dataset import noted_faults
@@ -52,7 +51,7 @@ def score_segmentations(
     Args:
         predictions_dir: folder of the segmentations.
         cases: each ``{"case", "label"}``, with ``annotated`` and ``ignore`` where not all of the label is known (see
-            :mod:`shared_components.data.annotations`).
+            :mod:`shared_components.data.label_maps`).
         labels: label value to class name; 0 is background and not scored.
         output: CSV to write, with a JSON summary beside it (``scores.csv`` and ``scores.json``).
         progress: tell how many cases are scored.

@@ -17,8 +17,8 @@ from shared_components.report import (
     write_study_report,
     write_training_report,
 )
+from shared_components.report.case_table import volume_files
 from shared_components.report.inference_report import PICTURED
-from shared_components.report.segmentation_folder import volume_files
 
 CASES = "cases.json"
 KINDS = {  # the file by which a folder is told -> its report; None: that of segmentations

@@ -12,20 +12,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared_components.data.annotations import IGNORE, known_text
+from shared_components.data.label_maps import IGNORE, known_text
 from shared_components.errors import InputError
 from shared_components.inferers.case_dataset import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores, summarize
 from shared_components.metrics.score_files import Row
-from shared_components.report.case_table import case_table, rows_of
+from shared_components.report.case_table import case_table, rows_of, segmented_cases
 from shared_components.report.case_volumes import Measures, load_case, measure
 from shared_components.report.curves import frames_uri
 from shared_components.report.overlays import legend, orthogonal_picture, slices_picture, telling_frames
 from shared_components.report.pages import Missing, Picture, file_link, write_page
 from shared_components.report.run_sections import picture_part
 from shared_components.report.scores_table import ScoreLine, classes_table, methods_table
-from shared_components.report.segmentation_folder import segmented_cases
 
 PICTURED = 30  # cases that are shown unless asked for more
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared_components.data.annotations import IGNORE
+from shared_components.data.label_maps import IGNORE
 from shared_components.errors import InputError
 from shared_components.inferers import read_case_list
 from shared_components.inferers.case_dataset import FAULT

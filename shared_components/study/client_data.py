@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared_components.data.annotations import known_text
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS
+from shared_components.data.label_maps import known_text
 from shared_components.errors import InputError, shown
 
 

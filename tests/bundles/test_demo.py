@@ -9,7 +9,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monai.metrics import compute_dice
 
-from shared_components.benchmarks.real_head import SHIPPED
+from shared_components.benchmarks.inference import SHIPPED
 from tests.bundles.tiny import BUNDLES
 
 

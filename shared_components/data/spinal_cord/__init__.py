@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared_components.data.annotations import ANNOTATED
 from shared_components.data.challenges.writing import Description, refuse_existing, write_description
+from shared_components.data.label_maps import ANNOTATED
 from shared_components.errors import InputError
 from shared_components.files import copy_file
 

@@ -21,12 +21,11 @@ from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from monai.transforms import Compose
 
-from shared_components.data.annotations import ANNOTATED, mark_unknown, slice_axis, slices_of
 from shared_components.data.coverage import Frame, as_seen
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.faults import in_one_line
 from shared_components.data.intensities import with_air
-from shared_components.data.label_values import whole
+from shared_components.data.label_maps import ANNOTATED, mark_unknown, slice_axis, slices_of, whole
 from shared_components.data.volume_check import load_volume
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
