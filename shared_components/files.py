@@ -108,7 +108,7 @@ def sweep(folder: str | os.PathLike) -> None:
 
 def _unwritable(path: Path, error: OSError) -> str:
     """The message for a file that could not be written; ``os.path`` since ``Path.exists`` may itself raise."""
-    nearest = nearest_folder(path)
+    nearest = _nearest_folder(path)
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     if reason in NO_SPACE:
         return full_disk_line(path, reason)
@@ -261,11 +261,11 @@ def full_disk_line(path: str | os.PathLike, reason: str) -> str:
         path: what could not be written.
         reason: the system's word, one of ``NO_SPACE``.
     """
-    folder = nearest_folder(Path(path))
+    folder = _nearest_folder(Path(path))
     free = size(shutil.disk_usage(folder).free)
     return f"{path}: cannot be written ({reason}): {free} free on the disk of {folder}; make space there"
 
 
-def nearest_folder(path: Path) -> Path:
+def _nearest_folder(path: Path) -> Path:
     """The folder closest above ``path`` that is there; ``os.path`` since ``Path.exists`` may itself raise."""
     return next((folder for folder in path.parents if os.path.exists(folder)), path.parent)

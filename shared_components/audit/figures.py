@@ -108,7 +108,7 @@ def quality_figures(generated: Tensor, training: Tensor, held_out: Tensor, seed:
     """
     if min(len(generated), len(training), len(held_out)) < FEWEST:
         return {}
-    drawn, own = equal_numbers(generated, training, seed)
+    drawn, own = _equal_numbers(generated, training, seed)
     spaces = [density_and_coverage(held_out, of, NEIGHBOURS) for of in (drawn, own)]
     return {
         "frechet": Figure(frechet_distance(held_out, drawn), real=frechet_distance(held_out, own)),
@@ -131,14 +131,14 @@ def frechet_by_height(sets: Sequence[Tensor], heights: Sequence[Tensor], seed: i
         inside = [(h * len(PARTS)).floor().clamp(max=len(PARTS) - 1) == number for h in heights]
         generated, training, held_out = (of[here] for of, here in zip(sets, inside, strict=True))
         if min(len(generated), len(training), len(held_out)) >= FEWEST:
-            drawn, own = equal_numbers(generated, training, seed)
+            drawn, own = _equal_numbers(generated, training, seed)
             found[f"frechet_{part}"] = Figure(
                 frechet_distance(held_out, drawn), real=frechet_distance(held_out, own)
             )
     return found
 
 
-def equal_numbers(first: Tensor, second: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def _equal_numbers(first: Tensor, second: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """As many of each as the smaller has, by chance: distances fall with the number of samples."""
     random, number = torch.Generator().manual_seed(seed), min(len(first), len(second))
     return tuple(of[torch.randperm(len(of), generator=random)[:number]] for of in (first, second))

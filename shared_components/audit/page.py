@@ -105,12 +105,12 @@ def is_flagged(figures: Figures) -> bool:
 
 def tells_members(figures: Figures) -> bool:
     """Whether the membership attack does better than chance in either space, with volumes enough to say so."""
-    return not has_few_volumes(figures) and any(
+    return not _has_few_volumes(figures) and any(
         figures[f"membership_{space}"].low > 0.5 for space in SPACES if f"membership_{space}" in figures
     )
 
 
-def has_few_volumes(figures: Figures) -> bool:
+def _has_few_volumes(figures: Figures) -> bool:
     """Whether training and held-out slices may differ because two patients do."""
     return min(figures[f"{split}_volumes"].value for split in ("training", "held_out")) < FEWEST
 
@@ -148,7 +148,7 @@ def _copies(figures: Figures, rate: Figure) -> str:
 
 def _members(figures: Figures, attack: Figure) -> str:
     told = f"AUC {interval(attack, 2)}; 0.5 is guessing, 1 always right"
-    if has_few_volumes(figures):
+    if _has_few_volumes(figures):
         return (
             f"Of so few volumes a membership attack's success ({told}) may be the difference of two patients."
         )
@@ -163,7 +163,7 @@ def _weak(figures: Figures) -> str:
         return ""
     unnoticed = figures["memorised_by_chance_image"].high
     volumes = int(figures["held_out_volumes"].value), int(figures["training_volumes"].value)
-    if unnoticed <= ROUGH and not has_few_volumes(figures):
+    if unnoticed <= ROUGH and not _has_few_volumes(figures):
         return ""
     return (
         f"This is weak evidence, from {counted(volumes[0], 'held-out volume')} and "

@@ -116,7 +116,7 @@ def score_table(
     for method in found.methods:
         line = [method, *_cells(found, found.values(method, measure, name), digits)]
         if differences:
-            line.append(difference_cell(found.difference(method, measure, name), digits, len(found.clients)))
+            line.append(_difference_cell(found.difference(method, measure, name), digits, len(found.clients)))
         lines.append(line)
     last = [f"difference to {found.reference}"] if differences else []
     return markdown([title, *found.clients, MEAN, *last], lines)
@@ -131,8 +131,8 @@ def class_table(found: Comparison, title: str) -> str:
         for name in found.classes:
             means = seed_means(found.values(method, "dice", name), found.clients)
             cells += [
-                seeds_cell(list(means.values()), 3, found.seeds),
-                difference_cell(found.difference(method, "dice", name), 3, len(found.clients)),
+                _seeds_cell(list(means.values()), 3, found.seeds),
+                _difference_cell(found.difference(method, "dice", name), 3, len(found.clients)),
             ]
         lines.append([method, *cells])
     return markdown([title, *head], lines)
@@ -169,7 +169,7 @@ def legend(reference: str) -> str:
     )
 
 
-def seeds_cell(values: Sequence[float], digits: int, seeds: int) -> str:
+def _seeds_cell(values: Sequence[float], digits: int, seeds: int) -> str:
     """``0.850 ± 0.141``; without a deviation for one seed; with their number where it is not all seeds."""
     text = mean_and_deviation(values, digits)
     if len(values) == 1:
@@ -177,7 +177,7 @@ def seeds_cell(values: Sequence[float], digits: int, seeds: int) -> str:
     return text if len(values) in (0, seeds) else f"{text} ({len(values)})"
 
 
-def difference_cell(interval: Interval | None, digits: int, clients: int) -> str:
+def _difference_cell(interval: Interval | None, digits: int, clients: int) -> str:
     """``-0.020 [-0.040, +0.010]``, bold where it may be claimed; with their number where it is not all clients."""
     if interval is None:
         return "–"
@@ -210,7 +210,7 @@ def _cells(found: Comparison, values: Values, digits: int) -> list[str]:
     means = client_seed_means(values)
     columns = [list(means.get(client, {}).values()) for client in found.clients]
     columns.append(list(seed_means(values, found.clients).values()))
-    return [seeds_cell(column, digits, found.seeds) for column in columns]
+    return [_seeds_cell(column, digits, found.seeds) for column in columns]
 
 
 def write_comparison(
@@ -227,13 +227,13 @@ def write_comparison(
     write_text(folder / "quality.md", tables)
     write_subject_scores(found.scores if scores is None else scores, folder / "scores.csv")
     write_differences(found, folder / "differences.csv")
-    plot_seeds(found, folder / "quality.png")
+    _plot_seeds(found, folder / "quality.png")
 
 
 OURS, OTHERS = COLOURS[0], "#64748b"
 
 
-def plot_seeds(found: Comparison, path: Path) -> Path:
+def _plot_seeds(found: Comparison, path: Path) -> Path:
     """Write the picture: Dice, mean over subjects and classes; the reference has a colour of its own."""
     figure = seed_figure(found)
     FigureCanvasAgg(figure)
@@ -241,7 +241,7 @@ def plot_seeds(found: Comparison, path: Path) -> Path:
 
 
 def seed_figure(found: Comparison) -> Figure:
-    """The picture of :func:`plot_seeds`."""
+    """The picture of :func:`_plot_seeds`."""
     panels = {MEAN: {m: seed_means(found.values(m), found.clients) for m in found.methods}}
     for client in found.clients:
         panels[client] = {m: client_seed_means(found.values(m)).get(client, {}) for m in found.methods}

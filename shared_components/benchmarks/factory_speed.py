@@ -177,7 +177,7 @@ def update(trainer: FactoryTrainer, data: dict[str, torch.Tensor], iteration: in
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def zero_insertion(x: Tensor) -> Tensor:
+def _zero_insertion(x: Tensor) -> Tensor:
     """(B, C, H, W) to (B, C, 2H, 2W), whose odd rows and columns are 0."""
     batch, channels, height, width = x.shape
     wide = x.new_zeros(batch, channels, 2 * height, 2 * width)
@@ -185,7 +185,7 @@ def zero_insertion(x: Tensor) -> Tensor:
     return wide
 
 
-def fir(x: Tensor, gain: float) -> Tensor:
+def _fir(x: Tensor, gain: float) -> Tensor:
     """The filter [1, 3, 3, 1] at every pixel: (B, C, H, W) to (B, C, H - 3, W - 3).
 
     Args:
@@ -201,14 +201,14 @@ class TextbookUpsample(nn.Module):
     """Zero insertion, then the filter at every pixel; (B, C, H, W) to (B, C, 2H, 2W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return fir(F.pad(zero_insertion(x), (2, 1, 2, 1)), 4.0)
+        return _fir(F.pad(_zero_insertion(x), (2, 1, 2, 1)), 4.0)
 
 
 class TextbookDownsample(nn.Module):
     """The filter at every pixel, then every second one; (B, C, H, W) to (B, C, H/2, W/2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return fir(F.pad(x, (1, 2, 1, 2)), 1.0)[..., ::2, ::2]
+        return _fir(F.pad(x, (1, 2, 1, 2)), 1.0)[..., ::2, ::2]
 
 
 class TextbookModulatedConv2d(nn.Module):
@@ -229,14 +229,14 @@ class TextbookModulatedConv2d(nn.Module):
         if self.demodulate:
             kernels = kernels * torch.rsqrt(kernels.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8)
         if self.upsample:  # a transposed convolution turns its kernel round
-            x, kernels = F.pad(zero_insertion(x), (2, 1, 2, 1)), kernels.flip(3, 4)
+            x, kernels = F.pad(_zero_insertion(x), (2, 1, 2, 1)), kernels.flip(3, 4)
         out = F.conv2d(
             x.reshape(1, -1, *x.shape[2:]),
             kernels.flatten(0, 1),
             padding=0 if self.upsample else kernels.shape[-1] // 2,
             groups=len(w),
         ).reshape(len(w), -1, *self._size(x, kernels))
-        return fir(F.pad(out, (1, 1, 1, 1)), 4.0) if self.upsample else out
+        return _fir(F.pad(out, (1, 1, 1, 1)), 4.0) if self.upsample else out
 
     def _size(self, x: Tensor, kernels: Tensor) -> tuple[int, int]:
         less = kernels.shape[-1] - 1 if self.upsample else 0

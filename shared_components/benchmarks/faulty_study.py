@@ -121,7 +121,7 @@ def kill(process: subprocess.Popen, number: int = signal.SIGKILL) -> None:
 def seconds_until_alone(process: subprocess.Popen, longest: float = 60.0) -> float:
     """How long others of a process's session have outlived it, s."""
     start = time.perf_counter()
-    wait_until(lambda: not session_members(process.pid), longest)
+    wait_until(lambda: not _session_members(process.pid), longest)
     return time.perf_counter() - start
 
 
@@ -135,7 +135,7 @@ def wait_until(condition: Callable[[], bool], longest: float) -> bool:
     return condition()
 
 
-def session_members(session: int) -> list[int]:
+def _session_members(session: int) -> list[int]:
     """Processes of a session that are alive."""
     found = []
     for entry in Path("/proc").iterdir():

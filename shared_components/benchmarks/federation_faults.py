@@ -36,7 +36,7 @@ SERVER = "nvflare.simulator_process"  # runs NVFlare's server in the last of its
 RESUMED = "all rounds; resumed, the same weights as unbroken"
 
 
-def coordinator_killed(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
+def _coordinator_killed(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
     """``kill -9`` of the command line, then of NVFlare's server where there is one, and the run is resumed."""
     if engine == CERTIFICATES:
         return
@@ -66,12 +66,12 @@ def _has_told(federation: FaultyFederation, round: int, process: subprocess.Pope
     return federation.told_round(round) or process.poll() is not None
 
 
-def truncated_model(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
+def _truncated_model(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
     """Cut the last global model, and go on for two more rounds."""
     yield from _truncated(folder, data, engine, "global model", "global.pt")
 
 
-def truncated_state(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
+def _truncated_state(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
     """Cut a client's last state, and go on for two more rounds."""
     yield from _truncated(
         folder, data, engine, "client's state", f"clients/south/state.{RESUMED_ROUNDS - 2}.pt"
@@ -95,7 +95,7 @@ def _truncated(folder: Path, data: Path, engine: str, what: str, name: str) -> I
     )
 
 
-def full_disk(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
+def _full_disk(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
     """Fill the coordinator's disk in mid-round, make room again, and resume."""
     if engine == CERTIFICATES:
         return
@@ -172,7 +172,7 @@ DEAD_FOR_GOOD = (
 ROUNDS = 6
 
 
-def faults_in_turn(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
+def _faults_in_turn(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
     """A round with each fault, in one run; after each the client goes on from its own state.
 
     Certificates show nothing that NVFlare's simulator does not, but for sites that die.
@@ -192,7 +192,7 @@ def faults_in_turn(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
     yield from _rows(federation, engine, faults, survived, lost)
 
 
-def dead_sites(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
+def _dead_sites(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
     """Sites that die for good, one in part, one altogether: certificates alone show how NVFlare takes it."""
     if engine != CERTIFICATES:
         return
@@ -241,12 +241,12 @@ def _rows(
 
 ENGINES = ("local", "nvflare", CERTIFICATES)
 GROUPS: dict[str, Callable[[Path, Path, str], Iterator[Outcome]]] = {
-    "clients": faults_in_turn,
-    "sites": dead_sites,
-    "coordinator": coordinator_killed,
-    "model": truncated_model,
-    "state": truncated_state,
-    "disk": full_disk,
+    "clients": _faults_in_turn,
+    "sites": _dead_sites,
+    "coordinator": _coordinator_killed,
+    "model": _truncated_model,
+    "state": _truncated_state,
+    "disk": _full_disk,
 }
 """Name to what breaks the smallest federation; each starts afresh."""
 

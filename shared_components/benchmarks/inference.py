@@ -94,7 +94,7 @@ def inference_benchmark(
         InputError: a run failed.
     """
     folder = Path(output_dir).resolve() / "inference"
-    make_volumes(folder / "images", volumes, tuple(shape))
+    _make_volumes(folder / "images", volumes, tuple(shape))
     weights = Path(ckpt_path).resolve() if ckpt_path else _weights(folder / "model.pt")
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for _ in range(turns):
@@ -106,7 +106,7 @@ def inference_benchmark(
     return table
 
 
-def make_volumes(folder: Path, count: int, shape: tuple[int, ...]) -> None:
+def _make_volumes(folder: Path, count: int, shape: tuple[int, ...]) -> None:
     """Noisy ellipsoids as 16-bit ``.nii.gz``; a few different ones, and links to them."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
@@ -153,7 +153,7 @@ def _measured(way: str, folder: Path, weights: Path, threads: int) -> dict[str, 
     return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
-def run_way(way: str, folder: str | Path, weights: str | Path, threads: int) -> dict[str, float]:
+def _run_way(way: str, folder: str | Path, weights: str | Path, threads: int) -> dict[str, float]:
     """Segment every volume of ``<folder>/images`` in this process.
 
     Returns:
@@ -217,10 +217,6 @@ def _agreement(folder: Path) -> str:
             ours, stock = (np.asarray(nib.load(path).dataobj) for path in paths)
             shares.append(float((ours == stock).mean()))
     return f"Labels agree in {100 * min(shares):.1f} % of the voxels or more."
-
-
-if __name__ == "__main__":
-    print(json.dumps(run_way(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))))
 
 
 SHIPPED = REPOSITORY / "shared_components" / "data" / "phantoms" / "colin27"
@@ -293,3 +289,7 @@ def _oblique_copy(image: nib.Nifti1Image, order: int) -> nib.Nifti1Image:
     to_source = np.linalg.inv(image.affine) @ affine
     copy = affine_transform(data, to_source[:3, :3], to_source[:3, 3], output_shape=tuple(SHAPE), order=order)
     return nib.Nifti1Image(copy, affine)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_run_way(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))))

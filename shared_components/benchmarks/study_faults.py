@@ -63,7 +63,7 @@ def study_faults(
     if "together" in only:
         yield "together", _compared("what all these runs gave together", whole, broken)
     if "damage" in only:
-        yield "damage", Outcome("own file damaged or gone", *damage_files(whole, chance, count))
+        yield "damage", Outcome("own file damaged or gone", *_damage_files(whole, chance, count))
     if "full" in only:
         yield "full", Outcome("disk full", *fill_disks(whole, data))
 
@@ -170,7 +170,7 @@ OWN = (
 BACK = "goes on from round"  # of the warning that a damaged round gives way to the one before
 
 
-def damage_files(
+def _damage_files(
     study: FaultyStudy, chance: random.Random, count: int | None = None
 ) -> tuple[int, str, tuple[str, ...]]:
     """Flip a byte of a file of each kind, and cut, empty or remove it, and resume each time.

@@ -23,11 +23,11 @@ def unseen_stages(place: UnseenRun) -> tuple[Stage, Stage]:
     if ROWS[place.row].synthetic:
         training: Stage = study_stage(str(place), study_values(place), place.training)
     else:
-        training = training_stage(place)
-    return training, evaluation_stage(place, training.key)
+        training = _training_stage(place)
+    return training, _evaluation_stage(place, training.key)
 
 
-def training_stage(place: UnseenRun) -> Stage:
+def _training_stage(place: UnseenRun) -> Stage:
     """The bundle's training, which leaves the held-out domain alone among all roots, or sees nothing but it."""
     row, scenario = ROWS[place.row], place.bench.scenario
     names = [place.held_out] if row.unseen else scenario.domains
@@ -51,7 +51,7 @@ def training_stage(place: UnseenRun) -> Stage:
     return Stage(str(place), "training", BUNDLE, configs, values, place.training, reads=tuple(roots))
 
 
-def evaluation_stage(place: UnseenRun, training: str) -> Stage:
+def _evaluation_stage(place: UnseenRun, training: str) -> Stage:
     """Segment and score the held-out domain's test subjects; ``training`` is the key of the training's stage."""
     root = str(place.tested)
     values = {

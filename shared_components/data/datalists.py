@@ -174,13 +174,13 @@ def annotated_slices(path: Path, ignore: int | None = None) -> list[int] | None:
     Raises:
         InputError: it cannot be read, or has no label in any slice.
     """
-    used, count = labelled_slices(path, ignore)
+    used, count = _labelled_slices(path, ignore)
     if not used:
         raise InputError(f"{path}: no slice has a label, so that nothing of it would be known; take it away")
     return used if len(used) < count else None
 
 
-def labelled_slices(path: Path, ignore: int | None = None) -> tuple[list[int], int]:
+def _labelled_slices(path: Path, ignore: int | None = None) -> tuple[list[int], int]:
     """Slices across a label map's third axis that have labels, and how many slices it has."""
     marked = mark_unknown(_label_map(path, ignore), {IGNORE: ignore})
     return slices_of(marked > 0, 2), marked.shape[-1]
@@ -253,7 +253,7 @@ def _sparse_labels(root: ClientRoot) -> Iterator[str]:
     found, unfit = [], []
     for item in steps(items, "reading label maps", "label map", True):
         try:
-            used, count = labelled_slices(Path(item["label"]), root.ignore)
+            used, count = _labelled_slices(Path(item["label"]), root.ignore)
         except InputError as error:
             unfit.append(str(error))
             continue

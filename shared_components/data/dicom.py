@@ -52,7 +52,7 @@ def is_series_or_slice(path: Path) -> bool:
     return path.is_dir() or is_dicom(path)
 
 
-def dicom_images(folder: Path) -> Iterator[tuple[Path, Header]]:
+def _dicom_images(folder: Path) -> Iterator[tuple[Path, Header]]:
     """The DICOM images that lie in a folder itself, in order of their names; reports and indices are passed over.
 
     Raises:
@@ -101,7 +101,7 @@ def read_stack(path: Path) -> Stack:
         UnfitFile: there is no image, more than one, or they are no regular volume.
         OSError: a file may not be read.
     """
-    images = list(dicom_images(path)) if path.is_dir() else [(path, _header(path))]
+    images = list(_dicom_images(path)) if path.is_dir() else [(path, _header(path))]
     if not images or images[0][1] is None:
         raise unfit(path, *_NO_SERIES if path.is_dir() else _NO_IMAGE)
     if path.is_dir():

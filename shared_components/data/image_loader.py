@@ -84,7 +84,7 @@ ITK = "itk==5.4.7"
 """What reads DICOM, NRRD and MetaImage; nothing else needs it."""
 
 
-def require_itk(path: PathLike) -> ModuleType:
+def _require_itk(path: PathLike) -> ModuleType:
     """The package ``itk``.
 
     Raises:
@@ -107,7 +107,7 @@ class LazyITKReader(ImageReader):
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs) -> Any:
         """An image of ITK."""
-        require_itk(ensure_tuple(data)[0])
+        _require_itk(ensure_tuple(data)[0])
         return ITKReader().read(data, **kwargs)
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
@@ -134,7 +134,7 @@ class DicomReader(ImageReader):
         """
         (name,) = ensure_tuple(data)
         stack = read_stack(Path(name))
-        return stack, _voxels(require_itk(name), Path(name), stack.planes)
+        return stack, _voxels(_require_itk(name), Path(name), stack.planes)
 
     def get_data(self, img: tuple[Stack, np.ndarray]) -> tuple[np.ndarray, dict]:
         """Voxels, and metadata as of MONAI's other readers."""

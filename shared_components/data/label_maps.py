@@ -197,7 +197,7 @@ def mark_unknown(label: Tensor, item: Mapping[str, Any]) -> Tensor:
     return label
 
 
-def known_slices(label: Tensor) -> Tensor:
+def _known_slices(label: Tensor) -> Tensor:
     """Whether anything is known in each slice of ``(..., H, W, D)``; ``(D,)``."""
     return (label >= 0).flatten(0, -2).any(dim=0)
 
@@ -254,6 +254,6 @@ class SettlePaddingd(MapTransform):
     def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         data = dict(data)
         for key in self.key_iterator(data):
-            around, known = data[key] == AROUND, known_slices(data[key])
+            around, known = data[key] == AROUND, _known_slices(data[key])
             data[key] = data[key].masked_fill(around & known, 0).masked_fill(around & ~known, UNKNOWN)
         return data

@@ -132,7 +132,7 @@ def slice_loader(
 WEIGHTS = ("none", "balanced")
 
 
-def class_pixels(dataset: SliceDataset, classes: int) -> Tensor:
+def _class_pixels(dataset: SliceDataset, classes: int) -> Tensor:
     """Known pixels (slices, C) of each class in each of the dataset's labelled slices.
 
     Raises:
@@ -171,7 +171,7 @@ def class_weights(
         raise InputError(f"class_weights: expected one of {', '.join(WEIGHTS)}, found {kind!r}")
     if kind == "none":
         return None
-    pixels = class_pixels(dataset, classes).sum(0).float()
+    pixels = _class_pixels(dataset, classes).sum(0).float()
     weights = pixels.clamp(min=1).rsqrt()
     weights /= weights[pixels > 0].mean()
     return torch.where(pixels > 0, weights, 1.0).to(device)
@@ -183,7 +183,7 @@ def rare_slices(dataset: SliceDataset, classes: int) -> list[int]:
     Raises:
         InputError: no slice is labelled, or no label shows anything but background.
     """
-    pixels = class_pixels(dataset, classes)
+    pixels = _class_pixels(dataset, classes)
     totals = pixels.sum(0)
     shown = [number for number in range(1, classes) if totals[number] > 0]
     if not shown:

@@ -52,7 +52,7 @@ def lazy_adam(
     return Adam(parameters, lr=lr * c, betas=(betas[0] ** c, betas[1] ** c), fused=True)
 
 
-def growth_steps(growth: Mapping[int, int], sizes: Sequence[int]) -> list[tuple[int, int]]:
+def _growth_steps(growth: Mapping[int, int], sizes: Sequence[int]) -> list[tuple[int, int]]:
     """Check a growth schedule: (level, first update after it), coarsest first.
 
     Args:
@@ -146,7 +146,7 @@ class FactoryTrainer(UpdateTrainer):
         self.path_length_weight, self.path_length_every = path_length_weight, path_length_every
         self.path_length_shrink = path_length_shrink
         self.style_mixing, self.encoded_share, self.ema_decay = style_mixing, encoded_share, ema_decay
-        self.growth = growth_steps(growth or {}, network.generator.sizes)
+        self.growth = _growth_steps(growth or {}, network.generator.sizes)
         self.fade = fade
         generator = network.generator
         self.labels = (

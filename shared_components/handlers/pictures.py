@@ -29,7 +29,7 @@ def picture_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
     Returns:
         (1, rows·(W + gap) - gap, columns·(H + gap) - gap) uint8.
     """
-    pixels = upright_pixels(images)
+    pixels = _upright_pixels(images)
     count, height, width = pixels.shape
     rows = -(-count // columns)
     canvas = torch.full((rows * (height + gap), columns * (width + gap)), 255, dtype=torch.uint8)
@@ -174,7 +174,7 @@ APART = 8  # pixels between the first row or column and the others, where they a
 FONT_SIZE = 13
 
 
-def upright_pixels(images: Tensor) -> Tensor:
+def _upright_pixels(images: Tensor) -> Tensor:
     """Slices as they are looked at: their first axis from left to right, the second from bottom to top.
 
     An axial slice in RAS has the patient's front at the top and left at the left, as in the views of a report.
@@ -205,7 +205,7 @@ def labelled_grid(
     left = 8 + max(round(font.getlength(text)) for text in rows)
     top = FONT_SIZE + 8
     available = WIDTH - left - APART * first_apart
-    pixels = upright_pixels(images)
+    pixels = _upright_pixels(images)
     height = cell_height(pixels.shape[-2], pixels.shape[-1], len(columns), available)
     width = round(height * pixels.shape[-1] / pixels.shape[-2])
     across = [left + n * (width + GAP) + APART * (first_apart and n > 0) for n in range(len(columns) + 1)]

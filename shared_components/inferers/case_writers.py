@@ -109,11 +109,11 @@ def _on_grid_of(source: nib.Nifti1Image, data: np.ndarray, image: str | Path) ->
             f"{image}: expected labels of shape {source.shape}, found {data.shape}; segment it again"
         )
     kind = nib.Nifti2Image if isinstance(source.header, nib.Nifti2Header) else nib.Nifti1Image
-    header = geometry_of(source, data.dtype, "segmentation")
+    header = _geometry_of(source, data.dtype, "segmentation")
     return kind(data.reshape(source.shape), source.affine, header)
 
 
-def geometry_of(source: nib.Nifti1Image, dtype: np.dtype, description: str) -> nib.Nifti1Header:
+def _geometry_of(source: nib.Nifti1Image, dtype: np.dtype, description: str) -> nib.Nifti1Header:
     """A new header with the geometry fields of ``source``'s, for data of another kind.
 
     Nothing else of the image's header is copied: its text fields and extensions may name a patient.
@@ -141,11 +141,11 @@ def _without_singletons(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _on_grid(data: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
     segmentation = nib.Nifti1Image(data, np.asarray(affine, dtype=np.float64))
     segmentation.header.set_xyzt_units("mm")
-    place_by(segmentation.header, affine)
+    _place_by(segmentation.header, affine)
     return segmentation
 
 
-def place_by(header: nib.Nifti1Header, affine: np.ndarray) -> None:
+def _place_by(header: nib.Nifti1Header, affine: np.ndarray) -> None:
     """State a grid in the header of data that lie on it.
 
     A qform has no shear: where a gantry was tilted only the sform says where the voxels lie, and who reads the qform
@@ -224,7 +224,7 @@ def write_probabilities(
 
 def _header(image: str | Path, affine: np.ndarray, shape: tuple[int, ...]) -> nib.Nifti1Header:
     if is_nifti(image):
-        header = geometry_of(open_nifti(image), np.dtype(np.float32), "class probabilities")
+        header = _geometry_of(open_nifti(image), np.dtype(np.float32), "class probabilities")
     else:
         header = nib.Nifti1Header()
         header.set_data_dtype(np.float32)
@@ -234,7 +234,7 @@ def _header(image: str | Path, affine: np.ndarray, shape: tuple[int, ...]) -> ni
     header.set_data_shape(shape)
     header.set_zooms((*zooms, *[1.0] * (4 - len(zooms))))
     if not is_nifti(image):
-        place_by(header, affine)
+        _place_by(header, affine)
     header["vox_offset"] = header.single_vox_offset
     return header
 

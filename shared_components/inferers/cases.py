@@ -77,8 +77,8 @@ def _cases_of(entry: str | os.PathLike | Mapping, split: str) -> list[Case]:
         return _folder_cases(path)
     if path.is_file() and path.name == DATALIST:
         return _root_cases(path.parent, split)
-    if path.is_file() and is_list(path):
-        return [case for item in read_list(path) for case in _listed_cases(item, split)]
+    if path.is_file() and _is_list(path):
+        return [case for item in _read_list(path) for case in _listed_cases(item, split)]
     if os.path.lexists(path):  # a link that leads nowhere too: reading it says what is wrong
         return [_case(path)]
     volumes = _without_outputs(_pattern_images(path))
@@ -94,7 +94,7 @@ def _listed_cases(entry: str | dict, split: str) -> list[Case]:
     """An entry of a list file: as if given alone, but a volume that is not there does not stop the others."""
     if isinstance(entry, dict):
         return [_stated_case(entry, must_exist=False)]
-    if is_list(entry) and Path(entry).name != DATALIST:
+    if _is_list(entry) and Path(entry).name != DATALIST:
         raise InputError(f"{entry}: expected a volume, found a list in a list; name its volumes in one list")
     if not os.path.lexists(entry) and not glob.has_magic(entry):
         return [_case(entry)]
@@ -209,12 +209,12 @@ def _shown(source: object) -> str:
 SUFFIXES = (".txt", ".lst", ".list", ".json")
 
 
-def is_list(path: str | Path) -> bool:
+def _is_list(path: str | Path) -> bool:
     """Whether a file's name is that of a list."""
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def read_list(file: str | Path) -> list[str | dict]:
+def _read_list(file: str | Path) -> list[str | dict]:
     """The entries of a list file.
 
     Args:

@@ -58,7 +58,7 @@ class ReconstructionLoss(nn.Module):
         super().__init__()
         self.l2, self.ssim, self.perceptual = l2, ssim, perceptual
         self.similarity = SSIMLoss(spatial_dims=2, data_range=2.0, win_size=window)
-        self.network = None if perceptual_network is None else load_scripted(perceptual_network)
+        self.network = None if perceptual_network is None else _load_scripted(perceptual_network)
 
     def forward(self, reconstruction: Tensor, image: Tensor) -> Tensor:
         """Both (B, 1, S, S) in [-1, 1]; scalar, the mean over B.
@@ -84,7 +84,7 @@ class ReconstructionLoss(nn.Module):
         return [features] if isinstance(features, Tensor) else features
 
 
-def load_scripted(path: str | os.PathLike) -> nn.Module:
+def _load_scripted(path: str | os.PathLike) -> nn.Module:
     """A frozen TorchScript network in evaluation mode, on the CPU.
 
     Raises:

@@ -57,7 +57,7 @@ def compare_segmentations(
         raise InputError(told_faults(faults, len(cases) * len(predictions)))
     plot_scores(tables, output_dir)
     summaries = {method: summarize(read_scores(table)) for method, table in tables.items()}
-    return write_text(output_dir / "comparison.md", comparison_table(summaries)), faults
+    return write_text(output_dir / "comparison.md", _comparison_table(summaries)), faults
 
 
 def named_folders(folders: Sequence[str | Path]) -> dict[str, Path]:
@@ -78,7 +78,7 @@ def named_folders(folders: Sequence[str | Path]) -> dict[str, Path]:
     raise InputError(f"{places[0]}: expected folders of different names; rename one")
 
 
-def comparison_table(summaries: Summaries) -> str:
+def _comparison_table(summaries: Summaries) -> str:
     """Markdown: a line per class and method, mean ± standard deviation over cases."""
     lines = ["| class | method | cases | Dice | Hausdorff (mm) | 95 % Hausdorff (mm) | missed |"]
     lines += ["|---" * 7 + "|"]

@@ -181,10 +181,10 @@ def _labelled_frames(
     digits = max(2, len(str(count - 1)))
     for t in shown:
         found, expected = (whole(part[t]).numpy().astype(np.int32) for part in (predicted, reference))
-        yield case if count == 1 else f"{case}_t{t:0{digits}d}", *known_part(found, expected, label)
+        yield case if count == 1 else f"{case}_t{t:0{digits}d}", *_known_part(found, expected, label)
 
 
-def known_part(
+def _known_part(
     predicted: np.ndarray, reference: np.ndarray, label: str | Path
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both volumes cut to the box that somebody annotated, and background where the reference is unknown in it.

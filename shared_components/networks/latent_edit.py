@@ -45,7 +45,7 @@ class LatentEdit(nn.Module):
         self.rows = generator.rows
         self.truncation = float(truncation)
         means = means_by_position(generator) if truncation != 1 else torch.zeros(1, 1, 1)
-        checked_rows(generator, rows)
+        _checked_rows(generator, rows)
         step = torch.zeros(generator.rows, generator.w_dim)
         if direction is not None:
             vector = _vector(generator, direction, rows)
@@ -65,7 +65,7 @@ def step_along(
     generator: Generator, vector: Tensor, length: float, rows: Sequence[int] | None = None
 ) -> Tensor:
     """A step of W+ (rows, w_dim), ``length`` long in the given rows, none in the others; arguments as above."""
-    first, last = checked_rows(generator, rows)
+    first, last = _checked_rows(generator, rows)
     step = torch.zeros(generator.rows, generator.w_dim)
     step[first : last + 1] = length * vector
     return step
@@ -114,7 +114,7 @@ def semantic_directions(generator: Generator, rows: Sequence[int] | None = None)
         InputError: rows that W+ does not have.
     Source: Shen & Zhou 2021, Eq. 7 (SeFa).
     """
-    first, last = checked_rows(generator, rows)
+    first, last = _checked_rows(generator, rows)
     weights = [weight for row in range(first, last + 1) for weight in style_weights(generator, row)]
     stacked = torch.cat(weights).cpu().double()
     values, vectors = torch.linalg.eigh(stacked.T @ stacked)
@@ -131,7 +131,7 @@ def style_weights(generator: Generator, row: int) -> list[Tensor]:
     return [layer.affine.weight * layer.affine.scale for layer in layers]
 
 
-def checked_rows(generator: Generator, rows: Sequence[int] | None) -> tuple[int, int]:
+def _checked_rows(generator: Generator, rows: Sequence[int] | None) -> tuple[int, int]:
     """First and last row; all of W+ for None.
 
     Raises:

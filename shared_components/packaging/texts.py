@@ -86,7 +86,7 @@ def package_metadata(
         image["num_channels"], size, slices = parsed(config, "z_dim", "image_size", "slices")
         pred["spatial_shape"] = [size, size, slices]
         return content
-    labels = class_names(config)
+    labels = _class_names(config)
     shown = ", ".join(f"{value} {name}" for value, name in labels.items())
     content["label_classes"] = f"whole numbers: {shown}"
     content["pred_classes"] = f"one channel of scores per label: {shown}"
@@ -96,7 +96,7 @@ def package_metadata(
     return content
 
 
-def class_names(config: Mapping[str, Any]) -> dict[int, str]:
+def _class_names(config: Mapping[str, Any]) -> dict[int, str]:
     """Label value to class name."""
     return {int(value): str(name) for value, name in parsed(config, "labels").items()}
 

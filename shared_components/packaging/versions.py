@@ -33,11 +33,11 @@ def pins(requirements: Iterable[str]) -> dict[str, str]:
     """Distribution to version of lines such as ``name==1.0  # comment``."""
     lines = (line.split("#")[0].strip() for line in requirements)
     return {
-        normal_name(name): version for name, _, version in (line.partition("==") for line in lines if line)
+        _normal_name(name): version for name, _, version in (line.partition("==") for line in lines if line)
     }
 
 
-def normal_name(distribution: str) -> str:
+def _normal_name(distribution: str) -> str:
     """A distribution's name as registries compare it."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
@@ -52,7 +52,7 @@ def require_release(metadata: Mapping[str, Any], repo: Path, contents: Sequence[
     Raises:
         InputError: uncommitted changes, or versions that disagree, all on one line.
     """
-    faults = [*uncommitted(repo, contents), *version_faults(metadata, repo)]
+    faults = [*uncommitted(repo, contents), *_version_faults(metadata, repo)]
     if faults:
         raise InputError(
             f"{'; '.join(faults)}; mend that, or build a package for development with --development"
@@ -73,7 +73,7 @@ def uncommitted(repo: Path, contents: Sequence[str]) -> list[str]:
     return [f"uncommitted changes in {', '.join(changed[:3])}{more}"] if changed else []
 
 
-def version_faults(metadata: Mapping[str, Any], repo: Path) -> list[str]:
+def _version_faults(metadata: Mapping[str, Any], repo: Path) -> list[str]:
     """Where the stated versions disagree with the project's, its pins, its changelog or what is installed."""
     own, stated = shared_components.__version__, str(metadata.get("version"))
     faults = [] if stated == own else [f"metadata.json: version {stated}, but the project is {own}"]
@@ -83,7 +83,7 @@ def version_faults(metadata: Mapping[str, Any], repo: Path) -> list[str]:
         faults.append(f"CHANGELOG.md has no entry {own}")
     pinned = pins((repo / "requirements.txt").read_text("utf-8").splitlines())
     for name, wanted in required_packages(metadata).items():
-        found = {"requirements.txt": pinned.get(normal_name(name)), "installed": _installed(name)}
+        found = {"requirements.txt": pinned.get(_normal_name(name)), "installed": _installed(name)}
         faults += [f"{name}: metadata.json {wanted}, {w} {v}" for w, v in found.items() if v != wanted]
     return faults
 
@@ -143,9 +143,9 @@ def _pinned(
     """Metadata with the pinned versions of all packages that it names."""
 
     def version(name: str, source: Mapping[str, str], place: str) -> str:
-        if normal_name(name) not in source:
+        if _normal_name(name) not in source:
             raise InputError(f"{file}: asks for {name}, expected it in {place}, found none; pin it there")
-        return source[normal_name(name)]
+        return source[_normal_name(name)]
 
     required = {
         name: version(name, pinned, "requirements.txt") for name in metadata["required_packages_version"]

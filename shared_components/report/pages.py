@@ -139,14 +139,14 @@ def file_uri(path: str | Path) -> str:
     path = Path(path)
     try:
         with Image.open(path) as image:
-            return webp_uri(image, lossy=True) if image.mode == "L" else webp_uri(image.convert("RGBA"))
+            return _webp_uri(image, lossy=True) if image.mode == "L" else _webp_uri(image.convert("RGBA"))
     except (FileNotFoundError, UnidentifiedImageError, OSError) as error:
         raise InputError(f"{path}: expected a picture, cannot open it ({type(error).__name__})") from error
 
 
 def figure_uri(figure: Figure) -> str:
     """A figure of lines and letters without background, to stand on light and dark pages; nothing of it is lost."""
-    return webp_uri(Image.fromarray(_drawn(figure)))
+    return _webp_uri(Image.fromarray(_drawn(figure)))
 
 
 def slices_uri(figure: Figure) -> str:
@@ -160,7 +160,7 @@ def slices_uri(figure: Figure) -> str:
     grey = opaque & (np.ptp(drawn[..., :3].astype(int), axis=-1) < GREY)
     under = np.dstack([*[drawn[..., 1]] * 3, np.where(opaque, 255, 0)]).astype(np.uint8)
     over = np.where(grey[..., None], 0, drawn).astype(np.uint8)
-    layers = webp_uri(Image.fromarray(under), lossy=True), webp_uri(Image.fromarray(over))
+    layers = _webp_uri(Image.fromarray(under), lossy=True), _webp_uri(Image.fromarray(over))
     width, height = drawn.shape[1::-1]
     images = "".join(f'<image width="{width}" height="{height}" href="{layer}"/>' for layer in layers)
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
@@ -175,7 +175,7 @@ def _drawn(figure: Figure) -> np.ndarray:
     return np.frombuffer(stream.getvalue(), np.uint8).reshape(height, width, 4)
 
 
-def webp_uri(image: Image.Image, lossy: bool = False) -> str:
+def _webp_uri(image: Image.Image, lossy: bool = False) -> str:
     """A picture as the data URI of a WebP."""
     stream = io.BytesIO()
     kept = (

@@ -158,11 +158,11 @@ def left_out(rows: Sequence[Mapping[str, str]], folder: Path) -> LeftOut:
     for row in rows:
         if row.get("left_out"):
             found.setdefault((row["client"], row["left_out"]), []).append(int(row["round"]))
-    rounds = [(client, rounds_text(numbers), reason) for (client, reason), numbers in found.items()]
+    rounds = [(client, _rounds_text(numbers), reason) for (client, reason), numbers in found.items()]
     return LeftOut(rounds, list(read_settings(folder, [EXPORTS]).get("left_out", {}).items()))
 
 
-def rounds_text(rounds: Sequence[int]) -> str:
+def _rounds_text(rounds: Sequence[int]) -> str:
     """Numbers of rounds, the first of them where there are many.
 
     >>> rounds_text([2, 3]), rounds_text(range(1, 21))

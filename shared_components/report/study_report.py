@@ -63,7 +63,7 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         clients=_clients(study),
         left_out=list(_left_out(folder)),
         pictures=study_pictures(study, folder),
-        audit=factory_audit(study, folder),
+        audit=_factory_audit(study, folder),
         overlays=study_overlays(study, folder),
         curves=list(_curves(study, folder)),
         no_losses=NO_LOSSES,
@@ -157,7 +157,7 @@ class Audit(NamedTuple):
     faults: list[Missing]
 
 
-def factory_audit(study: StudyRecord, folder: Path) -> Audit:
+def _factory_audit(study: StudyRecord, folder: Path) -> Audit:
     """What the factory gives away of each client's images, and how well it draws; empty where no audit was made."""
     found: dict[str, Figures] = {}
     faults = []

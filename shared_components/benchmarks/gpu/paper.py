@@ -91,7 +91,7 @@ def _parts(place: CheckPlace, flow: Any) -> Iterator[CheckedPart]:
         trainer._iteration(trainer, batches[0])
 
     yield CheckedPart("an iteration without loading", place.median(iteration), remark=waits(place, iteration))
-    with free_choice():
+    with _free_choice():
         yield CheckedPart("the same, cuDNN free to choose", place.median(iteration))
 
 
@@ -186,7 +186,7 @@ def _most(events: Any, time: str, seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def free_choice() -> Iterator[None]:
+def _free_choice() -> Iterator[None]:
     """cuDNN tries its ways to convolve and takes the fastest, where a training's seed has it take a repeatable one."""
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True

@@ -116,7 +116,7 @@ def find_subjects(source: Path, table: Path | None = None, use_all_labels: bool 
     """All subjects below ``source``, in order of their codes; arguments as of :func:`prepare_mnms`."""
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; name the folder of the challenge")
-    table = table or find_table(source)
+    table = table or _find_table(source)
     rows = read_table(table)
     subjects: dict[str, CineSubject] = {}
     for cine in sorted(file for file in source.rglob("*") if file.name.lower().endswith(_ENDINGS)):
@@ -221,7 +221,7 @@ class TableRow(NamedTuple):
     es: int
 
 
-def find_table(source: Path) -> Path:
+def _find_table(source: Path) -> Path:
     """The challenge's CSV in ``source`` or a folder above the subjects' folders.
 
     Raises:

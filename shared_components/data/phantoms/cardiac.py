@@ -118,7 +118,7 @@ def render(case: Case) -> Phantom:
     """One person's heart as its client's scanner sees it."""
     scanner, grid = SCANNERS[case.domain], stack(case)
     random = case.generator("anatomy")
-    axes = short_axis(case).as_matrix()
+    axes = _short_axis(case).as_matrix()
     warp = Warp(axes.T, HEART, (random_displacement(random, HEART - FIELD, HEART + FIELD, 35.0, 3.0),))
     points = evaluate(lambda world: warp(world) - HEART, grid).permute(1, 2, 3, 0)
     anatomy = draw_anatomy(random, points.numpy())
@@ -127,10 +127,10 @@ def render(case: Case) -> Phantom:
     fractions = grid.pool(torch.stack([torch.from_numpy(anatomy.label == k).float() for k in LABELS]))
     stored = np.clip(np.rint(image * 1000), 0, np.iinfo(np.int16).max).astype(np.int16)
     phantom = Phantom(stored, fractions.argmax(0).numpy().astype(np.uint8), grid.affine)
-    return middle_slice(phantom) if case.only_slice else phantom
+    return _middle_slice(phantom) if case.only_slice else phantom
 
 
-def middle_slice(phantom: Phantom) -> Phantom:
+def _middle_slice(phantom: Phantom) -> Phantom:
     """The one-slice volume of the stack's middle, at its own place in the world."""
     middle = phantom.image.shape[2] // 2
     affine = phantom.affine.copy()
@@ -139,7 +139,7 @@ def middle_slice(phantom: Phantom) -> Phantom:
     return Phantom(phantom.image[..., middle : middle + 1], phantom.label[..., middle : middle + 1], affine)
 
 
-def short_axis(case: Case) -> Rotation:
+def _short_axis(case: Case) -> Rotation:
     """The heart's short-axis frame in the world; every person's lies a little differently."""
     angles = np.array(SHORT_AXIS) + case.generator("axis").normal(0, 4, 3)
     return Rotation.from_euler("xyz", angles, degrees=True)
@@ -150,7 +150,7 @@ def stack(case: Case) -> Grid:
     random, scanner = case.generator("grid"), SCANNERS[case.domain]
     in_plane, thickness = random.uniform(*scanner.in_plane), random.uniform(*scanner.thickness)
     spacing = np.array([in_plane * case.coarseness, in_plane * case.coarseness, thickness])
-    planned = short_axis(case) * Rotation.from_rotvec(random.normal(0, 2, 3), degrees=True)
+    planned = _short_axis(case) * Rotation.from_rotvec(random.normal(0, 2, 3), degrees=True)
     centre = HEART + random.normal(0, 4, 3)
     extent = np.array([FIELD, FIELD, 78.0])
     return make_grid(centre, extent, spacing, case.codes, planned, (2, 2, 3))

@@ -82,7 +82,7 @@ def clients(subjects: Subjects = None, labelled: str = "t1") -> list[PhantomRoot
 def render(case: Case) -> Phantom:
     """One subject's head as its client's scanner sees it."""
     head, look = patient(case) if case.scenario == PATIENTS else load_head(), LOOKS[case.domain]
-    grid, warp = subject_grid(case), subject_warp(case)
+    grid, warp = _subject_grid(case), subject_warp(case)
     template = torch.stack([_signal(case.generator("levels"), head, look), head.brain])
     signal, brain = grid.pool(sample_template(template, head.affine, warp, grid)).numpy()
     image = _acquire(case.generator("scanner"), case.domain, signal, grid)
@@ -95,7 +95,7 @@ def subject_warp(case: Case) -> Warp:
     return random_warp(case.generator("anatomy"), CENTRE - HALF, CENTRE + HALF, CENTRE)
 
 
-def subject_grid(case: Case) -> Grid:
+def _subject_grid(case: Case) -> Grid:
     """Axial stack over the whole head: 2 to 2.4 mm in-plane, slices of 3.6 to 6 mm."""
     random = case.generator("grid")
     in_plane, thickness = random.uniform(2.0, 2.4), random.uniform(3.6, 6.0)

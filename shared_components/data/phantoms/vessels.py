@@ -95,7 +95,7 @@ def clients(subjects: Subjects = None) -> list[PhantomRoot]:
 
 def render(case: Case) -> Phantom:
     """One person's vessels as the client's scanner sees them."""
-    organ, grid = ORGANS[case.domain], field_of_view(case)
+    organ, grid = ORGANS[case.domain], _field_of_view(case)
     lumen = paint(draw_trees(case), grid, margin=0.02 * organ.field)
     random = case.generator("look")
     background = (_retina if organ.growth.flat else _brain)(random, organ, grid)
@@ -107,7 +107,7 @@ def render(case: Case) -> Phantom:
     return Phantom(stored, (label >= 0.5).astype(np.uint8), grid.affine)
 
 
-def field_of_view(case: Case) -> Grid:
+def _field_of_view(case: Case) -> Grid:
     """Axial slab, or the one plane of a retina."""
     organ, random = ORGANS[case.domain], case.generator("grid")
     pixels, slices = random.uniform(*PIXELS), random.integers(*organ.slices, endpoint=True)
