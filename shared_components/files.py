@@ -27,6 +27,9 @@ _UNLOADABLE = (  # what torch.load raises on damaged files and on files of somet
     *(RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, struct.error),
     *(LookupError, AttributeError, TypeError, AssertionError, zipfile.BadZipFile),
 )
+UNITS = ("B", "kB", "MB", "GB", "TB")
+NO_SPACE = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+"""What the system calls a full disk, or that a user's share of one is used up."""
 
 
 def write_atomically(path: str | os.PathLike, writer: Callable[[Path], object]) -> Path:
@@ -239,19 +242,12 @@ def remove_files(*paths: str | os.PathLike) -> None:
             Path(path).unlink()
 
 
-UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
 def size(count: int) -> str:
     """Bytes as people read them: ``512 B``, ``3.2 MB``."""
     value, place = float(count), 0
     while value >= 999.5 and place < len(UNITS) - 1:
         value, place = value / 1000, place + 1
     return f"{value:.1f} {UNITS[place]}" if place and value < 99.95 else f"{value:.0f} {UNITS[place]}"
-
-
-NO_SPACE = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
-"""What the system calls a full disk, or that a user's share of one is used up."""
 
 
 def full_disk_line(path: str | os.PathLike, reason: str) -> str:

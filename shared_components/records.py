@@ -30,6 +30,13 @@ from shared_components.files import write_text
 from shared_components.seals import BLANK, CHECK, has_sealed_rows, is_sealed, seal, seal_rows
 
 SEAL = "sha256"
+FORMULA = re.compile(
+    r"'*[=+\-@\t\r]"
+)  # a spreadsheet runs a cell that begins so, after the quotes that we put there
+QUOTED = re.compile(r"'+[=+\-@\t\r]")
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
+Typed = TypeVar("Typed")
+KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 
 
 def write_record(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
@@ -127,13 +134,6 @@ def read_text(path: Path, cure: str) -> str:
         raise InputError(f"{path}: expected a text file, found {reason or 'other bytes'}; {cure}") from error
 
 
-FORMULA = re.compile(
-    r"'*[=+\-@\t\r]"
-)  # a spreadsheet runs a cell that begins so, after the quotes that we put there
-QUOTED = re.compile(r"'+[=+\-@\t\r]")
-NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
-
-
 def table_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], head: bool = True) -> str:
     """Rows as CSV; a cell that a row lacks is empty.
 
@@ -171,10 +171,6 @@ def _quoted(cell: str) -> str:
 
 def _bare(cell: str) -> str:
     return cell[1:] if QUOTED.match(cell) else cell
-
-
-Typed = TypeVar("Typed")
-KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 
 
 def plain_values(value: Any, folder: Path) -> Any:

@@ -37,6 +37,11 @@ from shared_components.networks.generator import Generator
 from shared_components.records import read_table, write_table
 
 COLUMNS = ("domain", "figure", "value", "low", "high", "real")
+NEIGHBOURS = 5  # of density and coverage, published
+FEWEST = 8  # slices on each side
+PARTS = ("lower", "middle", "upper")  # thirds of a volume
+LARGEST = 64  # px to which larger slices are reduced before they are compared pixel by pixel
+FEWEST_COMPARED = 2  # slices on each side
 
 
 class Figure(NamedTuple):
@@ -90,11 +95,6 @@ def read_figures(path: str | os.PathLike) -> dict[str, dict[str, Figure]]:
                 f"{path}: expected columns {', '.join(COLUMNS)} with numbers, found {shown(row)}; audit again"
             ) from error
     return found
-
-
-NEIGHBOURS = 5  # of density and coverage, published
-FEWEST = 8  # slices on each side
-PARTS = ("lower", "middle", "upper")  # thirds of a volume
 
 
 def quality_figures(generated: Tensor, training: Tensor, held_out: Tensor, seed: int) -> dict[str, Figure]:
@@ -157,10 +157,6 @@ def path_figure(generator: Generator, domain: int, training: ClientSlices, seed:
     return {
         "path_length": Figure(perceptual_path_length(generator, domain, training.heights, spread, seed=seed))
     }
-
-
-LARGEST = 64  # px to which larger slices are reduced before they are compared pixel by pixel
-FEWEST_COMPARED = 2  # slices on each side
 
 
 class Compared(NamedTuple):

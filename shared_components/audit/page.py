@@ -41,6 +41,7 @@ et al. 2020 calibrate); intervals are Wilson's. The attack takes slices near to 
 (GAN-Leaks, Chen et al. 2020); its interval is a bootstrap over volumes. No test proves that nothing is given away."""
 STAY = """The pictures show **real images**: they are for this client alone, and must not leave it. Each line: a \
 generated slice, the training slice that it is nearest to, and their difference; the most suspicious first."""
+ROUGH = 0.1  # share of memorised slices that could go unnoticed, above which the evidence is called weak
 
 
 def page(name: str, figures: Mapping[str, Figures], pictures: Mapping[str, Path]) -> str:
@@ -93,9 +94,6 @@ def number(value: float) -> str:
     if math.isnan(value):
         return ""
     return f"{value:.0f}" if value == round(value) and abs(value) >= 1 else f"{value:.3g}"
-
-
-ROUGH = 0.1  # share of memorised slices that could go unnoticed, above which the evidence is called weak
 
 
 def is_flagged(figures: Figures) -> bool:

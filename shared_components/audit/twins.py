@@ -23,6 +23,8 @@ from shared_components.records import write_table
 TABLE, PICTURE = "twins.csv", "twins.png"
 COLUMNS = ("label", "name", "volumes", "dice_mean", "dice_median", "dice_min")
 SHOWN = 6  # latents in the picture
+Segment = Callable[[Tensor], Tensor]
+"""Slices (N, 1, S, S) in [-1, 1] to class scores (N, C, S, S)."""
 
 
 @torch.no_grad()
@@ -94,10 +96,6 @@ def _picture(
         rows += [middle, label * 2 / max(classes - 1, 1) - 1]
         names += [name, "segmented"]
     return labelled_grid(torch.cat(rows), names, [str(number) for number in range(SHOWN)])
-
-
-Segment = Callable[[Tensor], Tensor]
-"""Slices (N, 1, S, S) in [-1, 1] to class scores (N, C, S, S)."""
 
 
 @torch.no_grad()

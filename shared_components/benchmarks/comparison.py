@@ -48,6 +48,7 @@ COLUMNS = (
     "seeds",
     "clients",
 )
+OURS, OTHERS = COLOURS[0], "#64748b"
 
 
 @dataclass(frozen=True)
@@ -228,9 +229,6 @@ def write_comparison(
     write_subject_scores(found.scores if scores is None else scores, folder / "scores.csv")
     write_differences(found, folder / "differences.csv")
     _plot_seeds(found, folder / "quality.png")
-
-
-OURS, OTHERS = COLOURS[0], "#64748b"
 
 
 def _plot_seeds(found: Comparison, path: Path) -> Path:

@@ -34,6 +34,7 @@ FORMS = (
 )
 INNER_RATE = 1e-3
 SMALLEST = 16  # px; the encoder halves a slice four times
+HEAD = "| kernel | size (px) | ms | alternative | ms | ratio |\n|---|---|---|---|---|---|"
 
 
 def meta_step(
@@ -170,9 +171,6 @@ def peak_kilobytes() -> int:
     """Peak resident memory of this process since it was last reset (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
-HEAD = "| kernel | size (px) | ms | alternative | ms | ratio |\n|---|---|---|---|---|---|"
 
 
 def time_kernels(repeats: int) -> None:

@@ -27,6 +27,7 @@ HEAD = (
 )
 SMALL = {"channels": [8, 8, 8, 8], "discriminator_channels": [8, 8, 8, 8], "z_dim": 16, "w_dim": 16}
 SMOKE_SIZE, SMOKE_UPDATES = 32, 12
+HEAD_DOMAINS = ("t1", "t2", "pet")
 
 
 def factory_choices(
@@ -180,7 +181,6 @@ def _make_cords(folder: Path, seed: int, smoke: bool) -> None:
             make_spinal_cord(folder / name, labelled, force=True)
 
 
-HEAD_DOMAINS = ("t1", "t2", "pet")
 SCENARIOS = {
     "head": FactoryScenario(
         HEAD_DOMAINS,

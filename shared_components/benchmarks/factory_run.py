@@ -35,6 +35,8 @@ from shared_components.study.stages import run_stages
 RESULT = "result.json"
 KEPT = ("frechet", "kernel_distance", "density", "coverage", "neighbour_difference", "path_length")
 COPIED = ("memorised_image", "memorised_features")
+BUNDLE = BUNDLES / "adaptation"
+EPOCHS = 40  # of 50 updates
 
 
 def result_of(
@@ -132,10 +134,6 @@ def _quality(folder: Path, data: Mapping[str, str], segment: Segment, slices: in
 def _mean(dice: torch.Tensor) -> float:
     value = dice.nanmean().item()
     return 0.0 if math.isnan(value) else value  # no network sees the organ in either
-
-
-BUNDLE = BUNDLES / "adaptation"
-EPOCHS = 40  # of 50 updates
 
 
 def trained_segmenter(

@@ -41,6 +41,7 @@ HEAD = (
     *("size (px)", "parameters (M)", *(f"s, {form}" for form in FORMS), "textbook / ours"),
     *("textbook / ours, bfloat16", *(f"GB, {form}" for form in FORMS)),
 )
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def factory_speed(sizes: Sequence[int], batch: int, repeats: int, threads: int) -> str:
@@ -172,9 +173,6 @@ def update(trainer: FactoryTrainer, data: dict[str, torch.Tensor], iteration: in
     torch.manual_seed(2)
     trainer.state.iteration = iteration
     trainer._iteration(trainer, data)
-
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 def _zero_insertion(x: Tensor) -> Tensor:

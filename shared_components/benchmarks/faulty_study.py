@@ -27,6 +27,7 @@ RESULTS = (
     "**/metrics.csv",
 )
 """What a study is run for, and what must be the same however often it was broken."""
+SHARES = (0.05, 0.35, 0.8)  # of what the study needs
 
 
 class FaultyStudy:
@@ -147,9 +148,6 @@ def _session_members(session: int) -> list[int]:
             if int(fields[3]) == session and fields[0] not in "ZX":
                 found.append(int(entry.name))
     return found
-
-
-SHARES = (0.05, 0.35, 0.8)  # of what the study needs
 
 
 def fill_disks(whole: FaultyStudy, data: Path) -> tuple[int, str, tuple[str, ...]]:

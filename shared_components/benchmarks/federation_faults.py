@@ -34,6 +34,8 @@ RESUMED_ROUNDS = 4  # of a run that is resumed
 ORPHANS = 30.0  # s after which a process that outlives the run counts as lost
 SERVER = "nvflare.simulator_process"  # runs NVFlare's server in the last of its forks
 RESUMED = "all rounds; resumed, the same weights as unbroken"
+ROUNDS = 6
+ENGINES = ("local", "nvflare", CERTIFICATES)
 
 
 def _coordinator_killed(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
@@ -169,7 +171,6 @@ DEAD_FOR_GOOD = (
     ClientFault(2, "north", 2, "site_killed", SITE_FAULT.fault, SITE_FAULT.reason),
     ClientFault(3, "south", 3, "machine_killed", "kill -9 of all of a site's NVFlare", SITE_FAULT.reason),
 )
-ROUNDS = 6
 
 
 def _faults_in_turn(folder: Path, data: Path, engine: str) -> Iterator[Outcome]:
@@ -239,7 +240,6 @@ def _rows(
         yield Outcome("these faults in one run", 1, "what is told of each", tuple(lost), engine)
 
 
-ENGINES = ("local", "nvflare", CERTIFICATES)
 GROUPS: dict[str, Callable[[Path, Path, str], Iterator[Outcome]]] = {
     "clients": _faults_in_turn,
     "sites": _dead_sites,

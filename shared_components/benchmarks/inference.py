@@ -75,6 +75,10 @@ STOCK: dict[str, Any] = {
 
 VOXEL = (0.9, 0.9, 4.0)  # mm
 DISTINCT = 4  # different volumes; the others are links to them
+SHIPPED = REPOSITORY / "shared_components" / "data" / "phantoms" / "colin27"
+KINDS = ("2mm", "1mm_lps_oblique")
+TURN = 12  # degrees about x, of the oblique copy
+SHAPE = np.array([200, 236, 210])  # voxels of 1 mm, of the oblique copy
 
 
 def inference_benchmark(
@@ -217,12 +221,6 @@ def _agreement(folder: Path) -> str:
             ours, stock = (np.asarray(nib.load(path).dataobj) for path in paths)
             shares.append(float((ours == stock).mean()))
     return f"Labels agree in {100 * min(shares):.1f} % of the voxels or more."
-
-
-SHIPPED = REPOSITORY / "shared_components" / "data" / "phantoms" / "colin27"
-KINDS = ("2mm", "1mm_lps_oblique")
-TURN = 12  # degrees about x, of the oblique copy
-SHAPE = np.array([200, 236, 210])  # voxels of 1 mm, of the oblique copy
 
 
 def segment_real_head(

@@ -18,6 +18,13 @@ from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import synthetic_root
 
 NETWORK = "published_network.yaml"
+Build = Callable[[Bench, str], Iterator[Stage]]
+LOOKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # of rows that are trained on labelled images alone
+    "plain": ("no varied intensities", {}),
+    "mild": ("mild looks", {"looks": "mild"}),
+    "strong": ("strong looks", {"looks": "strong"}),
+    "convolutions": ("random convolutions", {"convolution_probability": 0.5}),
+}
 
 
 def published(bench: Bench, client: str) -> Iterator[Stage]:
@@ -57,9 +64,6 @@ def _base(bench: Bench) -> int:
     return int(config["image_size"]) // 2 ** (len(config["channels"]) - 1)
 
 
-Build = Callable[[Bench, str], Iterator[Stage]]
-
-
 @dataclass(frozen=True)
 class QualityRow:
     """A method.
@@ -93,14 +97,6 @@ def _longer(bench: Bench, client: str, name: str, looks: Mapping[str, Any]) -> I
         }
         yield bench.stage(study.source, name, ("pretrain.yaml",), own)
         yield bench.segmented(client, name, owner=study.source)
-
-
-LOOKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # of rows that are trained on labelled images alone
-    "plain": ("no varied intensities", {}),
-    "mild": ("mild looks", {"looks": "mild"}),
-    "strong": ("strong looks", {"looks": "strong"}),
-    "convolutions": ("random convolutions", {"convolution_probability": 0.5}),
-}
 
 
 def _supervised(bench: Bench, client: str) -> Iterator[Stage]:

@@ -32,6 +32,7 @@ from shared_components.study_record import FILE_NAME, StudyRecord, read_study_re
 OURS = METHODS["adaptation_predictions"].name
 CHOSEN = "choice_predictions"  # of METHODS: what a client chose among the study's candidates
 LABELLED = "labelled"  # the role of clients that need no adaptation
+HEAD = ("client", "seed", "chosen", "Dice", "oracle's choice", "Dice", "regret", "below the best plain")
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,6 @@ def _scores(seed: int, folder: Path, study: StudyRecord) -> Iterator[SubjectScor
         for key, table in row_tables(folder / FOLDER / client):
             if found_record(table.parent / DONE) is not None:
                 yield from subject_scores(table, seed, described.domain, ROWS[key].name)
-
-
-HEAD = ("client", "seed", "chosen", "Dice", "oracle's choice", "Dice", "regret", "below the best plain")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,20 @@ from shared_components.study.stages import done_stages, run_stages
 from shared_components.study_record import FILE_NAME
 from shared_components.worker_processes import start_quiet_tracker
 
+FILE = "federation.yaml"
+BEGUN = "begun.json"
+RUN = "run"  # of the stage's folder: the federation's
+FOLDER = "rows"  # of the study's: what lies in it, no study reads
+RESULTS = (FILE_NAME, "report.html", "factory/*.pt", "**/model.pt", "**/metrics.csv", "**/scores.csv")
+PART = 3
+LENGTHS = {"max_epochs", "phases"}  # ids of a section of a study that say how long a training takes
+DEFAULTS = {  # section to the config that says how long it takes where the section does not
+    "pretrain": ("max_epochs", ("common.yaml", "pretrain.yaml")),
+    "train": ("phases", ("common.yaml", "train.yaml")),
+    "self_training": ("phases", ("common.yaml", "train.yaml", "self_training.yaml")),
+}
+FACTORY = ("growth", "fade")  # ids of the factory's config that count updates
+
 
 class Runs:
     """The folder of a benchmark, in which everything is run once.
@@ -89,11 +103,6 @@ def check_failures(failures: Sequence[InputError]) -> None:
         raise InputError(f"{number} failed; mend and run again, finished ones are kept:\n{listed}")
 
 
-FILE = "federation.yaml"
-BEGUN = "begun.json"
-RUN = "run"  # of the stage's folder: the federation's
-
-
 @dataclass(frozen=True)
 class FederationStage(Stage):
     """What ``federate.py run FILE --resume`` does, in the stage's folder.
@@ -147,10 +156,6 @@ def federation_stage(
     return FederationStage(client, name, federation.bundle, federation.configs, values, folder, needs, roots)
 
 
-FOLDER = "rows"  # of the study's: what lies in it, no study reads
-RESULTS = (FILE_NAME, "report.html", "factory/*.pt", "**/model.pt", "**/metrics.csv", "**/scores.csv")
-
-
 @dataclass(frozen=True)
 class StudyStage(FederationStage):
     """What ``federate.py study FILE --resume`` does, in the stage's folder.
@@ -180,16 +185,6 @@ def study_stage(client: str, values: Mapping[str, Any], folder: Path) -> StudySt
     others = [str(BUNDLES / name / "configs") for name in ("adaptation", "segmentation")]
     roots = [settings["data_root"] for settings in values["clients"].values()]
     return StudyStage(client, "study", own["bundle"], configs, own, folder, reads=(*others, *roots))
-
-
-PART = 3
-LENGTHS = {"max_epochs", "phases"}  # ids of a section of a study that say how long a training takes
-DEFAULTS = {  # section to the config that says how long it takes where the section does not
-    "pretrain": ("max_epochs", ("common.yaml", "pretrain.yaml")),
-    "train": ("phases", ("common.yaml", "train.yaml")),
-    "self_training": ("phases", ("common.yaml", "train.yaml", "self_training.yaml")),
-}
-FACTORY = ("growth", "fade")  # ids of the factory's config that count updates
 
 
 def shorter(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,25 @@ from shared_components.study.runner import run_study
 STUDY_GROUPS = ("kills", "two", "together", "damage", "full")
 LATEST = {"start": 12.0, "rounds": 6.0}  # s after which the parent is killed; in a stage 3
 ORPHANS = 10.0  # s after which a worker that outlives its parent counts as lost
+OWN = (
+    *(
+        f"factory/{name}"
+        for name in ("federation.yaml", "bundle.yaml", "data.json", "versions.json", "seconds.json")
+    ),
+    *("factory/rounds.csv", "factory/global.pt", "factory/global.previous.pt", "factory/factory.pt"),
+    *("factory/clients/*/state.*.pt",),
+    *("study.json", "digests.json", "report.html", "clients/*/source_model/model.pt"),
+    *(
+        f"clients/*/source_model/{name}"
+        for name in ("done.json", "checkpoint.pt", "metrics.csv", "overrides.yaml")
+    ),
+    *("clients/*/synthetic/*/dataset.json", "clients/*/synthetic/**/*.nii.gz"),
+    *(
+        f"clients/*/adaptation_predictions/{name}"
+        for name in ("cases.json", "scores.csv", "*.nii.gz", "done.json")
+    ),
+)
+BACK = "goes on from round"  # of the warning that a damaged round gives way to the one before
 
 
 def study_faults(
@@ -146,28 +165,6 @@ def different(whole: FaultyStudy, other: FaultyStudy) -> list[str]:
     return [
         f"{name} differs" for name in sorted({*expected, *found}) if expected.get(name) != found.get(name)
     ]
-
-
-OWN = (
-    *(
-        f"factory/{name}"
-        for name in ("federation.yaml", "bundle.yaml", "data.json", "versions.json", "seconds.json")
-    ),
-    *("factory/rounds.csv", "factory/global.pt", "factory/global.previous.pt", "factory/factory.pt"),
-    *("factory/clients/*/state.*.pt",),
-    *("study.json", "digests.json", "report.html", "clients/*/source_model/model.pt"),
-    *(
-        f"clients/*/source_model/{name}"
-        for name in ("done.json", "checkpoint.pt", "metrics.csv", "overrides.yaml")
-    ),
-    *("clients/*/synthetic/*/dataset.json", "clients/*/synthetic/**/*.nii.gz"),
-    *(
-        f"clients/*/adaptation_predictions/{name}"
-        for name in ("cases.json", "scores.csv", "*.nii.gz", "done.json")
-    ),
-)
-
-BACK = "goes on from round"  # of the warning that a damaged round gives way to the one before
 
 
 def _damage_files(

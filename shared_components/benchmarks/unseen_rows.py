@@ -16,6 +16,21 @@ from shared_components.data.phantoms.cardiac import SCANNERS
 from shared_components.data.spinal_cord import SITES, make_spinal_cord
 from shared_components.metrics.intervals import Design
 
+UNET: dict[str, Any] = {"configs": ("unet.yaml",), "network": {"anatomy_channels": "$len(@labels)"}}
+AVERAGED = {"average": 0.99, "batch_size": 8}  # as ours, whose batch has two halves of 4
+SELF_TRAINED = ("self_training.yaml",)
+FIRST_ORDER = {"second_order": False}  # half the time; a row of the ablation has the second order
+FULL = "segmentation_augmented"  # what the ablations take something away from
+CONVOLUTIONS = {"looks": "mild", "convolution_probability": 0.5}
+DISENTANGLEMENT = (
+    "reconstruction_weight",
+    "regression_weight",
+    "prior_weight",
+    "domain_weight",
+    "rank_weight",
+)
+TESTS = "tests"  # folder beside data roots whose tests are not for scoring
+
 
 @dataclass(frozen=True)
 class UnseenRow:
@@ -42,14 +57,6 @@ class UnseenRow:
     matched: bool = False
 
 
-UNET: dict[str, Any] = {"configs": ("unet.yaml",), "network": {"anatomy_channels": "$len(@labels)"}}
-AVERAGED = {"average": 0.99, "batch_size": 8}  # as ours, whose batch has two halves of 4
-SELF_TRAINED = ("self_training.yaml",)
-FIRST_ORDER = {"second_order": False}  # half the time; a row of the ablation has the second order
-FULL = "segmentation_augmented"  # what the ablations take something away from
-CONVOLUTIONS = {"looks": "mild", "convolution_probability": 0.5}
-
-
 def _matched(looks: str) -> UnseenRow:
     name = f"U-Net, running average, {looks} looks, as many updates"
     return UnseenRow(name, **UNET, overrides={**AVERAGED, "looks": looks}, matched=True)
@@ -66,14 +73,6 @@ def _ours(name: str, **overrides: Any) -> UnseenRow:
 def _without(what: str, **overrides: Any) -> UnseenRow:
     return UnseenRow(f"without {what}", overrides={**FIRST_ORDER, **overrides}, ablation=True)
 
-
-DISENTANGLEMENT = (
-    "reconstruction_weight",
-    "regression_weight",
-    "prior_weight",
-    "domain_weight",
-    "rank_weight",
-)
 
 ROWS = {
     "unet": UnseenRow("U-Net", **UNET, overrides={"looks": "none"}),
@@ -194,9 +193,6 @@ class UnseenRun:
 
     def __str__(self) -> str:
         return f"seed {self.seed}, {self.held_out} held out, {ROWS[self.row].name}"
-
-
-TESTS = "tests"  # folder beside data roots whose tests are not for scoring
 
 
 @dataclass(frozen=True)

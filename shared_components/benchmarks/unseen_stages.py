@@ -16,6 +16,20 @@ from shared_components.study.stage import Stage
 from shared_components.study.stage_parts import merged_config
 
 BUNDLE = str(BUNDLES / "segmentation")
+SMOKE = {  # sections of a study at the smallest sizes
+    "overrides": {"segmenter_channels": [4, 8, 8], "batch_size": 4, "epoch_length": 2},
+    "pretrain": {"max_epochs": 2},
+    "synthesize": {"volumes": 4, "slices": 6, "validation": 2},
+    "generalisation": {
+        "encoder_channels": [4, 8, 8],
+        "anatomy_channels": 6,
+        "style_channels": [4, 8],
+        "decoder_channels": 4,
+        "max_epochs": 2,
+        "warm_up_epochs": 1,
+        "teacher_epochs": [2],
+    },
+}
 
 
 def unseen_stages(place: UnseenRun) -> tuple[Stage, Stage]:
@@ -91,22 +105,6 @@ def _small(place: UnseenRun) -> tuple[str, ...]:
 
 def _model(place: UnseenRun) -> str:
     return str(place.trained / "model.pt")
-
-
-SMOKE = {  # sections of a study at the smallest sizes
-    "overrides": {"segmenter_channels": [4, 8, 8], "batch_size": 4, "epoch_length": 2},
-    "pretrain": {"max_epochs": 2},
-    "synthesize": {"volumes": 4, "slices": 6, "validation": 2},
-    "generalisation": {
-        "encoder_channels": [4, 8, 8],
-        "anatomy_channels": 6,
-        "style_channels": [4, 8],
-        "decoder_channels": 4,
-        "max_epochs": 2,
-        "warm_up_epochs": 1,
-        "teacher_epochs": [2],
-    },
-}
 
 
 def study_values(place: UnseenRun) -> dict[str, Any]:

@@ -25,6 +25,8 @@ BATCH = 32  # slices at a time
 GAMMAS = (0.8, 1.25)  # of the changed views
 FEWEST = 4  # pixels on each side of a border that is worth measuring
 NOISE = 0.01  # of intensities in [-1, 1]: no edge is stronger than a difference in its terms
+MARGIN = 0.5  # deviations by which shapes may be less plausible than the most plausible candidate's
+PARTNER = 0.8  # share of the clearest edges from which the next candidate answers together with the clearest
 
 
 class Verdict(NamedTuple):
@@ -168,10 +170,6 @@ def verdicts(
             mean_dice(one.labels, together, classes),
         )
     return found
-
-
-MARGIN = 0.5  # deviations by which shapes may be less plausible than the most plausible candidate's
-PARTNER = 0.8  # share of the clearest edges from which the next candidate answers together with the clearest
 
 
 def plausible(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> list[str]:

@@ -24,6 +24,21 @@ from shared_components.data.random_looks import (
 )
 from shared_components.errors import InputError
 
+IN_BATCHES = {
+    RandAffined: batch_transforms.affine,
+    RandFlipd: batch_transforms.flip,
+    RandBlurd: batch_transforms.blur,
+    RandBiasd: batch_transforms.bias_field,
+    RandRemapIntensityd: batch_transforms.look,
+    RandExposured: batch_transforms.look,
+    RandConvolutiond: batch_transforms.look,
+    RandGaussianNoised: batch_transforms.noise,
+}
+FLOOR = 0.05  # of the deviation within classes, in units of the scaled intensity: what noise there always is
+RING = 3  # pixels around all classes, of which the background's share counts
+LEAST = 4  # pixels that a class has in a slice in which it counts
+STEPS = 16  # of the share that is mixed back, from none to all
+
 
 class SliceAugmentation:
     """Augments each slice of a batch with MONAI's random transforms, all seeded from torch's global generator.
@@ -152,17 +167,6 @@ def _strong_looks(remap: float, noise: float | None) -> list:
 
 LOOKS = {"none": _no_looks, "mild": _mild_looks, "strong": _strong_looks}
 
-IN_BATCHES = {
-    RandAffined: batch_transforms.affine,
-    RandFlipd: batch_transforms.flip,
-    RandBlurd: batch_transforms.blur,
-    RandBiasd: batch_transforms.bias_field,
-    RandRemapIntensityd: batch_transforms.look,
-    RandExposured: batch_transforms.look,
-    RandConvolutiond: batch_transforms.look,
-    RandGaussianNoised: batch_transforms.noise,
-}
-
 
 def _axes(flip_axis: int | Sequence[int] | None) -> list[int]:
     axes = [] if flip_axis is None else [flip_axis] if isinstance(flip_axis, int) else list(flip_axis)
@@ -199,12 +203,6 @@ class AugmentedBatch(PrepareBatch):
     ) -> tuple[Tensor, Tensor]:
         image, label = self.augmentation(batchdata["image"], batchdata["label"])
         return image.to(device, non_blocking=non_blocking), label.to(device, non_blocking=non_blocking)
-
-
-FLOOR = 0.05  # of the deviation within classes, in units of the scaled intensity: what noise there always is
-RING = 3  # pixels around all classes, of which the background's share counts
-LEAST = 4  # pixels that a class has in a slice in which it counts
-STEPS = 16  # of the share that is mixed back, from none to all
 
 
 def with_contrast(before: Tensor, after: Tensor, label: Tensor, share: float, classes: int) -> Tensor:

@@ -22,6 +22,13 @@ from shared_components.data.names import entry_subject, subject_name
 from shared_components.errors import InputError, has_unprintable, name_fault, shown
 from shared_components.files import inside, path_fault
 
+_PATHS = ("image", "label")
+_NAMES = ("subject", "patient")
+_TEXTS = (*_PATHS, *_NAMES)
+_KEYS = (*_TEXTS, ANNOTATED)
+_OWN_NAME = 'give each subject a name of its own: rename the files, or write "subject": "…" into the entries'
+_LONGEST_SUBJECT = 200  # bytes, of the 255 that a file name may have
+
 
 @dataclass(frozen=True)
 class ClientRoot:
@@ -96,14 +103,6 @@ class ClientRoot:
         known = {ANNOTATED: entry.get(ANNOTATED), IGNORE: self.ignore} if "label" in entry else {}
         known = {key: value for key, value in known.items() if value is not None}
         return paths | named | known | {"domain": self.domain, "subject": entry_subject(entry)}
-
-
-_PATHS = ("image", "label")
-_NAMES = ("subject", "patient")
-_TEXTS = (*_PATHS, *_NAMES)
-_KEYS = (*_TEXTS, ANNOTATED)
-_OWN_NAME = 'give each subject a name of its own: rename the files, or write "subject": "…" into the entries'
-_LONGEST_SUBJECT = 200  # bytes, of the 255 that a file name may have
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,23 @@ from nibabel.wrapstruct import WrapStructError
 
 from shared_components.errors import InputError, printable
 
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    struct.error,
+    zlib.error,
+    gzip.BadGzipFile,
+    ImageFileError,
+    HeaderDataError,
+    HeaderTypeError,
+    WrapStructError,
+)
+"""What the readers of nibabel, ITK, Pillow and NumPy raise on files that they cannot make sense of."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -61,24 +78,6 @@ def in_one_line(faults: Sequence[Fault], limit: int = 5) -> str:
     if len(faults) > limit:
         parts.append(f"and {len(faults) - limit} more")
     return "; ".join(parts)
-
-
-UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    struct.error,
-    zlib.error,
-    gzip.BadGzipFile,
-    ImageFileError,
-    HeaderDataError,
-    HeaderTypeError,
-    WrapStructError,
-)
-"""What the readers of nibabel, ITK, Pillow and NumPy raise on files that they cannot make sense of."""
 
 
 def read(reader: Callable[[Any], Any], item: Any, source: Any = None) -> Any:

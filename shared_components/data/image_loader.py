@@ -27,6 +27,9 @@ from shared_components.data.dicom_grid import CONVERT, Plane, Stack, unfit
 from shared_components.data.faults import Fault, UnfitFile, one_line
 from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti, world_affine
 
+ITK = "itk==5.4.7"
+"""What reads DICOM, NRRD and MetaImage; nothing else needs it."""
+
 
 @contextmanager
 def quietly() -> Iterator[None]:
@@ -78,10 +81,6 @@ class LoadVolume(LoadImage):
         # pictures and arrays state no place in space, and what is found in them is written where they are taken to lie
         image.meta.setdefault(MetaKeys.ORIGINAL_AFFINE, image.affine.clone())
         return loaded
-
-
-ITK = "itk==5.4.7"
-"""What reads DICOM, NRRD and MetaImage; nothing else needs it."""
 
 
 def _require_itk(path: PathLike) -> ModuleType:

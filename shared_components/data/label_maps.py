@@ -33,6 +33,13 @@ ROUNDING = 1e-3
 """How far from a whole number a label may lie: other programs store 1 as 0.9999999 or 0.9995."""
 ROUNDED_ZERO = 1e-6
 """How far from 0: a label map whose header scales it by 1/32767 has a foreground of 0.00003, which is no background."""
+UNKNOWN = -1
+"""Losses, validation and scores leave such pixels out: they are unknown, not background."""
+ANNOTATED, IGNORE = "annotated", "ignore"
+FORMS = 'write "annotated": [4, 9] for single slices or {"first": 0, "last": 13} for a range, counted from 0'
+AROUND = UNKNOWN - 1
+"""Value of what is padded to a label map, until its slices tell what it means."""
+_LAST = 100_000  # no volume has more slices
 
 
 def whole(voxels: Tensor) -> Tensor:
@@ -110,18 +117,6 @@ class WholeLabelsd(MapTransform):
                 refuse(value_faults(source_of(label), label.as_tensor(), None))
             data[key] = whole(label)
         return data
-
-
-UNKNOWN = -1
-"""Losses, validation and scores leave such pixels out: they are unknown, not background."""
-
-
-ANNOTATED, IGNORE = "annotated", "ignore"
-FORMS = 'write "annotated": [4, 9] for single slices or {"first": 0, "last": 13} for a range, counted from 0'
-AROUND = UNKNOWN - 1
-"""Value of what is padded to a label map, until its slices tell what it means."""
-
-_LAST = 100_000  # no volume has more slices
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,14 @@ _KIND = re.compile(
 )
 _SECONDS = 2  # of a pattern on all names; one that takes longer would never end
 _MANY = 10  # images of one patient beyond which a guess is none
+VOLUME_SUFFIXES = (
+    ".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz", ".hdr", ".gipl",
+)  # fmt: skip
+"""Endings of files with a volume, longer before shorter."""
+DICOM_SUFFIXES = (".dcm", ".ima")
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *DICOM_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""Endings of image files, longer before shorter; DICOM is known by its content too, and a series is a folder."""
+_WITHOUT_SIZES = (".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def guessed_patients(names: Collection[str]) -> dict[str, str]:
@@ -143,19 +151,6 @@ def patients_by_table(names: Collection[str], path: str | os.PathLike) -> dict[s
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(f"{path}: has no line of the image {shown(missing[0])}{more}; add it")
     return {name: stated[name] for name in names}
-
-
-VOLUME_SUFFIXES = (
-    ".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy", ".npz", ".hdr", ".gipl",
-)  # fmt: skip
-"""Endings of files with a volume, longer before shorter."""
-
-DICOM_SUFFIXES = (".dcm", ".ima")
-
-IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *DICOM_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-"""Endings of image files, longer before shorter; DICOM is known by its content too, and a series is a folder."""
-
-_WITHOUT_SIZES = (".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def states_sizes(image: str | os.PathLike) -> bool:

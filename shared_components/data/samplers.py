@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, Sampler
 from shared_components.data.slices import SliceDataset
 from shared_components.errors import InputError
 
+WEIGHTS = ("none", "balanced")
+
 
 class SliceBatches(Sampler[list[int]]):
     """Exactly ``batches`` batches of slice indices an epoch.
@@ -127,9 +129,6 @@ def slice_loader(
     rare = rare_slices(dataset, classes) if rare_per_batch else ()
     sampler = SliceBatches(dataset, batch_size, batches, labelled_per_batch, rare, rare_per_batch)
     return DataLoader(dataset, batch_sampler=sampler, num_workers=0)
-
-
-WEIGHTS = ("none", "balanced")
 
 
 def _class_pixels(dataset: SliceDataset, classes: int) -> Tensor:

@@ -30,6 +30,8 @@ from shared_components.steps import steps
 CACHES = ("memory", "disk", "none")
 _PATHS = ("image", "label")
 _OPEN_VOLUMES = 8  # volumes that a disk cache keeps open
+BACKGROUND = -0.9
+"""Scaled intensity up to which a pixel counts as empty."""
 
 
 class SliceIndex(NamedTuple):
@@ -228,10 +230,6 @@ def _stamp(path: str) -> tuple[int, int]:
     files = sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]
     status = [file.stat() for file in files]
     return sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)
-
-
-BACKGROUND = -0.9
-"""Scaled intensity up to which a pixel counts as empty."""
 
 
 def height_intervals(chosen: Sequence[int], depth: int) -> list[tuple[float, float]]:

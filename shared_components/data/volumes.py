@@ -29,6 +29,9 @@ from shared_components.data.transforms import AsVolumed, SameGridd, SlicesAcross
 from shared_components.data.volume_faults import RequireGridd
 from shared_components.errors import InputError
 
+NATIVE = ("ASR", "RSP", "RAS")
+"""Axis codes of slices across R–L, A–P and S–I: in-plane to the right, the front or the top, right-handed."""
+
 
 def volume_transforms(
     keys: Sequence[str],
@@ -144,10 +147,6 @@ def in_plane_spacing(spacing: float | Sequence[float]) -> tuple[float, float]:
     if len(sizes) != 2 or not all(mm > 0 for mm in sizes):
         raise InputError(f"spacing: expected one or two positive numbers (mm) or null, found {spacing!r}")
     return float(sizes[0]), float(sizes[1])
-
-
-NATIVE = ("ASR", "RSP", "RAS")
-"""Axis codes of slices across R–L, A–P and S–I: in-plane to the right, the front or the top, right-handed."""
 
 
 def native_axes(affine: np.ndarray) -> str:

@@ -18,6 +18,12 @@ from shared_components.files import write_atomically
 from shared_components.networks.factory import FactoryNetwork
 from shared_components.networks.translator import AdaptationNetwork
 
+WIDTH = 1024  # pixels that a sheet is at most wide, as a report's column
+SMALLEST, LARGEST = 64, 144  # pixels, height of one picture on a sheet
+GAP = 2
+APART = 8  # pixels between the first row or column and the others, where they are set apart
+FONT_SIZE = 13
+
 
 def picture_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
     """Tile slices to one picture, each upright.
@@ -165,13 +171,6 @@ def publish_picture(output_dir: Path, name: str, grid: Tensor, epoch: int, zoom:
     save_picture(output_dir / "pictures" / f"{name}.png", grid, zoom)
     with SummaryWriter(str(output_dir / "tensorboard" / "pictures")) as writer:
         writer.add_image(name.split("_", maxsplit=1)[0], grid, epoch)
-
-
-WIDTH = 1024  # pixels that a sheet is at most wide, as a report's column
-SMALLEST, LARGEST = 64, 144  # pixels, height of one picture on a sheet
-GAP = 2
-APART = 8  # pixels between the first row or column and the others, where they are set apart
-FONT_SIZE = 13
 
 
 def _upright_pixels(images: Tensor) -> Tensor:

@@ -26,6 +26,10 @@ from shared_components.inferers.case_writers import probability_file
 from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
 from shared_components.records import found_record, read_record, write_record
 
+FILE_NAME = "cases.json"
+FAULT = "fault"
+"""Key of a case that was not segmented: the text of what is wrong with it."""
+
 
 class CaseDataset(Dataset):
     """Cases of :func:`~shared_components.inferers.cases.find_cases`, transformed when asked for.
@@ -171,11 +175,6 @@ def _is_done(case: Case, output_dir: Path, probabilities: bool) -> bool:
         [case] if frames == 1 else [case | {"frame": t, "frames": frames} for t in range(frames)]
     )
     return not probabilities or all((output_dir / probability_file(item)).is_file() for item in items)
-
-
-FILE_NAME = "cases.json"
-FAULT = "fault"
-"""Key of a case that was not segmented: the text of what is wrong with it."""
 
 
 def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir: str | Path) -> Path:

@@ -21,6 +21,14 @@ from shared_components.files import inside, write_atomically
 from shared_components.inferers.cases import PROBABILITY_SUFFIX
 from shared_components.inferers.file_grid import class_probabilities, plain
 
+GEOMETRY = (
+    "dim", "pixdim", "xyzt_units", "toffset", "sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "quatern_b",
+    "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
+)  # fmt: skip
+"""Fields of a NIfTI header that say where and when its voxels are."""
+LABEL_LEVEL = 3  # of compression: half the time of the usual 6, and label maps become small at any level
+PROBABILITY_LEVEL = 1  # of compression: noise-like numbers shrink little at any
+
 
 class CaseWriter(MapTransform):
     """Writes a file for each case, and passes everything on; a step of postprocessing.
@@ -63,14 +71,6 @@ class CaseWriter(MapTransform):
         meta = case[self.image_key].meta
         affine = to_affine_nd(3, np.asarray(meta["original_affine"]).squeeze())
         return str(meta["filename_or_obj"]), affine
-
-
-GEOMETRY = (
-    "dim", "pixdim", "xyzt_units", "toffset", "sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "quatern_b",
-    "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
-)  # fmt: skip
-"""Fields of a NIfTI header that say where and when its voxels are."""
-LABEL_LEVEL = 3  # of compression: half the time of the usual 6, and label maps become small at any level
 
 
 def write_segmentation(path: str | Path, labels: np.ndarray, image: str | Path, affine: np.ndarray) -> Path:
@@ -193,9 +193,6 @@ class WriteSegmentationd(CaseWriter):
             return None
         del self._frames[name]
         return np.stack([frames[t] for t in range(count)], axis=-1)
-
-
-PROBABILITY_LEVEL = 1  # of compression: noise-like numbers shrink little at any
 
 
 def write_probabilities(

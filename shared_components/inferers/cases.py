@@ -24,6 +24,7 @@ PROBABILITY_SUFFIX = "_prob"
 _OUTPUT = re.compile(rf"(.+?)({OUTPUT_SUFFIX}|(_t\d+)?{PROBABILITY_SUFFIX})")
 
 Case = dict[str, Any]
+SUFFIXES = (".txt", ".lst", ".list", ".json")
 
 
 def find_cases(
@@ -204,9 +205,6 @@ def _depth_limit(case: Case) -> int:
 def _shown(source: object) -> str:
     text = str(source)
     return text if len(text) <= 200 else text[:200] + " …"
-
-
-SUFFIXES = (".txt", ".lst", ".list", ".json")
 
 
 def _is_list(path: str | Path) -> bool:

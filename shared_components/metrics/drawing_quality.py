@@ -17,6 +17,8 @@ from shared_components.metrics.memorisation import nearest
 from shared_components.networks.generator import Generator
 from shared_components.networks.image_encoder import RandomFeatures
 
+BATCH = 32
+
 
 @torch.no_grad()
 def feature_distance(real: Tensor, generated: Tensor, seed: int = 0, batch_size: int = 64) -> float:
@@ -123,9 +125,6 @@ def kernel_distance(first: Tensor, second: Tensor, degree: int = 3) -> float:
         return (values.sum() - values.diagonal().sum()) / (len(x) * (len(x) - 1))
 
     return (within(first) + within(second) - 2 * kernel(first, second).mean()).item()
-
-
-BATCH = 32
 
 
 @torch.no_grad()

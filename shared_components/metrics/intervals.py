@@ -19,6 +19,7 @@ DRAWS = 4000
 LEVEL = 0.95
 FEWEST_SEEDS = 3
 """Below them nothing is claimed: what another training would give is not known."""
+CONFIDENCE = 1.959964  # standard deviations of a 95 % interval
 
 
 class Interval(NamedTuple):
@@ -144,9 +145,6 @@ def _mean(values: np.ndarray) -> np.ndarray:
     count = known.sum(axis=-1)
     total = np.where(known, values, 0.0).sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-CONFIDENCE = 1.959964  # standard deviations of a 95 % interval
 
 
 class Estimate(NamedTuple):

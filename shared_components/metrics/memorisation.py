@@ -22,6 +22,9 @@ NEIGHBOURS = 50
 TAIL = 0.01  # share of held-out slices below the threshold: what is expected of a factory that copies nothing
 THINNINGS = 20  # random choices of as many training as held-out slices
 BLOCK = 512  # queries at a time
+FEWEST = (
+    3  # volumes on each side, below which slices are drawn in their place, and nothing should be concluded
+)
 
 
 class Nearest(NamedTuple):
@@ -131,11 +134,6 @@ def data_copying(generated: Tensor, training: Tensor, held_out: Tensor) -> float
     n, m = len(drawn), len(new)
     above = area_under_curve(drawn, new)
     return (above - 0.5) * n * m / (n * m * (n + m + 1) / 12) ** 0.5
-
-
-FEWEST = (
-    3  # volumes on each side, below which slices are drawn in their place, and nothing should be concluded
-)
 
 
 def membership_inference(

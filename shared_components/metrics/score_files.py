@@ -23,6 +23,9 @@ NUMBERS = COLUMNS[3:]
 LATER = ("hd_mm",)  # columns that tables of earlier versions lack
 
 Row = dict[str, Any]
+PANELS = {"dice": "Dice", "hd_mm": "Hausdorff, mm", "hd95_mm": "Hausdorff 95 %, mm"}
+COLOURS = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
+STRIP = 0.22  # half the width over which the cases of a method are spread, methods are 1 apart
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
@@ -98,11 +101,6 @@ def read_scores(path: str | Path) -> list[Row]:
         row | {"label": int(row["label"])} | {key: float(row.get(key, math.nan)) for key in NUMBERS}
         for row in rows
     ]
-
-
-PANELS = {"dice": "Dice", "hd_mm": "Hausdorff, mm", "hd95_mm": "Hausdorff 95 %, mm"}
-COLOURS = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
-STRIP = 0.22  # half the width over which the cases of a method are spread, methods are 1 apart
 
 
 def plot_scores(tables: Mapping[str, str | Path], output_dir: str | Path) -> list[Path]:

@@ -19,6 +19,13 @@ from shared_components.networks.generator import Generator
 from shared_components.networks.weights import added_tensors, export_model, filled
 
 DESCRIBED = {"generator", "domains", "labels", "spacing", "orientation"}  # what a factory file says of itself
+COPIES = ("generator", "generator_ema")  # of a factory file's one generator
+IDS = {
+    "size": "image_size",
+    "encoding": "semantic_condition",
+}  # what a config calls arguments of the generator
+LATER = {"encoding": 0}  # arguments that files of earlier versions lack, with the values that they had
+CURES = {"classes": "label_domains"}  # and those that follow from another id
 
 
 class FactoryNetwork(nn.Module):
@@ -132,15 +139,6 @@ def _read(path: str | os.PathLike) -> dict:
             "train bundles/factory, which exports factory.pt"
         )
     return content
-
-
-COPIES = ("generator", "generator_ema")  # of a factory file's one generator
-IDS = {
-    "size": "image_size",
-    "encoding": "semantic_condition",
-}  # what a config calls arguments of the generator
-LATER = {"encoding": 0}  # arguments that files of earlier versions lack, with the values that they had
-CURES = {"classes": "label_domains"}  # and those that follow from another id
 
 
 def carried_over(

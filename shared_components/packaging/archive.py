@@ -13,6 +13,12 @@ from pathlib import Path
 from shared_components.files import make_folder, write_atomically, write_text
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can state
+REPORT = "shared_components.report.__main__"  # run by name, to look at what was made
+BESIDE = (
+    "report/templates",  # of the report's pages
+    "data/phantoms/colin27",  # a head to try a package with, and its licence
+)
+_NAME = re.compile(r"\bshared_components(?:\.\w+)+")
 
 
 def copy_components(source: Path, target: Path, configs: Iterable[Path]) -> None:
@@ -61,14 +67,6 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     entry = zipfile.ZipInfo(name, EPOCH)
     entry.create_system, entry.external_attr = 3, 0o100644 << 16  # a plain file, also when packed on Windows
     archive.writestr(entry, content)
-
-
-REPORT = "shared_components.report.__main__"  # run by name, to look at what was made
-BESIDE = (
-    "report/templates",  # of the report's pages
-    "data/phantoms/colin27",  # a head to try a package with, and its licence
-)
-_NAME = re.compile(r"\bshared_components(?:\.\w+)+")
 
 
 def reached_files(source: Path, configs: Iterable[Path]) -> list[Path]:

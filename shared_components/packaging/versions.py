@@ -21,6 +21,9 @@ import shared_components
 from shared_components.errors import InputError
 
 KEYS = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
+NUMBERS = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+OWN = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
+UNRELEASED = "unreleased"
 
 
 def required_packages(metadata: Mapping[str, Any]) -> dict[str, str]:
@@ -93,11 +96,6 @@ def _installed(name: str) -> str | None:
         return version(name).split("+")[0]  # a build, such as +cpu, is the same version
     except PackageNotFoundError:
         return None
-
-
-NUMBERS = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
-OWN = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
-UNRELEASED = "unreleased"
 
 
 def release_files(

@@ -23,6 +23,7 @@ from shared_components.report.case_volumes import Measures, read_volume
 from shared_components.report.pages import Link, file_link
 
 FILES = {"image": "image", "segmentation": "result", "label": "label"}  # key of a case -> text of its link
+LOOKED_AT = 5  # segmentations that are searched for label values
 
 
 class ClassCell(NamedTuple):
@@ -159,9 +160,6 @@ def _spread(values: Sequence[float], form: str, dice: str = "") -> Spread:
     known = [value for value in values if math.isfinite(value)]
     around = f" ± {form.format(np.std(known, ddof=1))}" if len(known) > 1 else ""
     return Spread(_shown(values, form), around, dice)
-
-
-LOOKED_AT = 5  # segmentations that are searched for label values
 
 
 def segmented_cases(

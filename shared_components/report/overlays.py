@@ -26,6 +26,10 @@ SIDES = (  # where the letters of a view's sides stand, and how they are aligned
     (0.5, 0.98, "center", "top"),
     (0.5, 0.02, "center", "bottom"),
 )
+ANISOTROPIC = 1.5  # a voxel edge so many times the next one is the distance of slices
+MARGIN = 0.3  # around what is labelled, as a share of its extent
+LEAST_MARGIN = 15.0  # mm
+VIEWS = (("sagittal", "PASI"), ("coronal", "LRSI"), ("axial", "LRAP"))  # name and sides, by the axis across
 
 
 def overlay(
@@ -164,11 +168,6 @@ def outline(axis, mask: np.ndarray, colour: str, width: float) -> None:
         axis.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=width)
 
 
-ANISOTROPIC = 1.5  # a voxel edge so many times the next one is the distance of slices
-MARGIN = 0.3  # around what is labelled, as a share of its extent
-LEAST_MARGIN = 15.0  # mm
-
-
 class Planes(NamedTuple):
     """Planes to draw: intensities and labels ``(N, H, W)``, and the edges of a pixel (height, width), mm."""
 
@@ -189,9 +188,6 @@ class View(NamedTuple):
     name: str
     planes: Planes
     sides: tuple[str, ...]
-
-
-VIEWS = (("sagittal", "PASI"), ("coronal", "LRSI"), ("axial", "LRAP"))  # name and sides, by the axis across
 
 
 def across_slices(case: CaseVolumes, frame: int, count: int = 5) -> Planes:

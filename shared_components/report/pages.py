@@ -28,6 +28,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 WEBP, SVG = "data:image/webp;base64,", "data:image/svg+xml,"
 QUALITY = 90  # of slices: a fifth of what they take without loss, and nothing of it to be seen
 GREY = 8  # levels by which the channels of a grey pixel may differ
+NEUTRAL = "#7f8b99"  # reads on white and on black
+REFERENCE = "#22d3ee"
+OUTLINES = ("#f59e0b", "#e879f9", "#a3e635", "#fb7185", "#818cf8", "#fde047")
 
 
 class Picture(NamedTuple):
@@ -123,11 +126,6 @@ def address(path: str | Path, page: str | Path) -> str:
 def told(text: object, folder: str | Path) -> str:
     """A message or path without the folder's own place, which means nothing where the page is read."""
     return str(text).replace(f"{folder}{os.sep}", "")
-
-
-NEUTRAL = "#7f8b99"  # reads on white and on black
-REFERENCE = "#22d3ee"
-OUTLINES = ("#f59e0b", "#e879f9", "#a3e635", "#fb7185", "#818cf8", "#fde047")
 
 
 def file_uri(path: str | Path) -> str:

@@ -43,6 +43,7 @@ CAPTIONS = {
         "The same latents in each row under one domain after the other, from the lowest to the highest position.",
     ),
 }
+NO_LOSSES = "Losses stayed at the clients, since what leaves them gets noise and losses would not."
 
 
 class Settings(NamedTuple):
@@ -179,9 +180,6 @@ def duration(seconds: float) -> str:
         return f"{whole} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-NO_LOSSES = "Losses stayed at the clients, since what leaves them gets noise and losses would not."
 
 
 def losses_stayed(settings: Mapping[str, Any] | None) -> bool:

@@ -26,6 +26,11 @@ from shared_components.report.study_scores import model_choices, model_matrix, s
 from shared_components.study_record import StageTime, StudyRecord, read_study_record
 
 ROUNDS = "rounds.csv"
+PRIVACY = ("memorised_image", "memorised_features", "membership_image", "membership_features")
+QUALITY = (
+    *("frechet", "frechet_lower", "frechet_middle", "frechet_upper"),
+    *("kernel_distance", "density", "coverage", "neighbour_difference"),
+)
 
 
 class ClientsSection(NamedTuple):
@@ -131,13 +136,6 @@ def _stages(study: StudyRecord) -> list[tuple[StageTime, str, str]]:
 
 def _size(number: int) -> str:
     return f"{number / 2**20:.1f} MB" if number >= 2**20 else f"{number / 2**10:.1f} kB"
-
-
-PRIVACY = ("memorised_image", "memorised_features", "membership_image", "membership_features")
-QUALITY = (
-    *("frechet", "frechet_lower", "frechet_middle", "frechet_upper"),
-    *("kernel_distance", "density", "coverage", "neighbour_difference"),
-)
 
 
 class AuditedClient(NamedTuple):

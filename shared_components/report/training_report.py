@@ -42,6 +42,18 @@ FILES = {
 }
 
 Row = Mapping[str, str]
+FEDERATION_SETTINGS = ("federation.yaml",)
+FEDERATION_FILES = {
+    "factory.pt": "the factory",
+    "model.pt": "the model",
+    "global.pt": "weights after the last round",
+    "rounds.csv": "losses and exchange of every round",
+    "federation.yaml": "the federation's settings",
+    "bundle.yaml": "the bundle's settings",
+    "versions.json": "software",
+    "clients": "each client's own files",
+    "tensorboard": "log for TensorBoard",
+}
 
 
 def write_training_report(output_dir: str | Path, output: str | Path | None = None) -> Path:
@@ -103,20 +115,6 @@ def _curves(folder: Path, names: Sequence[str]) -> list[Picture | Missing]:
         return [Picture(curves_uri(folder / "metrics.csv", names))]
     except InputError as error:
         return [Missing(str(error))]
-
-
-FEDERATION_SETTINGS = ("federation.yaml",)
-FEDERATION_FILES = {
-    "factory.pt": "the factory",
-    "model.pt": "the model",
-    "global.pt": "weights after the last round",
-    "rounds.csv": "losses and exchange of every round",
-    "federation.yaml": "the federation's settings",
-    "bundle.yaml": "the bundle's settings",
-    "versions.json": "software",
-    "clients": "each client's own files",
-    "tensorboard": "log for TensorBoard",
-}
 
 
 def write_federated_report(run_dir: str | Path, output: str | Path | None = None) -> Path:

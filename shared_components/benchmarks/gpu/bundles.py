@@ -14,6 +14,15 @@ from shared_components.federation.local import make_engine
 from shared_components.metrics import score_segmentations  # noqa: F401 - imported by evaluate.yaml, not timed
 
 LABELS = {0: "background", 1: "brain"}
+DOMAINS = ("t1", "t2", "pet")
+SMALL = {
+    **{"image_size": 32, "channels": [8, 8, 8, 8], "discriminator_channels": [8, 8, 8, 8]},
+    **{"z_dim": 16, "w_dim": 16, "growth": {}},
+}
+LARGE = {
+    **{"image_size": 64, "spacing": 3.4, "growth": {}, "z_dim": 512, "w_dim": 512},
+    **{"channels": [352, 352, 352, 224, 112], "discriminator_channels": [352, 352, 352, 224, 112]},
+}
 
 
 def data(place: CheckPlace, domain: str) -> str:
@@ -120,17 +129,6 @@ def _segment(place: CheckPlace, bundle: str):
         "labels": LABELS,
     }
     return place.run(bundle, "inference.yaml", "evaluate.yaml", "smoke.yaml", **values)
-
-
-DOMAINS = ("t1", "t2", "pet")
-SMALL = {
-    **{"image_size": 32, "channels": [8, 8, 8, 8], "discriminator_channels": [8, 8, 8, 8]},
-    **{"z_dim": 16, "w_dim": 16, "growth": {}},
-}
-LARGE = {
-    **{"image_size": 64, "spacing": 3.4, "growth": {}, "z_dim": 512, "w_dim": 512},
-    **{"channels": [352, 352, 352, 224, 112], "discriminator_channels": [352, 352, 352, 224, 112]},
-}
 
 
 def side_by_side(place: CheckPlace) -> Iterator[CheckedPart]:

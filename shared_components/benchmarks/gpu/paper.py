@@ -34,6 +34,9 @@ PUBLISHED_CUT = {
     **{"injection_resolutions": [8], "classifier_width": 8, "classifier_hidden": 4, "batch_size": 4},
 }
 ADAPTATION_CUT = {"image_size": 32, "segmenter_channels": [4, 8, 8], "batch_size": 4}
+LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
+WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
+TOLD = 3  # of what takes most of the time
 
 
 def factory(place: CheckPlace) -> Iterator[CheckedPart]:
@@ -156,11 +159,6 @@ def published(place: CheckPlace) -> Iterator[CheckedPart]:
     kept.pop("batch_size", None)
     names = ("inference.yaml", "published_network.yaml", "published_inference.yaml", "paper.yaml")
     yield CheckedPart("inference", *place.run("adaptation", *names, **kept), "one head")
-
-
-LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
-WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
-TOLD = 3  # of what takes most of the time
 
 
 def waits(place: CheckPlace, call: Callable[[], Any]) -> str:

@@ -19,6 +19,8 @@ from shared_components.benchmarks import BUNDLES
 from shared_components.benchmarks.component_speed import forget_peak, peak_kilobytes
 from shared_components.federation.bundle_workflow import without_remarks
 
+PACKAGES = ("monai", "pytorch-ignite", "nibabel", "numpy")
+
 
 class CheckedPart(NamedTuple):
     """A line of the table: what was done, its time (s), most memory (GB), a remark, whether it is as it should be."""
@@ -110,9 +112,6 @@ class CheckPlace:
             flow.finalize()
 
         return self.cost(run)
-
-
-PACKAGES = ("monai", "pytorch-ignite", "nibabel", "numpy")
 
 
 def about_machine(place: CheckPlace) -> Iterator[CheckedPart]:

@@ -38,6 +38,8 @@ LABELS = {0: "background", 1: "left ventricle", 2: "myocardium", 3: "right ventr
 _ENDINGS = ("_sa.nii.gz", "_sa.nii")
 _SPLITS = {"training": "training", "validation": "validation", "testing": "test", "test": "test"}
 _UNLABELLED = ("unlabeled", "unlabelled")
+COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
+_PUBLISHED = "211230_M&Ms_Dataset_information_diagnosis_opendataset.csv"
 
 
 class CineSubject(NamedTuple):
@@ -206,10 +208,6 @@ def _frame_label(labels: SpatialImage, column: str, frame: int) -> np.ndarray:
 def _evenly(frames: Sequence[int], count: int) -> list[int]:
     count = min(count, len(frames))
     return [frames[(2 * k + 1) * len(frames) // (2 * count)] for k in range(count)]
-
-
-COLUMNS = ("External code", "Vendor", "Centre", "ED", "ES")
-_PUBLISHED = "211230_M&Ms_Dataset_information_diagnosis_opendataset.csv"
 
 
 class TableRow(NamedTuple):

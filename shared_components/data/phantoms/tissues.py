@@ -30,6 +30,14 @@ NECK = 12  # voxels by which the cut neck is prolonged, so that a tilted stack d
 CSF_GM, GM_WM = 58.0, 97.0
 AIR_BONE, DARK, SOFT_FAT = 8.0, 50.0, 130.0
 CSF_RIM = 4.6  # mm outside the brain within which what is dark is fluid, not skull
+ATROPHY = (1.5, 5.0)  # mm by which the brain has withdrawn where it has most
+UNEVEN = 12.0  # mm over which that depth varies
+MASS = (9.0, 18.0)  # radius, mm
+RIM = 0.6  # of a mass's radius: what lies within is fluid
+DEPTH = 12.0  # mm below the brain's surface at least, of a mass's centre
+CAVITY = (14.0, 24.0)  # radius, mm, of what was removed around a point of the brain's surface
+REMOVED = 1 / 3  # share of the PET scanner's patients
+FLUID, GREY = TISSUES.index("CSF"), TISSUES.index("GM")
 
 
 class Head(NamedTuple):
@@ -87,16 +95,6 @@ def _finer(volume: np.ndarray) -> torch.Tensor:
     """Twice the resolution, linearly, with the lowest slice repeated ``NECK`` times below."""
     longer = np.pad(volume, ((0, 0), (0, 0), (NECK, 0)), mode="edge")
     return F.interpolate(torch.from_numpy(longer)[None, None], scale_factor=2, mode="trilinear")[0, 0]
-
-
-ATROPHY = (1.5, 5.0)  # mm by which the brain has withdrawn where it has most
-UNEVEN = 12.0  # mm over which that depth varies
-MASS = (9.0, 18.0)  # radius, mm
-RIM = 0.6  # of a mass's radius: what lies within is fluid
-DEPTH = 12.0  # mm below the brain's surface at least, of a mass's centre
-CAVITY = (14.0, 24.0)  # radius, mm, of what was removed around a point of the brain's surface
-REMOVED = 1 / 3  # share of the PET scanner's patients
-FLUID, GREY = TISSUES.index("CSF"), TISSUES.index("GM")
 
 
 def patient(case: Case) -> Head:
