@@ -357,7 +357,7 @@ def test_two_subjects_of_one_name(data_root, describe, save_image, only_fault):
     describe(root, content | {"validation": [{"image": "second/s2.nii.gz"}]})
     line = only_fault()
     assert "the subject name 's2' (training) is also that of" in line
-    assert "second/s2.nii.gz (validation); rename" in line
+    assert "second/s2.nii.gz (validation); give each subject a name of its own: rename the files" in line
 
 
 def test_path_that_leaves_by_dots(data_root, describe, save_image, tmp_path, only_fault):
