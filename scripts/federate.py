@@ -33,7 +33,7 @@ def check(file: str, trust: bool = False) -> None:
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
     from shared_components.study.plan import check_settings, plan
-    from shared_components.study.unseen import unseen_data
+    from shared_components.study.roles import unseen_data
 
     federation = read_federation(str(file), trusted=trust)
     check_settings(federation)
@@ -151,11 +151,11 @@ def study(
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.nvflare.requirement import require_nvflare
+    from shared_components.federation.nvflare import require_nvflare
     from shared_components.study.plan import check_settings, plan
+    from shared_components.study.roles import unseen_data
     from shared_components.study.runner import run_study
     from shared_components.study.summary import study_summary
-    from shared_components.study.unseen import unseen_data
 
     poc = engine == "poc"
     engine = "nvflare" if poc else engine
@@ -211,7 +211,7 @@ def poc(
         check: check the settings first (--nocheck to skip it); each site checks its own data in any case.
     """
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.nvflare.requirement import require_nvflare
+    from shared_components.federation.nvflare import require_nvflare
 
     federation = read_federation(str(file), rounds=rounds, output_dir=output_dir, engine="nvflare")
     require_nvflare()
@@ -249,7 +249,7 @@ def export(
     from pathlib import Path
 
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.nvflare.requirement import require_nvflare
+    from shared_components.federation.nvflare import require_nvflare
 
     federation = read_federation(str(file), engine="nvflare", elsewhere=True)
     require_nvflare()
@@ -293,7 +293,7 @@ def submit(
     from pathlib import Path
 
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.nvflare.requirement import require_nvflare
+    from shared_components.federation.nvflare import require_nvflare
 
     federation = read_federation(
         str(file), rounds=rounds, output_dir=output_dir, engine="nvflare", elsewhere=True
@@ -321,8 +321,8 @@ def join(startup_kit: str, file: str | None = None) -> None:
     from pathlib import Path
 
     from shared_components.federation.federation_file import read_federation
-    from shared_components.federation.nvflare.joining import join as join_with
-    from shared_components.study.unseen import unseen_names
+    from shared_components.federation.nvflare.kits import join as join_with
+    from shared_components.study.roles import unseen_names
 
     federation = None if file is None else read_federation(str(file), engine="nvflare", elsewhere=True)
     guests = () if federation is None else unseen_names(federation)
@@ -340,13 +340,16 @@ def _gathered(
     """What every client tells of its images, in whichever way they are reached."""
     from pathlib import Path
 
-    from shared_components.federation.nvflare import statistics
+    from shared_components.federation.nvflare import require_nvflare
     from shared_components.federation.statistics.site import local_statistics
+
+    if federation.engine == "local":
+        return local_statistics(federation, wanted, timeout)
+    require_nvflare()
+    from shared_components.federation.nvflare import statistics
 
     if startup_kit is not None:
         return statistics.submitted_statistics(federation, wanted, Path(startup_kit), timeout)
-    if federation.engine == "local":
-        return local_statistics(federation, wanted, timeout)
     gathered = statistics.rehearsed_statistics if poc else statistics.simulated_statistics
     return gathered(federation, wanted, timeout)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from shared_components.engines.saved_state import RandomState
 from shared_components.errors import InputError
-from shared_components.federation.aggregation import to_blocks
+from shared_components.federation.aggregators.aggregation import to_blocks
 from shared_components.federation.client import FederatedClient
 from shared_components.federation.local import read_update
 from shared_components.files import load_tensors, save_tensors

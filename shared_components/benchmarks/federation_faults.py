@@ -32,7 +32,7 @@ from shared_components.files import make_folder, remove_files, remove_tree
 
 RESUMED_ROUNDS = 4  # of a run that is resumed
 ORPHANS = 30.0  # s after which a process that outlives the run counts as lost
-SERVER = "nvflare.simulator_process"  # runs NVFlare's server in the last of its forks
+SERVER = "nvflare.leash simulator"  # runs NVFlare's server in the last of its forks
 RESUMED = "all rounds; resumed, the same weights as unbroken"
 ROUNDS = 6
 ENGINES = ("local", "nvflare", CERTIFICATES)

@@ -16,9 +16,9 @@ from shared_components.benchmarks.tables import machine, markdown
 from shared_components.data.phantoms import make_cardiac
 from shared_components.errors import InputError
 from shared_components.federation import FedAvg, FedMedian, MultiKrum, NormBounded, TrimmedMean
+from shared_components.federation.aggregators.aggregation import l2_norm
 from shared_components.federation.bundle_workflow import build_workflow
 from shared_components.federation.client import FederatedClient
-from shared_components.federation.norms import l2_norm
 from shared_components.files import write_text
 
 BUNDLE = BUNDLES / "adaptation"

@@ -12,11 +12,10 @@ from monai.bundle import ConfigParser
 
 from shared_components.benchmarks.quality_scenarios import QualityScenario
 from shared_components.benchmarks.runs import FOLDER
-from shared_components.study.candidate_names import PLAIN as PLAIN_SOURCE
 from shared_components.study.client_stages import study_stages
+from shared_components.study.settings import PLAIN as PLAIN_SOURCE
 from shared_components.study.source_model import Weights, source_weights
-from shared_components.study.stage import Stage
-from shared_components.study.stage_parts import inference_configs, make_stage, merged_config
+from shared_components.study.stage import Stage, inference_configs, make_stage, merged_config
 from shared_components.study.study import Study
 
 PREDICTIONS = "_predictions"

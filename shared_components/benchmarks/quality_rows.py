@@ -14,8 +14,7 @@ from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
 from shared_components.benchmarks.quality_federated import averaged, pseudo_labels
 from shared_components.federation.run_settings import bundle_config
 from shared_components.study.source_model import source_weights
-from shared_components.study.stage import Stage
-from shared_components.study.stage_parts import synthetic_root
+from shared_components.study.stage import Stage, synthetic_root
 
 NETWORK = "published_network.yaml"
 Build = Callable[[Bench, str], Iterator[Stage]]

@@ -20,8 +20,7 @@ from shared_components.federation.folder_lock import FolderLock
 from shared_components.records import found_record, write_record
 from shared_components.study.federated_run import FederatedRun, by_engine
 from shared_components.study.runner import run_study
-from shared_components.study.stage import LOG, Stage
-from shared_components.study.stage_parts import merged_config
+from shared_components.study.stage import LOG, Stage, merged_config
 from shared_components.study.stages import done_stages, run_stages
 from shared_components.study_record import FILE_NAME
 from shared_components.worker_processes import start_quiet_tracker

@@ -12,8 +12,7 @@ import yaml
 from shared_components.benchmarks import BUNDLES, SCRIPTS
 from shared_components.benchmarks.runs import PART, shorter, shorter_generalisation, study_stage
 from shared_components.benchmarks.unseen_rows import ROWS, UnseenRun
-from shared_components.study.stage import Stage
-from shared_components.study.stage_parts import merged_config
+from shared_components.study.stage import Stage, merged_config
 
 BUNDLE = str(BUNDLES / "segmentation")
 SMOKE = {  # sections of a study at the smallest sizes

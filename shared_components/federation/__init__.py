@@ -5,7 +5,6 @@ Importing this package starts nothing and loads no bundle; ``federation.local`` 
 
 from __future__ import annotations
 
-from shared_components.federation.aggregation import federated_average
 from shared_components.federation.aggregators import (
     FedAdam,
     FedAvg,
@@ -19,6 +18,7 @@ from shared_components.federation.aggregators import (
     ServerAverage,
     TrimmedMean,
 )
+from shared_components.federation.aggregators.aggregation import federated_average
 
 __all__ = [
     "FedAdam",

@@ -12,9 +12,13 @@ from typing import Any, TypeGuard
 from torch import Tensor
 
 from shared_components.errors import InputError, shown
-from shared_components.federation.aggregation import NamedTensors, check_finite, check_same_layout
+from shared_components.federation.aggregators.aggregation import (
+    NamedTensors,
+    check_finite,
+    check_same_layout,
+    l2_norm,
+)
 from shared_components.federation.federation import Federation
-from shared_components.federation.norms import l2_norm
 from shared_components.federation.privacy import Privacy
 from shared_components.federation.sites import Answer
 

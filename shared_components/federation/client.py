@@ -15,11 +15,10 @@ from torch.optim import Optimizer
 
 from shared_components.engines.saved_state import RandomState, restore
 from shared_components.errors import InputError
-from shared_components.federation.aggregation import check_finite, check_same_layout
 from shared_components.federation.aggregators import FedAvg
+from shared_components.federation.aggregators.aggregation import check_finite, check_same_layout
 from shared_components.federation.bundle_workflow import build_workflow, shared_names
-from shared_components.federation.first_weights import carry_over_of, weights_of
-from shared_components.federation.start import Start
+from shared_components.federation.start import Start, carry_over_of, weights_of
 from shared_components.files import load_tensors, save_tensors
 from shared_components.tensors import misfit
 

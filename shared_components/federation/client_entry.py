@@ -15,19 +15,16 @@ and sends no update that would take its epsilon above the limit.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from shared_components.errors import shown, unknown
+from shared_components.errors import shown
 from shared_components.federation.privacy import DEFAULTS, RULES, Privacy
+from shared_components.federation.section import Section, texts
 from shared_components.value_rules import flag, number, optional
 
 LONGEST_NAME = 100  # letters, of a client's name
-LONGEST_PATH = 4000  # bytes; Linux takes 4095, below which files are still to be written
-LONGEST_PART = 255  # bytes, of a folder's name
 DEMAND_RULES = {
     "max_norm": optional(RULES["clip"]),
     "noise_multiplier": optional(RULES["noise"]),
@@ -62,91 +59,35 @@ class Client:
         return {"data_root": list(self.data_roots), **demand}
 
 
-def read_clients(
-    clients: Any, source: Path, problems: list[str], elsewhere: bool = False
-) -> dict[str, Client]:
-    """The section ``clients``, sorted by name; what is wrong with it joins ``problems``.
+def read_clients(file: Section, elsewhere: bool = False) -> dict[str, Client]:
+    """The section ``clients`` of a federation file, sorted by name.
 
     ``elsewhere``: a client's data may lie at a site of its own, and need not be named.
     """
     needed = ("domain",) if elsewhere else ("data_root", "domain")
-    if not isinstance(clients or {}, dict):
-        problems.append("'clients' must map each client's name to {data_root: …, domain: …}")
+    clients, faults = file.values.get("clients") or {}, file.faults
+    if not isinstance(clients, dict):
+        faults.append("'clients' must map each client's name to {data_root: …, domain: …}")
         return {}
     made: dict[str, Client] = {}
-    for key, entry in sorted((clients or {}).items(), key=lambda item: str(item[0])):
-        name = "".join(texts([key], "clients: a name", problems))
-        if not name:
-            continue
+    for key, entry in sorted(clients.items(), key=lambda item: str(item[0])):
+        name = "".join(texts([key], "clients: a name", faults))
         what = f"client {shown(name)}"
-        if not isinstance(entry, dict):
-            problems.append(f"{what} must be {{data_root: …, domain: …}}, found {shown(entry)}")
-            continue
         if name in made:
-            problems.append(f"{what} stands twice; give each client a name of its own")
-        problems += unknown(f"{what}: key", entry, ["data_root", "domain", "privacy"])
-        problems += [f"{what}: '{key}' is missing" for key in needed if not entry.get(key)]
-        named = texts(entry.get("data_root") or (), f"{what}: data_root", problems)
-        roots = tuple(existing_place(root, source, f"{what}: data_root", problems) for root in named)
-        domains = texts(entry.get("domain") or (), f"{what}: domain", problems)
-        demand = read_demand(entry.get("privacy"), f"{what}: privacy", problems)
-        domains = domains * len(roots) if roots and len(domains) == 1 else domains
-        made[name] = Client(roots, domains, demand)
+            faults.append(f"{what} stands twice; give each client a name of its own")
+        if name and not isinstance(entry, dict):
+            faults.append(f"{what} must be {{data_root: …, domain: …}}, found {shown(entry)}")
+        elif name:
+            own = Section(entry, file.source, what, faults)
+            own.expect(("data_root", "domain", "privacy"), needed)
+            made[name] = _client(own)
     return made
 
 
-def texts(values: Any, what: str, problems: list[str]) -> tuple[str, ...]:
-    """One text or a list of them as a tuple, numbers as texts; anything else joins ``problems``.
-
-    A text that a config would take for an expression (``$…``), a reference (``@…``) or a macro (``%…``) is refused,
-    since every text of a federation file ends up in one.
-    """
-    found = []
-    for value in values if isinstance(values, list | tuple) else (values,):
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            cure = "; write it in quotes" if isinstance(value, bool) else ""
-            problems.append(f"{what}: expected a text, found {shown(value)}{cure}")
-        elif len(str(value).splitlines()) > 1:
-            problems.append(f"{what}: expected one line, found {shown(value)}")
-        elif is_expression(value):
-            problems.append(
-                f"{what}: expected a text, found the expression {shown(value)}; these are for overrides, "
-                "aggregator and study alone"
-            )
-        else:
-            found.append(str(value))
-    return tuple(found)
-
-
-def is_expression(value: Any) -> bool:
-    """Whether a config's parser would replace ``value`` by something else."""
-    return isinstance(value, str) and value.startswith(("$", "@", "%"))
-
-
-def existing_place(path: str, source: Path, what: str, problems: list[str]) -> str:
-    """``path`` beside the federation file ``source`` or, where there is none, from the working directory.
-
-    Args:
-        path: of a file or a folder.
-        source: the federation file.
-        what: names the path in ``problems``.
-        problems: a path that no file can have joins them.
-    """
-    beside = (source.parent / path).absolute()
-    place = os.path.normpath(beside if os.path.exists(beside) else Path(path).absolute())
-    problems += path_faults(place, what)
-    return place
-
-
-def path_faults(path: str, what: str) -> list[str]:
-    """A line if the operating system takes no path of that length."""
-    longest = max((len(os.fsencode(part)) for part in Path(path).parts), default=0)
-    if longest <= LONGEST_PART and len(os.fsencode(path)) <= LONGEST_PATH:
-        return []
-    return [
-        f"{what}: expected a path of at most {LONGEST_PATH} letters, {LONGEST_PART} for each folder, "
-        f"found {shown(path)} of {len(path)}"
-    ]
+def _client(entry: Section) -> Client:
+    roots, domains = entry.places("data_root"), entry.texts("domain")
+    domains = domains * len(roots) if roots and len(domains) == 1 else domains
+    return Client(roots, domains, read_demand(entry.section("privacy")))
 
 
 @dataclass(frozen=True)
@@ -199,21 +140,7 @@ class Demand:
             yield "losses false, found losses true"
 
 
-def read_demand(values: Any, what: str, problems: list[str]) -> Demand | None:
-    """A section ``privacy`` of a site, None where it is empty; what is wrong with it joins ``problems``.
-
-    Args:
-        values: the section.
-        what: names it in ``problems``.
-        problems: a line for each.
-    """
-    if values in (None, {}):
-        return None
-    if not isinstance(values, Mapping):
-        problems.append(f"{what} must hold 'key: value' lines, found {shown(values)}")
-        return None
-    given = {**asdict(Demand()), **values}
-    faults = unknown(f"{what}: key", values, list(DEMAND_RULES))
-    faults += filter(None, (rule.fault(f"{what}: {key}", given[key]) for key, rule in DEMAND_RULES.items()))
-    problems += faults
-    return None if faults else Demand(**given)
+def read_demand(section: Section) -> Demand | None:
+    """The section ``privacy`` of a site; None where it is empty or wrong."""
+    given = section.ruled(DEMAND_RULES, **asdict(Demand())) if section.values else None
+    return None if given is None else Demand(**given)

@@ -15,11 +15,11 @@ import torch
 from shared_components.errors import InputError
 from shared_components.federation.arrivals import arrived, client_row, screen
 from shared_components.federation.federation import Federation
-from shared_components.federation.first_weights import first_weights, start_of
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.site import NO_STATE
-from shared_components.federation.sites import MEND, Answer, Committed, Sites, refuse_failures
+from shared_components.federation.sites import CURE, Answer, Committed, Sites, refuse_failures
+from shared_components.federation.start import first_weights, start_of
 
 
 class Coordinator:
@@ -164,7 +164,7 @@ class Coordinator:
         of = len(counted) + len(left_out)
         raise InputError(
             f"client {name}, round {number}: {reason}{more}; {len(counted)} of {of} clients answered, fewer than "
-            f"min_clients ({least}); {MEND}"
+            f"min_clients ({least}); {CURE}"
         )
 
     def _finish(self, committed: Committed) -> None:

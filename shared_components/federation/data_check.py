@@ -18,7 +18,7 @@ from shared_components.errors import InputError, printable, shown
 from shared_components.federation.federation import Federation
 from shared_components.federation.lane import failure, of_each_client
 from shared_components.federation.site_check import (
-    PROBLEMS,
+    FAULTS,
     SiteCheck,
     SiteReport,
     coverage_lines,
@@ -42,33 +42,31 @@ def check_clients(federation: Federation, more: Mapping[str, str] | None = None)
         more: what is to be looked at beside them, by what it is called, such as ``"unseen D"``, to its data root:
             data of no client's domain, on which models are tried. They need no training images.
     Raises:
-        InputError: every problem of every client, and every difference between them, one a line.
+        InputError: every fault of every client, and every difference between them, one a line.
     """
     checks = _checked(federation)
     frame = frame_of(federation)
     others = {name: _inspect(federation, root, frame, True) for name, root in (more or {}).items()}
-    problems = [f"client {name}: {problem}" for name, check in checks.items() for problem in check.problems]
-    problems += [
-        f"{name}: {problem}" for name, report in others.items() for problem in _problems(report, federation)
-    ]
+    faults = [f"client {name}: {fault}" for name, check in checks.items() for fault in check.faults]
+    faults += [f"{name}: {fault}" for name, report in others.items() for fault in _faults(report, federation)]
     found = differences_of(federation, {name: check.report for name, check in checks.items()})
     if (
         federation.labels is not None
-    ):  # what the file states is a problem of the client's, told with file and cure
+    ):  # what the file states is a fault of the client's, told with file and cure
         found = [difference for difference in found if difference.what != LABELS]
-    _refuse(federation, problems, [difference for difference in found if difference.what != DOMAINS])
+    _refuse(federation, faults, [difference for difference in found if difference.what != DOMAINS])
     for line in _remarks([*checks.items(), *others.items()], frame):
         print(line, flush=True)
 
 
-def problems_beside(federation: Federation, roots: Sequence[str]) -> list[str]:
+def faults_beside(federation: Federation, roots: Sequence[str]) -> list[str]:
     """What is wrong with data roots of no client, as :func:`check_clients` finds it."""
     frame = frame_of(federation)
     reports = [_inspect(federation, root, frame, progress=False) for root in roots]
-    return [str(problem) for report in reports for problem in _problems(report, federation)]
+    return [str(fault) for report in reports for fault in _faults(report, federation)]
 
 
-def _problems(report: RootReport, federation: Federation) -> Iterator[object]:
+def _faults(report: RootReport, federation: Federation) -> Iterator[object]:
     return iter((*report.faults, *seen_domain(report.root, federation.domains)))
 
 
@@ -76,14 +74,14 @@ def check_reports(federation: Federation, reports: Mapping[str, SiteReport]) -> 
     """The same for clients that are elsewhere, of which only their reports are known.
 
     Raises:
-        InputError: clients have problems, which their sites list in full, or differ.
+        InputError: clients have faults, which their sites list in full, or differ.
     """
-    problems = [
-        f"client {name}: {_counted(report.problems)}; they stand, with their cures, in {PROBLEMS} of its own folder"
+    faults = [
+        f"client {name}: {_counted(report.faults)}; they stand, with their cures, in {FAULTS} of its own folder"
         for name, report in reports.items()
-        if report.problems
+        if report.faults
     ]
-    _refuse(federation, problems, differences_of(federation, reports))
+    _refuse(federation, faults, differences_of(federation, reports))
 
 
 def differences_of(federation: Federation, reports: Mapping[str, SiteReport]) -> list[Difference]:
@@ -92,10 +90,10 @@ def differences_of(federation: Federation, reports: Mapping[str, SiteReport]) ->
     return disagreements(reports, federation.labels, domains, warn=federation.versions == "warn")
 
 
-def _refuse(federation: Federation, problems: Sequence[str], found: Sequence[Difference]) -> None:
+def _refuse(federation: Federation, faults: Sequence[str], found: Sequence[Difference]) -> None:
     """Raise if anything stops the federation, and print what does not."""
     stopping = [str(difference) for difference in found if difference.stops]
-    lines = [*problems, *stopping]
+    lines = [*faults, *stopping]
     if lines:
         number = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
         cure = [CURE] if any(each.stops and each.what in (BUNDLE, *MATTER) for each in found) else []
@@ -104,10 +102,10 @@ def _refuse(federation: Federation, problems: Sequence[str], found: Sequence[Dif
         print(f"note: {difference}", flush=True)
 
 
-def _counted(problems: Mapping[str, int]) -> str:
-    """``3 problems: 2 in images, 1 in dataset.json``."""
-    total = sum(problems.values())
-    parts = ", ".join(f"{number} in {kind}" for kind, number in sorted(problems.items()))
+def _counted(faults: Mapping[str, int]) -> str:
+    """``3 faults: 2 in images, 1 in dataset.json``."""
+    total = sum(faults.values())
+    parts = ", ".join(f"{number} in {kind}" for kind, number in sorted(faults.items()))
     return f"{total} problem{'' if total == 1 else 's'}: {parts}"
 
 

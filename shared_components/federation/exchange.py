@@ -28,16 +28,16 @@ would lose every small step of the training.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from shared_components.errors import InputError, unknown
-from shared_components.federation.aggregation import NamedTensors, check_same_layout
+from shared_components.errors import InputError
+from shared_components.federation.aggregators.aggregation import NamedTensors, check_same_layout
 from shared_components.federation.privacy import Privacy
+from shared_components.federation.section import Section
 from shared_components.value_rules import choice, optional
 
 WEIGHTS, DIFFERENCES = "weights", "differences"
@@ -161,31 +161,28 @@ def differences(weights: NamedTensors, begun: NamedTensors) -> dict[str, Tensor]
     return {name: tensor - begun[name] for name, tensor in weights.items() if _is_float(tensor)}
 
 
-def read_exchange(values: Mapping[str, Any], privacy: Privacy | None, problems: list[str]) -> Exchange:
-    """The section ``exchange`` of a federation file; what is wrong with it joins ``problems``.
+def read_exchange(section: Section, privacy: Privacy | None) -> Exchange:
+    """The section ``exchange`` of a federation file.
 
     Args:
-        values: the section's content.
+        section: as it was written.
         privacy: what the section ``privacy`` says.
-        problems: of the whole file.
     """
-    faults = [*unknown("exchange: key", values, list(RULES))]
-    faults += filter(None, (rule.fault(f"exchange: {key}", values.get(key)) for key, rule in RULES.items()))
-    problems += faults
-    if faults:
+    given = section.ruled(RULES)
+    if given is None:
         return Exchange()
-    reasons = [f"'{key}: float16'" for key in ("dtype", "down") if values.get(key) == "float16"]
+    reasons = [f"'{key}: float16'" for key in ("dtype", "down") if given[key] == "float16"]
     reasons += ["'privacy'"] if privacy is not None else []
-    if reasons and values.get("what") == WEIGHTS:
-        problems.append(
+    if reasons and given["what"] == WEIGHTS:
+        section.faults.append(
             f"exchange: 'what: weights' and {reasons[0]} do not go together, which needs differences; "
             "leave 'what' out, or set it to differences"
         )
-    what = values.get("what") or DIFFERENCES
+    what = given["what"] or DIFFERENCES
     usual = None if what == WEIGHTS else "float16"
-    exchange = Exchange(what, values.get("dtype") or usual, values.get("down") or usual)
+    exchange = Exchange(what, given["dtype"] or usual, given["down"] or usual)
     if privacy is not None and exchange.dtype == "float16":
-        problems += privacy.overflow_problems(torch.finfo(torch.float16).max)
+        section.faults += privacy.overflow_faults(torch.finfo(torch.float16).max)
     return exchange
 
 

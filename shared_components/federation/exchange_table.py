@@ -36,7 +36,7 @@ def exchange_table(federation: Federation, layout: Layout) -> str:
     return "\n".join(lines)
 
 
-def exchange_problems(federation: Federation, layout: Layout) -> list[str]:
+def exchange_faults(federation: Federation, layout: Layout) -> list[str]:
     """What would go wrong with these tensors, a line each."""
     variances = [name for name in layout.shared if name.split(".")[-1] == "running_var"]
     if not variances or federation.privacy is None or not federation.privacy.noise:

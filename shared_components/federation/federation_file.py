@@ -20,12 +20,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import InputError, shown, unknown
-from shared_components.federation.client_entry import existing_place, path_faults, read_clients, texts
+from shared_components.errors import InputError, shown
+from shared_components.federation.client_entry import read_clients
 from shared_components.federation.exchange import read_exchange
+from shared_components.federation.faults import federation_faults
 from shared_components.federation.federation import KEYS, Federation
 from shared_components.federation.privacy import read_privacy
-from shared_components.federation.problems import federation_problems
+from shared_components.federation.section import Section, path_faults, texts
 from shared_components.yaml_files import read_values
 
 LARGEST_UPDATE = 100.0  # times the median; honest updates of one round differ by a small factor
@@ -63,7 +64,7 @@ def read_federation(
     Returns:
         The federation, with every default filled in.
     Raises:
-        InputError: every problem of the file, one a line, or a program in a file that is not trusted.
+        InputError: every fault of the file, one a line, or a program in a file that is not trusted.
     """
     path = Path(path)
     values = read_values(path, "federation")
@@ -87,46 +88,41 @@ def federation_from(values: Mapping[str, Any], source: Path, elsewhere: bool = F
         elsewhere: the clients' data may lie at sites of their own, and need not be named.
 
     Raises:
-        InputError: every problem, one a line.
+        InputError: every fault, one a line.
     """
-    problems = [
-        *unknown("key", values, list(KEYS)),
-        *(f"'{key}' is missing" for key in REQUIRED if not values.get(key) and values.get(key) != 0),
-    ]
-    privacy = read_privacy(_dict(values, "privacy", problems), problems)
+    file = Section(values, source)
+    file.expect(KEYS, REQUIRED)
+    privacy = read_privacy(file.section("privacy"))
     federation = Federation(
-        name=_text(values, "name", source.stem, problems),
-        bundle=_place(values, "bundle", source, problems),
-        configs=texts(values.get("configs") or ("common.yaml", "train.yaml"), "'configs'", problems),
-        domains=texts(values.get("domains") or (), "'domains'", problems),
-        labels=_labels(values.get("labels"), problems),
-        clients=read_clients(values.get("clients"), source, problems, elsewhere),
+        name=file.text("name", source.stem),
+        bundle=file.place("bundle"),
+        configs=file.texts("configs", ("common.yaml", "train.yaml")),
+        domains=file.texts("domains"),
+        labels=_labels(file),
+        clients=read_clients(file, elsewhere),
         rounds=values.get("rounds", 1),
         updates_per_round=values.get("updates_per_round", 1),
         clients_per_round=values.get("clients_per_round", "all"),
         min_clients=values.get("min_clients", "most"),
         round_timeout=values.get("round_timeout"),
         largest_update=values.get("largest_update", LARGEST_UPDATE),
-        aggregator=_dict(values, "aggregator", problems)
-        or {"_target_": "shared_components.federation.FedAvg"},
-        exchange=read_exchange(_dict(values, "exchange", problems), privacy, problems),
+        aggregator=file.mapping("aggregator") or {"_target_": "shared_components.federation.FedAvg"},
+        exchange=read_exchange(file.section("exchange"), privacy),
         privacy=privacy,
-        overrides=_dict(values, "overrides", problems),
+        overrides=file.mapping("overrides"),
         engine=values.get("engine", "local"),
         workers=values.get("workers"),
         threads_per_worker=values.get("threads_per_worker", 1),
-        start=_place(values, "start", source, problems) or None,
-        output_dir=_output_dir(values, problems),
+        start=file.place("start") or None,
+        output_dir=_output_dir(file),
         seed=values.get("seed", 0),
         versions=values.get("versions", "agree"),
-        study=_dict(values, "study", problems),
+        study=file.mapping("study"),
         beside=str(source.parent.absolute()),
     )
     federation = _fill_defaults(federation)
-    problems += federation_problems(federation)
-    if problems:
-        head = f"{source}: {problems[0]}" if len(problems) == 1 else f"{source}: {len(problems)} problems:"
-        raise InputError("\n".join([head, *(f"  - {p}" for p in problems if len(problems) > 1)]))
+    file.faults += federation_faults(federation)
+    file.refuse()
     return federation
 
 
@@ -148,56 +144,29 @@ def _fill_defaults(federation: Federation) -> Federation:
     return federation
 
 
-def _text(values: Mapping[str, Any], key: str, default: str, problems: list[str]) -> str:
-    """One text, ``default`` where there is none."""
-    value = values.get(key)
-    if isinstance(value, os.PathLike):  # from a command line's function
-        return os.fspath(value)
-    if isinstance(value, list | tuple):
-        problems.append(f"'{key}': expected one text, found {shown(value)}")
-        return default
-    return "".join(texts(() if value in (None, "") else value, f"'{key}'", problems)) or default
-
-
-def _place(values: Mapping[str, Any], key: str, source: Path, problems: list[str]) -> str:
-    """Where something lies that must exist already; empty where the key is missing or wrong."""
-    path = _text(values, key, "", problems)
-    return existing_place(path, source, f"'{key}'", problems) if path else ""
-
-
-def _output_dir(values: Mapping[str, Any], problems: list[str]) -> str:
-    place = os.path.abspath(_text(values, "output_dir", "outputs", problems))
-    faults = path_faults(place, "'output_dir'")
-    if not faults:
-        there = next(path for path in (Path(place), *Path(place).parents) if os.path.lexists(path))
-        if not there.is_dir():
-            faults = [
-                f"'output_dir': expected a folder, or a place where one can be made, found {there}, a file"
-            ]
-    problems += faults
+def _output_dir(file: Section) -> str:
+    place = os.path.abspath(file.text("output_dir", "outputs"))
+    own = path_faults(place, "'output_dir'")
+    there = next(path for path in (Path(place), *Path(place).parents) if own or os.path.lexists(path))
+    if not own and not there.is_dir():
+        own = [f"'output_dir': expected a folder, or a place where one can be made, found {there}, a file"]
+    file.faults += own
     return place
 
 
-def _dict(values: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
-    value = values.get(key)
-    if value is None or isinstance(value, dict):
-        return dict(value or {})
-    problems.append(f"'{key}' must hold 'key: value' lines, found {shown(value)}")
-    return {}
-
-
-def _labels(labels: Any, problems: list[str]) -> dict[int, str] | None:
+def _labels(file: Section) -> dict[int, str] | None:
     """Label values to class names; the values count from 0, as those of ``dataset.json`` do."""
+    labels = file.values.get("labels")
     if labels is None:
         return None
     if not isinstance(labels, dict) or not labels or not all(str(k).isdecimal() for k in labels):
-        problems.append(
+        file.faults.append(
             f"'labels' must map whole numbers to names, such as {{0: background}}, found {shown(labels)}"
         )
         return None
-    found = {int(k): "".join(texts([v], f"'labels': {k}", problems)) for k, v in labels.items()}
+    found = {int(k): "".join(texts([v], f"'labels': {k}", file.faults)) for k, v in labels.items()}
     if len(found) < len(labels) or sorted(found) != list(range(len(labels))):
-        problems.append(
+        file.faults.append(
             f"'labels': expected the values 0 to {len(labels) - 1}, found {', '.join(map(str, labels))}; "
             "count from 0 without a gap"
         )

@@ -16,15 +16,14 @@ from torch import Tensor
 
 from shared_components.errors import InputError
 from shared_components.federation import worker
-from shared_components.federation.aggregation import from_blocks
+from shared_components.federation.aggregators.aggregation import from_blocks
 from shared_components.federation.coordinator import Coordinator
 from shared_components.federation.engine import Engine
 from shared_components.federation.federation import Federation, client_plan
-from shared_components.federation.first_weights import start_of
 from shared_components.federation.lane import Lane, tell_while
 from shared_components.federation.run_folder import RunFolder
-from shared_components.federation.sites import MEND, Answer, Committed, Sites
-from shared_components.federation.start import own_state
+from shared_components.federation.sites import CURE, Answer, Committed, Sites
+from shared_components.federation.start import own_state, start_of
 from shared_components.files import load_tensors, remove_files, save_tensors, write_text
 from shared_components.interrupts import Interrupts
 
@@ -98,7 +97,7 @@ class LocalSites(Sites):
             try:
                 self._remembered[name].result()
             except InputError as error:
-                raise InputError(f"client {name}, round {round}: {error}; {MEND}") from error
+                raise InputError(f"client {name}, round {round}: {error}; {CURE}") from error
 
     def export(self, committed: Committed, clients: Sequence[str]) -> dict[str, Answer]:
         place = self._folder.deliverable_file

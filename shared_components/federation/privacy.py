@@ -35,16 +35,15 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from shared_components.errors import InputError, unknown
-from shared_components.federation.aggregation import PIECE, NamedTensors
-from shared_components.federation.norms import l2_norm
+from shared_components.errors import InputError
+from shared_components.federation.aggregators.aggregation import PIECE, NamedTensors, l2_norm
+from shared_components.federation.section import Section
 from shared_components.value_rules import Rule, flag, number, optional
 
 RULES = {
@@ -98,7 +97,7 @@ class Privacy:
         """Epsilon after that many updates of a client; None without noise, which is no guarantee at all."""
         return spent(self.noise, updates, self.delta) if self.noise else None
 
-    def overflow_problems(self, largest: float) -> list[str]:
+    def overflow_faults(self, largest: float) -> list[str]:
         """A line if noise could go beyond the ``largest`` number of the type that is sent."""
         reach = self.clip * (1 + 10 * self.noise)  # no draw of gaussian() is beyond 9 standard deviations
         if reach <= largest:
@@ -109,23 +108,20 @@ class Privacy:
         ]
 
 
-def read_privacy(values: Mapping[str, Any], problems: list[str]) -> Privacy | None:
-    """The section ``privacy`` of a federation file, None where it is empty; what is wrong joins ``problems``."""
-    if not values:
+def read_privacy(section: Section) -> Privacy | None:
+    """The section ``privacy`` of a federation file; None where it is empty or wrong."""
+    if not section.values:
         return None
-    given = {**DEFAULTS, **values}
-    faults = unknown("privacy: key", values, list(RULES))
-    if given.get("clip") is None:
-        faults.append(
+    clipped = section.values.get("clip") is not None
+    if not clipped:
+        section.faults.append(
             "privacy: 'clip' is missing; without a bound on an update's norm no noise hides it: set clip: 1.0, say"
         )
-        given["clip"] = 1.0
-    faults += filter(None, (rule.fault(f"privacy: {key}", given.get(key)) for key, rule in RULES.items()))
-    problems += faults
-    if faults:
+        section = Section({**section.values, "clip": 1.0}, section.source, section.what, section.faults)
+    given = section.ruled(RULES, **DEFAULTS)
+    if given is None or not clipped:
         return None
-    losses = given.get("losses")
-    noise = float(given["noise"])
+    losses, noise = given["losses"], float(given["noise"])
     return Privacy(
         float(given["clip"]), noise, float(given["delta"]), not noise if losses is None else losses
     )

@@ -19,7 +19,6 @@ import yaml
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
-from shared_components.federation.first_weights import start_of
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_settings import (
@@ -31,7 +30,7 @@ from shared_components.federation.run_settings import (
 )
 from shared_components.federation.site_check import begun_with, version_changes, versions
 from shared_components.federation.sites import Committed, read_committed
-from shared_components.federation.start import refuse_other_start
+from shared_components.federation.start import refuse_other_start, start_of
 from shared_components.files import remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from shared_components.errors import InputError, input_error_in
 from shared_components.federation.aggregators import make_aggregator
+from shared_components.federation.aggregators.aggregation import l2_norm
 from shared_components.federation.budget import Budget, Ledger
 from shared_components.federation.client import FederatedClient, Update
 from shared_components.federation.exchange import differences
 from shared_components.federation.federation import ClientPlan
-from shared_components.federation.norms import l2_norm
 from shared_components.federation.start import read_start
 from shared_components.files import remove_files
 
@@ -57,7 +57,7 @@ class Site:
                 "expected the client's state after its last round, found no file" if others else NO_STATE
             )
             raise InputError(f"{file}: {missing}; put a copy of it back, or start over with --force")
-        with _mendable_faults():
+        with _curable_faults():
             client = FederatedClient(
                 plan.bundle_root,
                 plan.config_files,
@@ -175,7 +175,7 @@ def outgoing(plan: ClientPlan, update: Update, begun: Mapping[str, Tensor]) -> U
 
 
 @contextlib.contextmanager
-def _mendable_faults() -> Iterator[None]:
+def _curable_faults() -> Iterator[None]:
     """MONAI wraps what a config's component raises, and the chain of causes ends at the process's border."""
     try:
         yield

@@ -26,8 +26,8 @@ from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.run_settings import bundle_config
 
-PROBLEMS = "check.txt"
-"""In a client's own folder at its site: the problems of its data, with their cures."""
+FAULTS = "check.txt"
+"""In a client's own folder at its site: the faults of its data, with their cures."""
 
 SEEN = ("image_size", "spacing", "orientation", "percentiles")
 """Ids of a bundle's config that say what its networks see of an image."""
@@ -40,7 +40,7 @@ class SiteReport:
     """What a site tells before the first round: plain numbers and texts, and of its files nothing but how many.
 
     Attributes:
-        problems: kind of file to the number of its problems.
+        faults: kind of file to the number of its faults.
         volumes: split to its sound images, and how many of these are labelled.
         domains: of its data roots.
         labels: label value to class name; of all its data roots, empty where these disagree or do not say.
@@ -49,7 +49,7 @@ class SiteReport:
         versions: name to version, of the program, Python and the packages.
     """
 
-    problems: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, int] = field(default_factory=dict)
     volumes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     domains: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -81,13 +81,13 @@ class SiteCheck:
     """All that a site's check has found; it stays at the site.
 
     Attributes:
-        problems: every fault, with its file and its cure.
+        faults: every fault, with its file and its cure.
         notes: what stops nothing and is worth knowing.
         reaches: sound image to how far its foreground reaches.
         report: what may leave the site.
     """
 
-    problems: tuple[str, ...]
+    faults: tuple[str, ...]
     notes: tuple[str, ...]
     reaches: Mapping[str, Reach]
     report: SiteReport
@@ -116,7 +116,7 @@ def site_check(federation: Federation, client: str, progress: bool = False) -> S
         for root, domain in zip(entry.data_roots, entry.domains, strict=True)
     ]
     return SiteCheck(
-        problems=tuple(str(problem) for report in reports for problem in report.faults),
+        faults=tuple(str(fault) for report in reports for fault in report.faults),
         notes=tuple(str(note) for report in reports for note in report.notes),
         reaches={name: reach for report in reports for name, reach in report.reaches.items()},
         report=_report(reports, federation, parser),
@@ -130,7 +130,7 @@ def _report(reports: Sequence[RootReport], federation: Federation, parser: Confi
     }
     named = {name: version for name, version in versions().items() if name != "platform"}
     return SiteReport(
-        problems=dict(Counter(_kinds(reports))),
+        faults=dict(Counter(_kinds(reports))),
         volumes=volumes,
         domains=[report.domain for report in reports],
         labels=_labels([report.root for report in reports]),
@@ -141,15 +141,15 @@ def _report(reports: Sequence[RootReport], federation: Federation, parser: Confi
 
 
 def _kinds(reports: Sequence[RootReport]) -> Iterator[str]:
-    """What kind of file each problem is in; its name would say whose it is."""
+    """What kind of file each fault is in; its name would say whose it is."""
     for report in reports:
         entries, _ = read_entries(report.root, read_description(report.root)[0])
         maps = {str(entry.label) for entry in entries}
-        for problem in report.faults:
-            if Path(problem.file).name == DATASET_FILE:
+        for fault in report.faults:
+            if Path(fault.file).name == DATASET_FILE:
                 yield DATASET_FILE
             else:
-                yield "label maps" if str(problem.file) in maps else "images"
+                yield "label maps" if str(fault.file) in maps else "images"
 
 
 def _labels(roots: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from shared_components.errors import InputError
 from shared_components.files import load_tensors
 
-MEND = "the run is whole up to its last round: mend it and go on with --resume"
+CURE = "the run is whole up to its last round: mend it and go on with --resume"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def refuse_failures(answers: Mapping[str, Answer], doing: str) -> None:
     """
     for client, answer in answers.items():
         if answer.failure is not None:
-            raise InputError(f"client {client}, {doing}: {answer.told}; {MEND}")
+            raise InputError(f"client {client}, {doing}: {answer.told}; {CURE}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared_components.federation.aggregation import to_blocks
+from shared_components.federation.aggregators.aggregation import to_blocks
 from shared_components.federation.federation import ClientPlan
 from shared_components.federation.site import Site
 from shared_components.files import load_tensors, save_tensors

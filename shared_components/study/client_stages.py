@@ -10,14 +10,6 @@ from monai.bundle import ConfigParser
 
 from shared_components.federation.file_digests import TRAINED_ON
 from shared_components.federation.run_settings import bundle_config
-from shared_components.study.candidate_names import (
-    ADAPTATION,
-    PLAIN,
-    SELF_TRAINED,
-    SOURCE,
-    TEACHERS,
-    VARIANTS,
-)
 from shared_components.study.candidates import (
     SHAPES,
     candidate_stages,
@@ -25,9 +17,16 @@ from shared_components.study.candidates import (
     self_training,
     shapes_stage,
 )
-from shared_components.study.generalisation import SYNTHETIC_VALIDATION, generalisation_stages
-from shared_components.study.matrix import matrix_stages
+from shared_components.study.matrix import SYNTHETIC_VALIDATION, generalisation_stages, matrix_stages
 from shared_components.study.methods import segmenting, segmenting_together
+from shared_components.study.settings import (
+    ADAPTATION,
+    PLAIN,
+    SELF_TRAINED,
+    SOURCE,
+    TEACHERS,
+    VARIANTS,
+)
 from shared_components.study.source_model import (
     JOINT,
     TOGETHER,
@@ -35,8 +34,7 @@ from shared_components.study.source_model import (
     pretraining,
     variants_at,
 )
-from shared_components.study.stage import Stage
-from shared_components.study.stage_parts import check_overrides, make_stage, model_path
+from shared_components.study.stage import Stage, check_overrides, make_stage, model_path
 from shared_components.study.study import AUDIT_STAGE, CHOICE, EVERYBODY, Study
 
 ORDER = (

@@ -1,21 +1,27 @@
-"""The federated trainings of a study: the factory, and the source model of several labelled clients."""
+"""The federated trainings of a study: the factory, and the source model of several labelled clients; and its folder."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from shared_components.federation.engine import resumable
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, data_record, digest
+from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.local import make_engine
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import Committed, RunFolder
 from shared_components.federation.run_settings import bundle_config
+from shared_components.files import remove_tree, sweep
 from shared_components.records import found_record, write_record
 from shared_components.study.source_model import source_federations
-from shared_components.study.stage import short_digest
+from shared_components.study.stage import Stage, short_digest
 from shared_components.study.study import Study
+from shared_components.study_record import FILE_NAME
 
 NO_MATTER = (
     *("name", "engine", "workers", "output_dir", "versions", "min_clients", "round_timeout", "start"),
@@ -126,3 +132,50 @@ def _seconds_of_rounds(table: Path, last: int) -> float:
         if number <= last:
             slowest[number] = max(slowest.get(number, 0.0), float(row["seconds"]))
     return sum(slowest.values())
+
+
+@dataclass(frozen=True)
+class OpenedStudy:
+    """A study's folder, ready and locked.
+
+    Attributes:
+        lock: of the study's folder.
+        runs: its federated trainings by the names of their stages, opened and locked too.
+        digests: of files that stages read.
+    """
+
+    lock: FolderLock
+    runs: Mapping[str, FederatedRun]
+    digests: FileDigests
+
+
+@contextlib.contextmanager
+def opened_study(
+    study: Study, stages: Sequence[Stage], resume: bool, force: bool, more: Sequence[Path] = ()
+) -> Iterator[OpenedStudy]:
+    """Make a study's folder ready, and keep it locked.
+
+    Args:
+        study: whose folder.
+        stages: all of them.
+        resume: go on with what is there.
+        force: throw it away.
+        more: further folders to be thrown away with it.
+    """
+    runs, lock = federated_runs(study), FolderLock(study.folder)
+    with contextlib.ExitStack() as stack:
+        for one in (lock, *(run.folder.lock for run in runs.values())):
+            stack.enter_context(one.held())
+        stack.enter_context(resumable(study.folder))
+        digests = FileDigests(study.folder / "digests.json")
+        for run in runs.values():
+            run.open(resume, force, digests)
+        _clean(study, [*(stage.folder for stage in stages), *more] if force else ())
+        yield OpenedStudy(lock, runs, digests)
+
+
+def _clean(study: Study, folders: Sequence[Path]) -> None:
+    """Remove what a kill has left, some folders, and what an earlier end of the study has told."""
+    sweep(study.folder)
+    for folder in (*folders, study.folder / FILE_NAME):
+        remove_tree(folder)

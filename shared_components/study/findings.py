@@ -10,23 +10,29 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from shared_components.data.coverage import Reach, image_reach
+from shared_components.data.slices import SliceDataset
 from shared_components.data.volume_check import load_volume
 from shared_components.federation.rounds_log import released
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.site_check import coverage_lines, frame_of
+from shared_components.handlers.pictures import picture_grid, save_picture
+from shared_components.networks.factory import factory_description, load_generator
+from shared_components.networks.generator import Generator
+from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
 from shared_components.report import write_study_report
-from shared_components.study.choices import choices, model_at_home
-from shared_components.study.generalisation import MODEL
-from shared_components.study.matrix import matrix_record
+from shared_components.study.candidates import choices, model_at_home
+from shared_components.study.client_data import ClientData, SiteDescription
+from shared_components.study.matrix import MODEL, matrix_record
 from shared_components.study.methods import METHODS, method_texts
 from shared_components.study.origins import origins
-from shared_components.study.pictures import write_pictures
 from shared_components.study.released import AUDIT, SCORES
 from shared_components.study.released import MODEL as MODEL_FILE
 from shared_components.study.source_model import source_federations, source_weights
-from shared_components.study.stage import Stage
-from shared_components.study.stage_parts import model_path
+from shared_components.study.stage import Stage, model_path
 from shared_components.study.study import AUDIT_STAGE, EVERYBODY, Study
 from shared_components.study_record import (
     ClientPictures,
@@ -40,6 +46,8 @@ from shared_components.study_record import (
 )
 
 LOOKED_AT = 8  # volumes of a client, evenly spaced, for what the networks see of its images
+COLUMNS = 12  # slices of a picture
+ROWS = 2
 
 
 def tell_study(
@@ -219,3 +227,58 @@ def study_coverage(study: Study) -> list[str]:
         volumes = ((os.path.relpath(image, root), load_volume(image)[0]) for root, image in chosen)
         found[client] = {name: image_reach(volume, frame) for name, volume in volumes if volume is not None}
     return list(coverage_lines(found, frame))
+
+
+def real_slices(study: Study, client: str, description: dict) -> Tensor:
+    """Evenly spaced training slices of a client's first volumes, (ROWS · COLUMNS, 1, S, S), as the factory saw them."""
+    arguments = description["generator"]
+    dataset = SliceDataset(
+        few_items(study.roots[client]),
+        description["domains"],
+        arguments["size"],
+        description["spacing"],
+        description["orientation"],
+        min_foreground=0.02,
+    )
+    rows = []
+    for item in sorted({where.item for where in dataset.index}):
+        own = [i for i, where in enumerate(dataset.index) if where.item == item]
+        rows += [dataset[own[k * len(own) // COLUMNS]]["image"] for k in range(COLUMNS)]
+    return torch.stack(rows)
+
+
+def few_items(data: ClientData | SiteDescription) -> list[dict[str, str]]:
+    """The first training volumes, of different data roots where there are several."""
+    ranked = [pair for root in data.roots for pair in enumerate(root.items("training"))]
+    return [item for _, item in sorted(ranked, key=lambda pair: pair[0])[:ROWS]]
+
+
+@torch.no_grad()
+def generated_slices(generator: Generator, domain: int, seed: int) -> Tensor:
+    """Volumes of ROWS latents from the lowest to the highest slice, (ROWS · COLUMNS, 1, S, S)."""
+    latents = torch.stack(sample_latents(ROWS, generator.z_dim, seed))
+    volumes = VolumeGenerator(generator, domain, COLUMNS)(latents)  # (ROWS, 1, S, S, COLUMNS)
+    return volumes.movedim(-1, 1).flatten(0, 1)
+
+
+def write_pictures(study: Study) -> dict[str, ClientPictures]:
+    """Write each client's pictures below its folder; none of images that are not here."""
+    description = factory_description(study.factory)
+    generator = load_generator(study.factory)
+    found: dict[str, ClientPictures] = {}
+    for client in study.roots:
+        place = study.place(client, "pictures")
+        slices = torch.cat(
+            [
+                generated_slices(generator, description["domains"].index(domain), study.federation.seed)
+                for domain in study.roots[client].domains
+            ]
+        )
+        generated = save_picture(place / "generated.png", picture_grid(slices, COLUMNS))
+        real = None
+        if study.is_here(client):
+            sheet = picture_grid(real_slices(study, client, description), COLUMNS)
+            real = save_picture(place / "real.png", sheet)
+        translations = sorted((study.place(client, "adaptation") / "pictures").glob("translation_*.png"))
+        found[client] = ClientPictures(generated, real, translations[-1] if translations else None)
+    return found

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shared_components.study.source_model import FEDERATED, JOINT, trained
-from shared_components.study.stage import Stage
-from shared_components.study.stage_parts import inference_configs, make_stage
+from shared_components.study.stage import Stage, inference_configs, make_stage
 from shared_components.study.study import EVERYBODY, Study
+
+ONE_OF_SEVERAL = (
+    "a U-Net trained on one labelled client's images alone with strong augmentation, and applied as it is; what the "
+    "federated source model is compared with"
+)
+FEW = "; a client with a few labels of training images uses these too"
 
 
 class Method(NamedTuple):
@@ -85,11 +90,6 @@ METHODS = {  # stages whose segmentations are compared, in the order of the repo
         "shapes of what each finds in its unlabelled images and by the edges there",
     ),
 }
-ONE_OF_SEVERAL = (
-    "a U-Net trained on one labelled client's images alone with strong augmentation, and applied as it is; what the "
-    "federated source model is compared with"
-)
-FEW = "; a client with a few labels of training images uses these too"
 
 
 def method_texts(study: Study) -> dict[str, str]:

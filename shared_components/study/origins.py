@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from shared_components.federation.first_weights import start_of
-from shared_components.study.candidate_names import ADAPTATION
+from shared_components.federation.start import start_of
+from shared_components.study.settings import ADAPTATION
 from shared_components.study.source_model import source_federation
 from shared_components.study.study import Study
 

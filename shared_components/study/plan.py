@@ -12,9 +12,9 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation.bundle_workflow import Layout
-from shared_components.federation.exchange_table import exchange_problems, exchange_table
+from shared_components.federation.exchange_table import exchange_faults, exchange_table
 from shared_components.federation.federation import Federation
-from shared_components.federation.first_weights import start_of, start_problems
+from shared_components.federation.start import start_faults, start_of
 from shared_components.hyper_parameters import has_our_values, value_faults
 from shared_components.study.candidates import SHAPES
 from shared_components.study.client_stages import study_stages
@@ -127,7 +127,7 @@ def _training(federation: Federation, name: str) -> tuple[Step, Layout | None]:
     _refuse({f"client {name}: overrides": result.faults for name, result in results.items()}, federation.name)
     layout = next(iter(results.values())).layout
     if layout is not None:
-        found = [*exchange_problems(federation, layout), *start_problems(federation, layout.shared)]
+        found = [*exchange_faults(federation, layout), *start_faults(federation, layout.shared)]
         _refuse({"": found}, federation.name)
     updates = federation.rounds * federation.updates_per_round
     at_once = min(max(federation.workers, 1), os.cpu_count() or 1)

@@ -1,4 +1,8 @@
-"""What may stand in the ``study`` section of a federation file."""
+"""What may stand in the ``study`` section of a federation file, and the names that it uses.
+
+Names of the models that a client without labels chooses among, from the one nearest to the labelled images on, are
+those of the stages that make them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared_components.errors import closest, shown, unknown
-from shared_components.study.candidate_names import CANDIDATES
 
+PLAIN, MILD, SOURCE = "source_only", "source_mild", "source_model"
+VARIANTS: dict[str, dict[str, Any]] = {  # of the source model, by how far the looks of its images are varied
+    PLAIN: {"looks": "none"},
+    MILD: {"looks": "mild"},
+    SOURCE: {},  # as the bundle's config and the study's ``pretrain`` say: strongly
+}
+SELF_TRAINED, ADAPTATION = "self_trained", "adaptation"
+TEACHERS = {  # self-trained candidate to the variants of the source model that teach it together
+    "self_trained_near": (PLAIN, MILD),
+    "self_trained_all": (PLAIN, MILD, SOURCE),
+    SELF_TRAINED: (SOURCE,),
+}
+CANDIDATES = (*VARIANTS, *TEACHERS, ADAPTATION)
+OF_SOURCE = (SOURCE, SELF_TRAINED, ADAPTATION)  # those that need one variant alone
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
 FLAGS = {
     "baselines": True,
@@ -15,17 +32,34 @@ FLAGS = {
     "matrix": True,
     "audit": True,
     "joint": False,
-}  # and what they are by default
+}  # and their defaults
 FEDERATED_SOURCE = ("rounds", "updates_per_round", "aggregator")
 PUBLISHED = ("volumes", "model")
 KEYS = (
-    *("adaptation", "segmentation", "source", "sources", "jobs", "unseen", "federated_source", "publish"),
-    "candidates",
+    *(
+        "adaptation",
+        "segmentation",
+        "source",
+        "sources",
+        "jobs",
+        "unseen",
+        "federated_source",
+        "publish",
+        "candidates",
+    ),
     *FLAGS,
     *SECTIONS,
 )
 MOST_JOBS = 256
 FOLLOWING = ("bundle_root", "dataset_dir", "output_dir", "domains", "labels", "ckpt_path", "factory_path")
+
+
+def needed_variants(candidates: tuple[str, ...]) -> list[str]:
+    """Variants of the source model that some candidates are or are made of."""
+    needed = {SOURCE} if ADAPTATION in candidates else set()
+    for name in candidates:
+        needed |= {name} if name in VARIANTS else set(TEACHERS.get(name, ()))
+    return [name for name in VARIANTS if name in needed]
 
 
 def setting_faults(settings: Mapping[str, Any]) -> list[str]:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError
+from shared_components.federation.faults import DRIVEN_IDS, federation_faults
 from shared_components.federation.federation import Federation
-from shared_components.federation.problems import DRIVEN_IDS, federation_problems
-from shared_components.study.candidate_names import MILD, PLAIN, SOURCE, VARIANTS
-from shared_components.study.stage_parts import known, merged_config, model_path
+from shared_components.study.settings import MILD, PLAIN, SOURCE, VARIANTS
+from shared_components.study.stage import known, merged_config, model_path
 from shared_components.study.study import EVERYBODY, Study
 
 CONFIGS = ("common.yaml", "pretrain.yaml")
@@ -104,16 +104,16 @@ def check_source_federation(study: Study) -> None:
     """What can be wrong with it, before anything is trained.
 
     Raises:
-        InputError: every problem.
+        InputError: every fault.
     """
     if study.settings.get("federated_source") and not study.federates_source:
         raise InputError(
             f"study: 'federated_source' is for two labelled clients or more, found {', '.join(study.sources)}; "
             "leave it out, or label more"
         )
-    problems = federation_problems(source_federation(study)) if study.federates_source else []
-    if problems:
-        raise InputError("; ".join(f"study: federated_source: {problem}" for problem in problems))
+    faults = federation_faults(source_federation(study)) if study.federates_source else []
+    if faults:
+        raise InputError("; ".join(f"study: federated_source: {fault}" for fault in faults))
 
 
 def pretraining(study: Study, clients: Iterable[str]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Run the stages of a study, several at a time, each done once."""
+"""Run the stages of a study, several at a time, each done once; a failed one ends no more than what needs it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
 
 from tqdm import tqdm
 
@@ -14,6 +15,8 @@ from shared_components.federation.lane import BEAT
 from shared_components.interrupts import Interrupts
 from shared_components.study.stage import Done, Stage
 from shared_components.study.stage_places import StagePlaces, StageWorkers
+from shared_components.study.study import AUDIT_STAGE, Study
+from shared_components.study_record import FailedStage
 
 Ended = Callable[[Stage, InputError | None], None]
 
@@ -212,3 +215,55 @@ def _failure(stage: Stage, future: Future, places: StagePlaces) -> InputError | 
     failure = InputError(f"{stage.key}: {error} (more in {places.log(stage)})")
     failure.__cause__ = error
     return failure
+
+
+class FailedStages:
+    """Told whenever a stage has ended, see :func:`run_stages`.
+
+    What a client that adapts makes is its own; nobody else's model waits for it, nor for any client's audit of the
+    factory. Another failure of a labelled client, or one of a stage that is everybody's, ends the study: others go on
+    from what it makes.
+
+    Args:
+        study: whose stages they are.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._failed: list[tuple[Stage, InputError]] = []
+
+    def __call__(self, stage: Stage, failure: InputError | None) -> None:
+        """Note a failure.
+
+        Raises:
+            InputError: the failure, if the study makes no sense without the stage.
+        """
+        if failure is None:
+            return
+        if stage.client not in self._study.targets and stage.name != AUDIT_STAGE:
+            stop_at_failure(stage, failure)
+        self._failed.append((stage, failure))
+
+    def told(self, stages: Sequence[Stage], done: Collection[str]) -> dict[str, Any]:
+        """Fields of the study's record: nothing where all is done.
+
+        Args:
+            stages: all of the study's.
+            done: keys of those that are done.
+        """
+        failed = [FailedStage(stage.client, stage.name, str(failure)) for stage, failure in self._failed]
+        keys = {stage.key for stage, _ in self._failed} | set(done)
+        waiting = [stage.key for stage in stages if stage.key not in keys]
+        return {"failed": tuple(failed), "waiting": tuple(waiting)} if failed else {}
+
+    def check(self) -> None:
+        """Once the report is written: say what is not in it.
+
+        Raises:
+            InputError: a stage has failed.
+        """
+        if self._failed:
+            clients = ", ".join(dict.fromkeys(stage.client for stage, _ in self._failed))
+            name = self._study.federation.name
+            head = f"{name}: the report is written without what failed at {clients}; mend it and go on with --resume:"
+            raise InputError("\n".join([head, *(f"  {failure}" for _, failure in self._failed)]))

@@ -59,9 +59,8 @@ from typing import Any
 
 from shared_components.federation.federation import Federation
 from shared_components.federation.start import IN_STUDY
-from shared_components.study.candidate_names import ADAPTATION, CANDIDATES, OF_SOURCE, SOURCE, needed_variants
 from shared_components.study.client_data import ClientData, SiteDescription
-from shared_components.study.settings import FLAGS
+from shared_components.study.settings import ADAPTATION, CANDIDATES, FLAGS, OF_SOURCE, SOURCE, needed_variants
 
 EVERYBODY = "all"  # whose stage it is when it is no client's
 CHOICE = "choice"  # the stage at which a client without labels chooses its model

@@ -25,7 +25,7 @@ from shared_components.inferers.case_dataset import FAULT
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import found_record
 from shared_components.report.run_sections import epsilon_text
-from shared_components.study.candidate_names import VARIANTS
+from shared_components.study.settings import VARIANTS
 from shared_components.study.stage import DONE
 from shared_components.study_record import (
     FILE_NAME,

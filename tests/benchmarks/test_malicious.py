@@ -12,7 +12,7 @@ from shared_components.benchmarks.malicious import (
     result_table,
 )
 from shared_components.federation import FedAvg, FedMedian
-from shared_components.federation.norms import l2_norm
+from shared_components.federation.aggregators.aggregation import l2_norm
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,9 @@ from shared_components.data.phantoms.writer import RECORD
 from shared_components.data.spinal_cord import SITES
 from shared_components.federation.file_digests import FileDigests
 from shared_components.study.client_stages import study_stages
-from shared_components.study.generalisation import MODEL
+from shared_components.study.matrix import MODEL
 from shared_components.study.roles import plan_study
-from shared_components.study.stage import Stage
-from shared_components.study.stage_parts import merged_config
+from shared_components.study.stage import Stage, merged_config
 from shared_components.study.study import EVERYBODY
 from tests.federation.tiny import make_root
 

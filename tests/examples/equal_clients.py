@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from shared_components.federation.aggregation import NamedTensors
+from shared_components.federation.aggregators.aggregation import NamedTensors
 from shared_components.federation.aggregators.averaging import FedAvg
 
 

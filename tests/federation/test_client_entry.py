@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from shared_components.errors import InputError
 from shared_components.federation.client_entry import Demand, read_demand
 from shared_components.federation.federation import client_plan
 from shared_components.federation.privacy import Privacy
+from shared_components.federation.section import Section
 from tests.federation.tiny import federation
 
 ALL = Demand(max_norm=1.0, noise_multiplier=0.8, epsilon_at_most=8.0)
@@ -46,12 +49,10 @@ def test_the_limit_itself_is_within_it():
 
 
 def test_a_section_is_read_as_it_was_written():
-    problems = []
-    assert read_demand(None, "privacy", problems) is None is read_demand({}, "privacy", problems)
     values = {"max_norm": 1, "epsilon_at_most": 8}
-    demand = read_demand(values, "privacy", problems)
-    assert demand == Demand(max_norm=1, epsilon_at_most=8) and problems == []
-    assert read_demand(demand.as_dict(), "privacy", problems) == demand
+    demand, none = (read_demand(Section(section, Path("site.yaml"), "privacy")) for section in (values, {}))
+    assert none is None and demand == Demand(max_norm=1, epsilon_at_most=8)
+    assert read_demand(Section(demand.as_dict(), Path("site.yaml"), "privacy")) == demand
     assert demand.as_dict() == {**values, "delta": 1e-5, "losses": False}
 
 

@@ -79,12 +79,12 @@ def test_reports_from_elsewhere_stop_a_federation_with_every_difference_and_one_
     check_reports(tiny, reports(tiny))
     assert capsys.readouterr().out == ""
     torch = {**reports(tiny)["north"].versions, "torch": "1.0.0"}
-    other = reports(tiny, problems={"images": 2, "dataset.json": 1}, domains=["pet"], versions=torch)
+    other = reports(tiny, faults={"images": 2, "dataset.json": 1}, domains=["pet"], versions=torch)
     with pytest.raises(InputError) as caught:
         check_reports(tiny, other)
-    head, problems, domains, version, cure = str(caught.value).splitlines()
+    head, faults, domains, version, cure = str(caught.value).splitlines()
     assert head == "tiny: 3 problems in the clients' data"
-    assert problems.startswith("client south: 3 problems: 1 in dataset.json, 2 in images; they stand")
+    assert faults.startswith("client south: 3 problems: 1 in dataset.json, 2 in images; they stand")
     assert domains == "client south: domains pet, where the federation file has t2"
     assert version.startswith("client south: torch 1.0.0, where island, north have ")
     assert cure.startswith("install the same versions")
@@ -111,7 +111,7 @@ VERSIONS = {
     "itk": "5.4.7",
 }
 REPORT = SiteReport(
-    problems={},
+    faults={},
     volumes={"training": [4, 2], "validation": [0, 0], "test": [1, 1]},
     domains=["t1"],
     labels={"0": "background", "1": "brain"},
@@ -152,9 +152,7 @@ def test_labels_are_compared_with_the_file_or_with_most_clients():
         "client south: labels {0: background, 1: skull}, where north has {0: background, 1: brain}"
     )
     assert by_others.stops
-    assert (
-        disagreements({"north": REPORT, "south": replace(REPORT, labels={})}) == []
-    )  # a problem of its data
+    assert disagreements({"north": REPORT, "south": replace(REPORT, labels={})}) == []  # a fault of its data
 
 
 def test_domains_are_those_of_the_file_root_by_root():

@@ -8,7 +8,7 @@ from shared_components.errors import InputError
 from shared_components.federation import FedAvg, FedBN
 from shared_components.federation.bundle_workflow import layout_of, shared_names
 from shared_components.federation.coordinator import drawn_clients
-from shared_components.federation.exchange_table import exchange_problems, exchange_table, rounds_of_clients
+from shared_components.federation.exchange_table import exchange_faults, exchange_table, rounds_of_clients
 from shared_components.federation.privacy import spent
 from tests.federation.tiny import federation
 
@@ -90,14 +90,14 @@ def test_clipping_alone_promises_nothing(values):
 def test_noise_on_running_variances_is_refused(values):
     noisy = federation(values, privacy={"clip": 1, "noise": 1})
     shared = layout_of(Network(), [""], FedAvg(), "b")
-    (problem,) = exchange_problems(noisy, shared)
+    (fault,) = exchange_faults(noisy, shared)
     assert (
         "negative ('norm.running_var' and 0 more are exchanged); keep norms at the clients (aggregator FedBN)"
-        in problem
+        in fault
     )
-    assert exchange_problems(noisy, layout_of(Network(), [""], FedBN(), "b")) == []
-    assert exchange_problems(federation(values, privacy={"clip": 1}), shared) == []
-    assert exchange_problems(federation(values), shared) == []
+    assert exchange_faults(noisy, layout_of(Network(), [""], FedBN(), "b")) == []
+    assert exchange_faults(federation(values, privacy={"clip": 1}), shared) == []
+    assert exchange_faults(federation(values), shared) == []
 
 
 def test_exchanged_names_are_in_the_networks_order_and_unknown_modules_refused():

@@ -146,7 +146,7 @@ def test_places_of_what_is_exported(values):
         ({"overrides": {"max_epochs": 1}}, "overrides: 'max_epochs' follows from 'rounds'; set it there"),
     ],
 )
-def test_each_problem_is_told(values, changes, message):
+def test_each_fault_is_told(values, changes, message):
     with pytest.raises(InputError, match=message):
         federation(values, **changes)
 
@@ -182,7 +182,7 @@ def test_each_problem_is_told(values, changes, message):
         ),
     ],
 )
-def test_each_problem_of_a_client_is_told(values, client, message):
+def test_each_fault_of_a_client_is_told(values, client, message):
     with pytest.raises(InputError, match=message):
         federation(values, clients={"north": client})
 
@@ -201,7 +201,7 @@ def test_names_of_clients_are_names_of_folders(values):
         ({1: "t1", "1": "t2"}, "client '1' stands twice; give each client a name of its own"),
     ],
 )
-def test_each_problem_of_a_name_is_told(values, roots, clients, message):
+def test_each_fault_of_a_name_is_told(values, roots, clients, message):
     made = {
         name: {"data_root": str(root), "domain": domain}
         for (name, domain), root in zip(clients.items(), roots.values(), strict=False)
@@ -256,7 +256,7 @@ def test_the_projects_own_aggregators_need_no_trust(values, tmp_path):
     assert read_federation(file, trusted=False).aggregator == aggregator
 
 
-def test_all_problems_at_once(values):
+def test_all_faults_at_once(values):
     with pytest.raises(InputError, match="3 problems") as caught:
         federation(values, rounds=0, engine="flower", round=1)
     assert len(str(caught.value).splitlines()) == 4

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from shared_components.errors import InputError
-from shared_components.federation.aggregation import to_blocks
+from shared_components.federation.aggregators.aggregation import to_blocks
 from shared_components.federation.coordinator import drawn_clients
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.local import LocalEngine, read_update

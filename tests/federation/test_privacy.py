@@ -11,8 +11,8 @@ import torch
 from scipy import stats
 
 from shared_components.errors import InputError
+from shared_components.federation.aggregators.aggregation import l2_norm
 from shared_components.federation.federation_file import read_federation
-from shared_components.federation.norms import l2_norm
 from shared_components.federation.privacy import Privacy, gaussian, spent
 from tests.federation.tiny import federation
 

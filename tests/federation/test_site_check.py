@@ -31,7 +31,7 @@ def sick(values, roots, tmp_path):
 def test_a_sound_site_tells_counts_and_what_its_numbers_depend_on(values):
     check = site_check(federation(values), "south")
     report = check.report
-    assert check.problems == () and report.problems == {}
+    assert check.faults == () and report.faults == {}
     assert report.volumes == {"training": [4, 4], "validation": [0, 0], "test": [0, 0]}
     assert (report.domains, report.labels) == (["t2"], {"0": "background", "1": "brain"})
     assert report.versions["torch"] == version("torch") and "platform" not in report.versions
@@ -48,10 +48,10 @@ def test_what_the_bundles_networks_see_is_reported(values):
     }
 
 
-def test_problems_stay_at_the_site_which_reports_their_number_and_kind(sick):
+def test_faults_stay_at_the_site_which_reports_their_number_and_kind(sick):
     check = site_check(sick, "south")
-    assert check.report.problems == {"dataset.json": 1, "images": 1, "label maps": 1}
-    assert len(check.problems) == 3 and any("s1.nii.gz" in problem for problem in check.problems)
+    assert check.report.faults == {"dataset.json": 1, "images": 1, "label maps": 1}
+    assert len(check.faults) == 3 and any("s1.nii.gz" in fault for fault in check.faults)
     text = json.dumps(check.report.as_dict())
     assert "patients" not in text and "nii" not in text and "/" not in text
     assert SiteReport.from_dict(json.loads(text)).as_dict() == check.report.as_dict()
@@ -59,7 +59,7 @@ def test_problems_stay_at_the_site_which_reports_their_number_and_kind(sick):
 
 def test_a_report_that_is_none_is_refused():
     with pytest.raises(InputError, match="expected a report with bundle, domains"):
-        SiteReport.from_dict({"problems": {}})
+        SiteReport.from_dict({"faults": {}})
 
 
 def test_bundle_versions(tmp_path):

@@ -9,12 +9,12 @@ import pytest
 
 from shared_components.errors import InputError
 from shared_components.records import write_table
-from shared_components.study.candidate_names import CANDIDATES, needed_variants
-from shared_components.study.choices import model_at_home
+from shared_components.study.candidates import model_at_home
 from shared_components.study.client_stages import study_stages
 from shared_components.study.released import RELEASED
 from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
+from shared_components.study.settings import CANDIDATES, needed_variants
 from tests.study.test_study import made
 from tests.study.test_study import values as study_values
 

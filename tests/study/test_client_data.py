@@ -4,7 +4,7 @@ import pytest
 
 from shared_components.errors import InputError
 from shared_components.study.client_data import ClientData
-from shared_components.study.pictures import few_items
+from shared_components.study.findings import few_items
 from tests.study.test_study import make_client
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from shared_components.federation.aggregators.averaging import FedAvg, FedSubAvg, make_aggregator
-from shared_components.federation.aggregators.proximal import FedBN, FedProx
+from shared_components.federation.aggregators.averaging import (
+    FedAvg,
+    FedBN,
+    FedProx,
+    FedSubAvg,
+    make_aggregator,
+)
 from shared_components.federation.aggregators.robust import FedMedian, MultiKrum, NormBounded, TrimmedMean
 from shared_components.federation.aggregators.server_optimizers import FedAdam, FedAvgM, ServerAverage
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shared_components.errors import InputError, shown
-from shared_components.federation.aggregation import NamedTensors
+from shared_components.federation.aggregators.aggregation import NamedTensors
 from shared_components.federation.aggregators.averaging import FedAvg, check, foreign_state, over_movers
 from shared_components.tensors import misfit
 from shared_components.value_rules import Rule, flag, number

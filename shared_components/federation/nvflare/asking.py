@@ -1,4 +1,4 @@
-"""How a running job's controller asks its clients, and notices those that are gone or too slow."""
+"""How a running job's controller asks its clients, and notices those that show no sign of life or are too slow."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from concurrent.futures import Future
 from functools import partial
 
 from nvflare.apis.controller_spec import ClientTask, Task, TaskCompletionStatus
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_component import FLComponent
 from nvflare.apis.fl_constant import ReturnCode
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.shareable import Shareable
+from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.app_common.workflows.model_controller import ModelController
 
 from shared_components.errors import InputError
 from shared_components.federation.lane import tell_while
-from shared_components.federation.nvflare.living import PROBE_TOPIC
 from shared_components.federation.nvflare.message import Message, read_message
 
 PROBE_EVERY = 2.0  # seconds
@@ -28,6 +29,7 @@ SENDING = threading.Lock()
 study asks its sites from threads of their own."""
 GONE = "its process died or its machine cannot be reached; it is asked again when it is back"
 Ask = Callable[..., dict[str, Message]]
+PROBE_TOPIC = "fedfoundry.alive"
 
 
 class Aborted(InputError):
@@ -171,3 +173,15 @@ def _fail(future: Future, failure: str) -> None:
 def _settle(future: Future, answer: Message) -> None:
     if not future.done():
         future.set_result(answer)
+
+
+class Living(FLComponent):
+    """Answers whoever asks whether this process is alive, from the start of the job on."""
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        if event_type == EventType.START_RUN:
+            fl_ctx.get_engine().register_aux_message_handler(PROBE_TOPIC, _alive)
+
+
+def _alive(topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
+    return make_reply(ReturnCode.OK)

@@ -17,7 +17,7 @@ from nvflare.job_config.api import FedJob
 import shared_components
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
-from shared_components.federation.first_weights import start_of
+from shared_components.federation.nvflare.asking import Living
 from shared_components.federation.nvflare.controller import FederationController
 from shared_components.federation.nvflare.job_file import (
     FILE,
@@ -28,8 +28,8 @@ from shared_components.federation.nvflare.job_file import (
     refuse_data_roots,
     tasks_of,
 )
-from shared_components.federation.nvflare.living import Living
 from shared_components.federation.nvflare.places import plain_name
+from shared_components.federation.start import start_of
 from shared_components.files import remove_tree, save_tensors, write_text
 
 SCRIPT = "shared_components/federation/nvflare/client_script.py"

@@ -1,4 +1,8 @@
-"""What server and site tell each other: plain values, tensors and whole files, and nothing that is unpickled."""
+"""What server and site tell each other: plain values, tensors and whole files, and nothing that is unpickled.
+
+``Work`` and ``Done`` are the same as they go between a job's process at a site and the worker process in which the
+client lives.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,18 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from torch import Tensor
 
 from shared_components.errors import InputError, printable, shown
+
+if TYPE_CHECKING:
+    from nvflare.app_common.abstract.fl_model import FLModel
+
+from collections.abc import Sequence
+from pathlib import Path
 
 TENSOR, FILE = "tensor ", "file "  # what the names of parameters begin with
 NAME = r"[\w][\w.-]{0,99}"  # of a file: no folder, nothing hidden
@@ -40,6 +49,8 @@ class Message:
 
     def model(self) -> FLModel:
         """As NVFlare carries it: tensors travel as safetensors, and so do files, as bytes."""
+        from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
+
         tensors = {f"{TENSOR}{name}": tensor.detach().contiguous() for name, tensor in self.tensors.items()}
         files = {f"{FILE}{name}": _as_tensor(content) for name, content in self.files.items()}
         meta = {"values": dict(self.values), "failure": self.failure, "timeout": self.timeout}
@@ -122,3 +133,35 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
         if name in ("images", "seconds") and not (math.isfinite(value) and value >= 0):
             raise InputError(f"'{name}': expected a number from 0 up, found {shown(value)}")
     return dict(values)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked of a site.
+
+    Attributes:
+        values: plain values.
+        tensors_file: named tensors, as ``{"model": …}``; it is there if any came.
+        files: plain name to where the file lies.
+        folder: for what goes back.
+    """
+
+    values: Mapping[str, Any]
+    tensors_file: Path
+    files: dict[str, Path]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a site gives back.
+
+    Attributes:
+        values: plain values.
+        tensors_file: named tensors, as :func:`to_blocks` of ``aggregation`` writes them; or None.
+        files: to be sent as they are, under their names.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    tensors_file: Path | None = None
+    files: Sequence[Path] = ()

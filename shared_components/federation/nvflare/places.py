@@ -6,11 +6,11 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from shared_components.errors import InputError, shown, unknown
-from shared_components.federation.client_entry import Demand, existing_place, path_faults, read_demand, texts
+from shared_components.errors import InputError, shown
+from shared_components.federation.client_entry import Demand, read_demand
 from shared_components.federation.federation import BUDGET
+from shared_components.federation.section import Section, path_faults
 from shared_components.federation.start import IN_STUDY, Start
 from shared_components.federation.statistics.published import MINIMUM
 from shared_components.yaml_files import read_values
@@ -82,7 +82,7 @@ def read_site(kit: Path, name: str) -> Place:
     """A site's own file.
 
     Raises:
-        InputError: every problem of it, one a line.
+        InputError: every fault of it, one a line.
     """
     file = site_file(kit, name)
     if not file.is_file():
@@ -90,10 +90,11 @@ def read_site(kit: Path, name: str) -> Place:
             f"{file}: expected the site file of {name}, which says where its data lie, found none; "
             "python scripts/federate.py join writes one to fill in"
         )
-    place, problems = _read(file, kit, name)
+    section = Section(read_values(file, "site"), file)
+    place = _read(section, kit, name)
     if not place.data_roots:
-        problems.append("'data_root' is missing; name the folder with the site's dataset.json")
-    _refuse(file, problems)
+        section.faults.append("'data_root' is missing; name the folder with the site's dataset.json")
+    section.refuse()
     return place
 
 
@@ -101,46 +102,42 @@ def read_server(kit: Path) -> Place:
     """Where the server keeps runs; a server without a file of its own keeps them in its startup kit.
 
     Raises:
-        InputError: every problem of the file, one a line.
+        InputError: every fault of the file, one a line.
     """
     file = site_file(kit, "server")
     if not file.is_file():
         return Place("server", str(kit / RUNS))
-    place, problems = _read(file, kit, "server")
-    _refuse(file, problems)
+    section = Section(read_values(file, "site"), file)
+    place = _read(section, kit, "server")
+    section.refuse()
     return place
 
 
-def _read(file: Path, kit: Path, name: str) -> tuple[Place, list[str]]:
-    values, problems = read_values(file, "site"), []
-    problems += unknown("key", values, ["data_root", "folder", "minimum", "privacy", "rehearsal", "earlier"])
-    named = texts(values.get("data_root") or (), "'data_root'", problems)
-    roots = tuple(existing_place(root, file, "'data_root'", problems) for root in named)
-    problems += [
+def _read(file: Section, kit: Path, name: str) -> Place:
+    file.expect(("data_root", "folder", "minimum", "privacy", "rehearsal", "earlier"))
+    roots = file.places("data_root")
+    file.faults += [
         f"'data_root' {root} is not a folder; check the path" for root in roots if not os.path.isdir(root)
     ]
-    folder = _folder(values.get("folder"), file, problems) or str(kit / RUNS)
-    minimum = values.get("minimum", MINIMUM)
+    minimum = file.values.get("minimum", MINIMUM)
     if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
-        problems.append(
+        file.faults.append(
             f"'minimum': expected the least number of patients in a statistic, found {shown(minimum)}"
         )
-    demand = read_demand(values.get("privacy"), "'privacy'", problems)
-    earlier = _folder(values.get("earlier"), file, problems)
-    return Place(name, folder, roots, minimum, demand, values.get("rehearsal") is True, earlier), problems
+    return Place(
+        name,
+        folder=_folder(file, "folder") or str(kit / RUNS),
+        data_roots=roots,
+        minimum=minimum,
+        demand=read_demand(file.section("privacy")),
+        rehearsal=file.values.get("rehearsal") is True,
+        earlier=_folder(file, "earlier"),
+    )
 
 
-def _folder(value: Any, file: Path, problems: list[str]) -> str:
+def _folder(file: Section, key: str) -> str:
     """An absolute folder, relative ones beside the file."""
-    if value in (None, ""):
-        return ""
-    text = "".join(texts(value, "'folder'", problems))
-    place = os.path.normpath((file.parent / text).absolute())
-    problems += path_faults(place, "'folder'")
+    text = file.text(key)
+    place = os.path.normpath((file.source.parent / text).absolute()) if text else ""
+    file.faults += path_faults(place, f"'{key}'")
     return place
-
-
-def _refuse(file: Path, problems: list[str]) -> None:
-    if problems:
-        head = f"{file}: {problems[0]}" if len(problems) == 1 else f"{file}: {len(problems)} problems:"
-        raise InputError("\n".join([head, *(f"  - {p}" for p in problems if len(problems) > 1)]))

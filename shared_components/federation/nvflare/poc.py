@@ -20,8 +20,7 @@ from shared_components.federation.nvflare.kits import (
     write_project,
 )
 from shared_components.federation.nvflare.places import SITE_FILE
-from shared_components.federation.nvflare.session import connected
-from shared_components.federation.nvflare.submission import Submission
+from shared_components.federation.nvflare.submission import Submission, connected
 from shared_components.files import make_folder, remove_tree
 from shared_components.interrupts import Interrupts
 from shared_components.records import write_record

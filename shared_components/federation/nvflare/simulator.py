@@ -11,19 +11,18 @@ from pathlib import Path
 from shared_components.federation.client_entry import Client
 from shared_components.federation.engine import Engine
 from shared_components.federation.federation import Federation
-from shared_components.federation.first_weights import start_of
+from shared_components.federation.nvflare import require_nvflare
 from shared_components.federation.nvflare.leash import leashed
 from shared_components.federation.nvflare.outcome import check_outcome, simulated_outcome
 from shared_components.federation.nvflare.places import VARIABLE, Place
-from shared_components.federation.nvflare.requirement import require_nvflare
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.sites import Committed
+from shared_components.federation.start import start_of
 from shared_components.files import make_folder, remove_tree, write_text
 from shared_components.interrupts import Interrupts
 from shared_components.records import write_record
 
 LOST_AFTER = 3.0  # seconds; on one machine a process that cannot be reached is dead
-PROCESS = "shared_components.federation.nvflare.simulator_process"
 
 
 class NvflareSimulator(Engine):
@@ -87,7 +86,7 @@ def simulate(sites: Sequence[Place], job: Path, files: Path, workspace: Path) ->
         threads = os.environ.get("OMP_NUM_THREADS", "1")
         environment = {**os.environ, VARIABLE: str(files), "OMP_NUM_THREADS": threads}
         interrupts = Interrupts()
-        with interrupts.noticed(), leashed(PROCESS, arguments, environment) as process:
+        with interrupts.noticed(), leashed("simulator", arguments, environment) as process:
             process.wait()
         interrupts.check()
 

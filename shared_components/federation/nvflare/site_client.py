@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError
-from shared_components.federation.aggregation import from_blocks
+from shared_components.federation.aggregators.aggregation import from_blocks
 from shared_components.federation.lane import Lane
-from shared_components.federation.nvflare.message import Message
-from shared_components.federation.nvflare.site_work import Work, import_tasks, run_task
+from shared_components.federation.nvflare.message import Done, Message, Work
 from shared_components.files import (
     load_tensors,
     make_folder,
@@ -75,3 +74,32 @@ class SiteClient:
         done = self._lane.submit(run_task, *arguments, timeout=request.timeout).result()
         tensors = {} if done.tensors_file is None else from_blocks(load_tensors(done.tensors_file))
         return Message(done.values, tensors, {file.name: file.read_bytes() for file in done.files})
+
+
+def import_tasks() -> None:
+    """Import what a task needs, MONAI among it, in this process."""
+    import shared_components.federation.nvflare.site_tasks  # noqa: F401
+
+
+def run_task(custom: Path, kit: Path, name: str, task: str, work: Work) -> Done:
+    """Do a task of a job in this process, and note what is about to leave the site.
+
+    Args:
+        custom: the job's folder ``custom``.
+        kit: the site's startup kit.
+        name: the site's name.
+        task: a name of the job's tasks, such as those of ``site_tasks.TASKS``.
+        work: what is asked.
+    Raises:
+        InputError: the site, the job or the client is not fit.
+    """
+    from shared_components.federation.nvflare.job_file import read_parts, tasks_of
+    from shared_components.federation.nvflare.site_tasks import note_sent, site_job
+
+    tasks = tasks_of(read_parts(custom))
+    if task not in tasks:
+        raise InputError(f"task {task}: unknown here; the tasks are {', '.join(tasks)}")
+    job = site_job(custom, kit, name)
+    done = tasks[task](job, work)
+    note_sent(job, custom.parents[1].name, task, work, done)
+    return done

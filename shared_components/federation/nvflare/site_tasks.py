@@ -14,16 +14,15 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation import worker
-from shared_components.federation.aggregation import from_blocks
+from shared_components.federation.aggregators.aggregation import from_blocks
 from shared_components.federation.budget import SentRecord
 from shared_components.federation.federation import ClientPlan, Federation, client_plan
 from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
-from shared_components.federation.first_weights import start_of
 from shared_components.federation.nvflare.job_file import JobParts, read_job, read_parts
+from shared_components.federation.nvflare.message import Done, Work
 from shared_components.federation.nvflare.places import Place, read_site
-from shared_components.federation.nvflare.site_work import Done, Work
-from shared_components.federation.site_check import PROBLEMS, site_check
-from shared_components.federation.start import own_state
+from shared_components.federation.site_check import FAULTS, site_check
+from shared_components.federation.start import own_state, start_of
 from shared_components.files import load_tensors, write_text
 from shared_components.records import found_record, write_record
 
@@ -53,8 +52,8 @@ class SiteJob:
 def check(job: SiteJob, work: Work) -> Done:
     """Check the site's data; what is wrong with which file stays at the site, numbers alone are sent."""
     found = site_check(job.federation, job.plan.name)
-    lines = [*found.problems, *(f"note: {note}" for note in found.notes)] or ["nothing to mend"]
-    write_text(Path(job.plan.folder) / PROBLEMS, "".join(f"{line}\n" for line in lines))
+    lines = [*found.faults, *(f"note: {note}" for note in found.notes)] or ["nothing to mend"]
+    write_text(Path(job.plan.folder) / FAULTS, "".join(f"{line}\n" for line in lines))
     return Done(found.report.as_dict())
 
 

@@ -11,12 +11,19 @@ from typing import Any
 
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
-from shared_components.federation.nvflare.outcome import RESULT, simulated_outcome
-from shared_components.federation.nvflare.requirement import require_nvflare
+from shared_components.federation.nvflare.outcome import simulated_outcome
+from shared_components.federation.nvflare.poc import ProofOfConcept
+from shared_components.federation.nvflare.simulator import client_places, simulate, write_sites
+from shared_components.federation.nvflare.site_statistics import sites_from
+from shared_components.federation.nvflare.statistics_job import (
+    STATISTICS,
+    StatisticsKind,
+    write_statistics_job,
+)
+from shared_components.federation.nvflare.submission import Submission
 from shared_components.federation.statistics.site import Asked
 from shared_components.files import remove_tree
 
-STATISTICS = f"{RESULT}/statistics.json"  # in the job's folder at the server
 SILENT = {"failure": "it sent nothing; the cause stands in the log of its site"}
 
 
@@ -28,12 +35,8 @@ def simulated_statistics(
     Returns:
         Client to what :func:`site_statistics` returns there, or to ``{"failure": text}``.
     Raises:
-        InputError: NVFlare is not installed or did not run the job to its end.
+        InputError: NVFlare did not run the job to its end.
     """
-    require_nvflare()
-    from shared_components.federation.nvflare.simulator import client_places, simulate, write_sites
-    from shared_components.federation.nvflare.statistics_job import write_statistics_job
-
     workspace = Path(federation.output_dir) / "nvflare"
     remove_tree(workspace)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,10 +60,6 @@ def rehearsed_statistics(
     federation: Federation, asked: Asked, timeout: float | None = None
 ) -> dict[str, dict[str, Any]]:
     """The same with NVFlare's server and clients as processes of this machine, with certificates."""
-    require_nvflare()
-    from shared_components.federation.nvflare.poc import ProofOfConcept
-    from shared_components.federation.nvflare.statistics_job import StatisticsKind
-
     kind = StatisticsKind(asked=asked, timeout=timeout)
     return _fetched(federation, asked, lambda place: ProofOfConcept(place, kind=kind).run())
 
@@ -76,10 +75,6 @@ def submitted_statistics(
         kit: the administrator's startup kit.
         timeout: seconds that each site may look at its volumes; None: as long as it needs.
     """
-    require_nvflare()
-    from shared_components.federation.nvflare.statistics_job import StatisticsKind
-    from shared_components.federation.nvflare.submission import Submission
-
     kind = StatisticsKind(asked=asked, timeout=timeout)
     return _fetched(federation, asked, lambda place: Submission(place, kit, kind=kind).run())
 
@@ -96,7 +91,5 @@ def _fetched(
 
 
 def _read(file: Path, federation: Federation, asked: Asked) -> dict[str, dict[str, Any]]:
-    from shared_components.federation.nvflare.site_statistics import sites_from
-
     found = sites_from(json.loads(file.read_text(encoding="utf-8")), asked.reading.bins)
     return {name: found.get(name, SILENT) for name in federation.clients}

@@ -18,12 +18,12 @@ from nvflare.job_config.api import FedJob
 
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.job import JobKind, finished_job
-from shared_components.federation.nvflare.outcome import write_outcome
+from shared_components.federation.nvflare.outcome import RESULT, write_outcome
 from shared_components.federation.nvflare.places import plain_name
 from shared_components.federation.nvflare.site_statistics import SiteStatistics
-from shared_components.federation.nvflare.statistics import STATISTICS
 from shared_components.federation.statistics.site import Asked
 
+STATISTICS = f"{RESULT}/statistics.json"  # in the job's folder at the server
 DIGITS = 12  # behind the point; those that are told are chosen at the site
 WRITER, NUMBERS, CLEANSER = "writer", "numbers", "min_count"
 

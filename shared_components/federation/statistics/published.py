@@ -118,9 +118,9 @@ def volume_numbers(
 
 
 def _opened(path: str) -> MetaTensor:
-    volume, problems = load_volume(Path(path))
+    volume, faults = load_volume(Path(path))
     if volume is None:
-        raise InputError(in_one_line(problems))
+        raise InputError(in_one_line(faults))
     return volume
 
 

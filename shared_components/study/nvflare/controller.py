@@ -1,4 +1,7 @@
-"""The server's side of a study's job: the factory's rounds, then every stage where its data are, then the report."""
+"""The server's side of a study's job: the factory's rounds, then every stage where its data are, then the report.
+
+``StudySimulator`` rehearses it on one machine, every site in a folder of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,27 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.nvflare.asking import Asking
-from shared_components.federation.nvflare.controller import FederationController
-from shared_components.federation.nvflare.job import JobKind
+from shared_components.federation.nvflare.controller import FederationController, check_sites
+from shared_components.federation.nvflare.job import JobKind, write_job
 from shared_components.federation.nvflare.job_file import read_job, read_parts
 from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.outcome import RESULT
 from shared_components.federation.nvflare.places import Place
-from shared_components.federation.nvflare.preflight import check_sites
+from shared_components.federation.nvflare.simulator import LOST_AFTER, client_places, rehearse
 from shared_components.study.client_data import SiteDescription
-from shared_components.study.federated_run import federated_runs
+from shared_components.study.client_stages import study_stages
+from shared_components.study.federated_run import OpenedStudy, federated_runs, opened_study
 from shared_components.study.findings import tell_study
-from shared_components.study.nvflare.site_places import SitePlaces
-from shared_components.study.nvflare.site_trainings import SiteTrainings
+from shared_components.study.nvflare.site_places import SitePlaces, SiteTrainings
 from shared_components.study.nvflare.study_job import FACTORY, job_parts, place_study, site_stages
-from shared_components.study.runner import FailedStages, OpenedStudy, opened_study
+from shared_components.study.roles import plan_study, unseen_roots
 from shared_components.study.stage import Stage
-from shared_components.study.stages import run_stages_at
+from shared_components.study.stages import FailedStages, run_stages_at
 from shared_components.study.study import EVERYBODY, Study
-from shared_components.study.unseen import unseen_roots
 from shared_components.study_record import FILE_NAME
 
 NOT_FETCHED = ("lock", "digests.json", "exchange", "nvflare", "sites")
+SITES = "sites"  # in the study's folder: a folder for each site, which has all that never leaves it
 
 
 def study_kind(federation: Federation) -> JobKind:
@@ -104,3 +107,38 @@ def _describe(sites: Sequence[str], asking: Asking) -> dict[str, Any]:
     return {
         name: SiteDescription.from_dict(answer.values, name).as_dict() for name, answer in answers.items()
     }
+
+
+class StudySimulator:
+    """Rehearses a study of real sites on one machine.
+
+    Args:
+        federation: with the factory's bundle and a ``study`` section.
+        quiet: print nothing.
+    """
+
+    def __init__(self, federation: Federation, quiet: bool = False) -> None:
+        self._federation, self._quiet = federation, quiet
+
+    def run(self, resume: bool = False, force: bool = False) -> Path:
+        """Run what is still to do.
+
+        Args:
+            resume: go on with the study in the output folder.
+            force: throw it away.
+        Returns:
+            The report.
+        Raises:
+            InputError: see :func:`run_study`, or NVFlare did not run the job to its end.
+        """
+        parts, study = job_parts(self._federation), plan_study(self._federation)
+        folders = {name: study.folder / SITES / name for name in (*self._federation.clients, *parts.guests)}
+        sites = client_places(self._federation, folders)
+        for name, roots in unseen_roots(self._federation).items():
+            sites.append(Place(name, str(folders[name]), roots, rehearsal=True))
+        controller = StudyController(quiet=self._quiet, lost_after=LOST_AFTER)
+        with opened_study(study, study_stages(study), resume, force, [study.folder / SITES]):
+            rehearse(
+                lambda folder: write_job(self._federation, folder, controller, parts), sites, study.folder
+            )
+        return study.folder / "report.html"

@@ -12,18 +12,18 @@ from typing import Any
 from shared_components.errors import InputError, shown
 from shared_components.federation import worker
 from shared_components.federation.client_entry import Client
-from shared_components.federation.data_check import problems_beside
+from shared_components.federation.data_check import faults_beside
 from shared_components.federation.federation import client_plan
 from shared_components.federation.file_digests import FileDigests, data_record, digest
+from shared_components.federation.nvflare.message import Done, Work
 from shared_components.federation.nvflare.site_tasks import TASKS as FEDERATION_TASKS
 from shared_components.federation.nvflare.site_tasks import SiteJob
-from shared_components.federation.nvflare.site_work import Done, Work
-from shared_components.federation.site_check import PROBLEMS
+from shared_components.federation.site_check import FAULTS
 from shared_components.files import write_atomically, write_text
-from shared_components.study.candidate_names import VARIANTS
 from shared_components.study.client_data import ClientData, SiteDescription
 from shared_components.study.nvflare.study_job import handed_out, place_study, site_stages
 from shared_components.study.released import pack, unpack
+from shared_components.study.settings import VARIANTS
 from shared_components.study.source_model import source_federation
 from shared_components.study.stage import Stage, short_digest
 from shared_components.study.stage_places import run_stage
@@ -32,30 +32,31 @@ from shared_components.study.study import Study
 Task = Callable[[SiteJob, Work], Done]
 RELEASED = "released.zip"  # the one file that a stage sends
 SOURCE_TASKS = "source_model."  # what the names of the tasks begin with that train the source model together
+_source_jobs: dict[tuple[str, str, str], SiteJob] = {}  # of this process
 
 
 def describe(job: SiteJob, work: Work) -> Done:
     """Counts of the site's images, its domains and labels, and a digest that tells whether it still has the same."""
     folder, data = Path(job.federation.output_dir).parent, job.place.data_roots
     if job.plan is None and not job.place.rehearsal:
-        _refuse_problems(job, folder)
+        _refuse_faults(job, folder)
     digests = FileDigests(folder / "described.json")
     (roots,) = data_record({job.place.name: Client(data, ())}, digests).values()
     digests.keep()
     return Done(SiteDescription.of(ClientData.load(data), short_digest([*roots.values()])).as_dict())
 
 
-def _refuse_problems(job: SiteJob, folder: Path) -> None:
+def _refuse_faults(job: SiteJob, folder: Path) -> None:
     """The check of a site that trains nothing; what is wrong with which file stays there.
 
     Raises:
         InputError: something is.
     """
-    problems = problems_beside(job.federation, job.place.data_roots)
-    write_text(folder / PROBLEMS, "".join(f"{line}\n" for line in problems or ["nothing to mend"]))
-    if problems:
+    faults = faults_beside(job.federation, job.place.data_roots)
+    write_text(folder / FAULTS, "".join(f"{line}\n" for line in faults or ["nothing to mend"]))
+    if faults:
         raise InputError(
-            f"{len(problems)} problems; they stand, with their cures, in {PROBLEMS} of its own folder"
+            f"{len(faults)} problems; they stand, with their cures, in {FAULTS} of its own folder"
         )
 
 
@@ -159,7 +160,6 @@ def own_source_model(job: SiteJob, work: Work) -> Done:
     return Done(files=[job.federation.client_export_path(job.plan.name)])
 
 
-_source_jobs: dict[tuple[str, str, str], SiteJob] = {}  # of this process
 TASKS: dict[str, Task] = {
     "describe": describe,
     "stage": stage,

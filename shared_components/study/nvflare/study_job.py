@@ -15,11 +15,10 @@ from shared_components.federation.start import IN_STUDY
 from shared_components.study.client_data import SiteDescription
 from shared_components.study.client_stages import study_stages
 from shared_components.study.released import carries
-from shared_components.study.roles import check_section, plan_study
+from shared_components.study.roles import check_section, plan_study, unseen_names
 from shared_components.study.source_model import source_federations, source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.study import Study
-from shared_components.study.unseen import unseen_names
 
 FACTORY = IN_STUDY  # what sites train together: in the job's own federation
 TASKS = "shared_components.study.nvflare.site_tasks"

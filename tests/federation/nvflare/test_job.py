@@ -12,8 +12,7 @@ import yaml
 from shared_components.errors import InputError
 from shared_components.federation.federation import client_plan
 from shared_components.federation.federation_file import federation_from
-from shared_components.federation.first_weights import start_of
-from shared_components.federation.start import read_start
+from shared_components.federation.start import read_start, start_of
 from shared_components.files import save_tensors
 from tests.federation.tiny import federation, file_values
 

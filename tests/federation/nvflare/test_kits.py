@@ -12,17 +12,19 @@ from shared_components.errors import InputError
 from tests.federation.tiny import federation, file_values
 
 pytest.importorskip("nvflare")
-from shared_components.federation.nvflare.joining import check_site, join, write_template
 from shared_components.federation.nvflare.kits import (
     ADMIN,
     PORTS,
+    check_site,
     free_port,
     is_free,
+    join,
     provision,
     site_of,
     started,
     user_of,
     write_project,
+    write_template,
 )
 from shared_components.federation.nvflare.places import VARIABLE
 

@@ -63,7 +63,7 @@ def test_a_site_demands_privacy_of_its_own(kit, tmp_path):
         ({"data_root": "/no/such/folder"}, "'data_root' /no/such/folder is not a folder"),
         ({"data_root": "$__import__('os')"}, "expected a text, found the expression"),
         ({"data_rot": "/"}, "did you mean 'data_root'"),
-        ({"privacy": {"epsilon": 8}}, "'privacy': key 'epsilon' is unknown"),
+        ({"privacy": {"epsilon": 8}}, "privacy: key 'epsilon' is unknown"),
         ({"minimum": 0}, "'minimum': expected the least number of patients in a statistic, found 0"),
     ],
 )

@@ -104,7 +104,7 @@ def test_other_data_than_the_run_began_with_are_refused_by_the_site(site):
     values, kit, custom = site
     with SiteClient(custom, kit, "north") as client:
         report = client.answer("check", Message())
-        assert report.values["volumes"]["training"] == [3, 3] and report.values["problems"] == {}
+        assert report.values["volumes"]["training"] == [3, 3] and report.values["faults"] == {}
         client.answer("build", Message({"round": 0}))
         weights = client.answer("initial_weights", Message()).tensors
         assert client.answer("train", Message({"round": 1, "before": 0}, weights)).failure is None

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from shared_components.errors import InputError
-from shared_components.federation.first_weights import first_weights
 from shared_components.federation.local import LocalEngine
-from shared_components.federation.start import own_state, read_start, refuse_other_meaning
+from shared_components.federation.start import first_weights, own_state, read_start, refuse_other_meaning
 from shared_components.files import load_tensors, save_tensors
 from shared_components.records import read_record, write_record
 from tests.federation.test_local import assert_same, global_weights

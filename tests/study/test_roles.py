@@ -6,7 +6,7 @@ import pytest
 
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import read_federation
-from shared_components.study.unseen import unseen_data, unseen_names, unseen_roots
+from shared_components.study.roles import unseen_data, unseen_names, unseen_roots
 from tests.federation.tiny import federation, write_file
 
 

@@ -12,7 +12,7 @@ from shared_components.federation.nvflare.simulator import NvflareSimulator
 from tests.federation.tiny import federation
 
 
-def test_nothing_starts_where_clients_differ_or_have_problems(values, roots, tmp_path):
+def test_nothing_starts_where_clients_differ_or_have_faults(values, roots, tmp_path):
     """Each client checks its own data; no name of a file comes to the coordinator."""
     other, sick = (shutil.copytree(roots["south"], tmp_path / name) for name in ("other", "sick"))
     content = json.loads((other / "dataset.json").read_text())
@@ -26,9 +26,9 @@ def test_nothing_starts_where_clients_differ_or_have_problems(values, roots, tmp
     tiny = federation(values, clients=clients, labels=None, engine="nvflare")
     with pytest.raises(InputError) as caught:
         NvflareSimulator(tiny, quiet=True).run()
-    head, problem, difference = str(caught.value).splitlines()
+    head, fault, difference = str(caught.value).splitlines()
     assert head == "tiny: 2 problems in the clients' data"
-    assert problem == (
+    assert fault == (
         "client island: 1 problem: 1 in images; they stand, with their cures, in check.txt of its own folder"
     )
     assert difference == (

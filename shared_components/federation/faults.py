@@ -41,24 +41,24 @@ DRIVEN_IDS = {  # ids of the bundle's config that follow from other keys of the 
 }
 
 
-def federation_problems(federation: Federation) -> list[str]:
-    """Each problem in one line with its cure; an empty list for a federation that can run."""
+def federation_faults(federation: Federation) -> list[str]:
+    """Each fault in one line with its cure; an empty list for a federation that can run."""
     return [
-        *_number_problems(federation),
-        *_client_problems(federation),
-        *_bundle_problems(federation),
-        *_start_problems(federation),
+        *_number_faults(federation),
+        *_client_faults(federation),
+        *_bundle_faults(federation),
+        *_start_faults(federation),
     ]
 
 
-def _number_problems(federation: Federation) -> list[str]:
-    problems = []
+def _number_faults(federation: Federation) -> list[str]:
+    faults = []
     for key, (least, most) in NUMBERS.items():
         value = getattr(federation, key)
         if not _is_whole(value) or not least <= value <= most:
             bounds = f"{least} to {most}" if _is_whole(value) and value > most else f"{least} up"
-            problems.append(f"'{key}' must be a whole number from {bounds}, found {shown(value)}")
-    problems += [
+            faults.append(f"'{key}' must be a whole number from {bounds}, found {shown(value)}")
+    faults += [
         f"'{key}' must be a number above {least:g}, or null, found {shown(value)}"
         for key, least, value in (
             ("round_timeout", 0, federation.round_timeout),
@@ -68,17 +68,17 @@ def _number_problems(federation: Federation) -> list[str]:
     ]
     drawn = federation.clients_per_round
     if _is_whole(drawn) and _is_whole(federation.min_clients) and federation.min_clients > drawn >= 1:
-        problems.append(
+        faults.append(
             f"'min_clients' is {shown(federation.min_clients)}, but {shown(drawn)} clients train in a round"
         )
     if federation.clients and _is_whole(drawn) and drawn > len(federation.clients):
-        problems.append(
+        faults.append(
             f"'clients_per_round' is {shown(drawn)}, but there are {len(federation.clients)} clients"
         )
-    return problems
+    return faults
 
 
-def _start_problems(federation: Federation) -> list[str]:
+def _start_faults(federation: Federation) -> list[str]:
     if federation.start is None:
         return []
     place = f"'start' {shown(federation.start, 300)[1:-1]}"
@@ -98,29 +98,29 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _client_problems(federation: Federation) -> list[str]:
-    problems = []
+def _client_faults(federation: Federation) -> list[str]:
+    faults = []
     if len(set(federation.domains)) < len(federation.domains):
-        problems.append(f"'domains' names one twice: {shown(list(federation.domains), 300)}")
-    problems += [f"'domains': {_too_long(name)}" for name in federation.domains if len(name) > LONGEST_NAME]
+        faults.append(f"'domains' names one twice: {shown(list(federation.domains), 300)}")
+    faults += [f"'domains': {_too_long(name)}" for name in federation.domains if len(name) > LONGEST_NAME]
     if len(federation.name) > LONGEST_NAME:
-        problems.append(f"'name': {_too_long(federation.name)}")
+        faults.append(f"'name': {_too_long(federation.name)}")
     for name, client in federation.clients.items():
-        problems += [f"client {shown(name)}: {problem}" for problem in name_problems(name)]
-        problems += [f"client '{name}': {problem}" for problem in _root_problems(client, federation.domains)]
+        faults += [f"client {shown(name)}: {fault}" for fault in name_faults(name)]
+        faults += [f"client '{name}': {fault}" for fault in _root_faults(client, federation.domains)]
         unmet = "" if client.demand is None else client.demand.unmet(federation.privacy)
-        problems += [f"client '{name}': {unmet}"] if unmet else []
-    return problems + _shared_roots(federation)
+        faults += [f"client '{name}': {unmet}"] if unmet else []
+    return faults + _shared_roots(federation)
 
 
-def name_problems(name: str) -> list[str]:
+def name_faults(name: str) -> list[str]:
     """What is wrong with the name of a client, or of another place."""
-    problems = []
+    faults = []
     if not re.fullmatch(NAME, name):
-        problems.append("a name is of letters, digits, '-', '_' and '.', for it names a folder")
+        faults.append("a name is of letters, digits, '-', '_' and '.', for it names a folder")
     if len(name) > LONGEST_NAME:
-        problems.append(_too_long(name))
-    return problems
+        faults.append(_too_long(name))
+    return faults
 
 
 def _too_long(name: str) -> str:
@@ -130,63 +130,63 @@ def _too_long(name: str) -> str:
 def _shared_roots(federation: Federation) -> list[str]:
     """Two clients on the same images would count them twice, and each be tested on what the other trains on."""
     owners: dict[str, str] = {}
-    problems = []
+    faults = []
     for name, client in federation.clients.items():
         for root in client.data_roots:
             first = owners.setdefault(os.path.realpath(root), name)
             if first != name:
-                problems.append(
+                faults.append(
                     f"clients '{first}' and '{name}' have the same data_root {root}; give each its own images"
                 )
-    return problems
+    return faults
 
 
-def _root_problems(client: Client, domains: Sequence[str]) -> list[str]:
+def _root_faults(client: Client, domains: Sequence[str]) -> list[str]:
     """What is wrong with a client's data roots and the domains they are said to be of."""
-    problems = [
+    faults = [
         f"domain {shown(domain)} is unknown{closest(domain, domains)}"
         for domain in dict.fromkeys(client.domains)
         if domain not in domains
     ]
-    problems += [
+    faults += [
         f"data_root {shown(root, 300)[1:-1]} is not a folder; check the path"
         for root in client.data_roots
         if not os.path.isdir(root)
     ]
     roots, stated = len(client.data_roots), len(client.domains)
     if roots and stated and roots != stated:
-        problems.append(
+        faults.append(
             f"expected a domain for each data_root, or one for all, found {roots} and {stated}; "
             "make the two lists as long as each other"
         )
     if len(set(client.data_roots)) < roots:
-        problems.append("'data_root' names a folder twice")
-    return problems
+        faults.append("'data_root' names a folder twice")
+    return faults
 
 
-def _bundle_problems(federation: Federation) -> list[str]:
-    problems = []
+def _bundle_faults(federation: Federation) -> list[str]:
+    faults = []
     if federation.bundle:
-        problems += [
+        faults += [
             f"'bundle' {shown(federation.bundle, 300)[1:-1]} has no configs/{shown(name)[1:-1]}; "
             "check 'bundle' and 'configs'"
             for name, file in zip(federation.configs, federation.config_files, strict=True)
             if not os.path.isfile(file)
         ]
-        if not problems:
-            problems += _override_problems(federation)
+        if not faults:
+            faults += _override_faults(federation)
     if federation.engine not in ENGINES:
-        problems.append(f"'engine' is {shown(federation.engine)}{closest(federation.engine, ENGINES)}")
+        faults.append(f"'engine' is {shown(federation.engine)}{closest(federation.engine, ENGINES)}")
     if federation.versions not in VERSIONS:
-        problems.append(f"'versions' is {shown(federation.versions)}{closest(federation.versions, VERSIONS)}")
+        faults.append(f"'versions' is {shown(federation.versions)}{closest(federation.versions, VERSIONS)}")
     if "_target_" not in federation.aggregator:
-        problems.append("'aggregator' has no '_target_', such as shared_components.federation.FedAvg")
+        faults.append("'aggregator' has no '_target_', such as shared_components.federation.FedAvg")
     else:
-        problems += _aggregator_problems(federation)
-    return problems
+        faults += _aggregator_faults(federation)
+    return faults
 
 
-def _aggregator_problems(federation: Federation) -> list[str]:
+def _aggregator_faults(federation: Federation) -> list[str]:
     try:
         federation.make_aggregator()
     except (ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
@@ -195,16 +195,16 @@ def _aggregator_problems(federation: Federation) -> list[str]:
     return []
 
 
-def _override_problems(federation: Federation) -> list[str]:
+def _override_faults(federation: Federation) -> list[str]:
     """MONAI takes an override of an unknown id in silence, so misspelt ones are found here."""
     try:
         parser = ConfigParser(read_configs(federation.config_files))
     except InputError as error:
         return [f"'bundle': {error}"]
-    problems, ids = [], [id for id in map(str, parser.get()) if not id.startswith("_")]
+    faults, ids = [], [id for id in map(str, parser.get()) if not id.startswith("_")]
     for key in federation.overrides:
         if key in DRIVEN_IDS:
-            problems.append(f"overrides: '{key}' follows from '{DRIVEN_IDS[key]}'; set it there")
+            faults.append(f"overrides: '{key}' follows from '{DRIVEN_IDS[key]}'; set it there")
         elif not key or key not in parser:
-            problems.append(f"overrides: {shown(key)} is no id of the bundle's config{meant(key, ids)}")
-    return problems
+            faults.append(f"overrides: {shown(key)} is no id of the bundle's config{meant(key, ids)}")
+    return faults

@@ -1,4 +1,4 @@
-"""How clients' updates become one: pure functions on named tensors, apart from any transport."""
+"""How clients' updates become one, and how long they are: pure functions on named tensors, apart from any transport."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from shared_components.tensors import not_finite
 
 NamedTensors = Mapping[str, Tensor]
 PIECE = 2**16  # elements of a vector that are averaged at once
+SUMMED = 2**14  # elements that torch sums in one thread, so that norms do not depend on how many it has
 
 
 def federated_average(updates: Mapping[str, NamedTensors], weights: Mapping[str, float]) -> dict[str, Tensor]:
@@ -186,3 +187,39 @@ def _mean(vectors: list[Tensor], weights: list[float]) -> tuple[Tensor, bool]:
         finite = finite and bool(torch.isfinite(mean.sum()))  # one bad value spoils the sum
         means.append(mean.div_(total).to(vectors[0].dtype))
     return torch.cat(means), finite
+
+
+def l2_norm(tensors: NamedTensors, reference: NamedTensors | None = None) -> float:
+    """Euclidean norm of all floating point and complex elements together, in float64.
+
+    Args:
+        tensors: name -> tensor; integers and booleans, whose change has no length, do not count.
+        reference: name -> tensor, of the same layout: the norm is that of the difference; None: of the tensors.
+    """
+    squares = []
+    for name in sorted(tensors):
+        if has_mean(tensors[name]):
+            squares += _squares(tensors[name], None if reference is None else reference[name])
+    return math.sqrt(math.fsum(squares))
+
+
+def has_mean(tensor: Tensor) -> bool:
+    """Whether it is of floating point or complex numbers."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """The tensor in float64, or complex128."""
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def _squares(tensor: Tensor, reference: Tensor | None) -> list[float]:
+    """The sum of squares of each stretch of a tensor, less another."""
+    pieces = map(wide, _stretches(tensor))  # one at a time, which stays in the processor's cache
+    if reference is not None:
+        pieces = map(torch.sub, pieces, map(wide, _stretches(reference)))
+    return [piece.abs().square().sum().item() for piece in pieces]
+
+
+def _stretches(tensor: Tensor) -> tuple[Tensor, ...]:
+    return tensor.detach().reshape(-1).split(SUMMED)
