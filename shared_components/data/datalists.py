@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from shared_components.data.client_root import ClientRoot
+from shared_components.data.client_root import ClientRoot, read_entries
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, dataset_head, write_dataset
+from shared_components.data.faults import in_one_line
 from shared_components.data.label_maps import (
     ANNOTATED,
     IGNORE,
@@ -113,6 +114,8 @@ def make_datalist(
             for split, chosen in _split(pairs, owners, validation, test, random.Random(seed)).items()
         },
     }
+    if faults := read_entries(root, content)[1]:
+        raise InputError(in_one_line(faults))  # before anything is written
     return write_dataset(file.parent, content)
 
 

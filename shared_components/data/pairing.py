@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ _WORD = "(?:d?seg|segmentation|labels?|masks?|gt|annotation|ground_?truth)"
 _LABEL_ENDING = re.compile(rf"(?:^|[_.-]){_WORD}(?:-[a-z0-9]+)?$", re.IGNORECASE)  # BIDS: _seg-manual, _dseg
 _LABEL_BEGINNING = re.compile(rf"^{_WORD}(?:[_.-]+|(?=\d))", re.IGNORECASE)  # mask_01, seg01
 _CHANNEL_ENDING = re.compile(r"_(\d{4})$")
-_SAY_WHICH = "say which files are images with --images, and which are label maps with --label_maps"
+_SAY_WHICH = (
+    "say which files are images with --images (such as '*_t2.nii.gz'), which are label maps with --label_maps"
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,9 @@ class _File:
     @classmethod
     def of(cls, path: Path, tree: Path, held_out: bool = False) -> _File:
         """The file ``path`` of the layout's folder ``tree``."""
-        stem = _CHANNEL_ENDING.sub("", subject_name(path))
-        return cls(path, path.relative_to(tree).parts[:-1], stem, held_out)
+        # umlauts have two spellings, and a Mac's is another than that of most programs
+        *folders, name = (unicodedata.normalize("NFC", part) for part in path.relative_to(tree).parts)
+        return cls(path, tuple(folders), _CHANNEL_ENDING.sub("", subject_name(name)), held_out)
 
     def is_label_map(self) -> bool:
         """Whether a file of a folder for images and label maps is one of the latter, by its name or its folder's."""

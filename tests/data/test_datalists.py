@@ -200,3 +200,12 @@ def test_sparse_labels_are_known_where_they_are(folder, save_image):
         InputError, match=r"s04\.nii\.gz: no slice has a label, so that nothing of it would be"
     ):
         make_datalist(folder, "t1", labels=["background", "brain"], sparse=True, force=True)
+
+
+def test_what_no_data_root_may_hold_is_told_before_anything_is_written(tmp_path, save_image):
+    save_image(tmp_path / "elsewhere/s1.nii.gz", np.zeros(SHAPE, np.float32))
+    (tmp_path / "root/images").mkdir(parents=True)
+    (tmp_path / "root/images/s1.nii.gz").symlink_to(tmp_path / "elsewhere/s1.nii.gz")
+    with pytest.raises(InputError, match="leaves the root through a link; move or copy the file into"):
+        make_datalist(tmp_path / "root", "t1")
+    assert not (tmp_path / "root/dataset.json").exists()

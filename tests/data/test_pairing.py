@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -230,3 +231,9 @@ def test_series_in_folders_of_one_name_with_label_maps_beside_them(tmp_path, sav
         save_dicom(tmp_path / patient / "DICOM", np.ones((4, 5, 2)), np.eye(4))
         files(tmp_path, f"{patient}/mask.nii.gz")
     assert found(tmp_path) == [("p1", "p1/DICOM", "p1/mask.nii.gz"), ("p2", "p2/DICOM", "p2/mask.nii.gz")]
+
+
+def test_both_spellings_of_an_umlaut_are_one_name(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "Müller.nii") for form in ("NFC", "NFD"))
+    files(tmp_path, f"images/{composed}", f"labels/{apart}")
+    assert found(tmp_path) == [("Müller", f"images/{composed}", f"labels/{apart}")]
