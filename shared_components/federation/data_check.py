@@ -49,7 +49,7 @@ def check_clients(federation: Federation, more: Mapping[str, str] | None = None)
     others = {name: _inspect(federation, root, frame, True) for name, root in (more or {}).items()}
     faults = [f"client {name}: {fault}" for name, check in checks.items() for fault in check.faults]
     faults += [f"{name}: {fault}" for name, report in others.items() for fault in _faults(report, federation)]
-    found = differences_of(federation, {name: check.report for name, check in checks.items()})
+    found = _differences_of(federation, {name: check.report for name, check in checks.items()})
     if (
         federation.labels is not None
     ):  # what the file states is a fault of the client's, told with file and cure
@@ -67,7 +67,7 @@ def faults_beside(federation: Federation, roots: Sequence[str]) -> list[str]:
 
 
 def _faults(report: RootReport, federation: Federation) -> Iterator[object]:
-    return iter((*report.faults, *seen_domain(report.root, federation.domains)))
+    return iter((*report.faults, *_seen_domain(report.root, federation.domains)))
 
 
 def check_reports(federation: Federation, reports: Mapping[str, SiteReport]) -> None:
@@ -81,10 +81,10 @@ def check_reports(federation: Federation, reports: Mapping[str, SiteReport]) -> 
         for name, report in reports.items()
         if report.faults
     ]
-    _refuse(federation, faults, differences_of(federation, reports))
+    _refuse(federation, faults, _differences_of(federation, reports))
 
 
-def differences_of(federation: Federation, reports: Mapping[str, SiteReport]) -> list[Difference]:
+def _differences_of(federation: Federation, reports: Mapping[str, SiteReport]) -> list[Difference]:
     """In what clients differ from the federation file or from most of the others."""
     domains = {name: client.domains for name, client in federation.clients.items()}
     return disagreements(reports, federation.labels, domains, warn=federation.versions == "warn")
@@ -149,7 +149,7 @@ def _remarks(found: Sequence[tuple[str, SiteCheck | RootReport]], frame: Frame |
         yield from coverage_lines(reaches, frame)
 
 
-def seen_domain(root: str, domains: Sequence[str]) -> Iterator[str]:
+def _seen_domain(root: str, domains: Sequence[str]) -> Iterator[str]:
     """Say so if a data root of no client is of one of the federation's ``domains``."""
     content, _ = read_description(root)
     if content.get("domain") in domains:

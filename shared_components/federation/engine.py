@@ -59,10 +59,10 @@ def resumable(folder: str | os.PathLike) -> Iterator[None]:
     """Tell whoever interrupts what happens inside, or has too small a disk, how to go on.
 
     Raises:
-        InputError: see :func:`resumable_with_space`.
+        InputError: see :func:`_resumable_with_space`.
     """
     try:
-        with resumable_with_space(folder):
+        with _resumable_with_space(folder):
             yield
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may be gone
@@ -74,7 +74,7 @@ def resumable(folder: str | os.PathLike) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def resumable_with_space(folder: str | os.PathLike) -> Iterator[None]:
+def _resumable_with_space(folder: str | os.PathLike) -> Iterator[None]:
     """Tell how to go on once there is space, if what happens inside ends since a disk is full.
 
     The message is looked at, since it may have come as a text, from another process or machine.

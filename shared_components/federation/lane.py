@@ -99,7 +99,7 @@ class Lane:
         try:
             if self._worker is None:
                 self._worker = WorkerProcesses(1, self._threads)
-                self._worker.submit(started, task, self._ready).result()  # its start is not the task's time
+                self._worker.submit(_started, task, self._ready).result()  # its start is not the task's time
             future = self._worker.submit(task, *arguments)
             return future.result(timeout)
         except BrokenProcessPool as error:
@@ -122,7 +122,7 @@ class Lane:
             worker.end(kill)
 
 
-def started(task: Callable[..., Any], ready: Callable[[], None] | None) -> None:
+def _started(task: Callable[..., Any], ready: Callable[[], None] | None) -> None:
     """Little: a worker that has got it has imported the modules of ``task`` and ``ready``."""
     if ready is not None:
         ready()

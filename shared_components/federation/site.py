@@ -100,7 +100,7 @@ class Site:
         begun = self._plan.exchange.received(weights, client.shared_tensors)
         update = client.run_round(begun, round)
         self._round = round
-        return outgoing(self._plan, update, begun)
+        return _outgoing(self._plan, update, begun)
 
     def remember(self, round: int) -> None:
         """Write the state after ``round``, which the client has just trained.
@@ -156,7 +156,7 @@ def _go_on(client: FederatedClient, plan: ClientPlan) -> None:
     )
 
 
-def outgoing(plan: ClientPlan, update: Update, begun: Mapping[str, Tensor]) -> Update:
+def _outgoing(plan: ClientPlan, update: Update, begun: Mapping[str, Tensor]) -> Update:
     """What leaves the client of an ``update`` to a round that began with the weights ``begun``.
 
     Raises:

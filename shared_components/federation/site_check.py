@@ -102,7 +102,7 @@ def site_check(federation: Federation, client: str, progress: bool = False) -> S
         progress: tell how far it is.
     """
     parser = ConfigParser(bundle_config(federation))
-    frame = frame_in(parser)
+    frame = _frame_in(parser)
     entry = federation.clients[client]
     reports = [
         inspect_client_root(
@@ -208,10 +208,10 @@ def begun_with(before: Mapping[str, object]) -> str:
 
 def frame_of(federation: Federation) -> Frame | None:
     """What the bundle sees of a slice, with the federation's overrides; None for a bundle that does not say."""
-    return frame_in(ConfigParser(bundle_config(federation)))
+    return _frame_in(ConfigParser(bundle_config(federation)))
 
 
-def frame_in(parser: ConfigParser) -> Frame | None:
+def _frame_in(parser: ConfigParser) -> Frame | None:
     """What a bundle with that config sees of a slice; None if it does not say."""
     if any(name not in parser for name in ("image_size", "spacing")):
         return None

@@ -113,14 +113,14 @@ def read_start(place: str | Path, bundle: str) -> Start:
     )
 
 
-def run_of(place: Path, bundle: str) -> Path | None:
+def _run_of(place: Path, bundle: str) -> Path | None:
     """The folder of a run: the place itself, or the folder in a study's in which the bundle was trained."""
     folders = (place, place / bundle, place / IN_STUDY)
     return next((folder for folder in folders if (folder / GLOBAL).is_file()), None)
 
 
 def _of_run(place: Path, bundle: str) -> Start:
-    folder = run_of(place, bundle)
+    folder = _run_of(place, bundle)
     if folder is None:
         raise InputError(
             f"{place}: expected a start, which is a factory file or the folder of a finished run, found no {GLOBAL} "

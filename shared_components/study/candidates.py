@@ -33,7 +33,7 @@ def candidate_stages(study: Study, client: str) -> Iterator[Stage]:
     """The trainings at a client without labels, and the choice among what they and the source give."""
     if ADAPTATION in study.candidates:
         if study.publishes_model:
-            yield own_synthesis(study, client)
+            yield _own_synthesis(study, client)
         yield _adaptation(study, client)
     for name in TEACHERS:
         if name in study.candidates:
@@ -75,7 +75,7 @@ def drawing(study: Study, client: str, settings: dict[str, Any]) -> Stage:
     return make_stage(study, client, "synthetic", ("synthesize.yaml",), own, weights.needs, reads)
 
 
-def own_synthesis(study: Study, client: str) -> Stage:
+def _own_synthesis(study: Study, client: str) -> Stage:
     """At a client that gets the source model alone: its own look, beside that in which the model labels."""
     return drawing(
         study, client, {**study.section("synthesize"), "twin_domains": [study.roots[client].domains[0]]}

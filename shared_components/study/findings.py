@@ -71,12 +71,12 @@ def tell_study(
     if not quiet:
         print("pictures and report", flush=True)
     done = [stage for stage in stages if stage.key in seconds]
-    record = study_record(study, done, seconds, write_pictures(study), more)
+    record = _study_record(study, done, seconds, _write_pictures(study), more)
     write_study_record(study.folder, record)
     return write_study_report(study.folder)
 
 
-def study_record(
+def _study_record(
     study: Study,
     stages: Sequence[Stage],
     seconds: Mapping[str, float],
@@ -229,7 +229,7 @@ def study_coverage(study: Study) -> list[str]:
     return list(coverage_lines(found, frame))
 
 
-def real_slices(study: Study, client: str, description: dict) -> Tensor:
+def _real_slices(study: Study, client: str, description: dict) -> Tensor:
     """Evenly spaced training slices of a client's first volumes, (ROWS · COLUMNS, 1, S, S), as the factory saw them."""
     arguments = description["generator"]
     dataset = SliceDataset(
@@ -254,14 +254,14 @@ def few_items(data: ClientData | SiteDescription) -> list[dict[str, str]]:
 
 
 @torch.no_grad()
-def generated_slices(generator: Generator, domain: int, seed: int) -> Tensor:
+def _generated_slices(generator: Generator, domain: int, seed: int) -> Tensor:
     """Volumes of ROWS latents from the lowest to the highest slice, (ROWS · COLUMNS, 1, S, S)."""
     latents = torch.stack(sample_latents(ROWS, generator.z_dim, seed))
     volumes = VolumeGenerator(generator, domain, COLUMNS)(latents)  # (ROWS, 1, S, S, COLUMNS)
     return volumes.movedim(-1, 1).flatten(0, 1)
 
 
-def write_pictures(study: Study) -> dict[str, ClientPictures]:
+def _write_pictures(study: Study) -> dict[str, ClientPictures]:
     """Write each client's pictures below its folder; none of images that are not here."""
     description = factory_description(study.factory)
     generator = load_generator(study.factory)
@@ -270,14 +270,14 @@ def write_pictures(study: Study) -> dict[str, ClientPictures]:
         place = study.place(client, "pictures")
         slices = torch.cat(
             [
-                generated_slices(generator, description["domains"].index(domain), study.federation.seed)
+                _generated_slices(generator, description["domains"].index(domain), study.federation.seed)
                 for domain in study.roots[client].domains
             ]
         )
         generated = save_picture(place / "generated.png", picture_grid(slices, COLUMNS))
         real = None
         if study.is_here(client):
-            sheet = picture_grid(real_slices(study, client, description), COLUMNS)
+            sheet = picture_grid(_real_slices(study, client, description), COLUMNS)
             real = save_picture(place / "real.png", sheet)
         translations = sorted((study.place(client, "adaptation") / "pictures").glob("translation_*.png"))
         found[client] = ClientPictures(generated, real, translations[-1] if translations else None)

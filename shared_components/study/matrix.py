@@ -64,7 +64,7 @@ def sites(study: Study) -> list[str]:
     return [name for name in (*study.roots, *study.unseen) if study.is_scored(name)]
 
 
-def cell(study: Study, site: str, model: Published) -> str:
+def _cell(study: Study, site: str, model: Published) -> str:
     """The stage that segments a site's test volumes with a model; the methods' own names where there is no other."""
     standard = f"{model.model}_predictions"
     at_home = model.owner in (site, EVERYBODY)
@@ -77,7 +77,7 @@ def matrix_stages(study: Study, stages: list[Stage]) -> Iterator[Stage]:
     have = {stage.key for stage in stages}
     for site in sites(study):
         for model in published(study):
-            name = cell(study, site, model)
+            name = _cell(study, site, model)
             if f"{site}/{name}" not in have:
                 yield from segmenting(study, site, model.model, model.owner, name)
 
@@ -91,7 +91,7 @@ def matrix_record(study: Study, done: Collection[str]) -> ModelMatrix:
     """
     columns, rows = sites(study), []
     for model in published(study):
-        cells = {site: cell(study, site, model) for site in columns}
+        cells = {site: _cell(study, site, model) for site in columns}
         tried = {site: name for site, name in cells.items() if f"{site}/{name}" in done}
         files = {site: study.place(site, name) / SCORES for site, name in tried.items()}
         rows.append(TriedModel(model.name, {site: file for site, file in files.items() if file.is_file()}))

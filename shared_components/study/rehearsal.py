@@ -120,7 +120,7 @@ def _built(
         parser.get_parsed_content(id) if id in config else 1 for id in ("image_size", "batch_size")
     )
     small = size**2 * batch <= LARGEST_TRIAL
-    seconds = seconds_per_update(trainer) if timed and small else None
+    seconds = _seconds_per_update(trainer) if timed and small else None
     return Rehearsal((), updates, seconds), parser, trainer.network
 
 
@@ -193,7 +193,7 @@ def _blamed(config: Mapping[str, Any], overrides: Mapping[str, Any], folder: Pat
     return f"the config cannot be built with them: {reason}"
 
 
-def seconds_per_update(trainer: Trainer) -> float | None:
+def _seconds_per_update(trainer: Trainer) -> float | None:
     """Try a few updates and stop; None where the first is the last."""
     times: list[float] = []
 

@@ -43,14 +43,14 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # of every entry: the same files make the same ar
 LARGEST = 8 * 2**30  # bytes of an archive's content
 
 
-def patterns_of(stage: str) -> tuple[str, ...]:
+def _patterns_of(stage: str) -> tuple[str, ...]:
     """What may leave of a stage of that name; nothing of one that is not known."""
     return (re.escape(SCORES),) if stage.endswith(PREDICTIONS) else RELEASED.get(stage, ())
 
 
 def may_leave(stage: str, path: str) -> bool:
     """Whether a file, relative to the stage's folder, may leave its site."""
-    return any(re.fullmatch(pattern, path) for pattern in patterns_of(stage))
+    return any(re.fullmatch(pattern, path) for pattern in _patterns_of(stage))
 
 
 def carries(stage: str) -> bool:
@@ -88,11 +88,11 @@ def _write(place: Path, folder: Path, names: Sequence[str]) -> None:
     with zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive:
         for name in names:
             file = folder / name
-            content = without_names(file) if name == SCORES else file.read_bytes()
+            content = _without_names(file) if name == SCORES else file.read_bytes()
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content)
 
 
-def without_names(scores: Path) -> bytes:
+def _without_names(scores: Path) -> bytes:
     """A table of scores with numbers in the place of the volumes' names."""
     rows = read_table(scores, "evaluate again")
     numbers = {

@@ -69,11 +69,11 @@ def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] 
     faults = [
         *_target_faults(roots, targets),
         *synthesis_faults(settings, federation.domains),
-        *unseen_faults(unseen, federation.domains),
+        *_unseen_faults(unseen, federation.domains),
     ]
     if faults:
         raise InputError("; ".join(faults))
-    return Study(federation, settings, agreed_values(federation), roots, unseen, source, sources, targets)
+    return Study(federation, settings, _agreed_values(federation), roots, unseen, source, sources, targets)
 
 
 def check_section(federation: Federation) -> None:
@@ -87,7 +87,7 @@ def check_section(federation: Federation) -> None:
         raise InputError("; ".join(faults))
 
 
-def agreed_values(federation: Federation) -> dict[str, Any]:
+def _agreed_values(federation: Federation) -> dict[str, Any]:
     """What the other bundles must have in common with the factory, under the ids of their configs."""
     parser = ConfigParser(bundle_config(federation))
     agreed = {
@@ -169,7 +169,7 @@ def unseen_names(federation: Federation) -> tuple[str, ...]:
     return tuple(map(str, given)) if isinstance(given, Mapping) else ()
 
 
-def unseen_faults(unseen: Mapping[str, ClientData | SiteDescription], domains: Sequence[str]) -> list[str]:
+def _unseen_faults(unseen: Mapping[str, ClientData | SiteDescription], domains: Sequence[str]) -> list[str]:
     """Scanners are of none of the federation's ``domains``, and have something to try models on."""
     faults = [
         f"study: unseen '{name}': domain '{domain}' is one of the federation's, whose images are trained on"

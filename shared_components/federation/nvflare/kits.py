@@ -182,7 +182,7 @@ def keep_jobs(kit: Path) -> Path:
     return write_text(file, json.dumps(values, indent=1))
 
 
-def is_server(kit: Path) -> bool:
+def _is_server(kit: Path) -> bool:
     """Whether it is a server's startup kit."""
     return (kit / "startup" / "fed_server.json").is_file()
 
@@ -218,7 +218,7 @@ def join(kit: Path, federation: Federation | None = None, guests: Sequence[str] 
     Raises:
         InputError: see :func:`write_template` and :func:`check_site`; or NVFlare is not installed, for a server.
     """
-    if is_server(kit):
+    if _is_server(kit):
         require_nvflare()
         keep_jobs(kit)
         return f"{kit}: ready; start NVFlare with {kit / 'startup' / 'start.sh'}"

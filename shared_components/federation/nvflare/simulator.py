@@ -81,7 +81,7 @@ def simulate(sites: Sequence[Place], job: Path, files: Path, workspace: Path) ->
         workspace: of the simulator, for logs and what the job leaves.
     """
     with tempfile.TemporaryDirectory() as folder:
-        logging = write_text(Path(folder) / "log_config.json", json.dumps(file_logging()))
+        logging = write_text(Path(folder) / "log_config.json", json.dumps(_file_logging()))
         arguments = (str(job), str(workspace), ",".join(site.name for site in sites), str(logging))
         threads = os.environ.get("OMP_NUM_THREADS", "1")
         environment = {**os.environ, VARIABLE: str(files), "OMP_NUM_THREADS": threads}
@@ -91,7 +91,7 @@ def simulate(sites: Sequence[Place], job: Path, files: Path, workspace: Path) ->
         interrupts.check()
 
 
-def file_logging() -> dict:
+def _file_logging() -> dict:
     """NVFlare's log, in files alone: the terminal is for the run's own lines."""
     handler = {"class": "logging.FileHandler", "filename": "log.txt", "mode": "a", "formatter": "line"}
     return {

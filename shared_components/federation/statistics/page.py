@@ -57,7 +57,7 @@ def write_statistics(
     return [
         write_record(folder / RECORD, content),
         write_table(folder / TABLE, COLUMNS, rows(lines)),
-        save_plot(lines, folder / PICTURE),
+        _save_plot(lines, folder / PICTURE),
     ]
 
 
@@ -109,7 +109,7 @@ def _facts(lines: Sequence[Line]) -> list[tuple[object, str]]:
     return [(len(clients), "clients"), *counts]
 
 
-def statistics_figure(lines: Sequence[Line]) -> Figure:
+def _statistics_figure(lines: Sequence[Line]) -> Figure:
     """Volumes, scaled intensities and label volumes of each line but the failed ones.
 
     Args:
@@ -135,13 +135,13 @@ def statistics_figure(lines: Sequence[Line]) -> Figure:
     return figure
 
 
-def save_plot(lines: Sequence[Line], path: str | Path) -> Path:
-    """Write :func:`statistics_figure` as a PNG.
+def _save_plot(lines: Sequence[Line], path: str | Path) -> Path:
+    """Write :func:`_statistics_figure` as a PNG.
 
     Raises:
         InputError: the file cannot be written.
     """
-    figure = statistics_figure(lines)
+    figure = _statistics_figure(lines)
     FigureCanvasAgg(figure)
     return write_atomically(path, lambda temporary: figure.savefig(temporary, format="png"))
 

@@ -64,8 +64,8 @@ def stage(job: SiteJob, work: Work) -> Done:
     """Run one of this site's own stages unless it is done, and send what may leave of it."""
     worker.forget_all()  # what is trained together is trained: the memory is the stage's
     study = place_study(job.federation, job.parts, work.values["clients"], job.place)
-    wanted = own_stage(study, job.place.name, work.values["stage"])
-    receive(study, wanted, work)
+    wanted = _own_stage(study, job.place.name, work.values["stage"])
+    _receive(study, wanted, work)
     digests = FileDigests(study.folder / "digests.json")
     fingerprint = wanted.fingerprint(digests, _texts(work.values["before"]))
     found = wanted.done(fingerprint)
@@ -77,7 +77,7 @@ def stage(job: SiteJob, work: Work) -> Done:
     return Done({**values, "sha256": digest(archive), "names": names}, files=[archive])
 
 
-def own_stage(study: Study, client: str, key: Any) -> Stage:
+def _own_stage(study: Study, client: str, key: Any) -> Stage:
     """The stage that is asked for.
 
     Raises:
@@ -89,7 +89,7 @@ def own_stage(study: Study, client: str, key: Any) -> Stage:
     return found[key]
 
 
-def receive(study: Study, wanted: Stage, work: Work) -> None:
+def _receive(study: Study, wanted: Stage, work: Work) -> None:
     """Put what has come with a stage, which others have made, where the stage looks for it.
 
     Raises:
