@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from shared_components import command_line
 
@@ -16,3 +16,11 @@ def told(capsys, commands: Callable | Mapping[str, Callable], *arguments: object
     except SystemExit as exit:
         code = exit.code
     return code, *capsys.readouterr()
+
+
+def assert_help(
+    capsys, commands: Callable | Mapping[str, Callable], command: Sequence[str], words: Sequence[str]
+) -> None:
+    """``--help`` ends well, and has all words."""
+    code, *shown = told(capsys, commands, *command, "--help")
+    assert code == 0 and [word for word in words if word not in "".join(shown)] == []

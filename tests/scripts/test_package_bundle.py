@@ -9,6 +9,7 @@ import pytest
 
 from shared_components.command_line import run
 from tests.packaging.small import BUNDLES, LABELS, write_model
+from tests.scripts.commands import assert_help
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "package_bundle.py"
 package_bundle = runpy.run_path(str(SCRIPT))["package_bundle"]
@@ -16,14 +17,8 @@ SETTINGS = {"domains": ["t1", "t2"], "labels": LABELS, "orientation": "RAS", "sp
 
 
 def test_help_lists_the_arguments(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        run(package_bundle, ["--help"])
-    assert stopped.value.code == 0
-    shown = "".join(capsys.readouterr())
-    assert all(
-        name in shown
-        for name in ("NAME", "WEIGHTS", "--output_dir", "--config", "--figures", "--development")
-    )
+    words = ("NAME", "WEIGHTS", "--output_dir", "--config", "--figures", "--development")
+    assert_help(capsys, package_bundle, [], words)
 
 
 def test_a_package_and_a_refusal(tmp_path, capsys):

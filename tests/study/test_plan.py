@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from shared_components.data.blank_slices import blank_root
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.study.plan import check_settings, duration, plan
+from shared_components.study.rehearsal import blank_root
 from tests.federation.tiny import federation
 
 BUNDLES = Path(__file__).parents[2] / "bundles"

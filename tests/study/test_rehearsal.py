@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from shared_components.data import datalist
-from shared_components.data.blank_slices import DEPTH, BlankSlices, blank_root
 from shared_components.data.slices import SliceDataset
-from shared_components.study.rehearsal import rehearse
+from shared_components.study.rehearsal import DEPTH, BlankSlices, blank_root, rehearse
 from shared_components.yaml_files import read_configs
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
