@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys as Keys
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from shared_components.engines.label_channels import LabelChannels
+from shared_components.engines.shown_slices import Growth, LabelChannels
 from shared_components.engines.update_trainer import UpdateTrainer
-from shared_components.errors import InputError
 from shared_components.losses.adversarial import (
     PathLengthPenalty,
     discriminator_fake_loss,
@@ -50,25 +48,6 @@ def lazy_adam(
     if isinstance(parameters, Mapping):
         parameters = [{"params": list(own), "lr": lr * c * by} for by, own in parameters.items() if own]
     return Adam(parameters, lr=lr * c, betas=(betas[0] ** c, betas[1] ** c), fused=True)
-
-
-def _growth_steps(growth: Mapping[int, int], sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """Check a growth schedule: (level, first update after it), coarsest first.
-
-    Args:
-        growth: {divisor of the image size: updates}, such as {4: 200, 2: 300}.
-        sizes: the generator's resolutions, coarsest first.
-    Raises:
-        InputError: a divisor at which the generator has no resolution below the finest.
-    """
-    coarse = [sizes[-1] // size for size in sizes[:-1]]
-    steps, end = [], 0
-    for divisor in sorted((int(divisor) for divisor in growth), reverse=True):
-        if divisor not in coarse:
-            raise InputError(f"growth: expected divisors of the image size among {coarse}, found {divisor}")
-        end += int(growth[divisor])
-        steps.append((coarse.index(divisor), end))
-    return steps
 
 
 class FactoryTrainer(UpdateTrainer):
@@ -146,8 +125,7 @@ class FactoryTrainer(UpdateTrainer):
         self.path_length_weight, self.path_length_every = path_length_weight, path_length_every
         self.path_length_shrink = path_length_shrink
         self.style_mixing, self.encoded_share, self.ema_decay = style_mixing, encoded_share, ema_decay
-        self.growth = _growth_steps(growth or {}, network.generator.sizes)
-        self.fade = fade
+        self.growth = Growth(growth or {}, network.generator.sizes, fade)
         generator = network.generator
         self.labels = (
             LabelChannels(generator.classes, label_domains, generator.domains, self.state.device)
@@ -197,27 +175,6 @@ class FactoryTrainer(UpdateTrainer):
         rows = torch.arange(generator.rows, device=domain.device)
         return torch.where(((rows >= crossover) & mixed)[:, :, None], second, first)
 
-    def resolution(self, update: int) -> tuple[int, float]:
-        """Level that is trained after ``update`` updates, and how far it has been faded in."""
-        level, start = len(self.network.generator.sizes) - 1, 0
-        for coarse, end in self.growth:
-            if update < end:
-                level = coarse
-                break
-            start = end
-        if not start or not self.fade:
-            return level, 1.0
-        return level, min(1.0, (update - start + 1) / self.fade)
-
-    def _at_level(self, image: Tensor, level: int) -> Tensor:
-        factor = 2 ** (len(self.network.generator.sizes) - 1 - level)
-        return F.avg_pool2d(image, factor) if factor > 1 else image
-
-    def _gamma(self, level: int) -> float:
-        """R1 weight, in proportion to the number of pixels."""
-        sizes = self.network.generator.sizes
-        return self.r1_gamma * (sizes[level] / sizes[-1]) ** 2
-
     def _draw(
         self, w_plus: Tensor, level: int, fade: float, known: Tensor | None = None, exact: bool = False
     ) -> Tensor:
@@ -230,7 +187,9 @@ class FactoryTrainer(UpdateTrainer):
         with self.lower_precision(not exact):
             output = synthesis(w_plus, level=level, fade=fade)
         return (
-            output.image.float() if known is None else self.labels.drawn(output, self._at_level(known, level))
+            output.image.float()
+            if known is None
+            else self.labels.drawn(output, self.growth.shrunk(known, level))
         )
 
     def _judge(
@@ -245,10 +204,10 @@ class FactoryTrainer(UpdateTrainer):
         self, real: Tensor, domain: Tensor, position: Tensor, known: Tensor | None = None
     ) -> dict[str, Tensor]:
         self.network.discriminator.requires_grad_(True)
-        level, fade = self.resolution(self._updates)
+        level, fade = self.growth.resolution(self._updates)
         with torch.no_grad():
             fake = self._draw(self._w_plus(domain, position), level, fade, known)
-            real, fake = self.augmentation(self._at_level(real, level)), self.augmentation(fake)
+            real, fake = self.augmentation(self.growth.shrunk(real, level)), self.augmentation(fake)
         lazy = bool(self.r1_gamma) and (self.state.iteration - 1) % self.r1_every == 0
         real = real.detach().requires_grad_(lazy)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
@@ -268,7 +227,8 @@ class FactoryTrainer(UpdateTrainer):
             self.augmentation.observe(real_logits, self.state.iteration)
         if lazy:
             penalty = r1_penalty(real_logits, real)
-            loss = loss + penalty * (self._gamma(level) / 2 * self.r1_every)
+            weight = self.r1_gamma / 2 * self.growth.pixels(level)  # in proportion to the number of pixels
+            loss = loss + penalty * (weight * self.r1_every)
             losses["r1"] = penalty.detach()
         loss.backward()
         self.discriminator_optimizer.step()
@@ -278,7 +238,7 @@ class FactoryTrainer(UpdateTrainer):
         self, domain: Tensor, position: Tensor, known: Tensor | None = None
     ) -> dict[str, Tensor]:
         self.network.discriminator.requires_grad_(False)
-        level, fade = self.resolution(self._updates)
+        level, fade = self.growth.resolution(self._updates)
         fake = self._draw(self._w_plus(domain, position), level, fade, known)
         loss = self.loss_function(self._judge(self.augmentation(fake), domain, position, fade))
         losses = {"generator": loss.detach()}

@@ -150,11 +150,11 @@ def test_path_length_mean_is_kept():
 
 def test_growth_goes_from_coarse_to_fine_and_fades():
     engine = trainer(1, growth={4: 3, 2: 4}, fade=2)
-    seen = [engine.resolution(update) for update in range(10)]
+    seen = [engine.growth.resolution(update) for update in range(10)]
     assert seen[:3] == [(1, 1.0)] * 3
     assert seen[3:7] == [(2, 0.5), (2, 1.0), (2, 1.0), (2, 1.0)]
     assert seen[7:] == [(3, 0.5), (3, 1.0), (3, 1.0)]
-    assert trainer(1).resolution(0) == (3, 1.0)
+    assert trainer(1).growth.resolution(0) == (3, 1.0)
     with pytest.raises(
         InputError, match=r"growth: expected divisors of the image size among \[8, 4, 2\], found 16"
     ):
@@ -176,7 +176,7 @@ def test_growth_goes_on_where_a_federation_does_not_exchange_the_counter():
     levels = []
     step = engine._discriminator_step
     engine._discriminator_step = lambda *batch: (
-        levels.append(engine.resolution(engine._updates)[0]) or step(*batch)
+        levels.append(engine.growth.resolution(engine._updates)[0]) or step(*batch)
     )
     for epoch in range(3):
         engine.state.max_epochs = epoch + 1

@@ -1,16 +1,73 @@
-"""Label maps beside images: what a discriminator sees of them, real and drawn."""
+"""Slices as the factory's networks are shown them: at which resolution, and with which label maps beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from shared_components.data.label_maps import UNKNOWN
 from shared_components.errors import InputError
 from shared_components.networks.generator import SynthesisOutput
+
+
+class Growth:
+    """Training at coarser resolutions first: which one is trained after how many updates.
+
+    Args:
+        growth: {divisor of the image size: updates}, such as {4: 200, 2: 300}; empty trains the finest alone.
+        sizes: the generator's resolutions, px, coarsest first.
+        fade: updates over which a new resolution is faded in.
+    Raises:
+        InputError: a divisor at which the generator has no resolution below the finest.
+    """
+
+    def __init__(self, growth: Mapping[int, int], sizes: Sequence[int], fade: int) -> None:
+        self.sizes, self.fade = list(sizes), fade
+        self.steps = _growth_steps(growth, sizes)
+
+    def resolution(self, update: int) -> tuple[int, float]:
+        """Level that is trained after ``update`` updates, and how far it has been faded in."""
+        level, start = len(self.sizes) - 1, 0
+        for coarse, end in self.steps:
+            if update < end:
+                level = coarse
+                break
+            start = end
+        if not start or not self.fade:
+            return level, 1.0
+        return level, min(1.0, (update - start + 1) / self.fade)
+
+    def shrunk(self, image: Tensor, level: int) -> Tensor:
+        """Images (B, C, S, S) of the finest resolution at a level's."""
+        factor = 2 ** (len(self.sizes) - 1 - level)
+        return F.avg_pool2d(image, factor) if factor > 1 else image
+
+    def pixels(self, level: int) -> float:
+        """Share of the finest resolution's pixels that a level has."""
+        return (self.sizes[level] / self.sizes[-1]) ** 2
+
+
+def _growth_steps(growth: Mapping[int, int], sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Check a growth schedule: (level, first update after it), coarsest first.
+
+    Args:
+        growth: {divisor of the image size: updates}, such as {4: 200, 2: 300}.
+        sizes: the generator's resolutions, coarsest first.
+    Raises:
+        InputError: a divisor at which the generator has no resolution below the finest.
+    """
+    coarse = [sizes[-1] // size for size in sizes[:-1]]
+    steps, end = [], 0
+    for divisor in sorted((int(divisor) for divisor in growth), reverse=True):
+        if divisor not in coarse:
+            raise InputError(f"growth: expected divisors of the image size among {coarse}, found {divisor}")
+        end += int(growth[divisor])
+        steps.append((coarse.index(divisor), end))
+    return steps
 
 
 def domain_indices(names: Sequence[str], domains: Sequence[str]) -> list[int]:

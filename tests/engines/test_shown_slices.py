@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from shared_components.engines.factory_trainer import FactoryTrainer
-from shared_components.engines.label_channels import LabelChannels, domain_indices
+from shared_components.engines.shown_slices import LabelChannels, domain_indices
 from shared_components.errors import InputError
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.factory import FactoryNetwork
