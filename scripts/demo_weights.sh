@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train the demo weights anew and put them in their places, bundles/*/models/demo*.pt:
-#   bash scripts/demo_weights.sh            about an hour on two cores, after installation
+#   bash scripts/demo_weights.sh
 # Further arguments go to: scripts/federate.py study scripts/demo.yaml
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
