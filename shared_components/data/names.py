@@ -120,7 +120,9 @@ def _searching(message: str) -> AbstractContextManager[None]:
 
 
 def patients_by_table(names: Collection[str], path: str | os.PathLike) -> dict[str, str]:
-    """Each name's patient from a CSV with the columns ``image`` (a name or path) and ``patient``.
+    """Each name's patient from a CSV with the columns ``image`` and ``patient``.
+
+    An image may be stated by its subject's name or by its path, which has that name as its last part or as a folder's.
 
     Raises:
         InputError: no such table, an image with two patients, or one that the table lacks.
@@ -144,7 +146,9 @@ def patients_by_table(names: Collection[str], path: str | os.PathLike) -> dict[s
         fault = name_fault(image) or name_fault(patient)
         if fault:
             raise InputError(f"{path}: line {line}: {fault}; state an image and its patient in every line")
-        if stated.setdefault(subject_name(image), patient) != patient:
+        called = subject_name(image)
+        called = next((part for part in (called, *Path(image).parts[:-1]) if part in names), called)
+        if stated.setdefault(called, patient) != patient:
             raise InputError(f"{path}: line {line}: a second patient of {shown(image)}; keep one of them")
     missing = [name for name in names if name not in stated]
     if missing:

@@ -94,6 +94,12 @@ def test_a_table(tmp_path):
     assert patients_by_table(["s1", "s2", "s3"], table) == {"s1": "p7", "s2": "p7", "s3": "p8"}
 
 
+def test_a_table_of_paths_whose_folders_name_the_subjects(tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text("image,patient\np1/t2.nii.gz,a\nsite/p2/t2.nii.gz,b\n")
+    assert patients_by_table(["p1", "p2"], table) == {"p1": "a", "p2": "b"}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
