@@ -202,6 +202,12 @@ def _override_faults(federation: Federation) -> list[str]:
     except InputError as error:
         return [f"'bundle': {error}"]
     faults, ids = [], [id for id in map(str, parser.get()) if not id.startswith("_")]
+    if "train::trainer" not in parser:
+        named = ", ".join(federation.configs)
+        faults.append(
+            f"'configs' [{named}] make no training, they have no train#trainer; name all files that are merged, such "
+            "as [common.yaml, train.yaml, smoke.yaml]"
+        )
     for key in federation.overrides:
         if key in DRIVEN_IDS:
             faults.append(f"overrides: '{key}' follows from '{DRIVEN_IDS[key]}'; set it there")

@@ -131,6 +131,10 @@ def test_places_of_what_is_exported(values):
         ({"overrides": {"": 1}}, "overrides: '' is no id of the bundle's config"),
         ({"bundle": "nowhere"}, "has no configs/common.yaml"),
         ({"configs": ["common.yaml", "trian.yaml"]}, "has no configs/trian.yaml"),
+        (
+            {"configs": ["common.yaml"]},
+            r"'configs' \[common\.yaml\] make no training, they have no train#trainer",
+        ),
         ({"aggregator": {"momentum": 1}}, "'aggregator' has no '_target_'"),
         ({"aggregator": {"_target_": "shared_components.federation.FedAgv"}}, "'aggregator' cannot be made"),
         (
