@@ -11,13 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregators import FedAvg
+from shared_components.federation.federation import Federation
 from shared_components.hyper_parameters import check_values, has_our_values
 from shared_components.tensors import names_below
+
+
+def bundle_config(federation: Federation) -> dict[str, Any]:
+    """The bundle's merged config with the federation's overrides, before any client's own values."""
+    parser = ConfigParser()
+    parser.read_config(federation.config_files)
+    parser.update(dict(federation.overrides))
+    return {k: v for k, v in parser.get().items() if k != parser.meta_key}
 
 
 def build_workflow(

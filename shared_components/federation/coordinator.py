@@ -1,4 +1,4 @@
-"""The rounds of a federation, the same on every engine: draw, train, screen, aggregate, commit."""
+"""The rounds of a federation, the same on every engine: draw, train, screen, aggregate, commit; what an engine is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import contextlib
 import random
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ import torch
 from shared_components.errors import InputError
 from shared_components.federation.arrivals import arrived, client_row, screen
 from shared_components.federation.federation import Federation
+from shared_components.federation.folder_lock import resumable
 from shared_components.federation.rounds_log import Progress, RoundsCsv
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.site import NO_STATE
@@ -218,3 +221,41 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+class Engine(ABC):
+    """Runs a federation into its folder; every engine gives the same global weights, bit for bit.
+
+    Args:
+        federation: what to run.
+        quiet: print nothing.
+        folder: the run's folder, for who holds its lock already.
+    """
+
+    def __init__(self, federation: Federation, quiet: bool = False, folder: RunFolder | None = None) -> None:
+        self._federation, self._quiet = federation, quiet
+        self._folder = folder or RunFolder(federation.output_dir)
+
+    def run(self, resume: bool = False, force: bool = False) -> Path:
+        """Train all rounds that are still to do, then let the bundle export its deliverable.
+
+        Args:
+            resume: go on from the last whole round in the output folder: same result as unbroken.
+            force: throw away the run in the output folder.
+        Returns:
+            The run's folder.
+        Raises:
+            InputError: the folder is not fit (see :meth:`RunFolder.open`), or too few clients are left: the message
+                names one and the cause, and the run can be resumed.
+        """
+        with self._folder.lock.held(), resumable(self._folder.root):
+            self.go_on(self._folder.open(self._federation, resume, force))
+        return self._folder.root
+
+    @abstractmethod
+    def go_on(self, committed: Committed | None) -> None:
+        """:meth:`run` from a whole round on (None: from the start), for who has locked and opened the folder.
+
+        Raises:
+            InputError: as :meth:`run`.
+        """

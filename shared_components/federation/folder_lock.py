@@ -1,17 +1,18 @@
-"""The lock of a folder that one process at a time may write to."""
+"""The lock of a folder that one process at a time may write to, and how to go on there after an interruption."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from shared_components.errors import InputError, os_error_line
-from shared_components.files import make_folder
+from shared_components.files import NO_SPACE, full_disk_line, make_folder
 
 WAIT = 0.01  # seconds
 
@@ -31,7 +32,7 @@ class FolderLock:
         self._file = self.folder / "lock"
         self._held: IO | None = None
 
-    @contextmanager
+    @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Keep every other process out.
 
@@ -94,3 +95,45 @@ def _locked(file: IO, kind: int) -> bool:
             "let output_dir lie on a disk of this machine"
         ) from error
     return True
+
+
+@contextlib.contextmanager
+def resumable(folder: str | os.PathLike) -> Iterator[None]:
+    """Tell whoever interrupts what happens inside, or has too small a disk, how to go on.
+
+    Raises:
+        InputError: see :func:`_resumable_with_space`.
+    """
+    try:
+        with _resumable_with_space(folder):
+            yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(
+                f"{folder}: interrupted; whole rounds and finished stages are kept, go on with --resume",
+                file=sys.stderr,
+            )
+        raise
+
+
+@contextlib.contextmanager
+def _resumable_with_space(folder: str | os.PathLike) -> Iterator[None]:
+    """Tell how to go on once there is space, if what happens inside ends since a disk is full.
+
+    The message is looked at, since it may have come as a text, from another process or machine.
+
+    Raises:
+        InputError: in place of what said that there is no space.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.strerror not in NO_SPACE:
+            raise
+        line = full_disk_line(error.filename or folder, error.strerror)
+        raise InputError(f"{line}, then go on with --resume") from error
+    except InputError as error:
+        line = str(error)
+        if "--resume" in line or not any(reason in line for reason in NO_SPACE):
+            raise
+        raise InputError(f"{line}, then go on with --resume") from error

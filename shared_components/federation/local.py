@@ -17,8 +17,7 @@ from torch import Tensor
 from shared_components.errors import InputError
 from shared_components.federation import worker
 from shared_components.federation.aggregators.aggregation import from_blocks
-from shared_components.federation.coordinator import Coordinator
-from shared_components.federation.engine import Engine
+from shared_components.federation.coordinator import Coordinator, Engine
 from shared_components.federation.federation import Federation, client_plan
 from shared_components.federation.lane import Lane, tell_while
 from shared_components.federation.run_folder import RunFolder

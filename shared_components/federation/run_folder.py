@@ -17,17 +17,17 @@ from typing import Any
 import yaml
 
 from shared_components.errors import InputError
+from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
-from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
-from shared_components.federation.folder_lock import FolderLock
-from shared_components.federation.rounds_log import read_rows
-from shared_components.federation.run_settings import (
+from shared_components.federation.federation_file import (
     FREE_TO_CHANGE,
-    bundle_config,
     completed,
     differences,
     without_demands,
 )
+from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
+from shared_components.federation.folder_lock import FolderLock
+from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.site_check import begun_with, version_changes, versions
 from shared_components.federation.sites import Committed, read_committed
 from shared_components.federation.start import refuse_other_start, start_of

@@ -23,8 +23,8 @@ from shared_components.data.coverage import Frame, Reach, coverage, proposal
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, read_description
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError
+from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
-from shared_components.federation.run_settings import bundle_config
 
 FAULTS = "check.txt"
 """In a client's own folder at its site: the faults of its data, with their cures."""

@@ -18,9 +18,9 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from shared_components.errors import InputError
+from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import digest
-from shared_components.federation.run_settings import bundle_config
 from shared_components.federation.sites import read_committed
 from shared_components.files import load_tensors
 from shared_components.networks.weights import is_state_dict

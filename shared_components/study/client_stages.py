@@ -8,8 +8,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.file_digests import TRAINED_ON
-from shared_components.federation.run_settings import bundle_config
 from shared_components.study.candidates import (
     SHAPES,
     candidate_stages,

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared_components.federation.engine import resumable
+from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, data_record, digest
-from shared_components.federation.folder_lock import FolderLock
+from shared_components.federation.folder_lock import FolderLock, resumable
 from shared_components.federation.local import make_engine
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import Committed, RunFolder
-from shared_components.federation.run_settings import bundle_config
 from shared_components.files import remove_tree, sweep
 from shared_components.records import found_record, write_record
 from shared_components.study.source_model import source_federations

@@ -14,9 +14,9 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError, shown
+from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.faults import name_faults
 from shared_components.federation.federation import Federation
-from shared_components.federation.run_settings import bundle_config
 from shared_components.federation.section import existing_place, texts
 from shared_components.study.client_data import ClientData, SiteDescription
 from shared_components.study.settings import setting_faults, synthesis_faults

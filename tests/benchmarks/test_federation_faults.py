@@ -19,8 +19,8 @@ from shared_components.benchmarks.federation_faults import (
     federation_faults,
 )
 from shared_components.errors import InputError
+from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation_file import read_federation
-from shared_components.federation.run_settings import bundle_config
 
 
 def trained(folder, plan: list[str]) -> list[torch.Tensor]:

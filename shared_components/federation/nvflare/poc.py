@@ -8,8 +8,8 @@ from pathlib import Path
 
 from shared_components.errors import InputError
 from shared_components.federation.client_entry import Client
-from shared_components.federation.engine import resumable
 from shared_components.federation.federation import Federation
+from shared_components.federation.folder_lock import resumable
 from shared_components.federation.nvflare.job import JobKind
 from shared_components.federation.nvflare.kits import (
     ADMIN,

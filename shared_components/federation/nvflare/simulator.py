@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shared_components.federation.client_entry import Client
-from shared_components.federation.engine import Engine
+from shared_components.federation.coordinator import Engine
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare import require_nvflare
 from shared_components.federation.nvflare.leash import leashed

@@ -16,9 +16,9 @@ from shared_components.data.coverage import Frame
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.intensities import ordered
 from shared_components.errors import InputError
+from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
 from shared_components.federation.lane import failure, of_each_client
-from shared_components.federation.run_settings import bundle_config
 from shared_components.federation.site_check import frame_of
 from shared_components.federation.statistics.published import (
     MINIMUM,
