@@ -58,6 +58,7 @@ WORKFLOWS = [
             "train self_training",
             "train paper",
             "inference",
+            "inference demo_cords",
             "inference evaluate",
         ),
     }.items()
