@@ -88,7 +88,8 @@ def inspect_client_root(
     if not content:
         return RootReport(str(root), "", faults)
     if training and content.get("training") == []:
-        cure = "add images that may be trained on, labelled or not"
+        cure = "add images that may be trained on, labelled or not; where a study has this data root for tests alone, "
+        cure += "name it under its 'unseen:', not among the clients"
         faults.append(Fault(file, "'training' is empty", cure))
     domains = (domains,) if isinstance(domains, str) else domains
     faults += _federation_faults(file, content, labels, domains)

@@ -306,7 +306,8 @@ def test_a_header_that_contradicts_itself(data_root, only_fault):
 def test_empty_training(data_root, describe, only_fault):
     root, content = data_root
     describe(root, content | {"training": []})
-    assert "dataset.json: 'training' is empty; add images" in only_fault()
+    assert "dataset.json: 'training' is empty; add images" in (fault := only_fault())
+    assert "unseen:" in fault
     assert check_client_root(root, training=False) == []
 
 
