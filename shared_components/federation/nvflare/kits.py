@@ -86,7 +86,8 @@ def project(
             },
             {
                 "path": "nvflare.lighter.impl.static_file.StaticFileBuilder",
-                "args": {"config_folder": "config"},
+                # over NVFlare's own default, http, a site takes no message above 4 MiB (aiohttp's), a job among them
+                "args": {"config_folder": "config", "scheme": "grpc"},
             },
             {"path": "nvflare.lighter.impl.cert.CertBuilder"},
             {"path": "nvflare.lighter.impl.signature.SignatureBuilder"},

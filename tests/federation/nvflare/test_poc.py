@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 
 import pytest
 
@@ -10,13 +12,21 @@ from shared_components.federation.local import LocalEngine
 from shared_components.files import load_tensors
 from tests.federation.nvflare.processes import federate, killed_at, left_running
 from tests.federation.nvflare.test_simulator import assert_same_run
-from tests.federation.tiny import federation, file_values, write_file
+from tests.federation.tiny import TINY_BUNDLE, federation, file_values, write_file
 
 pytest.importorskip("nvflare")
 
+LARGE = 5_000_000  # bytes, of a job: more than a site takes at once where the kits say http
+
 
 def test_a_rehearsal_that_was_killed_and_resumed_equals_the_unbroken_local_run(roots, tmp_path):
-    values = file_values(roots, tmp_path / "poc") | {"rounds": 5, "clients_per_round": 2}
+    bundle = shutil.copytree(TINY_BUNDLE, tmp_path / "tiny_bundle")
+    (bundle / "large.bin").write_bytes(os.urandom(LARGE))
+    values = file_values(roots, tmp_path / "poc") | {
+        "rounds": 5,
+        "clients_per_round": 2,
+        "bundle": str(bundle),
+    }
     file = write_file(tmp_path / "f.yaml", values)
     lines = killed_at(federate("poc", file), "round 2/5")
     assert [line.split(" | ")[0] for line in lines if line.startswith("round")][:2] == [

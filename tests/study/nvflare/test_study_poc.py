@@ -68,6 +68,7 @@ def test_a_study_is_exported_without_any_data(values, tmp_path):
     assert exported.returncode == 0, output
     custom = tmp_path / "job" / "tiny-study" / "app" / "custom"
     assert {path.name for path in (custom / "bundles").iterdir()} == {"factory", "adaptation", "segmentation"}
+    assert list(custom.rglob("*.pt")) == []  # no weights, those of demos or of anybody's training
     parts = yaml.safe_load((custom / "job.yaml").read_text())
     assert parts["settings"]["publish"] == "model" and "jobs" not in parts["settings"]
     controller = json.loads((custom.parent / "config" / "config_fed_server.json").read_text())["workflows"][0]
