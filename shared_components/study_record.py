@@ -107,10 +107,17 @@ class ModelMatrix:
 
 @dataclass(frozen=True)
 class ChoiceFiles:
-    """Files of a client's choice of a model: its record, and its picture where that is here."""
+    """Files of a client's choice of a model.
+
+    Attributes:
+        record: what spoke for each candidate.
+        picture: of what each finds, where that is here.
+        models: candidate to its model.
+    """
 
     record: Path | None = None
     picture: Path | None = None
+    models: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

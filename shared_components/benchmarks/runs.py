@@ -228,6 +228,8 @@ def _part(value: Any) -> Any:
     """A third of a number, at least 1 if it was not 0, or of every number in a list or of a mapping's values."""
     if isinstance(value, Mapping):
         return {key: _part(one) for key, one in value.items()}
+    if isinstance(value, str):
+        return value  # an expression or a reference, which follows from others
     if isinstance(value, Sequence):
         return [_part(one) for one in value]
     return max(1, round(value / PART)) if value else value

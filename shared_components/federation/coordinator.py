@@ -76,15 +76,16 @@ class Coordinator:
         """
         self._tell(f"{len(self._names)} clients read their images and build their networks")
         answers = self._build(committed)
-        lost = [name for name, a in answers.items() if committed and committed.states[name] and a.failure]
-        earlier = self._folder.earlier(committed) if lost else None
-        if lost and earlier is not None and not all(NO_STATE in answers[name].failure for name in lost):
+        lost = _lost(committed, answers)
+        damaged = [name for name in lost if NO_STATE not in lost[name]]
+        earlier = self._folder.earlier(committed) if damaged else None
+        if earlier is not None:
             again = self._build(earlier)
-            if not any(answer.failure for answer in again.values()):
+            if all(NO_STATE in failure for failure in _lost(earlier, again).values()):
                 self._folder.go_back()
-                _warn(f"client {lost[0]}: {answers[lost[0]].failure}; goes on from round {earlier.round}")
-                return earlier
-        for name in [name for name in lost if NO_STATE in answers[name].failure]:
+                _warn(f"client {damaged[0]}: {lost[damaged[0]]}; goes on from round {earlier.round}")
+                committed, answers, lost = earlier, again, _lost(earlier, again)
+        for name in [name for name in lost if NO_STATE in lost[name]]:
             answers |= self._sites.build({name: 0})
             committed = _as_new(committed, name)
             _warn(
@@ -202,6 +203,12 @@ class Coordinator:
 def drawn_clients(names: Sequence[str], number: int, seed: int, round: int) -> list[str]:
     """The clients of a round, sorted: ``number`` of ``names``, the same for the same seed and round."""
     return sorted(random.Random(f"{seed} {round}").sample(sorted(names), number))
+
+
+def _lost(committed: Committed | None, answers: Mapping[str, Answer]) -> dict[str, str]:
+    """Clients that took part, by ``committed``, and could not be built with their states, each with the reason."""
+    took_part = committed.states if committed else {}
+    return {name: a.failure for name, a in answers.items() if took_part.get(name) and a.failure is not None}
 
 
 def _as_new(committed: Committed, name: str) -> Committed:

@@ -232,7 +232,8 @@ class RunFolder:
         begun[self.federation_file] = completed(begun[self.federation_file], federation)
         for file, content in settings.items():
             before, after = map(without_demands, (begun[file], yaml.safe_load(yaml.safe_dump(content))))
-            changes = differences(before, after, FREE_TO_CHANGE)
+            free = FREE_TO_CHANGE if file == self.federation_file else ()
+            changes = differences(before, after, free)
             if changes:
                 version = begun_with(found_record(self.versions_file) or {})
                 raise InputError(

@@ -218,19 +218,19 @@ def _chosen(
     why = f"{why[:1].upper()}{why[1:]}"
     called = " and ".join(names.get(name, name) for name in best)
     doubtful = bool(record.get("doubtful"))
-    advice = _advice(study, client, record, folder) if doubtful or record.get("disagree") else []
+    needed = doubtful or record.get("disagree")
+    advice = _advice(study, client, files.models, record, folder) if needed else []
     return Chosen(client, called, why, doubtful, advice, candidates, pictures)
 
 
-def _advice(study: StudyRecord, client: str, record: Mapping[str, Any], folder: Path) -> list[str]:
+def _advice(
+    study: StudyRecord, client: str, models: Mapping[str, Path], record: Mapping[str, Any], folder: Path
+) -> list[str]:
     """What an engineer can do before such a choice is trusted."""
     shapes = {name: verdict["implausibility"] for name, verdict in record["candidates"].items()}
     safe = min(shapes, key=shapes.__getitem__)
-    models = [
-        folder / "clients" / client / safe / "model.pt",
-        *sorted(folder.glob(f"clients/*/{safe}/model.pt")),
-    ]
-    model = next((told(path, folder) for path in models if path.is_file()), f"the model.pt of {safe}")
+    here = safe in models and models[safe].is_file()
+    model = told(models[safe], folder) if here else f"the model.pt of {safe}"
     runs = [tests for tests in study.scores if tests.client == client and not tests.at]
     root = study.clients[client].data_root if client in study.clients else ""
     where = root if isinstance(root, str) and root and runs else f"ROOT_OF_{client}"

@@ -132,8 +132,9 @@ def choices(study: Study, done: Collection[str]) -> dict[str, Any]:
     found = {}
     for client in (name for name in study.targets if f"{name}/{CHOICE}" in done):
         place = study.place(client, CHOICE)
-        files = [file if file.is_file() else None for file in (place / RECORD, place / PICTURE)]
-        found[client] = ChoiceFiles(*files)
+        record, picture = (file if file.is_file() else None for file in (place / RECORD, place / PICTURE))
+        models = {name: Path(weights.path) for name, weights in candidates(study, client).items()}
+        found[client] = ChoiceFiles(record, picture, models)
     return {"choices": found, "candidates": {name: _called(study, name) for name in study.candidates}}
 
 

@@ -19,7 +19,7 @@ from shared_components.federation.faults import name_faults
 from shared_components.federation.federation import Federation
 from shared_components.federation.section import existing_place, texts
 from shared_components.study.client_data import ClientData, SiteDescription
-from shared_components.study.settings import setting_faults, synthesis_faults
+from shared_components.study.settings import ADAPTATION, setting_faults, synthesis_faults
 from shared_components.study.study import EVERYBODY, Study
 
 SHARED_IDS = {  # id of the factory's config -> id of the other bundles'
@@ -73,7 +73,10 @@ def plan_study(federation: Federation, elsewhere: Mapping[str, SiteDescription] 
     ]
     if faults:
         raise InputError("; ".join(faults))
-    return Study(federation, settings, _agreed_values(federation), roots, unseen, source, sources, targets)
+    study = Study(federation, settings, _agreed_values(federation), roots, unseen, source, sources, targets)
+    if faults := _undrawn_faults(study):
+        raise InputError("; ".join(faults))
+    return study
 
 
 def check_section(federation: Federation) -> None:
@@ -133,6 +136,20 @@ def _target_faults(roots: Mapping[str, ClientData | SiteDescription], targets: S
         "make each domain a client of its own"
         for name in targets
         if len(roots[name].domains) > 1
+    ]
+
+
+def _undrawn_faults(study: Study) -> list[str]:
+    """Who adapts needs twins in its own domain; where the source draws for all, it must draw them."""
+    drawn = study.section("synthesize").get("twin_domains")
+    if drawn is None or study.publishes_model or ADAPTATION not in study.candidates:
+        return []
+    return [
+        f"study: synthesize: twin_domains: '{domain}' is missing, whose twins client '{name}' adapts with; add it, "
+        f"leave '{ADAPTATION}' out of 'candidates', or let clients draw them with publish: model"
+        for name in study.targets
+        for domain in study.roots[name].domains
+        if domain not in drawn and domain not in study.roots[study.source].domains
     ]
 
 

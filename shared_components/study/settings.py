@@ -130,11 +130,13 @@ def _candidate_faults(named: Any, chooses: Any) -> list[str]:
 
 
 def synthesis_faults(settings: Mapping[str, Any], domains: Sequence[str]) -> list[str]:
-    """Synthetic volumes are of the federation's domains, and there are some."""
-    section = settings.get("synthesize") or {}
-    drawn = section.get("twin_domains") or []
+    """Twins are drawn in a list of the federation's domains, where it is given."""
+    drawn = (settings.get("synthesize") or {}).get("twin_domains")
+    what = "study: synthesize: twin_domains"
+    if drawn is not None and not isinstance(drawn, list):
+        return [f"{what} must list domains, such as [{domains[0]}], found {shown(drawn)}"]
     return [
-        f"study: synthesize: twin_domains: domain {shown(domain)} is unknown{closest(domain, domains)}"
-        for domain in (drawn if isinstance(drawn, list) else [drawn])
+        f"{what}: domain {shown(domain)} is unknown{closest(domain, domains)}"
+        for domain in drawn or ()
         if domain not in domains
     ]

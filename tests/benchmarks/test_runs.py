@@ -129,6 +129,11 @@ def test_what_the_file_leaves_to_the_bundle_is_shorter_too():
     }
 
 
+def test_expressions_are_left_alone():
+    found = shorter({"rounds": 2, "study": {"train": {"phases": [0, "@half", 9], "max_epochs": "$2 * 3"}}})
+    assert found["study"]["train"] == {"phases": [0, "@half", 3], "max_epochs": "$2 * 3"}
+
+
 def test_sections_within_sections_and_federated_sources():
     study = {"candidates": {"mild": {"phases": [0, 0, 90], "rounds": 2}}, "federated_source": {"rounds": 16}}
     found = shorter({"rounds": 2, "study": study})["study"]

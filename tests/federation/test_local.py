@@ -335,6 +335,19 @@ def test_two_damaged_rounds_are_one_line_with_the_cure(values, shared_two_rounds
     assert "\n" not in str(caught.value)
 
 
+def test_a_client_without_any_state_and_a_damaged_one_go_on_from_the_round_before(
+    values, shared_two_rounds, tmp_path, capsys
+):
+    folder = Path(shutil.copytree(shared_two_rounds(values), tmp_path / "run"))
+    shutil.rmtree(folder / "clients" / "north")
+    (folder / "clients/south/state.2.pt").write_bytes(b"damaged")
+    run({**values, "output_dir": str(folder)}, resume=True)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("warning: client south: ") and first.endswith("goes on from round 1")
+    assert second.startswith("warning: client north: ") and "goes on as a new client" in second
+    assert load_tensors(folder / "global.pt")["round"] == values["rounds"]
+
+
 def test_client_without_any_state_goes_on_as_a_new_one(values, shared_two_rounds, tmp_path, capsys):
     folder = Path(shutil.copytree(shared_two_rounds(values), tmp_path / "run"))
     shutil.rmtree(folder / "clients" / "north")

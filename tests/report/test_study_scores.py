@@ -79,7 +79,10 @@ def page_of_a_choice(study, **changed) -> str:
     record = {key: value for key, value in read_record(file, "").items() if key != "sha256"} | changed
     write_record(file, {key: value for key, value in record.items() if value is not None})
     content = json.loads((study / "study.json").read_text(encoding="utf-8"))
-    content["choices"] = {"south": {"record": "clients/south/choice/choice.json"}}
+    (study / "chosen").mkdir(exist_ok=True)
+    (study / "chosen" / "mild.pt").write_bytes(b"")
+    models = {"source_model": "chosen/mild.pt", "adaptation": "clients/south/adaptation/model.pt"}
+    content["choices"] = {"south": {"record": "clients/south/choice/choice.json", "models": models}}
     content["candidates"] = {"source_model": "source model", "adaptation": "adaptation"}
     (study / "study.json").write_text(json.dumps(content))
     page = write_study_report(study).read_text(encoding="utf-8")
@@ -90,10 +93,16 @@ def test_candidates_that_find_different_things_come_with_advice_and_the_rule(stu
     section = page_of_a_choice(study)
     assert "at least 0.8 times as clear" in section and "find different things here" in section
     assert (
-        "the safest candidate is “source model”" in section
-        and "--ckpt_path the model.pt of source_model" in section
+        "the safest candidate is “source model”" in section and "--ckpt_path chosen/mild.pt behind" in section
     )
     assert "clients/south/adaptation --output_dir scored" in section
+
+
+def test_the_safest_candidate_whose_model_is_gone_is_named(study):
+    page_of_a_choice(study)
+    (study / "chosen" / "mild.pt").unlink()
+    page = write_study_report(study).read_text(encoding="utf-8")
+    assert "--ckpt_path the model.pt of source_model behind" in page
 
 
 def test_a_choice_of_an_earlier_version_is_told_whole(study):

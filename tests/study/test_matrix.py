@@ -188,7 +188,7 @@ def test_baselines_are_tried_on_unseen_scanners_too(values):
 
 
 def test_synthetic_domains_and_their_validation_follow_the_synthesis(values):
-    study = plan_study(made(values, synthesize={"twin_domains": [], "validation": 0}))
+    study = plan_study(made(values, publish="model", synthesize={"twin_domains": [], "validation": 0}))
     assert synthetic_domains(study) == ["t1"]
     stage = next(s for s in study_stages(study) if s.name == "generalisation")
     assert stage.overrides["val_interval"] == 0 and stage.overrides["domains"] == ["t1"]

@@ -153,6 +153,14 @@ def test_what_does_not_go_together_with_the_network_is_told(factory, values):
             {"study": {"synthesize": {"twin_domains": ["nort"]}}},
             r"'nort' is unknown \(did you mean 'north'\?\)",
         ),
+        (
+            {"study": {"synthesize": {"twin_domains": "north"}}},
+            r"twin_domains must list domains, such as \[\w+\], found 'north'",
+        ),
+        (
+            {"study": {"synthesize": {"twin_domains": []}}},
+            r"twin_domains: '\w+' is missing, whose twins client '\w+' adapts with; add it",
+        ),
         ({"study": {"overrides": {"segmenter_channels": [4]}}}, "segmenter_channels: .*at least 2 of them"),
         (
             {"study": {"train": {"labelled_per_batch": 99}}},
