@@ -25,7 +25,8 @@ from shared_components.data.coverage import Frame, advice
 from shared_components.data.datalists import make_datalist, remarks
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.frames import split_frames
-from shared_components.data.names import (
+from shared_components.data.pairing import Pair
+from shared_components.data.patients import (
     guessed_patients,
     patients_by_pattern,
     patients_by_table,
@@ -111,8 +112,8 @@ def make(
         label_maps: which files are label maps, where their names do not tell: such as "*/lesion.nii.gz".
         patient_pattern: regular expression with one group, the patient, that fits the images' names without ending,
             such as "(P[0-9]+)_.*"; images of one patient stay in one split.
-        patients: a CSV file with the columns image and patient; guess, to take what the names tell; or each, where
-            every image is a patient of its own.
+        patients: a CSV file with the columns image (a subject, or a path from any folder on) and patient; guess, to
+            take what the names tell; or each, where every image is a patient of its own.
         ignore: value of the label maps' voxels that nobody annotated, such as 255.
         sparse: slices of a label map without any label were not annotated.
         force: replace a dataset.json that is there.
@@ -144,15 +145,15 @@ def make(
     print(f"next: python scripts/prepare_data.py check {shlex.quote(str(root))}")
 
 
-def _patients(pattern: str | None, patients: str | None) -> Callable[[list[str]], Mapping[str, str]] | None:
-    """How to find each image's patient."""
+def _patients(pattern: str | None, patients: str | None) -> Callable[[list[Pair]], Mapping[str, str]] | None:
+    """How to find each subject's patient."""
     if pattern is not None and patients is not None:
         raise InputError("--patient_pattern and --patients: expected one of the two; leave the other out")
     if pattern is not None:
-        return lambda names: patients_by_pattern(names, str(pattern))
+        return lambda pairs: patients_by_pattern([pair.subject for pair in pairs], str(pattern))
     if patients in (None, "guess"):
-        return lambda names: _guess(names, patients is None)
-    return None if patients == "each" else lambda names: patients_by_table(names, str(patients))
+        return lambda pairs: _guess([pair.subject for pair in pairs], patients is None)
+    return None if patients == "each" else lambda pairs: patients_by_table(pairs, str(patients))
 
 
 def _guess(names: Sequence[str], ask: bool) -> dict[str, str]:

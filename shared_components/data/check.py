@@ -16,7 +16,8 @@ from shared_components.data.client_root import Entry, read_entries
 from shared_components.data.coverage import Frame, Reach, image_reach
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, is_label_value, read_description
 from shared_components.data.faults import Fault
-from shared_components.data.names import guessed_patients, shared_patients, states_sizes
+from shared_components.data.names import states_sizes
+from shared_components.data.patients import guessed_patients, shared_patients
 from shared_components.data.volume_check import ImageGrid, LabelFound, check_image, check_label, grid_of
 from shared_components.steps import steps
 

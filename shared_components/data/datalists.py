@@ -59,7 +59,7 @@ def make_datalist(
     seed: int = 0,
     images: str | None = None,
     label_maps: str | None = None,
-    patients: Callable[[list[str]], Mapping[str, str]] | None = None,
+    patients: Callable[[list[Pair]], Mapping[str, str]] | None = None,
     ignore: int | None = None,
     sparse: bool = False,
     force: bool = False,
@@ -82,7 +82,7 @@ def make_datalist(
         seed: seed of the split.
         images: pattern of the images' paths or names, such as ``*_t2.nii.gz``; see ``find_pairs``.
         label_maps: pattern of the label maps'.
-        patients: from the images' names to each one's patient; ``None``: every image is a patient of its own.
+        patients: from the images to each subject's patient; ``None``: every image is a patient of its own.
         ignore: value of the label maps' voxels that nobody annotated.
         sparse: the slices of a label map without any label were not annotated.
         force: replace a ``dataset.json`` that is there.
@@ -104,7 +104,7 @@ def make_datalist(
     pairs = find_pairs(root, images, label_maps)
     maps = [pair.label for pair in pairs if pair.label is not None]
     classes = _classes(labels, maps, ignore)
-    owners = {} if patients is None else dict(patients([pair.subject for pair in pairs]))
+    owners = {} if patients is None else dict(patients(pairs))
     known = {path: annotated_slices(path, ignore) for path in maps} if sparse else {}
     content = {
         **dataset_head(name or root.resolve().name, domain, modality, classes),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.dataset_json import DATASET_FILE, read_description
-from shared_components.data.names import in_drawn_order
 from shared_components.errors import InputError
 
 
@@ -156,6 +156,14 @@ def few_labels(
 def patient(item: Mapping[str, str]) -> str:
     """Whose image an item is: several frames of one heart are one patient's."""
     return item.get("patient", item["subject"])
+
+
+def in_drawn_order(names: Iterable[str], key: str) -> list[str]:
+    """Different names in a random order that depends on ``key`` (a seed, say) and the names alone.
+
+    The order of two names does not depend on which others there are, nor on where the files lie.
+    """
+    return sorted(set(names), key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())
 
 
 def _fractions(fraction: float | Mapping[str, float], domains: Sequence[str]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,6 +48,13 @@ class Pair:
     by_folder: bool = False
 
 
+def name_parts(image: str | os.PathLike) -> tuple[str, ...]:
+    """Folders and name of an image's path, the name without ending and channel."""
+    # umlauts have two spellings, and a Mac's is another than that of most programs
+    *folders, name = (unicodedata.normalize("NFC", part) for part in Path(image).parts or (".",))
+    return *folders, _CHANNEL_ENDING.sub("", subject_name(name))
+
+
 @dataclass(frozen=True)
 class _File:
     """A file, the folders between the layout's own and it, and its name without ending and channel."""
@@ -59,9 +67,8 @@ class _File:
     @classmethod
     def of(cls, path: Path, tree: Path, held_out: bool = False) -> _File:
         """The file ``path`` of the layout's folder ``tree``."""
-        # umlauts have two spellings, and a Mac's is another than that of most programs
-        *folders, name = (unicodedata.normalize("NFC", part) for part in path.relative_to(tree).parts)
-        return cls(path, tuple(folders), _CHANNEL_ENDING.sub("", subject_name(name)), held_out)
+        *folders, stem = name_parts(path.relative_to(tree))
+        return cls(path, tuple(folders), stem, held_out)
 
     def is_label_map(self) -> bool:
         """Whether a file of a folder for images and label maps is one of the latter, by its name or its folder's."""

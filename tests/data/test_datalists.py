@@ -146,7 +146,9 @@ def test_lists_of_one_and_of_several_roots(folder, data_root):
 
 def test_images_of_one_patient_stay_in_one_split(folder):
     file = make_datalist(
-        folder, "t1", patients=lambda names: {name: f"p{int(name[1:]) // 4}" for name in names}
+        folder,
+        "t1",
+        patients=lambda pairs: {pair.subject: f"p{int(pair.subject[1:]) // 4}" for pair in pairs},
     )
     content = json.loads(file.read_text())
     splits = {}
@@ -161,14 +163,16 @@ def test_images_of_one_patient_stay_in_one_split(folder):
 
 def test_without_patients_the_split_is_that_of_images(folder):
     plain = make_datalist(folder, "t1").read_text()
-    assert make_datalist(folder, "t1", patients=lambda names: {}, force=True).read_text() == plain
+    assert make_datalist(folder, "t1", patients=lambda pairs: {}, force=True).read_text() == plain
 
 
 def test_a_patient_who_is_held_out_and_trained_on_is_refused(tmp_path, save_image):
     for place in ("imagesTr/p0_a", "imagesTr/p1_a", "imagesTs/p0_b"):
         save_image(tmp_path / f"{place}.nii.gz", np.random.default_rng(1).normal(size=SHAPE))
     with pytest.raises(InputError, match=r"p0_b\.nii\.gz: its patient 'p0' has images that are not held out"):
-        make_datalist(tmp_path, "t1", patients=lambda names: {name: name[:2] for name in names})
+        make_datalist(
+            tmp_path, "t1", patients=lambda pairs: {pair.subject: pair.subject[:2] for pair in pairs}
+        )
 
 
 @pytest.mark.parametrize("ignore", [255, -1])

@@ -11,8 +11,8 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, dataset_head, write_dataset
+from shared_components.data.domain_splits import in_drawn_order
 from shared_components.data.faults import UNREADABLE, one_line
-from shared_components.data.names import in_drawn_order
 from shared_components.data.nifti import write_nifti
 from shared_components.errors import InputError
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+import unicodedata
+from pathlib import Path
 
 import pytest
 
 from shared_components.data.check import inspect_client_root
-from shared_components.data.names import (
+from shared_components.data.pairing import Pair, find_pairs
+from shared_components.data.patients import (
     guessed_patients,
     patients_by_pattern,
     patients_by_table,
@@ -86,18 +89,72 @@ def test_a_pattern_that_would_never_end_is_stopped():
     assert time.monotonic() - began < 10
 
 
+def pairs(*images: str) -> list[Pair]:
+    return [Pair(Path(image).name.split(".")[0], Path("root/images") / image) for image in images]
+
+
+def table(folder: Path, *rows: str) -> Path:
+    path = folder / "patients.csv"
+    path.write_text("\n".join(["\ufeffimage, patient", *rows, ""]), encoding="utf-8")
+    return path
+
+
 def test_a_table(tmp_path):
-    table = tmp_path / "patients.csv"
-    table.write_text(
-        "\ufeffimage, patient\nimages/s1.nii.gz,p7\ns2,p7\ns3.nrrd, p8\nother,p9\n", encoding="utf-8"
+    stated = table(tmp_path, "images/s1.nii.gz,p7", "s2,p7", "s3.nrrd, p8", "other,p9")
+    found = patients_by_table(pairs("s1.nii.gz", "s2.nii.gz", "s3.nrrd"), stated)
+    assert found == {"s1": "p7", "s2": "p7", "s3": "p8"}
+
+
+def found_in(root: Path, images: list[str]) -> list[Pair]:
+    for image in images:
+        (root / image).parent.mkdir(parents=True, exist_ok=True)
+        (root / image).touch()
+    return find_pairs(root)
+
+
+@pytest.mark.parametrize(
+    ("images", "rows"),
+    [
+        (["p1/t2.nii.gz", "p2/t2.nii.gz"], ["p1/t2.nii.gz,a", "site/p2/t2.nii.gz,b"]),
+        (["p1/t2.nii.gz", "p2/t2.nii.gz"], ["p1,a", "p2/flair.nii.gz,b"]),
+        (
+            ["imagesTr/case_1_0000.nii.gz", "imagesTr/case_2_0000.nii.gz"],
+            ["case_1_0000.nii.gz,a", "case_2,b"],
+        ),
+        (["images/c_0000.nii", "images/d_0000.nii"], ["images/c_0000.nii,a", "d_0000,b"]),
+        (["M\u00fcller.nii.gz", "Sa\u0308nger.nii.gz"], ["Mu\u0308ller.nii.gz,a", "S\u00e4nger,b"]),
+        (["c1/p01/t2.nii", "c1/p02/t2.nii", "c2/p01/t2.nii"], ["c1/p01/t2.nii,a", "c1_p02,b", "c2/p01,c"]),
+        (["case_0001/t2.nii", "case_0002/t2.nii"], ["case_0001,a", "case_0002/t2.nii,b"]),
+        (["c1/p01.nii", "c2/p01.nii"], ["c1/p01.nii,a", "/elsewhere/c2/p01.nii,b"]),
+        (["a.nii.gz", "b.nii.gz"], ["b/a.nii.gz,a", "a/b.nii.gz,b"]),
+        (["a.nii.gz", "b.nii.gz"], [f"/{'long/' * 30}a.nii.gz,a", "b,b", "c.nii.gz,c", "..,d", ".,e"]),
+    ],
+)
+def test_images_are_stated_as_they_stand_in_the_folder(tmp_path, images, rows):
+    found = patients_by_table(found_in(tmp_path / "root", images), table(tmp_path, *rows))
+    assert list(found.values()) == ["a", "b", "c"][: len(images)]
+
+
+def test_umlauts_of_a_mac_are_those_of_other_machines(tmp_path):
+    images = found_in(tmp_path / "root", [unicodedata.normalize("NFD", "M\u00fcller.nii.gz")])
+    stated = table(tmp_path, unicodedata.normalize("NFD", "M\u00fcller.nii.gz") + ",a")
+    assert patients_by_table(images, stated) == {"M\u00fcller": "a"}
+
+
+def test_another_site_s_image_of_the_same_name_is_not_taken(tmp_path):
+    images = found_in(tmp_path / "root", ["c1/p01/t2.nii", "c2/p02/t2.nii"])
+    with pytest.raises(InputError, match=r"has no line of the image 'c1'; add it"):
+        patients_by_table(images, table(tmp_path, "c3/p01/t2.nii,a", "c2/p02/t2.nii,b"))
+
+
+def test_a_line_that_fits_several_images_is_told(tmp_path):
+    images = found_in(tmp_path / "root", ["c1/p01.nii", "c2/p01.nii"])
+    with pytest.raises(InputError) as told:
+        patients_by_table(images, table(tmp_path, "c1/p01.nii,a", "p01.nii,b"))
+    assert str(told.value) == (
+        f"{tmp_path / 'patients.csv'}: line 3: expected one image, found 'p01.nii', which fits 2, such as "
+        f"{images[0].image} and {images[1].image}; state its folders too, or the subject, such as 'c1'"
     )
-    assert patients_by_table(["s1", "s2", "s3"], table) == {"s1": "p7", "s2": "p7", "s3": "p8"}
-
-
-def test_a_table_of_paths_whose_folders_name_the_subjects(tmp_path):
-    table = tmp_path / "patients.csv"
-    table.write_text("image,patient\np1/t2.nii.gz,a\nsite/p2/t2.nii.gz,b\n")
-    assert patients_by_table(["p1", "p2"], table) == {"p1": "a", "p2": "b"}
 
 
 @pytest.mark.parametrize(
@@ -117,12 +174,12 @@ def test_a_table_of_paths_whose_folders_name_the_subjects(tmp_path):
 def test_tables_of_no_sense(tmp_path, text, message):
     (tmp_path / "patients.csv").write_text(text)
     with pytest.raises(InputError, match=message):
-        patients_by_table(["s1", "s2", "s3"], tmp_path / "patients.csv")
+        patients_by_table(pairs("s1.nii", "s2.nii", "s3.nii"), tmp_path / "patients.csv")
 
 
 def test_a_table_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"--patients: .*none\.csv cannot be read as a table \(No such file"):
-        patients_by_table(["s1"], tmp_path / "none.csv")
+        patients_by_table(pairs("s1.nii"), tmp_path / "none.csv")
 
 
 def test_the_check_warns_of_one_patient_in_two_splits(data_root, describe):
