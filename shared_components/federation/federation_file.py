@@ -10,7 +10,7 @@ program, which a file that is not trusted may not have.
 
 The sections ``exchange`` and ``privacy`` are told in ``exchange.py`` and ``privacy.py``.
 
-A run keeps the settings with which it began; what may be others when it goes on is ``FREE_TO_CHANGE``.
+What a run may change when it goes on is told in ``run_settings.py``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from shared_components.errors import InputError, shown
 from shared_components.federation.client_entry import read_clients
@@ -42,12 +40,6 @@ OUR_AGGREGATORS = (
     r"|TrimmedMean|NormBounded|MultiKrum|ServerAverage)"
 )
 COMPONENT = ("_target_", "_mode_", "_requires_")  # MONAI calls, debugs or imports what stands there
-FREE_TO_CHANGE = (
-    *("name", "rounds", "engine", "workers", "output_dir", "versions", "study"),
-    "bundle",  # its place; what it says is compared in bundle.yaml
-    "start",  # the same; what it holds is compared by its digest
-    *("min_clients", "round_timeout", "largest_update"),
-)
 
 
 def read_federation(
@@ -204,58 +196,3 @@ def _within(value: Any, place: str) -> Iterator[str]:
             yield from _within(inner, place)
     elif isinstance(value, str) and value.startswith(("$", "%")):
         yield f"{place} {shown(value)}"
-
-
-def differences(before: Any, after: Any, free: tuple[str, ...] = (), at: str = "") -> list[str]:
-    """Where two nested settings differ, as ``key: before -> after``; top-level keys in ``free`` may."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = [k for k in [*before, *(k for k in after if k not in before)] if at or k not in free]
-        nested = (differences(before.get(k), after.get(k), at=f"{at}.{k}" if at else str(k)) for k in keys)
-        return [line for lines in nested for line in lines]
-    return [] if before == after else [f"{at} was {before!r} and is now {after!r}"]
-
-
-def without_demands(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a federation without what its clients demand, which may change; others as they are."""
-    clients = settings.get("clients")
-    if not isinstance(clients, dict):
-        return dict(settings)
-    rest = {
-        name: {k: v for k, v in entry.items() if k != "privacy"} if isinstance(entry, dict) else entry
-        for name, entry in clients.items()
-    }
-    return {**settings, "clients": rest}
-
-
-def completed(before: Mapping[str, Any], federation: Federation) -> dict[str, Any]:
-    """Settings of a run that an earlier version began, and those that it had not yet, as they are by default.
-
-    Args:
-        before: of the run, as :meth:`Federation.as_dict`.
-        federation: with which it is to go on.
-    """
-    known = _cut(federation.as_dict(), before)
-    try:
-        default = federation_from(known, source=Path(federation.name), elsewhere=True)
-    except InputError:  # what is left fits no federation: settings differ, and are told
-        return dict(before)
-    return _filled(before, yaml.safe_load(default.as_yaml()))
-
-
-def _cut(values: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of nested ``values`` whose keys ``like`` has too."""
-    return {
-        key: _cut(value, like[key]) if isinstance(value, dict) and isinstance(like[key], dict) else value
-        for key, value in values.items()
-        if key in like
-    }
-
-
-def _filled(values: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested ``values``, and those of ``default`` whose keys they lack."""
-    nested = {
-        key: _filled(value, default[key])
-        for key, value in values.items()
-        if isinstance(value, dict) and isinstance(default.get(key), dict)
-    }
-    return {**default, **values, **nested}

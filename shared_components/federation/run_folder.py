@@ -19,15 +19,15 @@ import yaml
 from shared_components.errors import InputError
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
-from shared_components.federation.federation_file import (
-    FREE_TO_CHANGE,
-    completed,
-    differences,
-    without_demands,
-)
 from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.rounds_log import read_rows
+from shared_components.federation.run_settings import (
+    FREE_TO_CHANGE,
+    completed,
+    setting_changes,
+    without_demands,
+)
 from shared_components.federation.site_check import begun_with, version_changes, versions
 from shared_components.federation.sites import Committed, read_committed
 from shared_components.federation.start import refuse_other_start, start_of
@@ -233,7 +233,7 @@ class RunFolder:
         for file, content in settings.items():
             before, after = map(without_demands, (begun[file], yaml.safe_load(yaml.safe_dump(content))))
             free = FREE_TO_CHANGE if file == self.federation_file else ()
-            changes = differences(before, after, free)
+            changes = setting_changes(before, after, free)
             if changes:
                 version = begun_with(found_record(self.versions_file) or {})
                 raise InputError(
