@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from shared_components.command_line import names
 from shared_components.command_line import run as run_command_line
 from shared_components.errors import InputError
 
@@ -220,14 +221,10 @@ def faults(
     from shared_components.benchmarks.faults import PARTS, inject_faults
 
     parts = PARTS if part == "all" else (part,)
-    table, whole = inject_faults(output_dir, seed, parts, _names(engines), _names(only), count)
+    table, whole = inject_faults(output_dir, seed, parts, names(engines), names(only), count)
     print(table)
     if not whole:
         raise SystemExit(1)
-
-
-def _names(words: str | Sequence[str]) -> list[str]:
-    return words.split(",") if isinstance(words, str) else list(words)
 
 
 def malicious(output_dir: str = "outputs/benchmark", smoke: bool = False) -> None:
@@ -259,7 +256,7 @@ def federation(
     from shared_components.benchmarks.federation_cost import federation_benchmark
 
     numbers = [clients] if isinstance(clients, int) else list(clients)
-    print(federation_benchmark(output_dir, numbers, _names(engines), smoke))
+    print(federation_benchmark(output_dir, numbers, names(engines), smoke))
 
 
 def privacy(

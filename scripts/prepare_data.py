@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from shared_components.command_line import run
+from shared_components.command_line import names, run
 from shared_components.data.challenges import prepare_mnms, prepare_scgm
 from shared_components.data.check import inspect_client_root, overview
 from shared_components.data.client_root import ClientRoot
@@ -35,7 +35,7 @@ from shared_components.data.patients import (
 from shared_components.data.spinal_cord import SITES, make_spinal_cord
 from shared_components.data.thresholding import threshold_map
 from shared_components.data.volumes import slice_axes
-from shared_components.errors import InputError, shown
+from shared_components.errors import InputError, counted, shown
 
 
 def check(*roots: str, orientation: str = "RAS") -> None:
@@ -65,14 +65,10 @@ def check(*roots: str, orientation: str = "RAS") -> None:
         print(advice(reaches))
     if faults:
         faulty = len(reports) - len(sound)
-        print(f"{_count(len(faults), 'problem')} in {_count(faulty, 'data root')}:", file=sys.stderr)
+        print(f"{counted(len(faults), 'problem')} in {counted(faulty, 'data root')}:", file=sys.stderr)
         for fault in faults:
             print(f"  {fault}", file=sys.stderr)
         raise SystemExit(1)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def make(
@@ -167,7 +163,7 @@ def _guess(names: Sequence[str], ask: bool) -> dict[str, str]:
     if not several:
         return {}
     patient, images = next(iter(several.items()))
-    told = f"{', '.join(images)} look like images of one patient, {patient} ({_count(len(several), 'such patient')})"
+    told = f"{', '.join(images)} look like images of one patient, {patient} ({counted(len(several), 'such patient')})"
     if not ask:
         print(f"patients: {told}; they stay in one split")
         return guess
@@ -193,11 +189,10 @@ def _labels(labels: Mapping | Sequence | str | None) -> Mapping | list[str] | No
     """Labels as fire hands them over: a mapping, a list, or text with commas."""
     if labels is None or isinstance(labels, Mapping):
         return labels
-    if isinstance(labels, str):
-        labels = [part.strip() for part in labels.split(",")]
-    if not isinstance(labels, Sequence) or len(labels) < 2:
+    found = names(labels) if isinstance(labels, Sequence) else []
+    if len(found) < 2:
         raise InputError(f"--labels: expected class names as background,brain, found {labels!r}")
-    return [str(label) for label in labels]
+    return found
 
 
 def split(series: str, *, output_dir: str | None = None) -> None:
@@ -222,7 +217,7 @@ def threshold(*maps: str, output_dir: str, at: float = 0.5) -> None:
     files = [threshold_map(str(path), str(output_dir), float(at)) for path in maps]
     if not files:
         raise InputError("threshold: name at least one probability map")
-    print(f"wrote {_count(len(files), 'label map')} into {output_dir}")
+    print(f"wrote {counted(len(files), 'label map')} into {output_dir}")
 
 
 def mnms(
@@ -327,11 +322,7 @@ def spinal_cord(*, output_dir: str, labelled: str | Sequence[str] = "ceitec", fo
         force: replace data roots that are there.
     """
     named = {"all": SITES, "none": ()}.get(str(labelled), labelled)
-    _tell(make_spinal_cord(str(output_dir), _names(named), force))
-
-
-def _names(words: str | Sequence[str]) -> list[str]:
-    return [word.strip() for word in (words.split(",") if isinstance(words, str) else words)]
+    _tell(make_spinal_cord(str(output_dir), names(named), force))
 
 
 def _tell(roots: Sequence[Path]) -> None:

@@ -7,8 +7,9 @@ import functools
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import fire
 from fire.helptext import HelpText
@@ -108,6 +109,12 @@ def _silent(result: object) -> object:
     return None if isinstance(result, _Call) else result
 
 
+def names(value: str | Iterable[Any]) -> list[str]:
+    """What a command line names as ``a,b`` or, as fire hands it over, as a list."""
+    words = value.split(",") if isinstance(value, str) else value
+    return [str(word).strip() for word in words]
+
+
 def chosen(value: str | Sequence[str] | None, known: Sequence[str], what: str) -> list[str]:
     """What of ``known`` a command line names, as ``a,b`` or as a list; all for None.
 
@@ -116,8 +123,8 @@ def chosen(value: str | Sequence[str] | None, known: Sequence[str], what: str) -
     """
     if value is None:
         return list(known)
-    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(map(str, value))
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
+    found = names(value)
+    unknown = [name for name in found if name not in known]
+    if unknown or not found:
         raise InputError(f"{what}: expected some of {', '.join(known)}, found {', '.join(unknown) or 'none'}")
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""One error class for everything that a user can mend, and names that were probably meant."""
+"""One error class for everything that a user can mend, and the words of its message: values, numbers, names meant."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ def shown(value: object, limit: int = 80) -> str:
     """
     text = _short_repr.repr(value)
     return text if len(text) <= limit else f"{text[:limit]} …"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: str, limit: int = 500) -> str:

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from shared_components.errors import counted
+
 Item = TypeVar("Item")
 
 INTERVAL = 15.0
@@ -45,8 +47,3 @@ def _lines(items: Iterable[Item], what: str, unit: str, total: int | None) -> Ge
             print(f"{what}: {number}{of} {unit}s done", file=sys.stderr, flush=True)
             told = time.monotonic()
         yield item
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 image``, ``2 images``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from shared_components.command_line import run
+from shared_components.command_line import names, run
 from shared_components.errors import InputError
 
 
@@ -145,3 +145,8 @@ def test_a_folder_named_by_a_date_stays_text():
     seen = []
     run(lambda folder: seen.append((folder, type(folder))), ["2024_01"])
     assert seen == [("2024_01", str)]
+
+
+@pytest.mark.parametrize("words", ["a, 2", ("a", 2), ["a ", "2"]])
+def test_names_are_a_text_with_commas_or_what_fire_makes_of_it(words):
+    assert names(words) == ["a", "2"]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from shared_components.errors import closest, unknown
+from shared_components.errors import closest, counted, unknown
 
 
 def test_what_is_unknown_is_told_with_what_was_probably_meant():
@@ -12,3 +12,7 @@ def test_what_is_unknown_is_told_with_what_was_probably_meant():
 
 def test_words_that_are_no_text_are_compared_as_such():
     assert closest(12, ["112", "north"]) == " (did you mean '112'?)"
+
+
+def test_counted():
+    assert (counted(1, "image"), counted(0, "image")) == ("1 image", "0 images")

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from shared_components import steps as module
-from shared_components.steps import counted, steps
+from shared_components.steps import steps
 
 
 @pytest.fixture
@@ -39,10 +39,6 @@ def test_terminal_gets_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert list(steps([1, 2], "reading", "volume")) == [1, 2]
     assert "reading:   0%" in capsys.readouterr().err
-
-
-def test_counted():
-    assert (counted(1, "image"), counted(0, "image")) == ("1 image", "0 images")
 
 
 def test_of_nothing_nothing_is_told(capsys):

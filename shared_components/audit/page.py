@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from shared_components.audit.figures import Figure, Figures
+from shared_components.errors import counted
 from shared_components.metrics.memorisation import FEWEST
 
 WORDS = {  # a figure's name, without the space's, to what it is
@@ -168,11 +169,6 @@ def _weak(figures: Figures) -> str:
         f"{counted(volumes[1], 'training volume')}: "
         f"copies of fewer than {100 * unnoticed:.0f} % of the slices would go unnoticed."
     )
-
-
-def counted(number: int, word: str) -> str:
-    """``1 volume``, ``2 volumes``."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def percent(figure: Figure) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.benchmarks import BUNDLES
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 from shared_components.federation.federation import Federation
 from shared_components.federation.federation_file import read_federation
 from shared_components.federation.file_digests import FileDigests
@@ -98,7 +98,7 @@ def check_failures(failures: Sequence[InputError]) -> None:
     """
     if failures:
         listed = "\n".join(f"  {failure}" for failure in failures)
-        number = "1 run" if len(failures) == 1 else f"{len(failures)} runs"
+        number = counted(len(failures), "run")
         raise InputError(f"{number} failed; mend and run again, finished ones are kept:\n{listed}")
 
 

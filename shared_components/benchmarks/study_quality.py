@@ -19,7 +19,7 @@ from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS, Quali
 from shared_components.benchmarks.quality_scores import Found, choice_table, read_studies
 from shared_components.benchmarks.runs import Runs, StudyStage, check_failures, study_stage
 from shared_components.benchmarks.tables import machine
-from shared_components.command_line import chosen
+from shared_components.command_line import chosen, names
 from shared_components.errors import InputError
 from shared_components.study.roles import plan_study
 
@@ -192,5 +192,4 @@ def _in_turn(variants: Sequence[StudyQuality], reference: str | None) -> str:
 
 def _variants(labelled: str | Sequence[str] | None) -> list[list[str] | None]:
     """``a+b,c`` or ``(a+b, c)`` to the labelled domains of each variant; by default the scenario's own."""
-    words = labelled.split(",") if isinstance(labelled, str) else labelled
-    return [None] if words is None else [word.strip().split("+") for word in words]
+    return [None] if labelled is None else [word.split("+") for word in names(labelled)]

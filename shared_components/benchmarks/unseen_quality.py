@@ -20,7 +20,7 @@ from shared_components.benchmarks.tables import machine, markdown, mean_and_devi
 from shared_components.benchmarks.unseen_rows import FULL, ROWS, UnseenBench, UnseenRun
 from shared_components.benchmarks.unseen_stages import unseen_stages
 from shared_components.command_line import chosen
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 from shared_components.metrics.subject_scores import SubjectScore, subject_scores
 from shared_components.study.stage import Stage
 
@@ -175,12 +175,11 @@ def unseen_tables(bench: UnseenBench, results: Sequence[Result], reference: str 
     rows = [row for row in ROWS if not ROWS[row].ablation]
     methods = comparison(bench, results, rows, reference)
     ablations = comparison(bench, results, [row for row in ROWS if ROWS[row].ablation or row == FULL])
-    seeds = methods.seeds
     length = " A third of the updates." if bench.fast else ""
     parts = [
         f"{bench.scenario.words}{length} "
         "Meta-learning on real images is of first order (second_order: false), but where a row says otherwise. "
-        f"Mean ± sd over {seeds} {'seed' if seeds == 1 else 'seeds'}.\n",
+        f"Mean ± sd over {counted(methods.seeds, 'seed')}.\n",
         legend(reference),
     ]
     if methods.methods:

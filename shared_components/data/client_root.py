@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,11 @@ _TEXTS = (*_PATHS, *_NAMES)
 _KEYS = (*_TEXTS, ANNOTATED)
 _OWN_NAME = 'give each subject a name of its own: rename the files, or write "subject": "…" into the entries'
 _LONGEST_SUBJECT = 200  # bytes, of the 255 that a file name may have
+
+
+def data_roots(dataset_dir: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
+    """The folders that ``dataset_dir`` names, one or several."""
+    return [dataset_dir] if isinstance(dataset_dir, (str, os.PathLike)) else list(dataset_dir)
 
 
 @dataclass(frozen=True)

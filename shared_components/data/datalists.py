@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from shared_components.data.client_root import ClientRoot, read_entries
+from shared_components.data.client_root import ClientRoot, data_roots, read_entries
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, dataset_head, write_dataset
 from shared_components.data.faults import in_one_line
 from shared_components.data.label_maps import (
@@ -43,8 +43,7 @@ def datalist(
     Raises:
         InputError: a ``dataset.json`` is missing or faulty.
     """
-    roots = [dataset_dir] if isinstance(dataset_dir, (str, os.PathLike)) else dataset_dir
-    return [item for root in roots for item in ClientRoot.load(root).items(split, labelled)]
+    return [item for root in data_roots(dataset_dir) for item in ClientRoot.load(root).items(split, labelled)]
 
 
 def make_datalist(

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from shared_components.data.client_root import ClientRoot
+from shared_components.data.client_root import ClientRoot, data_roots
 from shared_components.data.dataset_json import DATASET_FILE, read_description
 from shared_components.errors import InputError
 
@@ -60,7 +60,7 @@ def domain_items(
         InputError: a faulty data root or one named twice, a domain that the federation lacks, a held-out domain
             that nobody knows, labels of other classes than another's, or no item left.
     """
-    roots = [dataset_dir] if isinstance(dataset_dir, (str, os.PathLike)) else list(dataset_dir)
+    roots = data_roots(dataset_dir)
     _refuse_repeats(roots)
     found = {root: _domain(root) for root in roots}
     known = list(dict.fromkeys(found.values())) if domains is None else list(domains)

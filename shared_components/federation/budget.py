@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import InputError, os_error_line
+from shared_components.errors import InputError, counted, os_error_line
 from shared_components.federation.client_entry import Demand
 from shared_components.federation.federation import ClientPlan
 from shared_components.federation.privacy import composed
@@ -195,7 +195,7 @@ def _terms(plan: ClientPlan, rows: Sequence[Mapping[str, str]]) -> Iterator[str]
     exchange, privacy = plan.exchange, plan.privacy
     rounds = sorted({int(row["about"]) for row in rows if row["task"] == "train"})
     last = f", the last of round {rounds[-1]}" if rounds else ""
-    yield f"updates to {len(rounds)} round{'' if len(rounds) == 1 else 's'}{last}"
+    yield f"updates to {counted(len(rounds), 'round')}{last}"
     yield f"each as {exchange.what}, in {exchange.dtype or 'the types of the network'}"
     if privacy is None:
         yield "neither clipped nor given noise"

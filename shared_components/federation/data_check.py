@@ -14,7 +14,7 @@ from shared_components.data.client_root import read_entries
 from shared_components.data.coverage import Frame, Reach
 from shared_components.data.dataset_json import read_description
 from shared_components.data.volumes import slice_axes
-from shared_components.errors import InputError, printable, shown
+from shared_components.errors import InputError, counted, printable, shown
 from shared_components.federation.federation import Federation
 from shared_components.federation.lane import failure, of_each_client
 from shared_components.federation.site_check import (
@@ -77,7 +77,7 @@ def check_reports(federation: Federation, reports: Mapping[str, SiteReport]) -> 
         InputError: clients have faults, which their sites list in full, or differ.
     """
     faults = [
-        f"client {name}: {_counted(report.faults)}; they stand, with their cures, in {FAULTS} of its own folder"
+        f"client {name}: {_faults_by_kind(report.faults)}; they stand, with their cures, in {FAULTS} of its own folder"
         for name, report in reports.items()
         if report.faults
     ]
@@ -95,18 +95,17 @@ def _refuse(federation: Federation, faults: Sequence[str], found: Sequence[Diffe
     stopping = [str(difference) for difference in found if difference.stops]
     lines = [*faults, *stopping]
     if lines:
-        number = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+        number = counted(len(lines), "problem")
         cure = [CURE] if any(each.stops and each.what in (BUNDLE, *MATTER) for each in found) else []
         raise InputError("\n".join([f"{federation.name}: {number} in the clients' data", *lines, *cure]))
     for difference in found:
         print(f"note: {difference}", flush=True)
 
 
-def _counted(faults: Mapping[str, int]) -> str:
+def _faults_by_kind(faults: Mapping[str, int]) -> str:
     """``3 faults: 2 in images, 1 in dataset.json``."""
-    total = sum(faults.values())
     parts = ", ".join(f"{number} in {kind}" for kind, number in sorted(faults.items()))
-    return f"{total} problem{'' if total == 1 else 's'}: {parts}"
+    return f"{counted(sum(faults.values()), 'problem')}: {parts}"
 
 
 def _checked(federation: Federation) -> dict[str, SiteCheck]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 from shared_components.records import read_table, write_table
 
 CURE = "remove it to go on without its rows"
@@ -132,8 +132,7 @@ def round_line(round: int, rounds: int, rows: list[dict], delta: float | None = 
         means.append(f"{name} {sum(row[name] * row['images'] for row in having) / max(total, 1):.3f}")
     up, down = (sum(row[key] for row in rows) / 1e6 for key in ("bytes_up", "bytes_down"))
     left_out = [f"left out: {row['client']} ({row['left_out']})" for row in rows if row.get("left_out")]
-    counted = len(rows) - len(left_out)
-    clients = "1 client" if counted == 1 else f"{counted} clients"
+    clients = counted(len(rows) - len(left_out), "client")
     parts = [f"round {round}/{rounds}", "  ".join(means) or "no losses", clients]
     epsilons = [row["epsilon"] for row in rows if "epsilon" in row]
     spent = [f"epsilon up to {max(epsilons):.3g} at delta {delta:g}"] if epsilons else []

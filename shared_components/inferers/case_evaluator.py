@@ -16,7 +16,7 @@ from monai.utils import CommonKeys as Keys
 from torch import Tensor
 
 from shared_components.data.names import states_sizes
-from shared_components.errors import InputError, input_error_in
+from shared_components.errors import InputError, counted, input_error_in
 from shared_components.files import load_tensors
 from shared_components.inferers.case_dataset import FAULT, note_faults
 from shared_components.networks.flips import check_flips, flip_averaged
@@ -87,9 +87,8 @@ class CaseEvaluator(SupervisedEvaluator):
     def _summary(self, written: set[str]) -> str:
         empty = sorted(written - self._found)
         nothing = f"; nothing was found in {', '.join(empty)}" if empty else ""
-        number = "1 volume" if len(written) == 1 else f"{len(written)} volumes"
         return (
-            f"{number} segmented, in {self.output_dir}{nothing}\n{self._assumed(written)}"
+            f"{counted(len(written), 'volume')} segmented, in {self.output_dir}{nothing}\n{self._assumed(written)}"
             f"pictures: python -m shared_components.report {shlex.quote(str(self.output_dir))}"
         )
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from shared_components.audit.client_slices import ClientSlices, client_slices
 from shared_components.data import datalist
+from shared_components.data.client_root import data_roots
 from shared_components.data.dataset_json import DATASET_FILE
 from shared_components.errors import InputError
 from shared_components.files import save_tensors, write_text
@@ -47,7 +48,7 @@ def image_items(
     if image_domain is not None:
         cases = find_cases(dataset_dir, split)
         return [{"image": c["image"], "subject": c["case"], "domain": image_domain} for c in cases]
-    roots = [dataset_dir] if isinstance(dataset_dir, (str, os.PathLike)) else dataset_dir
+    roots = data_roots(dataset_dir)
     for root in roots:
         if not (Path(root) / DATASET_FILE).is_file():
             raise InputError(

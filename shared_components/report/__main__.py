@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from shared_components.command_line import run
+from shared_components.command_line import names, run
 from shared_components.errors import InputError
 from shared_components.report import (
     write_comparison_report,
@@ -71,9 +71,7 @@ def _names(labels: Mapping | Sequence | str | None) -> dict[int, str] | None:
     """Labels as fire hands them over: a mapping, a list, or text with commas."""
     if labels is None:
         return None
-    if isinstance(labels, str):
-        labels = labels.split(",")
-    pairs = labels.items() if isinstance(labels, Mapping) else enumerate(labels)
+    pairs = labels.items() if isinstance(labels, Mapping) else enumerate(names(labels))
     try:
         return {int(value): str(name).strip() for value, name in pairs}
     except ValueError as error:

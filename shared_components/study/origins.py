@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from shared_components.errors import counted
 from shared_components.federation.start import start_of
 from shared_components.study.settings import ADAPTATION
 from shared_components.study.source_model import source_federation
@@ -43,7 +44,7 @@ def _sentences(study: Study) -> Iterator[str]:
         )
     few = [name for name in study.targets if study.has_few_labels(name)]
     if few:
-        yield f"Beside synthetic labels, the adaptation uses those of its own client: {_counted(study, few)}."
+        yield f"Beside synthetic labels, the adaptation uses those of its own client: {_with_counts(study, few)}."
     if study.generalises:
         yield f"Generalisation: synthetic volumes alone, drawn at {study.source} by the factory."
 
@@ -75,7 +76,7 @@ def _source_model(study: Study) -> str:
     if not study.federates_source:
         others = [name for name in study.sources if name != study.source and name not in _teaching(study)]
         unused = f" Labels of {joined(others)} are in none of the others' models." if others else ""
-        return f"Source model: images and labels of {_counted(study, [study.source])}.{unused}"
+        return f"Source model: images and labels of {_with_counts(study, [study.source])}.{unused}"
     federation = source_federation(study)
     aggregator = str(federation.aggregator["_target_"]).rpartition(".")[2]
     norms = ", each labelled client with norms of its own" if federation.make_aggregator().personal else ""
@@ -100,17 +101,14 @@ def _synthetic(study: Study) -> str:
 
 
 def _with_labels(study: Study) -> str:
-    return _counted(study, study.sources)
+    return _with_counts(study, study.sources)
 
 
-def _counted(study: Study, names: Sequence[str]) -> str:
+def _with_counts(study: Study, names: Sequence[str]) -> str:
     """``north (16 labelled volumes) and west (9)``: training volumes."""
     numbers = [study.roots[name].labelled[0] for name in names]
-    words = [f" labelled volume{'' if number == 1 else 's'}" for number in numbers[:1]]
-    words += [""] * (len(numbers) - 1)
-    return joined(
-        [f"{name} ({number}{word})" for name, number, word in zip(names, numbers, words, strict=True)]
-    )
+    words = [counted(numbers[0], "labelled volume"), *map(str, numbers[1:])]
+    return joined([f"{name} ({number})" for name, number in zip(names, words, strict=True)])
 
 
 def _each(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 from shared_components.federation.bundle_workflow import Layout
 from shared_components.federation.exchange_table import exchange_faults, exchange_table
 from shared_components.federation.federation import Federation
@@ -177,7 +177,7 @@ def _refuse(faults: Mapping[str, Sequence[str]], name: str) -> None:
         lines = [
             f"{_joined(found, len(faults))}: {fault}".removeprefix(": ") for fault, found in places.items()
         ]
-        number = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+        number = counted(len(lines), "problem")
         raise InputError("\n".join([f"{name}: {number} in the settings", *lines]))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import monai.bundle
 from monai.bundle import ConfigParser
 
-from shared_components.errors import InputError, meant, shown
+from shared_components.errors import InputError, counted, meant, shown
 from shared_components.federation.bundle_workflow import without_remarks
 from shared_components.federation.file_digests import TRAINED_ON, FileDigests, digest
 from shared_components.files import make_folder, remove_tree
@@ -179,7 +179,7 @@ def stage_progress(folder: Path) -> str:
         return f"epoch {row['epoch']}, update {row['update']}{loss}"
     volumes = sum(1 for _ in folder.rglob("*.nii.gz"))
     if volumes:
-        return "1 volume written" if volumes == 1 else f"{volumes} volumes written"
+        return f"{counted(volumes, 'volume')} written"
     return "reading its images" if folder.is_dir() else "starting"
 
 

@@ -17,7 +17,7 @@ from shared_components.data.grids import grid_fault
 from shared_components.data.image_loader import stored_grid
 from shared_components.data.nifti import is_nifti
 from shared_components.data.volume_faults import file_faults
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.status import run_status
 from shared_components.inferers import read_case_list
@@ -89,7 +89,7 @@ def _tests_line(folder: Path, study: StudyRecord, tests: SegmentedTests) -> str:
         place = tests.predictions.relative_to(folder).as_posix()
         return f"{tests.client}, {tests.method}: at its site, in {place}{score}"
     cases, _ = read_case_list(tests.predictions)
-    number = f"{len(cases)} volume{'' if len(cases) == 1 else 's'}"
+    number = counted(len(cases), "volume")
     unseen = " (unseen)" if tests.client in study.unseen else ""
     return f"{tests.client}{unseen}, {tests.method}: {number}{score}  {_short(tests.predictions)}"
 

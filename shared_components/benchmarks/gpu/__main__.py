@@ -30,9 +30,9 @@ def check(
         only: names of steps, such as machine,networks; all by default. Later steps need the files of earlier ones.
     """
     from shared_components.benchmarks.gpu.check import gpu_check
+    from shared_components.command_line import names
 
-    names = only.split(",") if isinstance(only, str) else only
-    if not gpu_check(output_dir, device, smoke, seconds, names):
+    if not gpu_check(output_dir, device, smoke, seconds, None if only is None else names(only)):
         raise SystemExit(1)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from shared_components.data.check import inspect_client_root
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 from shared_components.federation.data_check import faults_beside
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare import require_nvflare
@@ -284,5 +284,5 @@ def check_site(kit: Path, federation: Federation | None = None, guests: Sequence
 
 def _refuse(name: str, faults: Sequence[str]) -> None:
     if faults:
-        number = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+        number = counted(len(faults), "problem")
         raise InputError("\n".join([f"{name}: {number} in this site's data", *faults]))
