@@ -24,10 +24,10 @@ from nvflare.app_common.abstract.statistics_spec import (
 
 from shared_components.data.dataset_json import SPLITS
 from shared_components.errors import InputError
-from shared_components.federation.budget import SentRecord
 from shared_components.federation.lane import DIED, LIMIT, Ended, Lane
 from shared_components.federation.nvflare.job_file import read_job
 from shared_components.federation.nvflare.places import read_site
+from shared_components.federation.sent_record import SentRecord
 from shared_components.federation.statistics.published import STATES, rounded
 from shared_components.federation.statistics.site import asked, site_statistics
 

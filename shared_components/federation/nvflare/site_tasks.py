@@ -15,12 +15,12 @@ import torch
 from shared_components.errors import InputError
 from shared_components.federation import worker
 from shared_components.federation.aggregators.aggregation import from_blocks
-from shared_components.federation.budget import SentRecord
 from shared_components.federation.federation import ClientPlan, Federation, client_plan
 from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
 from shared_components.federation.nvflare.job_file import JobParts, read_job, read_parts
 from shared_components.federation.nvflare.message import Done, Work
 from shared_components.federation.nvflare.places import Place, read_site
+from shared_components.federation.sent_record import SentRecord
 from shared_components.federation.site_check import FAULTS, site_check
 from shared_components.federation.start import own_state, start_of
 from shared_components.files import load_tensors, write_text
