@@ -14,11 +14,11 @@ from shared_components.benchmarks.quality_scenarios import QualityScenario
 from shared_components.benchmarks.runs import FOLDER
 from shared_components.study.client_stages import study_stages
 from shared_components.study.settings import PLAIN as PLAIN_SOURCE
+from shared_components.study.settings import PREDICTIONS
 from shared_components.study.source_model import Weights, source_weights
 from shared_components.study.stage import Stage, inference_configs, make_stage, merged_config
 from shared_components.study.study import Study
 
-PREDICTIONS = "_predictions"
 PLAIN = {"looks": "none", "convolution_probability": 0.0, "val_interval": 0, "quiet": True}
 """Of a U-Net with rotation, scaling, shear, translation and flips alone; the last weights are used."""
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
+from shared_components.benchmarks.quality_bench import PLAIN, Bench
 from shared_components.benchmarks.runs import RUN, federation_stage
 from shared_components.data.challenges.writing import Description, write_description
 from shared_components.federation.federation import Federation
 from shared_components.files import copy_file
 from shared_components.inferers import read_case_list
+from shared_components.study.settings import PREDICTIONS
 from shared_components.study.source_model import source_federation
 from shared_components.study.stage import Stage
 from shared_components.study.study import EVERYBODY

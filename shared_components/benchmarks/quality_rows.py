@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shared_components.benchmarks.quality_bench import PLAIN, PREDICTIONS, Bench
+from shared_components.benchmarks.quality_bench import PLAIN, Bench
 from shared_components.benchmarks.quality_federated import averaged, pseudo_labels
 from shared_components.federation.bundle_workflow import bundle_config
+from shared_components.study.settings import PREDICTIONS
 from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage, synthetic_root
 

@@ -29,8 +29,8 @@ from shared_components.study.methods import METHODS
 from shared_components.study.stage import DONE
 from shared_components.study_record import FILE_NAME, StudyRecord, read_study_record
 
-OURS = METHODS["adaptation_predictions"].name
-CHOSEN = "choice_predictions"  # of METHODS: what a client chose among the study's candidates
+OURS = METHODS["adaptation"].name
+CHOSEN = "choice"  # of METHODS: what a client chose among the study's candidates
 LABELLED = "labelled"  # the role of clients that need no adaptation
 HEAD = ("client", "seed", "chosen", "Dice", "oracle's choice", "Dice", "regret", "below the best plain")
 
@@ -80,7 +80,7 @@ class Found:
 
     def at_home(self) -> dict[str, float]:
         """Domain of a labelled client to the mean Dice of its own source model."""
-        method = METHODS["source_model_predictions"].name
+        method = METHODS["source_model"].name
         own = [score for score in self.scores if score.method == method]
         found = Comparison(own, [method], self.sources, method)
         means = {domain: seed_means(found.values(method), [domain]) for domain in self.sources}

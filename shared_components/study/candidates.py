@@ -11,14 +11,13 @@ from shared_components.records import read_table
 from shared_components.study.methods import METHODS
 from shared_components.study.released import METRICS
 from shared_components.study.released import SHAPES as SHAPES_FILE
-from shared_components.study.settings import ADAPTATION, MILD, SOURCE, TEACHERS, VARIANTS
+from shared_components.study.settings import ADAPTATION, MILD, SHAPES, SOURCE, TEACHERS, VARIANTS
 from shared_components.study.source_model import TOGETHER, Weights, source_weights, trained, variants_at
 from shared_components.study.stage import Stage, make_stage, model_path, synthetic_root
 from shared_components.study.study import CHOICE, Study
 from shared_components.study_record import ChoiceFiles
 
 CONFIDENT = {"pseudo_confidence": 0.7}  # of several teachers together, of a pixel that is learnt from
-SHAPES = "shapes"  # name of the stage that describes a labelled client's labels
 
 
 def candidates(study: Study, client: str) -> dict[str, Weights]:
@@ -32,19 +31,12 @@ def candidates(study: Study, client: str) -> dict[str, Weights]:
 def candidate_stages(study: Study, client: str) -> Iterator[Stage]:
     """The trainings at a client without labels, and the choice among what they and the source give."""
     if ADAPTATION in study.candidates:
-        if study.publishes_model:
-            yield _own_synthesis(study, client)
         yield _adaptation(study, client)
     for name in TEACHERS:
         if name in study.candidates:
             yield self_training(study, client, name)
     if study.chooses:
         yield _choice(study, client)
-
-
-def shapes_stage(study: Study, client: str) -> Stage:
-    """What the classes of a labelled client look like, in numbers."""
-    return make_stage(study, client, SHAPES, ("shapes.yaml",), {})
 
 
 def _choice(study: Study, client: str) -> Stage:
@@ -59,27 +51,6 @@ def _choice(study: Study, client: str) -> Stage:
     needs += [f"{source}/{SHAPES}" for source in study.sources]
     reads = [file for weights in found.values() for file in weights.reads]
     return make_stage(study, client, CHOICE, ("choose.yaml",), own, needs, reads)
-
-
-def drawing(study: Study, client: str, settings: dict[str, Any]) -> Stage:
-    """Synthetic labelled volumes, drawn at a client."""
-    weights = source_weights(study)
-    own = {
-        "factory_path": str(study.factory),
-        "source_model_path": weights.path,
-        "source_domain": study.roots[study.source].domains[0],
-        "progress": False,
-        **settings,
-    }
-    reads = (str(study.factory), *weights.reads)
-    return make_stage(study, client, "synthetic", ("synthesize.yaml",), own, weights.needs, reads)
-
-
-def _own_synthesis(study: Study, client: str) -> Stage:
-    """At a client that gets the source model alone: its own look, beside that in which the model labels."""
-    return drawing(
-        study, client, {**study.section("synthesize"), "twin_domains": [study.roots[client].domains[0]]}
-    )
 
 
 def _adaptation(study: Study, client: str) -> Stage:
@@ -141,7 +112,7 @@ def choices(study: Study, done: Collection[str]) -> dict[str, Any]:
 def _called(study: Study, name: str) -> str:
     """A candidate's method, as tables call it."""
     together = study.federates_source and name in VARIANTS
-    return METHODS[f"{TOGETHER[name] if together else name}_predictions"].name
+    return METHODS[TOGETHER[name] if together else name].name
 
 
 def model_at_home(study: Study, client: str, done: Collection[str]) -> str:

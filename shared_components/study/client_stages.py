@@ -10,19 +10,16 @@ from monai.bundle import ConfigParser
 
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.file_digests import TRAINED_ON
-from shared_components.study.candidates import (
-    SHAPES,
-    candidate_stages,
-    drawing,
-    self_training,
-    shapes_stage,
-)
-from shared_components.study.matrix import SYNTHETIC_VALIDATION, generalisation_stages, matrix_stages
+from shared_components.study.candidates import candidate_stages, self_training
+from shared_components.study.generalisation import SYNTHETIC_VALIDATION, generalisation_stages
+from shared_components.study.matrix import matrix_stages
 from shared_components.study.methods import segmenting, segmenting_together
 from shared_components.study.settings import (
     ADAPTATION,
+    GENERALISATION,
     PLAIN,
     SELF_TRAINED,
+    SHAPES,
     SOURCE,
     TEACHERS,
     VARIANTS,
@@ -32,6 +29,7 @@ from shared_components.study.source_model import (
     TOGETHER,
     check_source_federation,
     pretraining,
+    source_weights,
     variants_at,
 )
 from shared_components.study.stage import Stage, check_overrides, make_stage, model_path
@@ -40,9 +38,9 @@ from shared_components.study.study import AUDIT_STAGE, CHOICE, EVERYBODY, Study
 ORDER = (
     *VARIANTS,
     "synthetic",
-    "joint_source",
+    JOINT,
     SHAPES,
-    "generalisation",
+    GENERALISATION,
     ADAPTATION,
     *TEACHERS,
     CHOICE,
@@ -80,12 +78,12 @@ def _source_stages(study: Study, client: str) -> Iterator[Stage]:
         yield from segmenting(study, client, variant, client)
     yield from segmenting_together(study, client)
     if study.chooses:
-        yield shapes_stage(study, client)
+        yield make_stage(study, client, SHAPES, ("shapes.yaml",), {})
     draws = study.generalises or (
         bool(study.targets) and not study.publishes_model and ADAPTATION in study.candidates
     )
     if client == study.source and draws:
-        yield drawing(study, client, _drawn(study))
+        yield _drawing(study, client, _drawn(study))
 
 
 def _variants(study: Study, client: str) -> list[str]:
@@ -104,10 +102,27 @@ def _drawn(study: Study) -> dict[str, Any]:
     return {**extra, **study.section("synthesize")}
 
 
+def _drawing(study: Study, client: str, settings: dict[str, Any]) -> Stage:
+    """Synthetic labelled volumes, drawn at a client."""
+    weights = source_weights(study)
+    own = {
+        "factory_path": str(study.factory),
+        "source_model_path": weights.path,
+        "source_domain": study.roots[study.source].domains[0],
+        "progress": False,
+        **settings,
+    }
+    reads = (str(study.factory), *weights.reads)
+    return make_stage(study, client, "synthetic", ("synthesize.yaml",), own, weights.needs, reads)
+
+
 def _target_stages(study: Study, client: str) -> Iterator[Stage]:
+    if ADAPTATION in study.candidates and study.publishes_model:
+        looks = {"twin_domains": [study.roots[client].domains[0]]}  # beside that in which the model labels
+        yield _drawing(study, client, {**study.section("synthesize"), **looks})
     trained = list(candidate_stages(study, client))
     yield from trained
-    names = [stage.name for stage in trained if stage.name != "synthetic"]
+    names = [stage.name for stage in trained]
     compared = study.flag("baselines") and study.is_scored(client)
     if compared and SELF_TRAINED not in names:
         yield self_training(study, client, SELF_TRAINED)

@@ -26,11 +26,12 @@ from shared_components.networks.volume_generator import VolumeGenerator, sample_
 from shared_components.report import write_study_report
 from shared_components.study.candidates import choices, model_at_home
 from shared_components.study.client_data import ClientData, SiteDescription
-from shared_components.study.matrix import MODEL, matrix_record
+from shared_components.study.matrix import matrix_record
 from shared_components.study.methods import METHODS, method_texts
 from shared_components.study.origins import origins
 from shared_components.study.released import AUDIT, SCORES
 from shared_components.study.released import MODEL as MODEL_FILE
+from shared_components.study.settings import GENERALISATION, PREDICTIONS
 from shared_components.study.source_model import source_federations, source_weights
 from shared_components.study.stage import Stage, model_path
 from shared_components.study.study import AUDIT_STAGE, EVERYBODY, Study
@@ -114,7 +115,7 @@ def _study_record(
         privacy=None if federation.privacy is None else asdict(federation.privacy),
         unseen={name: _member(study, name) for name in study.unseen},
         federated_source=_together(study),
-        generalisation=Path(model_path(study, EVERYBODY, MODEL)) if study.generalises else None,
+        generalisation=Path(model_path(study, EVERYBODY, GENERALISATION)) if study.generalises else None,
         matrix=matrix_record(study, done) if study.flag("matrix") else None,
         audit=_audits(study, done),
         **choices(study, done),
@@ -163,18 +164,17 @@ def _models(study: Study, stages: Sequence[Stage]) -> dict[str, Path]:
 
 def _scores(study: Study, stages: Sequence[Stage]) -> list[SegmentedTests]:
     """Runs of inference, in the order of METHODS."""
-    methods = list(METHODS)
-    runs = sorted((s for s in stages if s.name in METHODS), key=lambda s: methods.index(s.name))
-    tables = [stage.folder / SCORES for stage in runs]
     return [
         SegmentedTests(
             stage.client,
-            METHODS[stage.name].name,
+            method.name,
             stage.folder,
-            csv if csv.is_file() else None,
+            stage.folder / SCORES if (stage.folder / SCORES).is_file() else None,
             _away(study, stage.client),
         )
-        for stage, csv in zip(runs, tables, strict=True)
+        for model, method in METHODS.items()
+        for stage in stages
+        if stage.name == model + PREDICTIONS
     ]
 
 

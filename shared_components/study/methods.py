@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from shared_components.study.settings import GENERALISATION, PREDICTIONS
 from shared_components.study.source_model import FEDERATED, JOINT, trained
-from shared_components.study.stage import Stage, inference_configs, make_stage
+from shared_components.study.stage import Stage, inference_configs, known, make_stage
 from shared_components.study.study import EVERYBODY, Study
 
 ONE_OF_SEVERAL = (
@@ -28,63 +29,63 @@ class Method(NamedTuple):
     what: str
 
 
-METHODS = {  # stages whose segmentations are compared, in the order of the report's table: ours are the last
-    "source_only_predictions": Method(
+METHODS = {  # by the stage that trains the model, in the order of the report's table: ours are the last
+    "source_only": Method(
         "source model without augmentation",
         "a U-Net trained on the labelled client's images as they are, and applied to those of other scanners: "
         "how far a model gets when nothing is done about that",
     ),
-    "source_mild_predictions": Method(
+    "source_mild": Method(
         "source model, mild looks",
         "a U-Net trained on a labelled client's images whose intensities are varied a little, and applied as it is",
     ),
-    "source_model_predictions": Method(
+    "source_model": Method(
         "source model",
         "a U-Net trained on a labelled client's images with strong augmentation, and applied as it is; that client's "
         "own model, the start of the adaptation, and what labels the synthetic volumes",
     ),
-    "joint_source_predictions": Method(
+    "joint_source": Method(
         "joint source model",
         "the source model trained on the images of all labelled clients in one place, which a federation does "
         "without: what it could reach at best",
     ),
-    "federated_source_predictions": Method(
+    "federated_source": Method(
         "federated source model",
         "the source model trained by federation among the labelled clients, whose images stay where they are; the "
         "start of the adaptation, and what labels the synthetic volumes",
     ),
-    "federated_only_predictions": Method(
+    "federated_only": Method(
         "federated source model without augmentation",
         "the plain U-Net, trained by federation among the labelled clients",
     ),
-    "federated_mild_predictions": Method(
+    "federated_mild": Method(
         "federated source model, mild looks",
         "the U-Net of mild looks, trained by federation among the labelled clients",
     ),
-    "self_trained_near_predictions": Method(
+    "self_trained_near": Method(
         "self-trained, taught by two",
         "the source model of mild looks, trained on with the labels that it and the plain one together give to the "
         "client's images, where they are sure; nothing synthetic is used",
     ),
-    "self_trained_all_predictions": Method(
+    "self_trained_all": Method(
         "self-trained, taught by three",
         "the same, with the strongly augmented source model as the third teacher",
     ),
-    "self_trained_predictions": Method(
+    "self_trained": Method(
         "source model, self-trained",
         "the source model, trained on with its own labels of the client's images; nothing synthetic is used",
     ),
-    "generalisation_predictions": Method(
+    "generalisation": Method(
         "generalisation",
         "one model for every scanner, also for those that nobody has seen; trained on labelled synthetic volumes "
         "of every domain, and on no real image",
     ),
-    "adaptation_predictions": Method(
+    "adaptation": Method(
         "adaptation",
         "made for a client without labels: the source model, trained on with labelled synthetic volumes in "
         "the look of that client's scanner and with its own images; labels of its test volumes serve for scoring alone",
     ),
-    "choice_predictions": Method(
+    "choice": Method(
         "chosen",
         "the one of these models that the client uses, or two together: chosen without a label of the client, by the "
         "shapes of what each finds in its unlabelled images and by the edges there",
@@ -96,9 +97,9 @@ def method_texts(study: Study) -> dict[str, str]:
     """Name of each method to a sentence about it, as it is in this study."""
     texts = {method.name: method.what for method in METHODS.values()}
     if study.federates_source:
-        texts[METHODS["source_model_predictions"].name] = ONE_OF_SEVERAL
+        texts[METHODS["source_model"].name] = ONE_OF_SEVERAL
     if any(study.has_few_labels(name) for name in study.targets):
-        texts[METHODS["adaptation_predictions"].name] += FEW
+        texts[METHODS["adaptation"].name] += FEW
     return texts
 
 
@@ -114,9 +115,14 @@ def segmenting(study: Study, client: str, model: str, owner: str, name: str | No
     """
     if study.data(client).items("test"):
         weights = trained(study, owner, model, client)
-        own = {"ckpt_path": weights.path, **study.section("inference")}
-        name, configs = name or f"{model}_predictions", inference_configs(study, client)
-        yield make_stage(study, client, name, configs, own, weights.needs, weights.reads)
+        configs = inference_configs(study, client)
+        own, bundle = study.section("inference"), study.adaptation
+        if model == GENERALISATION:  # built with what its training changed of the network
+            bundle = study.segmentation
+            own = known({**study.section(GENERALISATION), **own}, bundle, ("common.yaml", *configs))
+        own = {"ckpt_path": weights.path, **own}
+        name = name or model + PREDICTIONS
+        yield make_stage(study, client, name, configs, own, weights.needs, weights.reads, bundle=bundle)
 
 
 def segmenting_together(study: Study, client: str) -> Iterator[Stage]:

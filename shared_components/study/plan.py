@@ -16,11 +16,11 @@ from shared_components.federation.exchange_table import exchange_faults, exchang
 from shared_components.federation.federation import Federation
 from shared_components.federation.start import start_faults, start_of
 from shared_components.hyper_parameters import has_our_values, value_faults
-from shared_components.study.candidates import SHAPES
 from shared_components.study.client_stages import study_stages
 from shared_components.study.origins import joined
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
 from shared_components.study.roles import plan_study
+from shared_components.study.settings import SHAPES
 from shared_components.study.source_model import check_source_federation, source_federations
 from shared_components.study.stage import Stage
 from shared_components.study.study import AUDIT_STAGE, CHOICE, Study

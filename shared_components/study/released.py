@@ -17,6 +17,7 @@ from shared_components.choice.client_choice import TABLE
 from shared_components.errors import InputError, shown
 from shared_components.files import inside, make_folder, remove_tree, write_atomically
 from shared_components.records import read_table, write_table
+from shared_components.study.settings import PREDICTIONS
 
 MODEL = "model.pt"
 METRICS = "metrics.csv"
@@ -38,13 +39,12 @@ RELEASED: dict[str, tuple[str, ...]] = {  # name of a stage to the patterns of w
     "generalisation": (re.escape(MODEL), METRICS),
     "audit": (re.escape(AUDIT),),  # numbers; its page and pictures, of real images, stay
 }
-PREDICTIONS = "_predictions"  # how the names of stages that segment end: they may release scores alone
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every entry: the same files make the same archive
 LARGEST = 8 * 2**30  # bytes of an archive's content
 
 
 def _patterns_of(stage: str) -> tuple[str, ...]:
-    """What may leave of a stage of that name; nothing of one that is not known."""
+    """What may leave of a stage of that name: scores alone of one that segments, nothing of one that is not known."""
     return (re.escape(SCORES),) if stage.endswith(PREDICTIONS) else RELEASED.get(stage, ())
 
 

@@ -23,6 +23,9 @@ TEACHERS = {  # self-trained candidate to the variants of the source model that 
     "self_trained_all": (PLAIN, MILD, SOURCE),
     SELF_TRAINED: (SOURCE,),
 }
+GENERALISATION = "generalisation"  # the stage that trains the model for scanners that nobody has seen
+SHAPES = "shapes"  # the stage that describes a labelled client's labels
+PREDICTIONS = "_predictions"  # how the names of stages that segment end
 CANDIDATES = (*VARIANTS, *TEACHERS, ADAPTATION)
 OF_SOURCE = (SOURCE, SELF_TRAINED, ADAPTATION)  # those that need one variant alone
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")

@@ -25,7 +25,8 @@ from shared_components.inferers.case_dataset import FAULT
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import found_record
 from shared_components.report.run_sections import epsilon_text
-from shared_components.study.settings import VARIANTS
+from shared_components.study.settings import PREDICTIONS, VARIANTS
+from shared_components.study.source_model import FEDERATED
 from shared_components.study.stage import DONE
 from shared_components.study_record import (
     FILE_NAME,
@@ -101,16 +102,16 @@ def _commands(folder: Path, study: StudyRecord) -> Iterator[str]:
         if not (stage / OVERRIDES).is_file():  # its settings are at its own site
             continue
         yield f"  with the model for {client}, {study.clients[client].domain}:"
-        predictions = [stage.with_name(f"{stage.name}_predictions")]
+        predictions = [stage.with_name(stage.name + PREDICTIONS)]
         yield f"    {segmenting_command(stage, predictions, f'outputs/new-{client}')}"
-    predictions = sorted(file.parent for file in folder.glob(f"*/*/federated_source_predictions/{OVERRIDES}"))
+    predictions = sorted(file.parent for file in folder.glob(f"*/*/{FEDERATED}{PREDICTIONS}/{OVERRIDES}"))
     if study.federated_source and predictions:  # else its settings are at the sites
         yield "  with the source model that the labelled clients have trained together:"
         yield f"    {segmenting_command(folder / 'source_model', predictions, 'outputs/new')}"
     if study.generalisation:
         stage = study.generalisation.parent
         yield "  with the model for any scanner:"
-        yield f"    {segmenting_command(stage, sorted(folder.glob(f'*/*/{stage.name}_predictions')), 'outputs/new')}"
+        yield f"    {segmenting_command(stage, sorted(folder.glob(f'*/*/{stage.name}{PREDICTIONS}')), 'outputs/new')}"
 
 
 def _epsilons(study: StudyRecord) -> Iterator[str]:

@@ -23,8 +23,8 @@ from shared_components.data.phantoms.writer import RECORD
 from shared_components.data.spinal_cord import SITES
 from shared_components.federation.file_digests import FileDigests
 from shared_components.study.client_stages import study_stages
-from shared_components.study.matrix import MODEL
 from shared_components.study.roles import plan_study
+from shared_components.study.settings import GENERALISATION
 from shared_components.study.stage import Stage, merged_config
 from shared_components.study.study import EVERYBODY
 from tests.federation.tiny import make_root
@@ -202,7 +202,7 @@ def test_held_out_domain_takes_no_part_and_the_model_is_scored_where_it_lies(
     stages = study_stages(study)
     assert set(study.roots) == set(others) and study.source == others[0] and not study.targets
     assert str(place.data / held_out) not in training.reads and len(training.reads) == 2 + len(others)
-    model = study.place(EVERYBODY, MODEL) / "model.pt"
+    model = study.place(EVERYBODY, GENERALISATION) / "model.pt"
     assert evaluation.overrides["ckpt_path"] == str(model)
     assert (study.agreed["image_size"], study.agreed["spacing"]) == settings
     assert model.parent in [stage.folder for stage in stages]

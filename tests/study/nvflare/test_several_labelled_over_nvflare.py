@@ -11,7 +11,7 @@ from shared_components.metrics import read_scores
 from shared_components.study.runner import run_study
 from shared_components.study.summary import study_summary
 from tests.study.nvflare.test_study_over_nvflare import assert_equal
-from tests.study.test_matrix import SMALL
+from tests.study.test_generalisation import SMALL
 from tests.study.test_several_labelled import made
 from tests.study.test_several_labelled import values as several_values
 from tests.study.test_study import make_client

@@ -10,8 +10,8 @@ from shared_components.errors import InputError
 from shared_components.federation.nvflare.places import Place
 from shared_components.study.client_data import ClientData, SiteDescription
 from shared_components.study.nvflare.study_job import handed_out, job_parts, place_study, site_stages
-from tests.study.test_matrix import made as made_unseen
-from tests.study.test_matrix import values as unseen_values
+from tests.study.test_generalisation import made as made_unseen
+from tests.study.test_generalisation import values as unseen_values
 from tests.study.test_several_labelled import made
 from tests.study.test_several_labelled import values as several_values
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.federation.nvflare.processes import federate, killed_at, left_running
-from tests.study.test_matrix import SMALL
+from tests.study.test_generalisation import SMALL
 from tests.study.test_study import values as study_values
 
 pytest.importorskip("nvflare")

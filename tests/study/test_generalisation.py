@@ -14,7 +14,7 @@ from shared_components.federation.federation_file import federation_from
 from shared_components.federation.file_digests import FileDigests
 from shared_components.files import load_tensors
 from shared_components.study.client_stages import study_stages
-from shared_components.study.matrix import synthetic_domains
+from shared_components.study.generalisation import synthetic_domains
 from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
 from shared_components.study.stages import run_stages
