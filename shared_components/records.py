@@ -30,9 +30,8 @@ from shared_components.files import write_text
 from shared_components.seals import BLANK, CHECK, has_sealed_rows, is_sealed, seal, seal_rows
 
 SEAL = "sha256"
-FORMULA = re.compile(
-    r"'*[=+\-@\t\r]"
-)  # a spreadsheet runs a cell that begins so, after the quotes that we put there
+# a spreadsheet runs a cell that begins so, after the quotes that we put there
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
 QUOTED = re.compile(r"'+[=+\-@\t\r]")
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
 Typed = TypeVar("Typed")

@@ -60,9 +60,8 @@ def has_sealed_rows(text: str) -> bool | None:
         return False if "crc32:" in text else None
     sum_, place = zlib.crc32(f"{header}{end}".encode()), 0
     while place < len(rest):
-        row = _ROW_SEAL.match(
-            rest, place
-        )  # to search for one instead would read a table without any again and again
+        # to search for one instead would read a table without any again and again
+        row = _ROW_SEAL.match(rest, place)
         if row is None:
             return False
         sum_ = zlib.crc32(row[1].encode(), sum_)

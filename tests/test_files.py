@@ -87,9 +87,8 @@ def test_a_file_that_cannot_be_written_is_a_one_line_error(tmp_path, write):
 def test_a_full_disk_is_a_one_line_error_and_leaves_the_old_file(tmp_path, write):
     (tmp_path / "a.nii.gz").write_text("old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (100, limits[1])
-    )  # bytes a file: stands in for a disk without space
+    # bytes a file: stands in for a disk without space
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(
             InputError, match=r"a\.nii\.gz: cannot be written \(File too large\); .* disk with space"

@@ -63,12 +63,13 @@ def pins(lines) -> dict[str, str]:
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = pins((REPO / "requirements.txt").read_text().splitlines())
 TEST_TOOLS = pins(PROJECT["optional-dependencies"]["test"])
+# what single modules need, imported there and nowhere else
 EXTRAS = {
     name: version
     for extra, lines in PROJECT["optional-dependencies"].items()
     if extra != "test"
     for name, version in pins(lines).items()
-}  # what single modules need, imported there and nowhere else
+}
 
 
 def files() -> list[Path]:

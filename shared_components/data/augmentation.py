@@ -236,9 +236,8 @@ def with_contrast(before: Tensor, after: Tensor, label: Tensor, share: float, cl
     occurs = counts >= LEAST
     pairs = occurs[:, :, None] & occurs[:, None]
     kept = (contrasts >= share * contrasts[-1:] * (1 - 1e-6)) | ~pairs
-    chosen = back[
-        kept.flatten(2).all(2).int().argmax(0)
-    ]  # the first of the shares; the last one always keeps it
+    # the first of the shares; the last one always keeps it
+    chosen = back[kept.flatten(2).all(2).int().argmax(0)]
     return torch.lerp(after, before, chosen[:, None, None, None])
 
 

@@ -125,9 +125,8 @@ class _Seen:
         self.airless: list[Path] = []  # images whose air is NaN
         self.sizeless: list[Path] = []  # images that do not say how large a voxel is
         self.values: list[Set[int] | None] = []  # of each label map; None where it has a fault
-        self.annotated = dict.fromkeys(
-            SPLITS, (0, 0)
-        )  # slices of a split's label maps, and all of these volumes
+        # slices of a split's label maps, and all of these volumes
+        self.annotated = dict.fromkeys(SPLITS, (0, 0))
 
     def image(self, path: Path, image: Tensor) -> None:
         if torch.isnan(image.as_tensor()).any():

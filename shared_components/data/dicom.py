@@ -197,9 +197,8 @@ def _offset_planes(path: Path, file: Path, header: Header, frames: int) -> Itera
     if len(offsets) != frames:
         raise unfit(path, f"{file.name} has {frames} frames without a place in space (a film?)", CONVERT)
     normal = np.cross(*np.reshape(first.axes, (2, 3)))
-    first = first._replace(
-        assumed=tuple(name for name in first.assumed if name != _DIRECTIONS)
-    )  # may be left out
+    # may be left out
+    first = first._replace(assumed=tuple(name for name in first.assumed if name != _DIRECTIONS))
     for number, offset in enumerate(offsets):
         position = np.asarray(first.position) + (offset - offsets[0]) * normal
         yield first._replace(frame=number, position=tuple(position.tolist()))

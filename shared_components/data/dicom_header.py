@@ -80,9 +80,8 @@ def read_header(file: Path) -> Header | None:
     with file.open("rb") as stream:
         start = stream.read(132)
         marked = start[128:] == b"DICM"
-        if (
-            not marked and start[1:2] != b"\0"
-        ):  # from before the mark was introduced: group 2 or 8 comes first
+        # a file from before the mark was introduced begins with group 2 or 8
+        if not marked and start[1:2] != b"\0":
             return None
         stream.seek(132 if marked else 0)
         try:

@@ -98,9 +98,8 @@ class LoadImageFramed(LoadImaged):
             self._frames.frame = int(data[FRAME_KEY])
             reader = self._frames
         for key in self.key_iterator(dict(data)):
-            if is_nifti(
-                data[key]
-            ):  # of other formats the reader and what comes after see all there is to see
+            # of other formats the reader and what comes after see all there is to see
+            if is_nifti(data[key]):
                 refuse(file_faults(data[key]))
         return super().__call__(data, reader)
 

@@ -179,9 +179,8 @@ class _Fitting:
         path with a subject's name in it.
         """
         stated = name_parts(image)
-        whole = "_".join(
-            Path(unicodedata.normalize("NFC", image)).parts
-        )  # a folder may end as a channel does
+        # a folder may end as a channel does
+        whole = "_".join(Path(unicodedata.normalize("NFC", image)).parts)
         if subject := self._by_subject.get(whole, self._by_subject.get("_".join(stated))):
             return [subject]
         by_path = [

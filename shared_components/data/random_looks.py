@@ -160,10 +160,8 @@ class RandConvolutiond(RandLookd):
 
     def _convolved(self, image: Tensor, drawn: Tensor) -> Tensor:
         count, place = len(image), 0
-        features, shifts = (
-            image.transpose(0, 1),
-            drawn[:, -1 - self.SHIFTS : -1],
-        )  # (1, B, H, W): a group an image
+        features = image.transpose(0, 1)  # (1, B, H, W): a group an image
+        shifts = drawn[:, -1 - self.SHIFTS : -1]
         for number, (inner, outer) in enumerate(self.LAYERS):
             size = outer * inner * 9
             kernel = drawn[:, place : place + size].reshape(count * outer, inner, 3, 3)

@@ -43,6 +43,12 @@ class _PublishedTrainer(UpdateTrainer):
         self.image_loss = image_loss
         self.image_weight, self.mask_weight = image_weight, mask_weight
 
+    def _update(self, losses: Losses) -> Losses:
+        self.optimizer.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        self.optimizer.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
 
 class CycleTrainer(_PublishedTrainer):
     """Alternates intra-domain and inter-domain updates on batches that mix source and target slices.
@@ -137,12 +143,6 @@ class CycleTrainer(_PublishedTrainer):
             "other": known_groups(other, device),
         }
 
-    def _update(self, losses: Losses) -> Losses:
-        self.optimizer.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
-        self.optimizer.step()
-        return {name: loss.detach() for name, loss in losses.items()}
-
     def _intra(self, batch: Batch) -> Losses:
         decoded = self.network.adapter.decode(batch["image"], batch["own"], batch["own"])
         losses = {"intra_image": self.image_weight * self.image_loss(decoded.image, batch["image"])}
@@ -213,13 +213,11 @@ class SourcePretrainer(_PublishedTrainer):
         adapter = self.network.train().adapter
         decoded = adapter.decode(batch["image"], batch["domain"], batch["domain"])
         logits = adapter.source_classifier(decoded.features)
-        losses = {
+        found = {
             "image": self.image_weight * self.image_loss(decoded.image, batch["image"]),
             "mask": self.mask_weight * self.loss_function(logits, batch["label"], batch["labelled"]),
         }
-        self.optimizer.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
-        self.optimizer.step()
+        losses = self._update(found)
         adapter.injection.advance()
-        self.state.output = {Keys.LOSS: {name: loss.detach() for name, loss in losses.items()}}
+        self.state.output = {Keys.LOSS: losses}
         return self.state.output

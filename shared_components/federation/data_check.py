@@ -50,9 +50,8 @@ def check_clients(federation: Federation, more: Mapping[str, str] | None = None)
     faults = [f"client {name}: {fault}" for name, check in checks.items() for fault in check.faults]
     faults += [f"{name}: {fault}" for name, report in others.items() for fault in _faults(report, federation)]
     found = _differences_of(federation, {name: check.report for name, check in checks.items()})
-    if (
-        federation.labels is not None
-    ):  # what the file states is a fault of the client's, told with file and cure
+    if federation.labels is not None:
+        # what differs from the file's is a fault of the client's, told with file and cure
         found = [difference for difference in found if difference.what != LABELS]
     _refuse(federation, faults, [difference for difference in found if difference.what != DOMAINS])
     for line in _remarks([*checks.items(), *others.items()], frame):

@@ -115,9 +115,8 @@ class BestWeights:
     def _compare(self, engine: Engine) -> None:
         metric = float(engine.state.metrics[engine.state.key_metric_name])
         tensors = self.module.state_dict()
-        if metric > self.metric and not not_finite(
-            tensors
-        ):  # NaN weights score as background: Dice may be high
+        # NaN weights score as background: Dice may be high
+        if metric > self.metric and not not_finite(tensors):
             self.metric = metric
             self._tensors = {name: t.detach().cpu().clone() for name, t in tensors.items()}
 

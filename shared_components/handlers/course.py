@@ -111,9 +111,8 @@ class FallingRates:
     def __init__(self, optimizers: Sequence[Optimizer], final: float, epochs: int) -> None:
         self.optimizers, self.final, self.epochs = tuple(optimizers), final, epochs
         for group in self._groups():
-            group.setdefault(
-                "initial_lr", group["lr"]
-            )  # torch's own name, which an optimiser's state has too
+            # torch's own name, which an optimiser's state has too
+            group.setdefault("initial_lr", group["lr"])
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""

@@ -49,9 +49,8 @@ class MetricsTable:
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
-        engine.add_event_handler(
-            Events.EPOCH_STARTED, self._read_earlier_rows
-        )  # a checkpoint is loaded by then
+        # a checkpoint is loaded by then
+        engine.add_event_handler(Events.EPOCH_STARTED, self._read_earlier_rows)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._add_row)
 
     def _read_earlier_rows(self, engine: Engine) -> None:

@@ -121,7 +121,6 @@ def ordered_eigenvalue(matrix: Tensor, index: int) -> Tensor:
     inverse = gaps / (
         gaps.square() + (GAP_EPS * values.abs().mean()).square() + torch.finfo(values.dtype).tiny
     )
-    change = vectors.t() @ (
-        (matrix - present).double() @ vectors[:, place]
-    )  # (A,), exactly 0 at the present matrix
+    # (A,), exactly 0 at the present matrix
+    change = vectors.t() @ ((matrix - present).double() @ vectors[:, place])
     return values[place] + change[place] + (change.square() * inverse).sum()

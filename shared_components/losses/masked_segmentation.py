@@ -49,9 +49,8 @@ class MaskedSegmentationLoss(nn.Module):
         if label.shape != expected:
             raise ValueError(f"label: expected {tuple(expected)}, found {tuple(label.shape)}")
         weight = pixel_weight(weight, label, logits) * (label >= 0)
-        labelled = (weight.flatten(1).amax(dim=1) > 0).to(
-            logits
-        )  # (B,); selecting by it would wait for the device
+        # (B,); selecting by it would wait for the device
+        labelled = (weight.flatten(1).amax(dim=1) > 0).to(logits)
         label = label.long() * (weight > 0)  # a value such as 255 for "not labelled" has no class of its own
         entropy = F.cross_entropy(logits, label[:, 0], reduction="none")
         loss = self.cross_entropy * (entropy * weight[:, 0]).sum() / weight.sum().clamp_min(TINY)

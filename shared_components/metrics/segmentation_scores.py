@@ -210,9 +210,8 @@ def _class_scores(predicted: np.ndarray, reference: np.ndarray, axes: np.ndarray
         return {"dice": 1.0, "hd95_mm": 0.0, "hd_mm": 0.0} | volumes
     if not predicted.any() or not reference.any():
         return {"dice": 0.0, "hd95_mm": math.nan, "hd_mm": math.nan} | volumes
-    flat = [axis for axis in range(3) if predicted.shape[axis] == 1][
-        -1:
-    ]  # of a single slice: the axis across it
+    # of a single slice: the axis across it
+    flat = [axis for axis in range(3) if predicted.shape[axis] == 1][-1:]
     masks = _cropped(*(mask.squeeze(tuple(flat)) for mask in (predicted, reference)))
     pair = [torch.from_numpy(mask) for mask in masks]
     dice = compute_dice(*(mask[None, None].float() for mask in pair), include_background=True)

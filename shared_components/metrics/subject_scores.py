@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared_components.metrics.score_files import read_scores
-from shared_components.records import read_table, write_table
+from shared_components.records import write_table
 
 
 class SubjectScore(NamedTuple):
@@ -78,17 +78,6 @@ def subject_scores(table: str | Path, seed: int, client: str, method: str) -> li
 def write_subject_scores(scores: Iterable[SubjectScore], path: str | Path) -> Path:
     """All rows as CSV."""
     return write_table(path, SubjectScore._fields, (score._asdict() for score in scores))
-
-
-def read_subject_scores(path: str | Path) -> list[SubjectScore]:
-    """The rows of :func:`write_subject_scores`.
-
-    Raises:
-        InputError: no such file, or it is damaged.
-    """
-    rows = read_table(path, "write it again with benchmark.py quality --report_only")
-    kinds: dict[str, type] = {"seed": int, "dice": float, "hd95_mm": float}
-    return [SubjectScore(**{key: kinds.get(key, str)(text) for key, text in row.items()}) for row in rows]
 
 
 def subject_values(

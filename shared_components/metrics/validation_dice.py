@@ -48,9 +48,8 @@ class VolumeDice(Metric):
         """
         if not self._counts:
             raise NotComputableError("VolumeDice: expected slices with labels, found none")
-        both, found, true = (
-            torch.stack(list(self._counts.values()))[:, :, 1:].double().unbind(1)
-        )  # (volumes, C - 1)
+        # (volumes, C - 1)
+        both, found, true = torch.stack(list(self._counts.values()))[:, :, 1:].double().unbind(1)
         total = found + true
         return float(torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean())
 

@@ -20,10 +20,8 @@ from shared_components.networks.weights import added_tensors, export_model, fill
 
 DESCRIBED = {"generator", "domains", "labels", "spacing", "orientation"}  # what a factory file says of itself
 COPIES = ("generator", "generator_ema")  # of a factory file's one generator
-IDS = {
-    "size": "image_size",
-    "encoding": "semantic_condition",
-}  # what a config calls arguments of the generator
+# what a config calls arguments of the generator
+IDS = {"size": "image_size", "encoding": "semantic_condition"}
 LATER = {"encoding": 0}  # arguments that files of earlier versions lack, with the values that they had
 CURES = {"classes": "label_domains"}  # and those that follow from another id
 

@@ -104,9 +104,8 @@ class ResidualEncoder(nn.Module):
             self.stages.append(nn.ModuleList([ResidualBlock(i, width, s, **norm) for i, s in pairs]))
             previous = width
         self.to_rows = EqualLinear(sum(widths) * POOLED**2, rows * w_dim)  # one linear layer per row, stacked
-        nn.init.zeros_(
-            self.to_rows.weight
-        )  # training starts at the latent mean, where the generator draws well
+        # training starts at the latent mean, where the generator draws well
+        nn.init.zeros_(self.to_rows.weight)
         self.embedding = nn.Parameter(torch.ones(domains, w_dim))
         self.register_buffer("latent_means", latent_means.detach().clone())
 

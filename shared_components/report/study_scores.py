@@ -16,12 +16,8 @@ from shared_components.report.run_sections import picture_part
 from shared_components.report.scores_table import ClientsTable, best_methods, clients_table
 from shared_components.study_record import ChoiceFiles, StudyRecord
 
-VERDICT = (
-    "implausibility",
-    "edges",
-    "steadiness",
-    "agreement",
-)  # numbers of a candidate, in the table's order
+# numbers of a candidate, in the table's order
+VERDICT = ("implausibility", "edges", "steadiness", "agreement")
 
 
 class StudyScores(NamedTuple):

@@ -35,16 +35,7 @@ from shared_components.study.source_model import (
 from shared_components.study.stage import Stage, check_overrides, make_stage, model_path
 from shared_components.study.study import AUDIT_STAGE, CHOICE, EVERYBODY, Study
 
-ORDER = (
-    *VARIANTS,
-    "synthetic",
-    JOINT,
-    SHAPES,
-    GENERALISATION,
-    ADAPTATION,
-    *TEACHERS,
-    CHOICE,
-)
+ORDER = (*VARIANTS, "synthetic", JOINT, SHAPES, GENERALISATION, ADAPTATION, *TEACHERS, CHOICE)
 AS_TRAINED = ("channels", "min_foreground", "slices_per_volume")
 """Ids that the audit has in common with the factory's training, beside those that all stages have."""
 

@@ -70,11 +70,8 @@ SLICES = f"{SliceDataset.__module__}.{SliceDataset.__name__}"
 TWINS = "shared_components.data.twins.twin_slices"
 BLANK = f"{BlankSlices.__module__}.{BlankSlices.__name__}"
 FOLDERS = ("dataset_dir", "source_dir", "twin_dir")  # ids that name client data roots
-FILES = (
-    "source_model_path",
-    "discriminator_path",
-    "teacher_paths",
-)  # ids that name weights, null: those that it was built with
+# ids that name weights, null: those that it was built with
+FILES = ("source_model_path", "discriminator_path", "teacher_paths")
 FIXED = {"quiet": True, "progress": False, "resume": False, "cache": "memory", "rare_per_batch": 0}
 TRIED = 3  # updates, of which the first is not timed
 LARGEST_TRIAL = 500_000  # pixels of a batch; beyond it an update may take minutes on a CPU

@@ -8,7 +8,7 @@ a *source* (where there is none, each that has any; ``sources`` says otherwise):
 factory, synthetic labelled volumes of every domain. The others adapt: each gets a model for its own images out of the
 source model, the synthetic volumes and its own images, chosen among several; one with a few labels uses these too.
 
-With two or more sources the source model is trained by federation among them (``source_federation.py``), unless
+With two or more sources the source model is trained by federation among them (``source_model.py``), unless
 ``source`` names one of them. Each one's own stays for comparison. The source with the most labels draws the
 synthetic volumes.
 

@@ -73,9 +73,8 @@ def test_every_pair_has_the_dice_of_its_volumes_and_classes(twins_tmp_generator)
     found = twin_dice(twins_tmp_generator, segment, 3, volumes=2, slices=5)
     assert set(found) == {(0, 1), (0, 2), (1, 2)}
     for dice in found.values():
-        assert (
-            dice.shape == (2, 2) and (dice - 1 / 3).abs().max() < 0.1
-        )  # a third of the pixels each, by chance
+        # a third of the pixels each, by chance
+        assert dice.shape == (2, 2) and (dice - 1 / 3).abs().max() < 0.1
 
 
 def test_a_class_that_neither_sees_has_no_dice(twins_tmp_generator):

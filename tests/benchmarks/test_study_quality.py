@@ -9,8 +9,7 @@ from shared_components.benchmarks.quality_scores import OURS
 from shared_components.benchmarks.study_quality import StudyQuality, study_quality
 from shared_components.errors import InputError
 from shared_components.metrics.score_files import write_scores
-from shared_components.metrics.subject_scores import read_subject_scores
-from shared_components.records import write_record
+from shared_components.records import read_table, write_record
 from tests.study_records import write_study
 
 SOURCE = "source model"
@@ -82,8 +81,8 @@ def test_everything_lies_beside_the_table(folder):
     table = study_quality("head", 3, folder, report_only=True)
     own = folder / "head"
     assert (own / "quality.md").read_text(encoding="utf-8") == table
-    scores = read_subject_scores(own / "scores.csv")
-    assert len(scores) == 2 * 2 * 5 and scores[0][:4] == (0, "no", SOURCE, "a")
+    scores = read_table(own / "scores.csv", "")
+    assert len(scores) == 2 * 2 * 5 and list(scores[0].values())[:4] == ["0", "no", SOURCE, "a"]
     lines = (own / "differences.csv").read_text().splitlines()
     south = next(line for line in lines if line.startswith(f"{SOURCE},{OURS},so,mean,dice"))
     assert [float(number) for number in south.split(",")[5:8]] == pytest.approx([-0.1] * 3)

@@ -50,9 +50,8 @@ def stages(bench: UnseenBench, row: str, held_out: str = "D", seed: int = 0) -> 
 
 def merged(stage: Stage) -> ConfigParser:
     """What the stage's workflow is built of."""
-    parser = ConfigParser(
-        deepcopy(merged_config(tuple(stage.config_files)).get())
-    )  # which others look up too
+    # which others look up too
+    parser = ConfigParser(deepcopy(merged_config(tuple(stage.config_files)).get()))
     parser.update(dict(stage.overrides))
     return parser
 

@@ -102,9 +102,8 @@ def test_another_seed_gives_another_factory(clients, whole, tmp_path):
 def test_with_lazy_terms_and_augmentation_resuming_equals_an_unbroken_run(clients, tmp_path, frozen):
     values = {"max_epochs": 6, "frozen_features": frozen, **LAZY}
     training(clients, tmp_path / "whole", **values).run()
-    kill_at(
-        training(clients, tmp_path / "resumed", **values), 7
-    )  # between two lazy terms and two adaptations
+    # between two lazy terms and two adaptations
+    kill_at(training(clients, tmp_path / "resumed", **values), 7)
     training(clients, tmp_path / "resumed", resume=True, **values).run()
     assert_same_run(tmp_path / "whole", tmp_path / "resumed", "factory.pt")
     state = torch.load(tmp_path / "whole/checkpoint.pt", weights_only=True)

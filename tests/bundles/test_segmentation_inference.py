@@ -49,9 +49,8 @@ def test_the_anatomy_encoder_alone_labels_slices_without_their_positions(root, m
     found = nib.load(tmp_path / "test0_seg.nii.gz")
     assert np.array_equal(found.affine, nib.load(root / "images/test0.nii.gz").affine)
     assert 0 < labels.float().mean() < 1  # both classes occur
-    labels = labels[:, 2:30].numpy()[
-        ::-1, ::-1
-    ]  # without the columns of padding; the file's rows run to the left
+    # without the columns of padding; the file's rows run to the left
+    labels = labels[:, 2:30].numpy()[::-1, ::-1]
     assert np.array_equal(np.asarray(found.dataobj), labels)
 
 

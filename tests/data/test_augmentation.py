@@ -314,7 +314,6 @@ def test_inverted_heads_pass_and_most_random_curves(head):
     )
     before, classes = image.repeat(20, 1, 1, 1), label.repeat(20, 1, 1, 1)
     found = with_contrast(before, looks, classes, 0.5, 2)
-    share = (found - looks).flatten(1).norm(dim=1) / (before - looks).flatten(1).norm(
-        dim=1
-    )  # that was mixed back
+    # that was mixed back
+    share = (found - looks).flatten(1).norm(dim=1) / (before - looks).flatten(1).norm(dim=1)
     assert 0.55 < float((share < 1e-4).float().mean()) < 0.95 and float(share.mean()) < 0.25

@@ -48,9 +48,8 @@ def test_reach_counts_pixels_of_the_spacing_in_the_plane_of_the_orientation():
     assert image_reach(image, Frame(1, 1.0)).needed(1) == 40
     assert image_reach(image, Frame(1, 2.0)).needed(1) == 21  # pixel centres 39 mm apart
     assert image_reach(image, Frame(1, (4.0, 1.0))).needed(1) == 20
-    assert (
-        image_reach(image, Frame(1, 1.0, "ASR")).needed(1) == 21
-    )  # sagittal: 20 × 24 mm, 20 between centres
+    # sagittal: 20 × 24 mm, 20 between centres
+    assert image_reach(image, Frame(1, 1.0, "ASR")).needed(1) == 21
     assert image_reach(image, Frame(1, None, "native")).needed(1) == 40
 
 

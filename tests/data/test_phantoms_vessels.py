@@ -30,9 +30,8 @@ def test_trees_branch_and_thin_out():
 
 
 def test_murrays_law_at_the_first_fork():
-    root, larger, smaller = list(dict.fromkeys(_tree().radii))[
-        :3
-    ]  # branches grow in the order of their forks
+    # branches grow in the order of their forks
+    root, larger, smaller = list(dict.fromkeys(_tree().radii))[:3]
     assert larger**3 + smaller**3 == pytest.approx(root**3)
     assert 0.5 <= smaller / larger <= 0.95
 

@@ -103,9 +103,8 @@ def test_the_discriminator_is_fine_tuned_outside_the_network():
     changed = [
         n for n, t in engine.discriminator.state_dict().items() if not torch.equal(t, critic_before[n])
     ]
-    entrances = {
-        f"from_image.{n}" for n in range(1, len(engine.discriminator.from_image))
-    }  # of coarser images
+    # of coarser images
+    entrances = {f"from_image.{n}" for n in range(1, len(engine.discriminator.from_image))}
     expected = {n for n, _ in engine.discriminator.named_parameters() if not n.startswith(tuple(entrances))}
     assert set(changed) == expected
 

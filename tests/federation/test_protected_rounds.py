@@ -184,9 +184,8 @@ def test_a_client_stops_taking_part_before_its_epsilon_goes_beyond_its_own_limit
         assert row["left_out"].endswith(f"above its epsilon_at_most ({limit:g}); it sends no more")
         assert row["bytes_up"] == "0" and rows[number, "south"]["images"] == "4"
     assert Ledger(RunFolder(folder).client("north")).updates == 2
-    two["clients"]["north"]["privacy"] = {
-        "epsilon_at_most": 2 * limit
-    }  # it may be raised, and the run goes on
+    # it may be raised, and the run goes on
+    two["clients"]["north"]["privacy"] = {"epsilon_at_most": 2 * limit}
     run(two, resume=True, **{**changes, "rounds": 5})
     assert Ledger(RunFolder(folder).client("north")).updates == 3
 

@@ -22,10 +22,11 @@ def run(path, metrics: list[dict], start: int = 0) -> None:
     table = MetricsTable(path)
     table.attach(engine)
     if start:
+        # as a checkpoint loader does, attached after the table
         engine.add_event_handler(
             Events.STARTED,
             lambda e: (setattr(e.state, "epoch", start), setattr(e.state, "iteration", 2 * start)),
-        )  # as a checkpoint loader does, attached after the table
+        )
     engine.run([0, 1], max_epochs=start + len(metrics))
 
 

@@ -108,9 +108,8 @@ def test_pixels_are_drawn_from_the_global_generator_when_there_are_too_many():
 
 
 def test_drawn_pixels_are_different_pixels_of_all_images():
-    rows = torch.eye(4).repeat_interleave(
-        16, dim=0
-    )  # pixel i has class i // 16: equal counts of four classes
+    # pixel i has class i // 16: equal counts of four classes
+    rows = torch.eye(4).repeat_interleave(16, dim=0)
     anatomy = 60 * rows.reshape(2, 32, 4).movedim(2, 1).reshape(2, 4, 4, 8)
     full = rank_penalty(anatomy, 3, pixels=64).item()
     assert full == pytest.approx(4.0, rel=1e-5)  # √16

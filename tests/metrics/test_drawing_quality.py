@@ -83,9 +83,8 @@ def test_density_and_coverage_by_hand():
 def test_equal_sets_are_covered_and_equally_dense():
     found = density_and_coverage(points(400, 0), points(400, 1))
     assert found.density == pytest.approx(1.0, abs=0.1)
-    assert found.coverage == pytest.approx(
-        1 - 0.5**5, abs=0.05
-    )  # its expectation for k = 5, Naeem et al., Eq. 10
+    # its expectation for k = 5, Naeem et al., Eq. 10
+    assert found.coverage == pytest.approx(1 - 0.5**5, abs=0.05)
 
 
 def test_one_mode_alone_is_dense_but_does_not_cover():

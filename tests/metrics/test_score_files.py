@@ -34,10 +34,8 @@ def test_means_and_deviations_are_over_cases_and_a_missed_class_is_counted():
     )  # fmt: skip
     assert (summary["b"]["hd_mean"], summary["b"]["missed"]) == (7, 1)
     assert summary["mean"]["dice_mean"] == pytest.approx((0.7 + 0.2) / 2)
-    assert (summary["mean"]["hd_mean"], summary["mean"]["hd95_mean"]) == (
-        6,
-        3,
-    )  # the case that has both classes
+    # the case that has both classes
+    assert (summary["mean"]["hd_mean"], summary["mean"]["hd95_mean"]) == (6, 3)
     assert math.isnan(summary["mean"]["hd_sd"])
 
 

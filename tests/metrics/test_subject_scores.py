@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -10,13 +11,13 @@ from shared_components.metrics.subject_scores import (
     SubjectScore,
     client_seed_means,
     paired_values,
-    read_subject_scores,
     seed_means,
     subject_scores,
     subject_values,
     variant_means,
     write_subject_scores,
 )
+from shared_components.records import read_table
 
 SCORES = [
     SubjectScore(0, "ucl", "ours", "a", "white", 0.8, 2.0),
@@ -76,6 +77,12 @@ def test_means_over_subjects_then_clients():
     assert seed_means(dice, ["ucl", "nwu"]) == {0: pytest.approx(0.375)}  # nwu has no seed 1
     assert seed_means(dice, ["ucl"]) == {0: pytest.approx(0.55), 1: 1.0}
     assert seed_means(dice, ["elsewhere"]) == {}
+
+
+def read_subject_scores(path: Path) -> list[SubjectScore]:
+    kinds: dict[str, type] = {"seed": int, "dice": float, "hd95_mm": float}
+    rows = read_table(path, "")
+    return [SubjectScore(**{key: kinds.get(key, str)(text) for key, text in row.items()}) for row in rows]
 
 
 def test_scores_survive_their_file(tmp_path):

@@ -206,17 +206,15 @@ def test_resampling_keeps_a_constant_and_mirrors_at_the_border():
     angle = [[math.cos(0.4), -math.sin(0.4)], [math.sin(0.4), math.cos(0.4)]]
     assert torch.allclose(resampled_by(grey, angle, (0.9, -0.7)), grey, atol=1e-5)
     image = picture(1, 32)
-    whole = resampled_by(
-        image, [[1.0, 0.0], [0.0, 1.0]], (2.0, 0.0)
-    )  # a whole image further: its mirror image
+    # a whole image further: its mirror image
+    whole = resampled_by(image, [[1.0, 0.0], [0.0, 1.0]], (2.0, 0.0))
     assert torch.allclose(whole[..., 4:-4, 4:-4], image.flip(3)[..., 4:-4, 4:-4], atol=5e-3)
 
 
 def test_shrinking_to_a_half_does_not_alias():
     x = torch.arange(64) + 0.5
-    stripes = torch.sin(x * math.pi * 0.8).expand(
-        1, 1, 64, 64
-    )  # 0.4 cycles a pixel: 0.8 when shrunk to a half
+    # 0.4 cycles a pixel: 0.8 when shrunk to a half
+    stripes = torch.sin(x * math.pi * 0.8).expand(1, 1, 64, 64)
     shrunk = resampled_by(stripes, [[2.0, 0.0], [0.0, 2.0]])
     assert float(shrunk[..., 20:44, 20:44].abs().max()) < 0.1
     assert float(stripes[..., ::2].abs().max()) > 0.9  # which plain sampling would show

@@ -165,7 +165,6 @@ def test_the_average_follows_the_anatomy_encoder_slowly():
     with torch.no_grad():
         dict(network.anatomy_encoder.named_parameters())[name].add_(1.0)
     network.update_average()
-    torch.testing.assert_close(
-        dict(average.named_parameters())[name], start + 0.9
-    )  # the decay begins at 1 / 10
+    # the decay begins at 1 / 10
+    torch.testing.assert_close(dict(average.named_parameters())[name], start + 0.9)
     assert not any(p.requires_grad for p in average.parameters())

@@ -149,9 +149,8 @@ def test_of_a_run_that_exchanged_the_generator_alone_it_is_the_average_too(befor
     with torch.no_grad():
         before.generator.constant += 1
     found = carried_over(before.state_dict(), {}, network=network(3, 1))
-    assert torch.equal(
-        found["generator_ema.constant"], before.generator_ema.constant
-    )  # it has one of its own
+    # it has one of its own
+    assert torch.equal(found["generator_ema.constant"], before.generator_ema.constant)
 
 
 def test_a_file_of_an_earlier_version_knows_no_domain_as_seen(before):

@@ -35,9 +35,8 @@ print(shared_components.__file__)
 print(*(name for name in ("pytest", "ruff", "jsonschema", "onnx") if importlib.util.find_spec(name)))
 """
 CONFIGS = {"meta_file": "configs/metadata.json", "config_file": "configs/inference.json"}
-EXPORTED = {
-    name: {"net_id": "network_def"} for name in SEGMENTING
-}  # which network, and where its weights are
+# which network, and where its weights are
+EXPORTED = {name: {"net_id": "network_def"} for name in SEGMENTING}
 EXPORTED |= {"factory": {"net_id": "drawer_def", "key_in_ckpt": "model"}}
 INPUTS = {name: [1, 1, 64, 64] for name in SEGMENTING} | {"factory": [1, 16]}
 

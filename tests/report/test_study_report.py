@@ -45,9 +45,8 @@ def test_a_whole_study_is_one_file_with_every_section(study):
     assert not checked.open
     assert checked.addresses
     assert all(address.startswith((WEBP, SVG)) for address in checked.addresses)
-    assert (
-        len(checked.addresses) == 2 + 1 + 2 * 2 + 1
-    )  # real, generated; translations, two cases a client, curves
+    # real, generated; translations, two cases a client, curves
+    assert len(checked.addresses) == 2 + 1 + 2 * 2 + 1
     text = text_of(page)
     for title in (
         "How well",

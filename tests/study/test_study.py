@@ -192,11 +192,8 @@ def test_no_stage_reads_the_images_of_another_client(finished, values):
 
 def test_stages_take_over_what_the_factory_was_trained_with(finished):
     found = yaml.safe_load((finished / "clients" / "south" / "adaptation" / "overrides.yaml").read_text())
-    assert (found["image_size"], found["spacing"], found["positions"]) == (
-        32,
-        2.0,
-        4,
-    )  # smoke.yaml, overrides
+    # smoke.yaml, overrides
+    assert (found["image_size"], found["spacing"], found["positions"]) == (32, 2.0, 4)
     assert found["discriminator_channels"] == [8, 8, 8, 8]
 
 

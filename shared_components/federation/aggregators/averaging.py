@@ -118,9 +118,8 @@ def make_aggregator(config: Mapping[str, Any]) -> FedAvg:
     Raises:
         InputError: it is none, that is, no subclass of :class:`FedAvg`.
     """
-    from monai.bundle import (
-        ConfigParser,
-    )  # seconds, which processes that only pass messages on need not spend
+    # takes seconds, which processes that only pass messages on need not spend
+    from monai.bundle import ConfigParser
 
     aggregator = ConfigParser({"aggregator": dict(config)}).get_parsed_content("aggregator")
     if not isinstance(aggregator, FedAvg):

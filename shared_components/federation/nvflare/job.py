@@ -133,9 +133,8 @@ def _stage(federation: Federation, parts: JobParts, folder: Path) -> None:
     ignored = shutil.ignore_patterns(*NOT_IN_A_JOB)
     shutil.copytree(Path(shared_components.__file__).parent, folder / "shared_components", ignore=ignored)
     refuse_data_roots(federation, parts.values())
-    ignored = shutil.ignore_patterns(
-        *NOT_IN_A_JOB, "docs", "models"
-    )  # weights travel as a start or in rounds alone
+    # weights travel as a start or in rounds alone
+    ignored = shutil.ignore_patterns(*NOT_IN_A_JOB, "docs", "models")
     for name, bundle in {Path(federation.bundle).name: Path(federation.bundle), **parts.bundles}.items():
         shutil.copytree(bundle, folder / "bundles" / name, ignore=ignored)
     write_text(folder / PARTS, yaml.safe_dump(parts.values(), sort_keys=False, allow_unicode=True))

@@ -148,9 +148,8 @@ def _source_job(job: SiteJob, described: Mapping[str, Any], variant: str) -> Sit
         if variant not in VARIANTS:
             raise InputError(f"expected one of {', '.join(VARIANTS)} to train, found {shown(variant)}")
         federation = source_federation(study, variant)
-        plan = client_plan(
-            federation, job.place.name, job.plan.demand, job.plan.budget
-        )  # one budget for all trainings
+        # one budget for all trainings
+        plan = client_plan(federation, job.place.name, job.plan.demand, job.plan.budget)
         _source_jobs[key] = replace(job, federation=federation, plan=plan)
     return _source_jobs[key]
 

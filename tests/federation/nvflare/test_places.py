@@ -92,8 +92,7 @@ def test_a_site_finds_what_it_kept_of_an_earlier_run_in_its_own_folder_alone(tmp
     start = Start("", {}, {}, "", run="../heads", within="../../factory")
     place = Place("north", str(tmp_path))
     assert place.earlier_folders(start) == [tmp_path / "heads" / "factory"]
-    alone = (
-        tmp_path / "two-heads"
-    )  # or the factory of a study, which the administrator has named by its own folder
+    # or the factory of a study, which the administrator has named by its own folder
+    alone = tmp_path / "two-heads"
     assert place.earlier_folders(replace(start, run="two heads", within="")) == [alone, alone / "factory"]
     assert replace(place, earlier=str(tmp_path / "run")).earlier_folders(start) == [tmp_path / "run"]
