@@ -13,8 +13,15 @@ import torch
 from torch import Tensor
 
 from shared_components.data.client_root import ClientRoot, data_roots, read_entries
-from shared_components.data.dataset_json import DATASET_FILE, SPLITS, dataset_head, write_dataset
+from shared_components.data.dataset_json import (
+    DATASET_FILE,
+    SPLITS,
+    dataset_head,
+    is_of_nnunet,
+    write_dataset,
+)
 from shared_components.data.faults import in_one_line
+from shared_components.data.image_files import unread_volumes
 from shared_components.data.label_maps import (
     ANNOTATED,
     IGNORE,
@@ -94,7 +101,10 @@ def make_datalist(
     root = Path(root)
     file = root / DATASET_FILE
     if file.exists() and not force:
-        raise InputError(f"{file}: is there already; look at it, and replace it with --force")
+        told = "; look at it"
+        if is_of_nnunet(root):
+            told = ", nnU-Net's; keep a copy of it under another name"
+        raise InputError(f"{file}: is there already{told}, and replace it with --force")
     if min(validation, test) < 0 or validation + test >= 1:
         raise InputError(
             "validation and test: expected fractions that leave some subjects for training, "
@@ -230,6 +240,8 @@ def _label_map(path: Path, ignore: int | None) -> Tensor:
 def remarks(root: ClientRoot) -> Iterator[str]:
     """What stops nothing of a new ``dataset.json`` and is worth knowing."""
     yield from _follows(root)
+    if unread := unread_volumes(root.root):
+        yield unread
     yield from _sparse_labels(root)
 
 

@@ -38,6 +38,7 @@ _DESCRIPTIVE = (  # of the Decathlon format; read by nobody here
 )
 _KNOWN = (*_REQUIRED, "ignore", "modality", "validation", "test", *_DESCRIPTIVE)
 _LABELS_EXAMPLE = 'write it as {"0": "background", "1": "brain"}'
+_OF_NNUNET = ("channel_names", "file_ending")
 _WHOLE_EXAMPLE = f"{{{', '.join(_EXAMPLES.values())}}}"
 
 
@@ -51,7 +52,24 @@ def read_description(root: str | os.PathLike) -> tuple[dict[str, Any], list[Faul
     content, fault = _parse(file)
     if fault is not None:
         return {}, [fault]
+    if _is_of_nnunet(content):
+        script = (
+            f"python scripts/prepare_data.py make-datalist {shlex.quote(str(root))} --domain NAME --force"
+        )
+        cure = f"keep a copy of it under another name and write one of this project (in the repository: {script})"
+        return {}, [Fault(str(file), "is nnU-Net's: it has neither 'domain' nor 'training'", cure)]
     return content, list(_structure(str(file), content))
+
+
+def is_of_nnunet(root: str | os.PathLike) -> bool:
+    """Whether ``root/dataset.json`` is what nnU-Net calls so: none of this project's."""
+    return _is_of_nnunet(_parse(Path(root) / DATASET_FILE)[0])
+
+
+def _is_of_nnunet(content: Mapping[str, Any]) -> bool:
+    return any(key in content for key in _OF_NNUNET) and not any(
+        key in content for key in ("domain", *SPLITS)
+    )
 
 
 def _parse(file: Path) -> tuple[dict[str, Any], Fault | None]:

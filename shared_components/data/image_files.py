@@ -15,8 +15,13 @@ from shared_components.data.dicom import (
     series_of,
 )
 from shared_components.data.faults import UnfitFile, in_one_line
-from shared_components.data.names import IMAGE_SUFFIXES
+from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError
+
+_UNREAD = (
+    ".mgz", ".mgh", ".mnc", ".rec", ".brik", ".brik.gz", ".mif", ".mif.gz", ".nii.bz2", ".nii.xz", ".nii.zst",
+)  # fmt: skip
+"""Endings of volumes that nothing here reads: FreeSurfer, MINC, Philips, AFNI, MRtrix, NIfTI packed in other ways."""
 
 
 def is_image(path: Path) -> bool:
@@ -79,6 +84,38 @@ def _loose_series(folder: Path) -> list[Path]:
             "its own, named as the subject"
         )
     return files
+
+
+def unread_volumes(folder: Path) -> str | None:
+    """A line on the volumes under ``folder`` of formats that nothing here reads, with the cure; ``None`` without any.
+
+    Those that have an image of their name beside them, as conversions do, and hidden ones do not count.
+    """
+    found = sorted(
+        path for place, folders, names in os.walk(folder) for path in _unread(place, folders, names)
+    )
+    if not found:
+        return None
+    number = "1 file is" if len(found) == 1 else f"{len(found)} files are"
+    name = found[0].name
+    converted = f"{_stem(name)}.nii.gz"
+    return (
+        f"{number} of a format that is not read, such as {found[0]}; convert them to NIfTI (most in Python: "
+        f"nibabel.save(nibabel.load({name!r}), {converted!r}))"
+    )
+
+
+def _unread(place: str, folders: list[str], names: list[str]) -> list[Path]:
+    """Those of one folder; hidden folders are taken out of ``folders``."""
+    folders[:] = [folder for folder in folders if not folder.startswith(".")]
+    read = {subject_name(name) for name in names if name.lower().endswith(IMAGE_SUFFIXES)}
+    alone = [name for name in names if name.lower().endswith(_UNREAD) and _stem(name) not in read]
+    return [Path(place, name) for name in alone if not name.startswith(".")]
+
+
+def _stem(name: str) -> str:
+    """The name of a file of a format that is not read, without its ending."""
+    return name[: -max(len(suffix) for suffix in _UNREAD if name.lower().endswith(suffix))]
 
 
 def refuse_irregular(paths: Iterable[Path | None]) -> None:

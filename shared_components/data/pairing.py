@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared_components.data.image_files import image_paths, refuse_irregular
+from shared_components.data.image_files import image_paths, refuse_irregular, unread_volumes
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError, shown
 
@@ -20,9 +20,11 @@ _LAYOUTS = (  # images, labels (any of several names), images of the test split,
 _LABEL_FOLDERS = (
     "label", "labels", "mask", "masks", "seg", "segmentation", "segmentations", "annotations", "gt",
 )  # fmt: skip
-_WORD = "(?:d?seg|segmentation|labels?|masks?|gt|annotation|ground_?truth)"
-_LABEL_ENDING = re.compile(rf"(?:^|[_.-]){_WORD}(?:-[a-z0-9]+)?$", re.IGNORECASE)  # BIDS: _seg-manual, _dseg
-_LABEL_BEGINNING = re.compile(rf"^{_WORD}(?:[_.-]+|(?=\d))", re.IGNORECASE)  # mask_01, seg01
+_WORD = (  # _dseg is BIDS's, _gmseg and -manual are the Spinal Cord Toolbox's
+    "(?:(?:d|gm|wm|csf|soft)?seg|segmentation|segmentierung|labels?|masks?|maske|gt|annotation|ground_?truth|manual)"
+)
+_LABEL_ENDING = re.compile(rf"(?:^|[ _.-]+){_WORD}(?:-[a-z0-9]+)?$", re.IGNORECASE)  # BIDS: _seg-manual
+_LABEL_BEGINNING = re.compile(rf"^{_WORD}(?:[ _.-]+|(?=\d))", re.IGNORECASE)  # mask_01, seg01
 _CHANNEL_ENDING = re.compile(r"_(\d{4})$")
 _SAY_WHICH = (
     "say which files are images with --images (such as '*_t2.nii.gz'), which are label maps with --label_maps"
@@ -120,10 +122,10 @@ def find_pairs(root: Path, images: str | None = None, label_maps: str | None = N
     if not found:
         raise InputError(
             f"{root}: found no images (in images/, imagesTr/ or the folder itself) with one of the endings "
-            f"{', '.join(IMAGE_SUFFIXES)}, nor folders of DICOM files"
+            f"{', '.join(IMAGE_SUFFIXES)}, nor folders of DICOM files{_unread_too(root)}"
         )
     told = _told_apart(root, found, images)
-    owners = _by_stars(root, found, maps, images, label_maps) or _owners(found, maps)
+    owners = _by_stars(root, found, maps, images, label_maps) or _owners(root, found, maps)
     pairs = [
         Pair(name, file.path, owners.get(file.path), file.held_out, name != file.stem)
         for name, file in sorted(zip(told, found, strict=True), key=lambda named: named[1].held_out)
@@ -223,30 +225,36 @@ def _by_stars(
     return {image: label for image, label in found.items() if image is not None} if whole else {}
 
 
-def _owners(images: Sequence[_File], maps: Sequence[_File]) -> dict[Path, Path]:
+def _owners(root: Path, images: Sequence[_File], maps: Sequence[_File]) -> dict[Path, Path]:
     """Image to label map, by the plainest way in which each label map has one image, and each image at most one."""
     for keys in _keys(images):
         owners = [[i for i, key in enumerate(keys) if file.names(key)] for file in maps]
         one_each = all(len(own) == 1 for own in owners) and len({own[0] for own in owners}) == len(maps)
         if len(set(keys)) == len(keys) and one_each:
             return {images[own[0]].path: file.path for own, file in zip(owners, maps, strict=True)}
-    raise _unmatched({image.stem for image in images}, maps)
+    raise InputError(f"{_unmatched({image.stem for image in images}, maps)}{_unread_too(root)}")
 
 
-def _unmatched(stems: set[str], maps: Sequence[_File]) -> InputError:
+def _unread_too(root: Path) -> str:
+    """What to add to an error that may come of files that are not read; nothing where there are none."""
+    text = unread_volumes(root)
+    return f"; {text}" if text else ""
+
+
+def _unmatched(stems: set[str], maps: Sequence[_File]) -> str:
     """Which label map stands alone, or beside another one, judged by names."""
     seen: dict[str, _File] = {}
     for file in maps:
         name = file.stem if file.stem in stems else file.plain
         if other := seen.get(name):
-            return InputError(
+            return (
                 f"{file.path}: a second label map of {name!r} beside {other.path}; keep one, put those of two "
                 f"subjects and their images into folders named after the subject, or {_SAY_WHICH}"
             )
         seen[name] = file
     alone = [file for name, file in seen.items() if name not in stems] or list(maps)
     rest = f" (nor have {len(alone) - 1} more label maps)" if len(alone) > 1 else ""
-    return InputError(
+    return (
         f"{alone[0].path}: no image is named {alone[0].plain or alone[0].stem!r}{rest}; name label maps as their "
         f"images are, put each into the folder of its one image, or {_SAY_WHICH}"
     )

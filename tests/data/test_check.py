@@ -446,6 +446,15 @@ def test_missing_key(data_root, describe, only_fault, key):
     assert f"dataset.json: has no '{key}'; add it" in only_fault()
 
 
+def test_nnunets_description_is_one_fault(data_root, describe, only_fault):
+    describe(
+        data_root[0], {"channel_names": {"0": "T2"}, "labels": {"background": 0}, "file_ending": ".nii.gz"}
+    )
+    line = only_fault()
+    assert "dataset.json: is nnU-Net's: it has neither 'domain' nor 'training'; keep" in line
+    assert line.endswith("--domain NAME --force)")
+
+
 def test_decathlon_keys_are_known(data_root, describe):
     root, content = data_root
     describe(root, content | {"tensorImageSize": "3D", "numTraining": 2, "licence": "CC-BY-SA 4.0"})

@@ -8,7 +8,7 @@ import pytest
 
 from shared_components.data.check import check_client_root
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.datalists import datalist, make_datalist
+from shared_components.data.datalists import datalist, make_datalist, remarks
 from shared_components.errors import InputError
 from shared_components.inferers.cases import find_cases
 
@@ -87,6 +87,26 @@ def test_an_existing_list_is_not_overwritten_unless_forced(folder):
     assert (folder / "dataset.json").read_text() == "mine"
     make_datalist(folder, "t1", force=True)
     assert ClientRoot.load(folder).domain == "t1"
+    with pytest.raises(InputError, match="is there already; look at it, and replace it with --force"):
+        make_datalist(folder, "t1")
+
+
+def test_nnunets_dataset_json_is_named_as_one(folder):
+    (folder / "dataset.json").write_text(
+        '{"channel_names": {"0": "T2"}, "labels": {"background": 0, "cord": 1}}'
+    )
+    with pytest.raises(InputError, match=r"nnU-Net's; keep a copy .* with --force"):
+        make_datalist(folder, "t1")
+
+
+def test_label_maps_that_are_not_read_are_remarked(folder):
+    for path in (folder / "labels").iterdir():
+        path.rename(path.with_name(path.name.replace(".nii.gz", ".mgz")))
+    make_datalist(folder, "t1")
+    assert any(
+        "10 files are of a format that is not read, such as" in each
+        for each in remarks(ClientRoot.load(folder))
+    )
 
 
 def test_a_failure_leaves_the_old_list(folder, save_image):

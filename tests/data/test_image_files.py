@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared_components.data.image_files import images_in, is_image
+from shared_components.data.image_files import images_in, is_image, unread_volumes
 from shared_components.data.pairing import find_pairs
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases
@@ -83,3 +83,27 @@ def test_what_is_dicom_and_no_image_is_passed_over(tmp_path):
     assert inferred(tmp_path) == ["x"]
     assert not is_image(tmp_path / "x" / "DICOMDIR")
     assert not is_image(tmp_path / "x" / "sr.dcm")
+
+
+def test_volumes_that_nothing_reads_are_told_with_their_cure(tmp_path):
+    assert unread_volumes(tmp_path) is None
+    (tmp_path / ".cache").mkdir()
+    for name in (
+        "a.mgz",
+        "a.nii.gz",
+        "b.txt",
+        "._c.mgz",
+        ".cache/d.mgz",
+    ):  # a was converted, others are hidden
+        (tmp_path / name).write_bytes(b"x")
+    assert unread_volumes(tmp_path) is None
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "X.BRIK.gz").write_bytes(b"x")
+    assert unread_volumes(tmp_path) == (
+        f"1 file is of a format that is not read, such as {tmp_path}/e/X.BRIK.gz; convert them to NIfTI (most in "
+        "Python: nibabel.save(nibabel.load('X.BRIK.gz'), 'X.nii.gz'))"
+    )
+    (tmp_path / "c.mgz").write_bytes(b"x")
+    assert unread_volumes(tmp_path).startswith(
+        f"2 files are of a format that is not read, such as {tmp_path}/c.mgz;"
+    )

@@ -237,3 +237,22 @@ def test_both_spellings_of_an_umlaut_are_one_name(tmp_path):
     composed, apart = (unicodedata.normalize(form, "Müller.nii") for form in ("NFC", "NFD"))
     files(tmp_path, f"images/{composed}", f"labels/{apart}")
     assert found(tmp_path) == [("Müller", f"images/{composed}", f"labels/{apart}")]
+
+
+@pytest.mark.parametrize(
+    "label", ["a seg", "a-manual", "a_seg-manual", "a_gmseg", "a_Segmentierung", "Maske a", "a Segmentierung"]
+)
+def test_words_for_label_maps(tmp_path, label):
+    files(tmp_path, "a.nii.gz", f"{label}.nii.gz")
+    assert found(tmp_path) == [("a", "a.nii.gz", f"{label}.nii.gz")]
+
+
+def test_files_that_are_not_read_are_told_where_they_may_be_the_cause(tmp_path):
+    files(tmp_path, "images/a.mgz")
+    with pytest.raises(
+        InputError, match=r"found no images .*DICOM files; 1 file is of a format that is not read"
+    ):
+        find_pairs(tmp_path)
+    files(tmp_path, "images/b.nii.gz", "labels/a.nii.gz")
+    with pytest.raises(InputError, match=r"no image is named 'a'.*; 1 file is of a format .*images/a\.mgz;"):
+        find_pairs(tmp_path)
