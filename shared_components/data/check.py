@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from shared_components.data.client_root import Entry, read_entries
 from shared_components.data.coverage import Frame, Reach, image_reach
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, is_label_value, read_description
 from shared_components.data.faults import Fault
-from shared_components.data.names import states_sizes
 from shared_components.data.patients import guessed_patients, shared_patients
-from shared_components.data.volume_check import ImageGrid, LabelFound, check_image, check_label, grid_of
+from shared_components.data.root_notes import Seen
+from shared_components.data.volume_check import ImageGrid, check_image, check_label, grid_of
 from shared_components.steps import steps
 
 
@@ -98,7 +95,7 @@ def inspect_client_root(
     faults += unfit
     values = _values(content.get("labels"))
     images: list[tuple[Entry, ImageGrid]] = []
-    seen = _Seen()
+    seen = Seen()
     reaches: dict[str, Reach] = {}
     for entry in steps(entries, f"checking {root}", "image", progress):
         image, unfit = check_image(entry.image, orientation)
@@ -116,54 +113,6 @@ def inspect_client_root(
     notes = [*seen.notes(file, content.get("labels"), values), *_like_one_patient(file, entries)]
     domain = str(content.get("domain", ""))
     return RootReport(str(root), domain, faults, images, notes, reaches, seen.annotated)
-
-
-class _Seen:
-    """What is to be said of a root's images and label maps as a whole."""
-
-    def __init__(self) -> None:
-        self.airless: list[Path] = []  # images whose air is NaN
-        self.sizeless: list[Path] = []  # images that do not say how large a voxel is
-        self.values: list[Set[int] | None] = []  # of each label map; None where it has a fault
-        # slices of a split's label maps, and all of these volumes
-        self.annotated = dict.fromkeys(SPLITS, (0, 0))
-
-    def image(self, path: Path, image: Tensor) -> None:
-        if torch.isnan(image.as_tensor()).any():
-            self.airless.append(path)
-        if not states_sizes(path):
-            self.sizeless.append(path)
-
-    def label(self, entry: Entry, found: LabelFound | None) -> None:
-        self.values.append(None if found is None else found.values)
-        if found is not None:
-            annotated, slices = self.annotated[entry.split]
-            self.annotated[entry.split] = annotated + found.annotated, slices + found.slices
-
-    def faults(self, file: str) -> Iterator[Fault]:
-        if self.values and not any(values is None or values - {0} for values in self.values):
-            fault = f"none of the {len(self.values)} label maps has any foreground: all voxels are 0"
-            cure = "export the label maps again, or take the 'label' of images without one out"
-            yield Fault(file, fault, cure)
-
-    def notes(self, file: str, names: Any, expected: set[int] | None) -> Iterator[Fault]:
-        if self.airless:
-            fault = f"{len(self.airless)} images have NaN around the body ({self.airless[0].name}, …)"
-            yield Fault(file, fault, "it counts as air")
-        if self.sizeless:
-            fault = (
-                f"{len(self.sizeless)} images are of a kind without voxel sizes ({self.sizeless[0].name}, …)"
-            )
-            yield Fault(
-                file, fault, "1 mm is assumed; convert them to NIfTI with the right sizes if they differ"
-            )
-        if not expected or not self.values or None in self.values:
-            return
-        absent = sorted(expected - {0}.union(*self.values))
-        if absent and set().union(*self.values) - {0}:
-            classes = ", ".join(f"{value} {names.get(str(value), '')}".strip() for value in absent)
-            fault = f"no label map has a voxel of the class {classes}"
-            yield Fault(file, fault, "nothing can be learnt or scored of it here; look whether that is right")
 
 
 def _values(labels: Any) -> set[int] | None:

@@ -39,6 +39,8 @@ ANNOTATED, IGNORE = "annotated", "ignore"
 FORMS = 'write "annotated": [4, 9] for single slices or {"first": 0, "last": 13} for a range, counted from 0'
 AROUND = UNKNOWN - 1
 """Value of what is padded to a label map, until its slices tell what it means."""
+FEW = 32
+"""As many different whole numbers make an image look like a label map."""
 _LAST = 100_000  # no volume has more slices
 
 
@@ -100,6 +102,21 @@ def _listed(values: Tensor, limit: int = 5) -> str:
 def values_in(voxels: Tensor | np.ndarray) -> set[int]:
     """The label values that occur."""
     return {int(value) for value in torch.unique(whole(torch.as_tensor(voxels))).tolist()}
+
+
+def like_a_label_map(voxels: Tensor) -> bool:
+    """Whether voxels hold few whole numbers from 0 on, as label maps do and hardly any image does."""
+    sample = voxels.flatten()[
+        :: max(1, voxels.numel() // 10_000)
+    ]  # tells most images without sorting all of them
+    return _holds_few_whole(sample) and _holds_few_whole(voxels)
+
+
+def _holds_few_whole(voxels: Tensor) -> bool:
+    if voxels.min() < 0 or voxels.max() > 255:
+        return False
+    values = torch.unique(voxels)
+    return len(values) <= FEW and bool(_is_whole(values).all())
 
 
 class WholeLabelsd(MapTransform):

@@ -19,6 +19,7 @@ from monai.utils import ensure_tuple
 from nibabel.spatialimages import SpatialImage
 
 from shared_components.data.faults import Fault, UnfitFile
+from shared_components.data.grids import grid_distance
 from shared_components.files import write_atomically
 
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img")
@@ -69,6 +70,20 @@ def millimetres(image: SpatialImage) -> float:
 def world_affine(image: SpatialImage) -> np.ndarray:
     """Voxel to RAS world, mm, ``(4, 4)``; the file's own affine is in its own unit."""
     return np.diag([*[millimetres(image)] * 3, 1.0]) @ np.asarray(image.affine, dtype=np.float64)
+
+
+def forms_apart(image: SpatialImage) -> float | None:
+    """How far apart sform and qform put the corners of a NIfTI, in its smallest voxel edge.
+
+    Zero where the header states but one of them, ``None`` where it states neither and so not where the volume lies.
+    """
+    header = image.header
+    if not isinstance(header, nibabel.Nifti1Header):
+        return 0.0
+    coded = [header[name] > 0 for name in ("sform_code", "qform_code")]
+    if not all(coded):
+        return 0.0 if any(coded) else None
+    return grid_distance(header.get_sform(), header.get_qform(), (*image.shape, 1, 1)[:3])
 
 
 def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:

@@ -303,6 +303,42 @@ def test_a_header_that_contradicts_itself(data_root, only_fault):
     )
 
 
+def test_images_that_are_placed_in_two_ways_or_in_none_are_noted(data_root):
+    root = data_root[0]
+    assert inspect_client_root(root).notes == []
+    twice, never = (nibabel.load(root / f"images/s{number}.nii.gz") for number in (1, 3))
+    shifted = twice.affine.copy()
+    shifted[0, 3] += 6.0
+    twice.set_sform(twice.affine, 1)
+    twice.set_qform(shifted, 1)
+    never.set_sform(None, 0)
+    never.set_qform(None, 0)
+    for image in (twice, never):
+        path = image.get_filename()
+        nibabel.save(nibabel.Nifti1Image(image.get_fdata().astype(np.float32), None, image.header), path)
+    apart, nowhere = (str(note) for note in inspect_client_root(root).notes)
+    edge = min(np.linalg.norm(twice.affine[:3, :3], axis=0))
+    assert (
+        f"1 images' headers place them in two ways (s1.nii.gz: sform and qform up to {6 / edge:.3g} voxels"
+        in apart
+    )
+    assert (
+        "1 images do not say where they lie (s3.nii.gz: neither sform nor qform); which side is left"
+        in nowhere
+    )
+
+
+def test_images_that_look_like_label_maps_are_noted(data_root, save_image):
+    save_image(
+        data_root[0] / "images/s3.nii.gz", (np.arange(np.prod(SHAPE)) % 3).reshape(SHAPE).astype(np.float32)
+    )
+    (note,) = inspect_client_root(data_root[0]).notes
+    assert (
+        "1 images hold no more than 32 different whole numbers, as label maps do (s3.nii.gz, …); if they"
+        in str(note)
+    )
+
+
 def test_empty_training(data_root, describe, only_fault):
     root, content = data_root
     describe(root, content | {"training": []})

@@ -1,0 +1,103 @@
+"""What the check of a data root says of its images and label maps as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shared_components.data.client_root import Entry
+from shared_components.data.dataset_json import SPLITS
+from shared_components.data.faults import Fault
+from shared_components.data.grids import GRID_TOLERANCE
+from shared_components.data.label_maps import FEW, like_a_label_map
+from shared_components.data.names import states_sizes
+from shared_components.data.nifti import forms_apart, is_nifti, open_nifti
+from shared_components.data.volume_check import LabelFound
+
+
+class Seen:
+    """Takes in one sound image or label map after the other, and says at the end what only all of them tell."""
+
+    def __init__(self) -> None:
+        self.airless: list[Path] = []  # images whose air is NaN
+        self.sizeless: list[Path] = []  # images that do not say how large a voxel is
+        self.placeless: list[Path] = []  # images that do not say where they lie
+        self.placed_twice: dict[Path, float] = {}  # images that say it in two ways, how many voxels apart
+        self.label_like: list[Path] = []  # images that look like label maps
+        self.values: list[Set[int] | None] = []  # of each label map; None where it has a fault
+        # slices of a split's label maps, and all of these volumes
+        self.annotated = dict.fromkeys(SPLITS, (0, 0))
+
+    def image(self, path: Path, image: Tensor) -> None:
+        if torch.isnan(image.as_tensor()).any():
+            self.airless.append(path)
+        if not states_sizes(path):
+            self.sizeless.append(path)
+        if like_a_label_map(image.as_tensor()):
+            self.label_like.append(path)
+        if is_nifti(path):
+            self._place(path, forms_apart(open_nifti(path)))
+
+    def _place(self, path: Path, apart: float | None) -> None:
+        if apart is None:
+            self.placeless.append(path)
+        elif apart > GRID_TOLERANCE:
+            self.placed_twice[path] = apart
+
+    def label(self, entry: Entry, found: LabelFound | None) -> None:
+        self.values.append(None if found is None else found.values)
+        if found is not None:
+            annotated, slices = self.annotated[entry.split]
+            self.annotated[entry.split] = annotated + found.annotated, slices + found.slices
+
+    def faults(self, file: str) -> Iterator[Fault]:
+        if self.values and not any(values is None or values - {0} for values in self.values):
+            fault = f"none of the {len(self.values)} label maps has any foreground: all voxels are 0"
+            cure = "export the label maps again, or take the 'label' of images without one out"
+            yield Fault(file, fault, cure)
+
+    def notes(self, file: str, names: Any, expected: set[int] | None) -> Iterator[Fault]:
+        yield from self._placing_notes(file)
+        if self.label_like:
+            fault = (
+                f"{len(self.label_like)} images hold no more than {FEW} different whole numbers, as label maps do "
+                f"({self.label_like[0].name}, …)"
+            )
+            cure = "if they are some, give them names that say so, or name them to make-datalist with --label_maps"
+            yield Fault(file, fault, cure)
+        if self.airless:
+            fault = f"{len(self.airless)} images have NaN around the body ({self.airless[0].name}, …)"
+            yield Fault(file, fault, "it counts as air")
+        if self.sizeless:
+            fault = (
+                f"{len(self.sizeless)} images are of a kind without voxel sizes ({self.sizeless[0].name}, …)"
+            )
+            yield Fault(
+                file, fault, "1 mm is assumed; convert them to NIfTI with the right sizes if they differ"
+            )
+        if not expected or not self.values or None in self.values:
+            return
+        absent = sorted(expected - {0}.union(*self.values))
+        if absent and set().union(*self.values) - {0}:
+            classes = ", ".join(f"{value} {names.get(str(value), '')}".strip() for value in absent)
+            fault = f"no label map has a voxel of the class {classes}"
+            yield Fault(file, fault, "nothing can be learnt or scored of it here; look whether that is right")
+
+    def _placing_notes(self, file: str) -> Iterator[Fault]:
+        if self.placed_twice:
+            most = max(self.placed_twice, key=self.placed_twice.__getitem__)
+            fault = (
+                f"{len(self.placed_twice)} images' headers place them in two ways ({most.name}: sform and qform up to "
+                f"{self.placed_twice[most]:.3g} voxels apart)"
+            )
+            cure = "the sform counts here; find out which is true: programs that take the qform show them elsewhere"
+            yield Fault(file, fault, cure)
+        if self.placeless:
+            named = f"({self.placeless[0].name}: neither sform nor qform)"
+            fault = f"{len(self.placeless)} images do not say where they lie {named}"
+            cure = "which side is left is a guess; export them with their orientation"
+            yield Fault(file, fault, cure)
