@@ -140,6 +140,7 @@ RULES: Mapping[str, Rule] = {
     "semantic_weight": WEIGHT,
     "semantic_share": SHARE,
     "semantic_condition": whole(0, 2**16),
+    "common_rows": whole(0, 23),
     "encoded_share": SHARE,
     "rehearsal_weight": WEIGHT,
     "rehearsal_batch": BATCH,

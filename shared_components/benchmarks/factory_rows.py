@@ -50,6 +50,12 @@ ROWS = {
     "sequential": FactoryRow(
         "all images in one place, as many updates as one client", joint=True, share=True
     ),
+    "posed": FactoryRow("all images in one place, poses", overrides={"poses": True}, joint=True),
+    "common": FactoryRow(
+        "all images in one place, poses, 6 common rows",
+        overrides={"poses": True, "common_rows": 6},
+        joint=True,
+    ),
     "submodel": FactoryRow(
         "each element averaged over those that moved it (FedSubAvg)",
         {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},

@@ -169,7 +169,7 @@ class FactoryTrainer(UpdateTrainer):
         if self.semantic is not None and self.semantic.informs:
             told.append(torch.rand(len(domain), device=domain.device) < self.encoded_share)
         z = torch.randn(2, len(domain), generator.z_dim, device=domain.device)
-        first, second = (generator.to_w_plus(generator.mapping(latent, *told)) for latent in z)
+        first, second = (generator.w_plus(latent, *told) for latent in z)
         crossover = torch.randint(1, generator.rows, (len(domain), 1), device=domain.device)
         mixed = torch.rand(len(domain), 1, device=domain.device) < self.style_mixing
         rows = torch.arange(generator.rows, device=domain.device)

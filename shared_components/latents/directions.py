@@ -43,7 +43,7 @@ def write_directions(
     """Write ``directions.png``, ``means.png`` and ``latents.pt``.
 
     The first picture has a row for each direction and a column for each strength, the second a row for each domain with
-    its mean volume. The file holds ``means`` (K, P, w_dim), ``directions`` (w_dim, w_dim), a unit vector a row,
+    its mean volume. The file holds ``means`` (K, P, rows, w_dim), ``directions`` (w_dim, w_dim), a unit vector a row,
     the ``shares`` (w_dim,) of each in what all change, the ``distance`` that a strength of 1 is, and the ``domains``.
 
     Args:
@@ -82,8 +82,8 @@ def slice_at(generator: Generator, latent: Tensor, domain: int, height: float, s
     device = generator.constant.device
     number = torch.tensor([domain], device=device)
     at = torch.full((1,), torch.nan if generator.is_flat(domain) else height, device=device)
-    w = generator.mapping(latent[None].to(device), number, at)
-    return generator.synthesis(generator.to_w_plus(w) + step.to(w), "none").image.cpu()
+    w_plus = generator.w_plus(latent[None].to(device), number, at)
+    return generator.synthesis(w_plus + step.to(w_plus), "none").image.cpu()
 
 
 def _mean_volumes(generator: Generator, latent: Tensor, domains: Sequence[str]) -> Tensor:

@@ -85,7 +85,7 @@ class SliceProjector:
         generator: the factory's, frozen.
         description: of the factory file.
         output_dir: folder.
-        to_domain: name of a domain in which the slices are drawn as well, by the difference of the domains' means of w
+        to_domain: name of a domain in which the slices are drawn as well, by the difference of the domains' means of W+
             at their heights; None: none.
         slice_batch: slices that are optimised at a time.
         reading: ``percentiles``, ``slices_per_volume`` and ``min_foreground``, as in the factory's training.
@@ -157,7 +157,7 @@ class SliceProjector:
         }
         if self._target is not None:
             moved = self._means_at(self.to_domain, slices.heights) - start
-            shown[f"as {self.to_domain}"] = self._drawn(w_plus + moved[:, None])
+            shown[f"as {self.to_domain}"] = self._drawn(w_plus + moved)
         columns = [f"slice {number}" for number in slices.numbers.tolist()]
         sheet = labelled_grid(torch.cat(list(shown.values())), list(shown), columns)
         save_picture(self.output_dir / f"{item['subject']}_projection.png", sheet, zoom=1)
@@ -217,12 +217,12 @@ def project(
     Args:
         generator: the factory's, frozen.
         images: slices (N, 1, S, S) in [-1, 1], on the generator's device.
-        start: latents w (N, w_dim) to start from, such as the domain's mean at each slice's height.
+        start: W+ (N, rows, w_dim) to start from, such as the domain's mean at each slice's height.
         updates: of Adam.
         rate: its learning rate at the start.
         ssim_weight: 0 for the squared error alone.
         prior_weight: 0 for none; with much of it, W+ stays among what the generator draws by itself.
-        one_latent: the same w in all rows (the space W): less exact, but another domain's look suits it better.
+        one_latent: all rows move alike (the space W): less exact, but another domain's look suits it better.
         told: what is done, for the progress bar; None for none.
     Returns:
         W+ (N, rows, w_dim).
@@ -230,22 +230,22 @@ def project(
     Deviation: squared error and SSIM in the place of a perceptual distance, whose network would have to be downloaded.
     """
     apart = 1 if one_latent else generator.rows
-    latents = start.detach()[:, None].repeat(1, apart, 1).requires_grad_()
+    moved = torch.zeros_like(start[:, :apart]).requires_grad_()
     variance = typical_distance(generator) ** 2 / generator.w_dim
-    optimizer = torch.optim.Adam([latents], rate)
+    optimizer = torch.optim.Adam([moved], rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
     similarity = dissimilarity(images.shape[-1])
     for _ in steps(range(updates), told or "", "update", told is not None):
-        drawn = generator.synthesis(latents.expand(-1, generator.rows, -1), "none").image
+        drawn = generator.synthesis(start + moved, "none").image
         loss = (drawn - images).square().mean() + ssim_weight * similarity(
             unit_range(drawn), unit_range(images)
         )
-        loss = loss + prior_weight * (latents - start[:, None]).square().mean() / variance
+        loss = loss + prior_weight * moved.square().mean() / variance
         optimizer.zero_grad(set_to_none=True)
         (len(images) * loss).backward()  # means over slices would make a step depend on their number
         optimizer.step()
         schedule.step()
-    return latents.detach().expand(-1, generator.rows, -1).contiguous()
+    return start + moved.detach()
 
 
 def unit_range(images: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class DomainRehearsal(nn.Module):
 
 def _drawn(generator: Generator, condition: tuple[Tensor, Tensor, Tensor], noise: Sequence[Tensor]) -> Tensor:
     """Images, with the probabilities of the classes as further channels where label maps are drawn too."""
-    output = generator.synthesis(generator.to_w_plus(generator.mapping(*condition)), noise)
+    output = generator.synthesis(generator.w_plus(*condition), noise)
     if output.labels is None:
         return output.image
     return torch.cat([output.image, output.labels.softmax(dim=1)], dim=1)

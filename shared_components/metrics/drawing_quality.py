@@ -137,9 +137,9 @@ def perceptual_path_length(
     seed: int = 0,
     step: float = 1e-4,
 ) -> float:
-    r"""Mean of :math:`\lVert f(G(w_t)) - f(G(w_{t+\epsilon})) \rVert^2 / (F \epsilon^2)` on straight paths in W.
+    r"""Mean of :math:`\lVert f(G(w_t)) - f(G(w_{t+\epsilon})) \rVert^2 / (F \epsilon^2)` on straight paths in W+.
 
-    :math:`w_t` lies at a random t between the w of two latents of one domain and height, ``f`` are
+    :math:`w_t` lies at a random t between the W+ of two latents of one domain and height, ``f`` are
     :class:`RandomFeatures` in units of ``spread``. Small where latents that lie close give slices that look alike; a
     relative measure, to be compared between factories on the same client.
 
@@ -163,9 +163,9 @@ def perceptual_path_length(
     for first, second, height, t in zip(*(of.split(BATCH) for of in (*z, at, place)), strict=True):
         noise = generator.sample_noise(len(t), random)
         domains = torch.full((len(t),), domain, device=device)
-        ends = [generator.mapping(of.to(device), domains, height.to(device)) for of in (first, second)]
+        ends = [generator.w_plus(of.to(device), domains, height.to(device)) for of in (first, second)]
         described = [
-            features(generator.synthesis(generator.to_w_plus(torch.lerp(*ends, by.to(device))), noise).image)
+            features(generator.synthesis(torch.lerp(*ends, by.to(device)[:, :, None]), noise).image)
             for by in (t, t + step)
         ]
         difference = (described[1] - described[0]) / (spread.to(described[0]) * step)

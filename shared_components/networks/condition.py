@@ -70,6 +70,10 @@ class ConditionEmbedding(nn.Module):
         own = domain[:, None] == torch.arange(self.domains, device=domain.device)
         return rms_normalise(self.linear(torch.cat([own.to(place), place], dim=1)))
 
+    def of_no_domain(self, position: Tensor) -> Tensor:
+        """What has been learnt of ``position`` (B,) alone: (B, width)."""
+        return self.learnt(torch.full_like(position, -1, dtype=torch.int64), position)
+
 
 class EncodedCondition(ConditionEmbedding):
     """e ← 0.8 · rms-normalise(EqualLinear(s)) + 0.2 · e, where the semantic encoding s of the domain is known.

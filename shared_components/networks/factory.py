@@ -22,7 +22,7 @@ DESCRIBED = {"generator", "domains", "labels", "spacing", "orientation"}  # what
 COPIES = ("generator", "generator_ema")  # of a factory file's one generator
 # what a config calls arguments of the generator
 IDS = {"size": "image_size", "encoding": "semantic_condition"}
-LATER = {"encoding": 0}  # arguments that files of earlier versions lack, with the values that they had
+LATER = {"encoding": 0, "common_rows": 0}  # arguments that files of earlier versions lack, with their values
 CURES = {"classes": "label_domains"}  # and those that follow from another id
 
 

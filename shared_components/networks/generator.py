@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from shared_components.errors import InputError
 from shared_components.networks.condition import ConditionEmbedding, EncodedCondition
 from shared_components.networks.style_layers import (
     EqualLinear,
@@ -39,7 +40,9 @@ class Generator(nn.Module):
     """Draws slices of a domain at a position of the volume.
 
     W+ has two rows per resolution, ``2 * len(channels)``: one for each 3×3 layer (the first resolution has a
-    single one) and the row after for the to-image layer.
+    single one) and the row after for the to-image layer. Coarse rows shape the anatomy, fine ones the look: the first
+    ``common_rows`` can be kept from being told the domain, so that twins share what these rows draw whatever the
+    training makes of it.
 
     Args:
         size: height and width of a slice in px.
@@ -53,10 +56,11 @@ class Generator(nn.Module):
         image_channels: channels of the image.
         classes: number of classes of the label map that is drawn beside the image; 0: none is.
         encoding: width of the semantic encoding that the condition takes; 0: it takes none.
+        common_rows: rows of W+, the coarsest first, that are told the height alone; 0: all are told the domain.
     Raises:
-        InputError: the size does not fit the number of resolutions.
+        InputError: the size does not fit the number of resolutions, or no row is left that is told the domain.
     Source: Karras et al. 2020; condition: Galati et al. 2024, Sec. 2.1.
-    Deviation: the coarsest resolution may be 3 px or more (48 = 3·2⁴), not 4 only.
+    Deviation: the coarsest resolution may be 3 px or more (48 = 3·2⁴), not 4 only; ``common_rows``.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Generator(nn.Module):
         image_channels: int = 1,
         classes: int = 0,
         encoding: int = 0,
+        common_rows: int = 0,
     ) -> None:
         super().__init__()
         self.arguments = {
@@ -87,13 +92,18 @@ class Generator(nn.Module):
             "image_channels": int(image_channels),
             "classes": int(classes),
             "encoding": int(encoding),
+            "common_rows": int(common_rows),
         }
         self.sizes = resolutions(size, len(channels))
         self.channels = tuple(channels)
         self.domains, self.positions = domains, positions
         self.z_dim, self.w_dim = z_dim, w_dim
         self.image_channels, self.classes = image_channels, classes
-        self.rows = 2 * len(channels)
+        self.rows, self.common_rows = 2 * len(channels), int(common_rows)
+        if not 0 <= common_rows < self.rows:
+            raise InputError(
+                f"common_rows: expected 0 to {self.rows - 1}, less than W+ has rows, found {common_rows}"
+            )
         shape = (domains, positions, w_dim)
         self.condition = EncodedCondition(*shape, encoding) if encoding else ConditionEmbedding(*shape)
         widths = [z_dim + w_dim] + [w_dim] * mapping_layers
@@ -168,11 +178,20 @@ class Generator(nn.Module):
         ``encoded`` (B,): whether the domain's semantic encoding is used; None: wherever there is one.
         """
         condition = (domain, position) if encoded is None else (domain, position, encoded)
-        return self.mapping_network(torch.cat([rms_normalise(z), self.condition(*condition)], dim=1))
+        return self._mapped(z, self.condition(*condition))
 
-    def to_w_plus(self, w: Tensor) -> Tensor:
-        """Repeat w (B, w_dim) for every row: (B, rows, w_dim)."""
-        return w[:, None].expand(-1, self.rows, -1)
+    def w_plus(self, z: Tensor, domain: Tensor, position: Tensor, encoded: Tensor | None = None) -> Tensor:
+        """W+ (B, rows, w_dim): w in every row, but for the common ones, where no domain is told; arguments as of
+        :meth:`mapping`.
+        """
+        w = self.mapping(z, domain, position, encoded)[:, None].expand(-1, self.rows, -1)
+        if not self.common_rows:
+            return w
+        common = self._mapped(z, self.condition.of_no_domain(position))[:, None]
+        return torch.cat([common.expand(-1, self.common_rows, -1), w[:, self.common_rows :]], dim=1)
+
+    def _mapped(self, z: Tensor, condition: Tensor) -> Tensor:
+        return self.mapping_network(torch.cat([rms_normalise(z), condition], dim=1))
 
     @property
     def noise_sizes(self) -> list[int]:
@@ -240,14 +259,14 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, domain: Tensor, position: Tensor, noise: Noise = "random") -> Tensor:
         """``z`` (B, z_dim), ``domain`` (B,), ``position`` (B,) to images (B, image_channels, S, S)."""
-        return self.synthesis(self.to_w_plus(self.mapping(z, domain, position)), noise).image
+        return self.synthesis(self.w_plus(z, domain, position), noise).image
 
     @torch.no_grad()
     def latent_mean(
         self, domain: int, samples: int = 1024, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Mean of w over ``samples`` z and the central half of the heights: (w_dim,)."""
+        """Mean of W+ over ``samples`` z and the central half of the heights: (rows, w_dim)."""
         device = self.constant.device
         z = torch.randn(samples, self.z_dim, generator=generator).to(device)
         position = (0.25 + self.heights(domain, samples) / 2).to(device)
-        return self.mapping(z, torch.full((samples,), domain, device=device), position).mean(dim=0)
+        return self.w_plus(z, torch.full((samples,), domain, device=device), position).mean(dim=0)

@@ -17,7 +17,7 @@ from shared_components.networks.generator import Generator
 
 
 class LatentEdit(nn.Module):
-    r"""w of slices to their W+: :math:`\bar w + \psi (w - \bar w)` in every row, plus a step in some of them.
+    r"""W+ of slices: :math:`\bar w + \psi (w - \bar w)` in every row, plus a step in some of them.
 
     The mean is that of the slice's domain at its height, so that a truncated volume still scrolls through the anatomy,
     and twins still share theirs.
@@ -44,7 +44,7 @@ class LatentEdit(nn.Module):
         super().__init__()
         self.rows = generator.rows
         self.truncation = float(truncation)
-        means = means_by_position(generator) if truncation != 1 else torch.zeros(1, 1, 1)
+        means = means_by_position(generator) if truncation != 1 else torch.zeros(1, 1, 1, 1)
         _checked_rows(generator, rows)
         step = torch.zeros(generator.rows, generator.w_dim)
         if direction is not None:
@@ -54,11 +54,11 @@ class LatentEdit(nn.Module):
         self.register_buffer("means", means.to(generator.constant), persistent=False)
         self.register_buffer("step", step.to(generator.constant), persistent=False)
 
-    def forward(self, w: Tensor, domain: Tensor, heights: Tensor) -> Tensor:
-        """``w`` (N, w_dim) of slices of ``domain`` (N,) at ``heights`` (N,) to W+ (N, rows, w_dim)."""
+    def forward(self, w_plus: Tensor, domain: Tensor, heights: Tensor) -> Tensor:
+        """``w_plus`` (N, rows, w_dim) of slices of ``domain`` (N,) at ``heights`` (N,) to W+ of the same shape."""
         if self.truncation != 1:
-            w = torch.lerp(mean_at(self.means, domain, heights), w, self.truncation)
-        return w[:, None] + self.step
+            w_plus = torch.lerp(mean_at(self.means, domain, heights), w_plus, self.truncation)
+        return w_plus + self.step
 
 
 def step_along(
@@ -148,7 +148,7 @@ def _checked_rows(generator: Generator, rows: Sequence[int] | None) -> tuple[int
 
 @torch.no_grad()
 def means_by_position(generator: Generator, samples: int = 1024, seed: int = 0) -> Tensor:
-    """Mean of w of every domain at every learnt position: (K, P, w_dim), on the CPU.
+    """Mean of W+ of every domain at every learnt position: (K, P, rows, w_dim), on the CPU.
 
     A domain without heights has one mean, at all positions. The same z are behind every mean, so that means of two
     domains differ by what the domains are, not by what was drawn.
@@ -164,9 +164,7 @@ def means_by_position(generator: Generator, samples: int = 1024, seed: int = 0) 
     for domain in range(generator.domains):
         number = torch.full((samples,), domain, device=z.device)
         heights = generator.heights(domain, generator.positions).to(z)
-        means.append(
-            torch.stack([generator.mapping(z, number, at.expand(samples)).mean(0) for at in heights])
-        )
+        means.append(torch.stack([generator.w_plus(z, number, at.expand(samples)).mean(0) for at in heights]))
     return torch.stack(means).cpu()
 
 
@@ -176,5 +174,5 @@ def shares_of(heights: Tensor, positions: int) -> Tensor:
 
 
 def mean_at(means: Tensor, domain: Tensor, heights: Tensor) -> Tensor:
-    """Means of w (N, w_dim) of ``domain`` (N,) at ``heights`` (N,), from those of :func:`means_by_position`."""
-    return (shares_of(heights, means.shape[1])[:, :, None] * means[domain]).sum(dim=1)
+    """Means (N, rows, w_dim) of ``domain`` (N,) at ``heights`` (N,), from those of :func:`means_by_position`."""
+    return (shares_of(heights, means.shape[1])[:, :, None, None] * means[domain]).sum(dim=1)

@@ -71,7 +71,6 @@ class PublishedAdapter(nn.Module):
         super().__init__()
         self.generator = generator.requires_grad_(False)
         self.encoder = ResidualEncoder(
-            rows=generator.rows,
             latent_means=latent_means(generator, latent_samples),
             widths=widths,
             blocks=blocks,
@@ -143,7 +142,7 @@ class PublishedAdapter(nn.Module):
 
 
 def latent_means(generator: Generator, samples: int, seed: int = 0) -> Tensor:
-    """Mean of w of every domain, (K, w_dim); draws from its own random generator."""
+    """Mean of W+ of every domain, (K, rows, w_dim); draws from its own random generator."""
     seeds = [torch.Generator().manual_seed(seed) for _ in range(generator.domains)]
     return torch.stack([generator.latent_mean(k, samples, g) for k, g in enumerate(seeds)])
 

@@ -61,8 +61,7 @@ class ResidualEncoder(nn.Module):
     w_plus[row] = Linear_row(pooled stages) ⊙ rms(embedding[domain]) + latent mean[domain].
 
     Args:
-        rows: rows of W+.
-        latent_means: (K, w_dim), mean of w of each domain; fixes the number of domains K.
+        latent_means: (K, rows, w_dim), mean of W+ of each domain; fixes the number of domains K.
         widths: channels of the four stages (published: 64, 128, 256, 512).
         blocks: residual blocks per stage (published: 3, 4, 14, 3).
         in_channels: channels of the image.
@@ -77,7 +76,6 @@ class ResidualEncoder(nn.Module):
 
     def __init__(
         self,
-        rows: int,
         latent_means: Tensor,
         widths: Sequence[int] = (32, 64, 128, 256),
         blocks: Sequence[int] = (1, 1, 1, 1),
@@ -90,7 +88,7 @@ class ResidualEncoder(nn.Module):
             raise ValueError(
                 f"widths and blocks: expected {STAGES} stages each, found {list(widths)}, {list(blocks)}"
             )
-        domains, w_dim = latent_means.shape
+        domains, rows, w_dim = latent_means.shape
         norm = {"domains": domains, "batch_statistics": batch_statistics, "momentum": momentum}
         self.rows, self.w_dim, self.widths = rows, w_dim, tuple(widths)
         self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
@@ -133,10 +131,8 @@ class ResidualEncoder(nn.Module):
         pooled = torch.cat([F.adaptive_avg_pool2d(c, POOLED).flatten(1) for c in content], dim=1)
         offset = self.to_rows(pooled).unflatten(1, (self.rows, self.w_dim))
         to_domain = to_domain.domain if isinstance(to_domain, KnownGroups) else to_domain
-        scale, mean = rms_normalise(self.embedding[to_domain]), self.latent_means[to_domain]  # (B | -, w_dim)
-        if scale.dim() == 2:
-            scale, mean = scale[:, None], mean[:, None]
-        return offset * scale + mean
+        scale = rms_normalise(self.embedding[to_domain])[..., None, :]  # (B | -, 1, w_dim)
+        return offset * scale + self.latent_means[to_domain]
 
     def forward(self, image: Tensor, domain: DomainLabel, to_domain: DomainLabel | None = None) -> Encoding:
         """Encode ``image`` of ``domain`` for decoding as ``to_domain`` (None: its own)."""

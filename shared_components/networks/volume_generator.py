@@ -61,8 +61,8 @@ class VolumeGenerator(nn.Module):
         """``z`` (z_dim,) to W+ of every slice, (slices, rows, w_dim)."""
         heights = self.generator.heights(self.domain, self.slices).to(z)
         domain = torch.full((self.slices,), self.domain, device=z.device)
-        w = self.generator.mapping(self._latents(z), domain, heights)
-        return self.generator.to_w_plus(w) if self.edit is None else self.edit(w, domain, heights)
+        w_plus = self.generator.w_plus(self._latents(z), domain, heights)
+        return w_plus if self.edit is None else self.edit(w_plus, domain, heights)
 
     def _latents(self, z: Tensor) -> Tensor:
         if not self.separate:
@@ -162,6 +162,7 @@ class VolumeDrawer(nn.Module):
         self.register_load_state_dict_pre_hook(partial(_complete, generator.added_tensors()))
         self.domain, self.slices, self.positions = int(domain), int(slices), generator.positions
         self.image_channels = generator.image_channels  # label maps beside the image are left out
+        self.rows, self.common_rows = generator.rows, generator.common_rows
         self.flat = [generator.is_flat(number) for number in range(generator.domains)]
         self.sizes, self.with_noise = generator.noise_sizes, noise
         maps = generator.sample_noise(
@@ -189,7 +190,13 @@ class VolumeDrawer(nn.Module):
     def draw(self, z: Tensor, domain: Tensor, heights: Tensor) -> Tensor:
         """``z`` (N, z_dim), ``domain`` (N,), ``heights`` (N,), NaN for none, to slices (N, 1, S, S) in [-1, 1]."""
         w = self.mapping_network(torch.cat([rms_normalise(z), self.condition(domain, heights)], dim=1))
-        w_plus = self.edit(w, domain, heights)
+        w_plus = w[:, None].expand(-1, self.rows, -1)
+        if self.common_rows:
+            nobody = torch.full_like(domain, -1)
+            common = torch.cat([rms_normalise(z), self.condition.learnt(nobody, heights)], dim=1)
+            common = self.mapping_network(common)[:, None].expand(-1, self.common_rows, -1)
+            w_plus = torch.cat([common, w_plus[:, self.common_rows :]], dim=1)
+        w_plus = self.edit(w_plus, domain, heights)
         maps = self.noise_at(heights)
         x = self.constant.expand(len(z), -1, -1, -1)
         features: list[Tensor] = []

@@ -120,6 +120,18 @@ def test_label_maps_of_a_domain_that_agrees_are_drawn_beside_images(clients, tmp
     assert generator.to_image[0].state_dict()["weight"].shape[0] == 1 + len(LABELS)
 
 
+def test_twins_of_common_rows_share_their_coarse_features(clients, tmp_path):
+    training(clients, tmp_path, common_rows=3, poses=True).run()
+    generator = load_generator(tmp_path / "factory.pt")
+    z, height = torch.randn(2, generator.z_dim), torch.rand(2)
+    twins = [
+        generator.synthesis(generator.w_plus(z, torch.full((2,), domain), height), "none")
+        for domain in (0, 1)
+    ]
+    assert torch.equal(twins[0].features[1], twins[1].features[1])
+    assert not torch.allclose(twins[0].image, twins[1].image, atol=1e-4)
+
+
 FROZEN = {"frozen_features": True, "federation::shared": ["generator", "generator_ema", "discriminator"]}
 
 

@@ -44,6 +44,18 @@ def test_two_positions_receive_gradient_in_their_shares():
     assert torch.allclose(share, torch.tensor([1.0, 0.25, 0.75, 0.0, 0.0]))
 
 
+def test_what_no_domain_is_told_depends_on_the_height_alone_and_not_on_how_many_domains_there_are():
+    condition, heights = EncodedCondition(2, 4, 8, encoding=3), torch.tensor([0.1, 0.6])
+    condition.encodings.fill_(1.0)
+    found = condition.of_no_domain(heights)
+    expected = condition.linear(torch.cat([torch.zeros(2, 2), place_of(heights, 4)], dim=1))
+    assert torch.allclose(found, rms_normalise(expected)) and not torch.allclose(found[0], found[1])
+    more = EncodedCondition(5, 4, 8, encoding=3)
+    known = condition.state_dict()
+    more.load_state_dict(known | more.with_more_domains(known))
+    assert torch.allclose(more.of_no_domain(heights), found, atol=1e-6)
+
+
 class Drawing(nn.Module):
     """The generator as it is exported: without noise."""
 

@@ -8,9 +8,17 @@ from shared_components.networks.generator import Generator
 from shared_components.networks.style_layers import fir_upsample, resolutions
 
 
-def small(size: int = 24, channels=(8, 8, 6, 4)) -> Generator:
+def small(size: int = 24, channels=(8, 8, 6, 4), common_rows: int = 0) -> Generator:
     return Generator(
-        size, domains=3, positions=5, channels=channels, z_dim=8, w_dim=12, mapping_layers=2, mapping_lr=0.01
+        size,
+        domains=3,
+        positions=5,
+        channels=channels,
+        z_dim=8,
+        w_dim=12,
+        mapping_layers=2,
+        mapping_lr=0.01,
+        common_rows=common_rows,
     )
 
 
@@ -33,7 +41,7 @@ def test_resolutions_of_48_and_64():
 )
 def test_shapes(size, channels):
     generator = small(size, channels)
-    out = generator.synthesis(generator.to_w_plus(generator.mapping(*drawn(generator))))
+    out = generator.synthesis(generator.w_plus(*drawn(generator)))
     assert out.image.shape == (2, 1, size, size)
     assert generator.rows == 2 * len(channels)
     assert [tuple(f.shape[1:]) for f in out.features] == [
@@ -45,7 +53,7 @@ def test_rows_of_w_plus_act_from_coarse_to_fine_and_all_of_them_count():
     generator = small()
     with torch.no_grad():
         generator.image_bias.zero_()
-    w_plus = generator.to_w_plus(generator.mapping(*drawn(generator, 1))).clone()
+    w_plus = generator.w_plus(*drawn(generator, 1)).clone()
     base = generator.synthesis(w_plus, "none")
     for row in range(generator.rows):
         changed = w_plus.clone()
@@ -101,16 +109,36 @@ def test_inject_sees_every_resolution_and_its_result_goes_on():
         seen.append((level, features.shape[-1]))
         return torch.zeros_like(features) if level == 1 else features
 
-    out = generator.synthesis(generator.to_w_plus(torch.randn(1, 12)), "none", zero_at_level_one)
+    out = generator.synthesis(torch.randn(1, 8, 12), "none", zero_at_level_one)
     assert seen == list(enumerate(generator.sizes))
     assert float(out.features[1].abs().max()) == 0
+
+
+def test_common_rows_and_what_they_draw_are_the_same_in_every_domain():
+    generator = small(common_rows=4)
+    z, height = torch.randn(3, 8), torch.rand(3)
+    one, other = (generator.w_plus(z, torch.full((3,), domain), height) for domain in (0, 1))
+    assert torch.equal(one[:, :4], other[:, :4]) and not torch.allclose(one[:, 4:], other[:, 4:], atol=1e-3)
+    assert torch.equal(one[:, 4], generator.mapping(z, torch.zeros(3, dtype=torch.long), height))
+    higher = generator.w_plus(z, torch.zeros(3, dtype=torch.long), height / 2)
+    assert not torch.allclose(one[:, :4], higher[:, :4], atol=1e-5)  # they are told the height
+    drawn = [generator.synthesis(w_plus, "none").features for w_plus in (one, other)]
+    assert [torch.equal(*pair) for pair in zip(*drawn, strict=True)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("rows", [-1, 8])
+def test_some_row_must_be_told_the_domain(rows):
+    with pytest.raises(InputError, match=rf"common_rows: expected 0 to 7, .*, found {rows}"):
+        small(common_rows=rows)
 
 
 def test_latent_mean_is_reproducible_and_depends_on_the_domain():
     generator = small()
     means = [generator.latent_mean(d, 64, torch.Generator().manual_seed(0)) for d in (0, 0, 1)]
     assert (
-        means[0].shape == (12,) and torch.equal(means[0], means[1]) and not torch.allclose(means[0], means[2])
+        means[0].shape == (8, 12)
+        and torch.equal(means[0], means[1])
+        and not torch.allclose(means[0], means[2])
     )
 
 
@@ -126,7 +154,7 @@ def test_wrong_input_is_named():
 
 def test_coarse_levels_are_prefixes_of_the_synthesis():
     generator = small()
-    w_plus = generator.to_w_plus(torch.randn(2, 12))
+    w_plus = torch.randn(2, 12)[:, None].repeat(1, 8, 1)
     full, coarse = generator.synthesis(w_plus, "none"), generator.synthesis(w_plus, "none", level=1)
     assert coarse.image.shape == (2, 1, 6, 6) and len(coarse.features) == 2
     assert torch.equal(coarse.features[1], full.features[1])
