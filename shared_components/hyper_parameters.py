@@ -141,6 +141,7 @@ RULES: Mapping[str, Rule] = {
     "semantic_share": SHARE,
     "semantic_condition": whole(0, 2**16),
     "common_rows": whole(0, 23),
+    "pose_shift": SHARE,
     "encoded_share": SHARE,
     "rehearsal_weight": WEIGHT,
     "rehearsal_batch": BATCH,

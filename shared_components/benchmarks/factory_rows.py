@@ -56,6 +56,11 @@ ROWS = {
         overrides={"poses": True, "common_rows": 6},
         joint=True,
     ),
+    "shifted": FactoryRow(
+        "all images in one place, poses of 0.3, all rows common but the finest two",
+        overrides={"poses": True, "pose_shift": 0.3, "common_rows": "$2 * len(@channels) - 2"},
+        joint=True,
+    ),
     "submodel": FactoryRow(
         "each element averaged over those that moved it (FedSubAvg)",
         {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},

@@ -121,7 +121,7 @@ def test_label_maps_of_a_domain_that_agrees_are_drawn_beside_images(clients, tmp
 
 
 def test_twins_of_common_rows_share_their_coarse_features(clients, tmp_path):
-    training(clients, tmp_path, common_rows=3, poses=True).run()
+    training(clients, tmp_path, common_rows="$2 * len(@channels) - 5", poses=True, pose_shift=0.3).run()
     generator = load_generator(tmp_path / "factory.pt")
     z, height = torch.randn(2, generator.z_dim), torch.rand(2)
     twins = [
