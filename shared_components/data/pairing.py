@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared_components.data.image_files import image_paths, refuse_irregular, unread_volumes
@@ -50,11 +50,12 @@ class Pair:
     by_folder: bool = False
 
 
-def name_parts(image: str | os.PathLike) -> tuple[str, ...]:
-    """Folders and name of an image's path, the name without ending and channel."""
+def name_parts(image: str | os.PathLike, channels: bool) -> tuple[str, ...]:
+    """Folders and name of an image's path, the name without ending, and without channel where it has one."""
     # umlauts have two spellings, and a Mac's is another than that of most programs
     *folders, name = (unicodedata.normalize("NFC", part) for part in Path(image).parts or (".",))
-    return *folders, _CHANNEL_ENDING.sub("", subject_name(name))
+    stem = subject_name(name)
+    return *folders, _CHANNEL_ENDING.sub("", stem) if channels else stem
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,14 @@ class _File:
 
     @classmethod
     def of(cls, path: Path, tree: Path, held_out: bool = False) -> _File:
-        """The file ``path`` of the layout's folder ``tree``."""
-        *folders, stem = name_parts(path.relative_to(tree))
+        """The file ``path`` of the layout's folder ``tree``, four digits at the end of its name being part of it."""
+        *folders, stem = name_parts(path.relative_to(tree), channels=False)
         return cls(path, tuple(folders), stem, held_out)
+
+    @property
+    def without_channel(self) -> _File:
+        """The same, four digits at the end of its name being nnU-Net's channel."""
+        return replace(self, stem=_CHANNEL_ENDING.sub("", self.stem))
 
     def is_label_map(self) -> bool:
         """Whether a file of a folder for images and label maps is one of the latter, by its name or its folder's."""
@@ -94,7 +100,7 @@ def find_pairs(root: Path, images: str | None = None, label_maps: str | None = N
     any other folder, searched with its subfolders, where label maps end in ``_seg``, ``_label`` or ``_mask``
     (``s01.nii.gz``, ``s01_seg.nii.gz``), are called so (``s01/t2.nii.gz``, ``s01/seg.nii.gz``) or lie in folders
     called so (BIDS's ``derivatives/labels``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end
-    of image names is passed over.
+    of image names is passed over; four digits that number subjects are part of their names.
 
     A label map belongs to the image of its name; where names do not tell, to the one image of its folder. A subject
     is called as its image, or where several images have one name, as the first folders that tell them apart.
@@ -140,9 +146,29 @@ def _files(root: Path) -> tuple[list[_File], list[_File]]:
     for images, labels, test_images, test_labels in _LAYOUTS:
         if images in folders:
             found = _in_trees(folders, [images]) + _in_trees(folders, [test_images], held_out=True)
-            return found, _in_trees(folders, [*labels, *test_labels])
+            return _named(found, _in_trees(folders, [*labels, *test_labels]))
     files = [_File.of(path, root) for path in image_paths(root)]
-    return [f for f in files if not f.is_label_map()], [f for f in files if f.is_label_map()]
+    return _named([f for f in files if not f.is_label_map()], [f for f in files if f.is_label_map()])
+
+
+def _named(images: list[_File], maps: list[_File]) -> tuple[list[_File], list[_File]]:
+    """Images and label maps by the names of subjects: where names end in channels, without these."""
+    if not _have_channels(images, maps):
+        return images, maps
+    return [file.without_channel for file in images], [file.without_channel for file in maps]
+
+
+def _have_channels(images: Sequence[_File], maps: Sequence[_File]) -> bool:
+    """Whether four digits at the end of names are nnU-Net's channels; else they number subjects.
+
+    Label maps tell, whose names have no channel; without any, channels count from 0000.
+    """
+    ending = {file.stem for file in images if _CHANNEL_ENDING.search(file.stem)}
+    subjects = {_CHANNEL_ENDING.sub("", stem) for stem in ending}
+    labelled = {name for file in maps for name in (file.stem, file.plain)}
+    if labelled & (ending | subjects):
+        return not labelled & ending
+    return any(stem.endswith("_0000") for stem in ending)
 
 
 def _in_trees(

@@ -63,6 +63,30 @@ def test_folder_names_in_other_spellings(tmp_path):
     assert found(tmp_path) == [("a", "Images/a.nii.gz", "Masks/a.nii.gz")]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["images/c_0000.nii", "images/c_0001.nii", "labels/c_0000.nii", "labels/c_0001.nii"],
+        ["imagesTr/c_0001.nii", "imagesTs/c_0002.nii", "labelsTr/c_0001.nii"],
+        ["c_0001.nii", "c_0002.nii", "c_0002_seg.nii"],
+        ["c_0001.nii", "c_0002.nii", "d_0001.nii"],
+        ["a/c_0001.nii", "a/c_0001_mask.nii"],
+    ],
+)
+def test_four_digits_that_number_subjects_are_part_of_their_names(tmp_path, names):
+    files(tmp_path, *names)
+    images = [
+        Path(name) for name in names if "label" not in name and "seg" not in name and "mask" not in name
+    ]
+    assert {pair.subject: pair.image.name for pair in find_pairs(tmp_path)} == {
+        i.stem: i.name for i in images
+    }
+    labelled = {pair.subject for pair in find_pairs(tmp_path) if pair.label}
+    assert labelled == {
+        Path(n).stem.split("_seg")[0].split("_mask")[0] for n in {*names} - {*map(str, images)}
+    }
+
+
 def test_a_loose_dicom_series_is_refused(tmp_path, save_dicom):
     save_dicom(tmp_path, np.arange(48).reshape(4, 4, 3), np.eye(4))
     with pytest.raises(

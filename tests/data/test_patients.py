@@ -122,6 +122,8 @@ def found_in(root: Path, images: list[str]) -> list[Pair]:
             ["case_1_0000.nii.gz,a", "case_2,b"],
         ),
         (["images/c_0000.nii", "images/d_0000.nii"], ["images/c_0000.nii,a", "d_0000,b"]),
+        (["images/c_0001.nii", "images/c_0002.nii"], ["images/c_0001.nii,a", "c_0002,b"]),
+        (["c_0001.nii.gz", "c_0002.nii.gz"], ["elsewhere/c_0001.nii.gz,a", "c_0002.nii.gz,b"]),
         (["M\u00fcller.nii.gz", "Sa\u0308nger.nii.gz"], ["Mu\u0308ller.nii.gz,a", "S\u00e4nger,b"]),
         (["c1/p01/t2.nii", "c1/p02/t2.nii", "c2/p01/t2.nii"], ["c1/p01/t2.nii,a", "c1_p02,b", "c2/p01,c"]),
         (["case_0001/t2.nii", "case_0002/t2.nii"], ["case_0001,a", "case_0002/t2.nii,b"]),
