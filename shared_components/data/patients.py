@@ -143,7 +143,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
     """Number of the line, image and patient of a table's rows."""
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), skipinitialspace=True)
-        columns, rows = list(reader.fieldnames or ()), list(reader)
+        columns, rows = list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
@@ -153,7 +153,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
         raise InputError(
             f"{path}: expected the columns image and patient, found {shown(columns)}; name them in its first line"
         )
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         image, patient = (str(row[column] or "").strip() for column in ("image", "patient"))
         fault = name_fault(image, _LONGEST_PATH) or name_fault(patient)
         if fault:

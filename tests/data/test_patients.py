@@ -152,9 +152,9 @@ def test_another_site_s_image_of_the_same_name_is_not_taken(tmp_path):
 def test_a_line_that_fits_several_images_is_told(tmp_path):
     images = found_in(tmp_path / "root", ["c1/p01.nii", "c2/p01.nii"])
     with pytest.raises(InputError) as told:
-        patients_by_table(images, table(tmp_path, "c1/p01.nii,a", "p01.nii,b"))
+        patients_by_table(images, table(tmp_path, "c1/p01.nii,a", "", "p01.nii,b"))
     assert str(told.value) == (
-        f"{tmp_path / 'patients.csv'}: line 3: expected one image, found 'p01.nii', which fits 2, such as "
+        f"{tmp_path / 'patients.csv'}: line 4: expected one image, found 'p01.nii', which fits 2, such as "
         f"{images[0].image} and {images[1].image}; state its folders too, or the subject, such as 'c1'"
     )
 
