@@ -21,7 +21,11 @@ def test_directions_and_means_of_a_factory(factory, tmp_path):
     run("directions.yaml", factory, tmp_path, directions=2, domain="t2", direction_rows=[0, 3])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["directions.png", "latents.pt", "means.png"]
     found = torch.load(tmp_path / "latents.pt", weights_only=True)
-    assert found["means"].shape == (3, 4, 16) and found["domains"] == ["t1", "t2", "pet"]
+    assert (
+        found["means"].shape[:2] == (3, 4)
+        and found["means"].shape[3] == 16
+        and found["domains"] == ["t1", "t2", "pet"]
+    )
 
 
 def test_projection_of_a_client_is_better_than_the_mean_and_its_latents_draw_it_again(
