@@ -106,9 +106,8 @@ def values_in(voxels: Tensor | np.ndarray) -> set[int]:
 
 def like_a_label_map(voxels: Tensor) -> bool:
     """Whether voxels hold few whole numbers from 0 on, as label maps do and hardly any image does."""
-    sample = voxels.flatten()[
-        :: max(1, voxels.numel() // 10_000)
-    ]  # tells most images without sorting all of them
+    # tells most images without sorting all of their voxels
+    sample = voxels.flatten()[:: max(1, voxels.numel() // 10_000)]
     return _holds_few_whole(sample) and _holds_few_whole(voxels)
 
 

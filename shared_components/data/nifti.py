@@ -16,7 +16,7 @@ import nibabel
 import numpy as np
 from monai.data import NibabelReader
 from monai.utils import ensure_tuple
-from nibabel.spatialimages import SpatialImage
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from shared_components.data.faults import Fault, UnfitFile
 from shared_components.data.grids import grid_distance
@@ -75,7 +75,8 @@ def world_affine(image: SpatialImage) -> np.ndarray:
 def forms_apart(image: SpatialImage) -> float | None:
     """How far apart sform and qform put the corners of a NIfTI, in its smallest voxel edge.
 
-    Zero where the header states but one of them, ``None`` where it states neither and so not where the volume lies.
+    Zero where the header states but one of them that can be used, ``None`` where it states neither and so not where
+    the volume lies.
     """
     header = image.header
     if not isinstance(header, nibabel.Nifti1Header):
@@ -83,7 +84,11 @@ def forms_apart(image: SpatialImage) -> float | None:
     coded = [header[name] > 0 for name in ("sform_code", "qform_code")]
     if not all(coded):
         return 0.0 if any(coded) else None
-    return grid_distance(header.get_sform(), header.get_qform(), (*image.shape, 1, 1)[:3])
+    try:
+        qform = header.get_qform()
+    except (ValueError, HeaderDataError):  # a quaternion that is none; the sform counts
+        return 0.0
+    return grid_distance(header.get_sform(), qform, (*image.shape, 1, 1)[:3])
 
 
 def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:

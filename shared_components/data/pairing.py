@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ _WORD = (  # _dseg is BIDS's, _gmseg and -manual are the Spinal Cord Toolbox's
 _LABEL_ENDING = re.compile(rf"(?:^|[ _.-]+){_WORD}(?:-[a-z0-9]+)?$", re.IGNORECASE)  # BIDS: _seg-manual
 _LABEL_BEGINNING = re.compile(rf"^{_WORD}(?:[ _.-]+|(?=\d))", re.IGNORECASE)  # mask_01, seg01
 _CHANNEL_ENDING = re.compile(r"_(\d{4})$")
+_MOST_CHANNELS = 4  # of a folder's only subject; more images are as many subjects
 _SAY_WHICH = (
     "say which files are images with --images (such as '*_t2.nii.gz'), which are label maps with --label_maps"
 )
@@ -41,6 +43,7 @@ class Pair:
         label: the label map's.
         held_out: whether the folder's layout keeps it for testing.
         by_folder: whether ``subject`` is the name of folders, since others have an image of the same name.
+        channel: whether the image's name ends in nnU-Net's channel.
     """
 
     subject: str
@@ -48,6 +51,7 @@ class Pair:
     label: Path | None = None
     held_out: bool = False
     by_folder: bool = False
+    channel: bool = False
 
 
 def name_parts(image: str | os.PathLike, channels: bool) -> tuple[str, ...]:
@@ -66,6 +70,7 @@ class _File:
     folders: tuple[str, ...]
     stem: str
     held_out: bool = False
+    channel: bool = False
 
     @classmethod
     def of(cls, path: Path, tree: Path, held_out: bool = False) -> _File:
@@ -76,7 +81,8 @@ class _File:
     @property
     def without_channel(self) -> _File:
         """The same, four digits at the end of its name being nnU-Net's channel."""
-        return replace(self, stem=_CHANNEL_ENDING.sub("", self.stem))
+        stem = _CHANNEL_ENDING.sub("", self.stem)
+        return replace(self, stem=stem, channel=stem != self.stem)
 
     def is_label_map(self) -> bool:
         """Whether a file of a folder for images and label maps is one of the latter, by its name or its folder's."""
@@ -119,6 +125,7 @@ def find_pairs(root: Path, images: str | None = None, label_maps: str | None = N
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; name the folder that holds the images")
     found, maps = _files(root)
+    channels = any(file.stem.endswith("_0000") for file in found)
     if label_maps is not None:
         maps = _fitting(root, [*found, *maps], "--label_maps", label_maps)
     taken = {file.path for file in maps}
@@ -130,10 +137,12 @@ def find_pairs(root: Path, images: str | None = None, label_maps: str | None = N
             f"{root}: found no images (in images/, imagesTr/ or the folder itself) with one of the endings "
             f"{', '.join(IMAGE_SUFFIXES)}, nor folders of DICOM files{_unread_too(root)}"
         )
+    if _have_channels(found, maps, channels, images is not None):
+        found = [file.without_channel for file in found]
     told = _told_apart(root, found, images)
     owners = _by_stars(root, found, maps, images, label_maps) or _owners(root, found, maps)
     pairs = [
-        Pair(name, file.path, owners.get(file.path), file.held_out, name != file.stem)
+        Pair(name, file.path, owners.get(file.path), file.held_out, name != file.stem, file.channel)
         for name, file in sorted(zip(told, found, strict=True), key=lambda named: named[1].held_out)
     ]
     refuse_irregular(path for pair in pairs for path in (pair.image, pair.label))
@@ -146,29 +155,36 @@ def _files(root: Path) -> tuple[list[_File], list[_File]]:
     for images, labels, test_images, test_labels in _LAYOUTS:
         if images in folders:
             found = _in_trees(folders, [images]) + _in_trees(folders, [test_images], held_out=True)
-            return _named(found, _in_trees(folders, [*labels, *test_labels]))
+            return found, _in_trees(folders, [*labels, *test_labels])
     files = [_File.of(path, root) for path in image_paths(root)]
-    return _named([f for f in files if not f.is_label_map()], [f for f in files if f.is_label_map()])
+    return [f for f in files if not f.is_label_map()], [f for f in files if f.is_label_map()]
 
 
-def _named(images: list[_File], maps: list[_File]) -> tuple[list[_File], list[_File]]:
-    """Images and label maps by the names of subjects: where names end in channels, without these."""
-    if not _have_channels(images, maps):
-        return images, maps
-    return [file.without_channel for file in images], [file.without_channel for file in maps]
+def _have_channels(images: Sequence[_File], maps: Sequence[_File], counted: bool, chosen: bool) -> bool:
+    """Whether four digits at the end of images' names are nnU-Net's channels; else they number subjects.
 
+    Label maps tell, whose names have no channel, unless several images of every subject are there and label maps are
+    named after one of them. Without any, channels count from 0000, and a subject has few.
 
-def _have_channels(images: Sequence[_File], maps: Sequence[_File]) -> bool:
-    """Whether four digits at the end of names are nnU-Net's channels; else they number subjects.
-
-    Label maps tell, whose names have no channel; without any, channels count from 0000.
+    Args:
+        images: those that are meant.
+        maps: all label maps.
+        counted: whether any image of the folder ends in 0000.
+        chosen: whether a pattern says which images are meant.
     """
-    ending = {file.stem for file in images if _CHANNEL_ENDING.search(file.stem)}
-    subjects = {_CHANNEL_ENDING.sub("", stem) for stem in ending}
+    ending = {
+        file.stem: _CHANNEL_ENDING.sub("", file.stem) for file in images if file.without_channel.channel
+    }
+    subjects = Counter(ending.values())
     labelled = {name for file in maps for name in (file.stem, file.plain)}
-    if labelled & (ending | subjects):
-        return not labelled & ending
-    return any(stem.endswith("_0000") for stem in ending)
+    if named := labelled & ending.keys():
+        same = len(set(subjects.values())) == 1 and len(subjects) > 1
+        return counted and same and len(ending) > len(subjects) and len({name[-4:] for name in named}) == 1
+    if labelled & subjects.keys():
+        return True
+    alike = len({(file.folders, file.without_channel.stem) for file in images}) < len(images)
+    few = len(subjects) > 1 or len(ending) <= _MOST_CHANNELS
+    return bool(ending) and counted and few and not (chosen and alike)
 
 
 def _in_trees(

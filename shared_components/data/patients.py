@@ -9,7 +9,7 @@ import re
 import threading
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -167,12 +167,12 @@ class _Fitting:
     def __init__(self, pairs: Collection[Pair]) -> None:
         self._shared_folders = len(Path(os.path.commonpath([pair.image.parent for pair in pairs])).parts)
         self._by_subject = {pair.subject: pair for pair in pairs}
+        self._cut: set[str] = {pair.subject for pair in pairs if pair.channel}
         self._by_name: dict[str, list[tuple[Pair, tuple[str, ...]]]] = defaultdict(list)
-        self._by_whole_name: dict[str, list[tuple[Pair, tuple[str, ...]]]] = defaultdict(list)
         for pair in pairs:
-            for index, channels in ((self._by_whole_name, False), (self._by_name, True)):
+            for channels in {False, pair.channel}:
                 parts = name_parts(pair.image, channels)
-                index[parts[-1]].append((pair, parts))
+                self._by_name[parts[-1]].append((pair, parts))
 
     def pairs(self, image: str) -> list[Pair]:
         """Those that ``image`` may stand for, by the first way that finds any.
@@ -180,23 +180,24 @@ class _Fitting:
         It is a subject; a path from any folder on, or from elsewhere through the folders in which the images differ; a
         path with a subject's name in it.
         """
-        whole, stated = name_parts(image, channels=False), name_parts(image, channels=True)
-        # a folder may end as a channel does, and look as if it had an ending
-        told = ("_".join(Path(unicodedata.normalize("NFC", image)).parts), "_".join(whole), "_".join(stated))
-        if subject := next((self._by_subject[name] for name in told if name in self._by_subject), None):
-            return [subject]
-        return (
-            self._by_path(self._by_whole_name, whole)
-            or self._by_path(self._by_name, stated)
-            or [self._by_subject[part] for part in dict.fromkeys(stated) if part in self._by_subject]
-        )
+        whole, without = name_parts(image, channels=False), name_parts(image, channels=True)
+        # a folder may look as if it had an ending
+        for name in ("_".join(Path(unicodedata.normalize("NFC", image)).parts), "_".join(whole)):
+            if subject := self._by_subject.get(name):
+                return [subject]
+        if "_".join(without) in self._cut:
+            return [self._by_subject["_".join(without)]]
+        by_path = self._by_path(whole) or [pair for pair in self._by_path(without) if pair.channel]
+        return by_path or [
+            self._by_subject[part]
+            for part in dict.fromkeys((*whole, without[-1]))
+            if part in self._by_subject and (part in whole or part in self._cut)
+        ]
 
-    def _by_path(
-        self, index: Mapping[str, Sequence[tuple[Pair, tuple[str, ...]]]], stated: tuple[str, ...]
-    ) -> list[Pair]:
+    def _by_path(self, stated: tuple[str, ...]) -> list[Pair]:
         return [
             pair
-            for pair, parts in index.get(stated[-1], [])
+            for pair, parts in self._by_name.get(stated[-1], [])
             if _ends_with(parts, stated) or _ends_with(stated, parts[self._shared_folders :])
         ]
 

@@ -17,6 +17,7 @@ from shared_components.data.label_maps import FEW, like_a_label_map
 from shared_components.data.names import states_sizes
 from shared_components.data.nifti import forms_apart, is_nifti, open_nifti
 from shared_components.data.volume_check import LabelFound
+from shared_components.errors import counted
 
 
 class Seen:
@@ -64,18 +65,18 @@ class Seen:
         yield from self._placing_notes(file)
         if self.label_like:
             fault = (
-                f"{len(self.label_like)} images hold no more than {FEW} different whole numbers, as label maps do "
-                f"({self.label_like[0].name}, …)"
+                f"{counted(len(self.label_like), 'image')} with no more than {FEW} different whole numbers, as label "
+                f"maps have ({self.label_like[0].name}, …)"
             )
             cure = "if they are some, give them names that say so, or name them to make-datalist with --label_maps"
             yield Fault(file, fault, cure)
         if self.airless:
-            fault = f"{len(self.airless)} images have NaN around the body ({self.airless[0].name}, …)"
+            fault = (
+                f"{counted(len(self.airless), 'image')} with NaN around the body ({self.airless[0].name}, …)"
+            )
             yield Fault(file, fault, "it counts as air")
         if self.sizeless:
-            fault = (
-                f"{len(self.sizeless)} images are of a kind without voxel sizes ({self.sizeless[0].name}, …)"
-            )
+            fault = f"{counted(len(self.sizeless), 'image')} of a kind without voxel sizes ({self.sizeless[0].name}, …)"
             yield Fault(
                 file, fault, "1 mm is assumed; convert them to NIfTI with the right sizes if they differ"
             )
@@ -91,13 +92,13 @@ class Seen:
         if self.placed_twice:
             most = max(self.placed_twice, key=self.placed_twice.__getitem__)
             fault = (
-                f"{len(self.placed_twice)} images' headers place them in two ways ({most.name}: sform and qform up to "
-                f"{self.placed_twice[most]:.3g} voxels apart)"
+                f"{counted(len(self.placed_twice), 'image')} placed in two ways by the header ({most.name}: sform and "
+                f"qform up to {self.placed_twice[most]:.3g} voxels apart)"
             )
             cure = "the sform counts here; find out which is true: programs that take the qform show them elsewhere"
             yield Fault(file, fault, cure)
         if self.placeless:
             named = f"({self.placeless[0].name}: neither sform nor qform)"
-            fault = f"{len(self.placeless)} images do not say where they lie {named}"
+            fault = f"{counted(len(self.placeless), 'image')} that no header places {named}"
             cure = "which side is left is a guess; export them with their orientation"
             yield Fault(file, fault, cure)

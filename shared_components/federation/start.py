@@ -28,8 +28,9 @@ from shared_components.records import found_record, read_record
 from shared_components.tensors import misfit
 
 GLOBAL, SETTINGS, CONFIG = "global.pt", "federation.yaml", "bundle.yaml"  # in the folder of a run
-KEPT = ("image_size", "spacing", "orientation", "percentiles", "positions", "mapping_lr")
+KEPT = ("image_size", "spacing", "orientation", "percentiles", "positions", "mapping_lr", "common_rows")
 """Ids of a bundle's config that say what weights mean and cannot be told from their shapes."""
+_EARLIER = {"common_rows": 0}  # what those that configs of earlier versions lack were
 
 IN_STUDY = "factory"  # the folder in a study's in which the federation's bundle is trained
 
@@ -135,6 +136,7 @@ def _of_run(place: Path, bundle: str) -> Start:
         )
     config = ConfigParser(read_record(folder / CONFIG, CURE, sealed=True))
     kept = {id: config.get_parsed_content(id) for id in (*KEPT, "labels") if id in config}
+    kept = {**_EARLIER, **kept}
     kept |= {"labels": settings["labels"]} if settings.get("labels") else {}
     return Start(
         place=str(folder),

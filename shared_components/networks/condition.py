@@ -71,8 +71,9 @@ class ConditionEmbedding(nn.Module):
         return rms_normalise(self.linear(torch.cat([own.to(place), place], dim=1)))
 
     def of_no_domain(self, position: Tensor) -> Tensor:
-        """What has been learnt of ``position`` (B,) alone: (B, width)."""
-        return self.learnt(torch.full_like(position, -1, dtype=torch.int64), position)
+        """What has been learnt of ``position`` (B,) alone: (B, width); zeros where there is none."""
+        told = self.learnt(torch.full_like(position, -1, dtype=torch.int64), position)
+        return torch.where(position.isnan()[:, None], 0.0, told)
 
 
 class EncodedCondition(ConditionEmbedding):

@@ -71,6 +71,7 @@ class PublishedAdapter(nn.Module):
         super().__init__()
         self.generator = generator.requires_grad_(False)
         self.encoder = ResidualEncoder(
+            rows=generator.rows,
             latent_means=latent_means(generator, latent_samples),
             widths=widths,
             blocks=blocks,
@@ -142,9 +143,12 @@ class PublishedAdapter(nn.Module):
 
 
 def latent_means(generator: Generator, samples: int, seed: int = 0) -> Tensor:
-    """Mean of W+ of every domain, (K, rows, w_dim); draws from its own random generator."""
+    """Mean of w of every domain, (K, w_dim), or of W+, (K, rows, w_dim), where rows differ; draws from its own random
+    generator.
+    """
     seeds = [torch.Generator().manual_seed(seed) for _ in range(generator.domains)]
-    return torch.stack([generator.latent_mean(k, samples, g) for k, g in enumerate(seeds)])
+    means = torch.stack([generator.latent_mean(k, samples, g) for k, g in enumerate(seeds)])
+    return means if generator.common_rows else means[:, 0].clone()
 
 
 class SegmentationPaths(nn.Module):

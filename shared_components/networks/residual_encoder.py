@@ -61,7 +61,9 @@ class ResidualEncoder(nn.Module):
     w_plus[row] = Linear_row(pooled stages) ⊙ rms(embedding[domain]) + latent mean[domain].
 
     Args:
-        latent_means: (K, rows, w_dim), mean of W+ of each domain; fixes the number of domains K.
+        rows: rows of W+.
+        latent_means: (K, w_dim), mean of w of each domain, or (K, rows, w_dim), that of W+; fixes the number of
+            domains K.
         widths: channels of the four stages (published: 64, 128, 256, 512).
         blocks: residual blocks per stage (published: 3, 4, 14, 3).
         in_channels: channels of the image.
@@ -76,6 +78,7 @@ class ResidualEncoder(nn.Module):
 
     def __init__(
         self,
+        rows: int,
         latent_means: Tensor,
         widths: Sequence[int] = (32, 64, 128, 256),
         blocks: Sequence[int] = (1, 1, 1, 1),
@@ -88,7 +91,7 @@ class ResidualEncoder(nn.Module):
             raise ValueError(
                 f"widths and blocks: expected {STAGES} stages each, found {list(widths)}, {list(blocks)}"
             )
-        domains, rows, w_dim = latent_means.shape
+        domains, *_, w_dim = latent_means.shape
         norm = {"domains": domains, "batch_statistics": batch_statistics, "momentum": momentum}
         self.rows, self.w_dim, self.widths = rows, w_dim, tuple(widths)
         self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
@@ -132,7 +135,8 @@ class ResidualEncoder(nn.Module):
         offset = self.to_rows(pooled).unflatten(1, (self.rows, self.w_dim))
         to_domain = to_domain.domain if isinstance(to_domain, KnownGroups) else to_domain
         scale = rms_normalise(self.embedding[to_domain])[..., None, :]  # (B | -, 1, w_dim)
-        return offset * scale + self.latent_means[to_domain]
+        means = self.latent_means if self.latent_means.dim() == 3 else self.latent_means[:, None]
+        return offset * scale + means[to_domain]
 
     def forward(self, image: Tensor, domain: DomainLabel, to_domain: DomainLabel | None = None) -> Encoding:
         """Encode ``image`` of ``domain`` for decoding as ``to_domain`` (None: its own)."""

@@ -192,8 +192,7 @@ class VolumeDrawer(nn.Module):
         w = self.mapping_network(torch.cat([rms_normalise(z), self.condition(domain, heights)], dim=1))
         w_plus = w[:, None].expand(-1, self.rows, -1)
         if self.common_rows:
-            nobody = torch.full_like(domain, -1)
-            common = torch.cat([rms_normalise(z), self.condition.learnt(nobody, heights)], dim=1)
+            common = torch.cat([rms_normalise(z), self.condition.of_no_domain(heights)], dim=1)
             common = self.mapping_network(common)[:, None].expand(-1, self.common_rows, -1)
             w_plus = torch.cat([common, w_plus[:, self.common_rows :]], dim=1)
         w_plus = self.edit(w_plus, domain, heights)

@@ -149,7 +149,7 @@ def _undrawn_faults(study: Study) -> list[str]:
         f"leave '{ADAPTATION}' out of 'candidates', or let clients draw them with publish: model"
         for name in study.targets
         for domain in study.roots[name].domains
-        if domain not in drawn and domain not in study.roots[study.source].domains
+        if domain not in drawn and domain not in study.roots[study.source].domains[:1]
     ]
 
 

@@ -87,6 +87,7 @@ def test_before_the_first_round_it_draws_what_the_factory_drew(factory, root, tm
         ({"overrides": SIZES | {"w_dim": 8}}, r"'w_dim': expected 16, .* found 8; set w_dim in 'overrides'"),
         ({"overrides": SIZES | {"spacing": 3.0}}, r"'spacing': expected 4.0, .*found 3.0; set it in 'overrides'"),
         ({"overrides": SIZES | {"image_size": 64}}, r"'image_size': expected 32, .* found 64"),
+        ({"overrides": SIZES | {"common_rows": 2}}, r"'common_rows': expected 0, .* found 2"),
     ],
 )  # fmt: skip
 def test_the_check_names_what_does_not_fit_the_factory(factory, root, tmp_path, changes, message):

@@ -207,7 +207,7 @@ def test_nan_around_the_body_is_noted_once_and_infinite_voxels_are_refused(data_
     report = inspect_client_root(data_root[0])
     assert report.faults == []
     assert [
-        "2 images have NaN around the body (s2.nii.gz, …); it counts as air" in str(n) for n in report.notes
+        "2 images with NaN around the body (s2.nii.gz, …); it counts as air" in str(n) for n in report.notes
     ] == [True]
     image[8, 8, 4] = np.inf
     save_image(data_root[0] / "images/s3.nii.gz", image)
@@ -319,13 +319,22 @@ def test_images_that_are_placed_in_two_ways_or_in_none_are_noted(data_root):
     apart, nowhere = (str(note) for note in inspect_client_root(root).notes)
     edge = min(np.linalg.norm(twice.affine[:3, :3], axis=0))
     assert (
-        f"1 images' headers place them in two ways (s1.nii.gz: sform and qform up to {6 / edge:.3g} voxels"
+        f"1 image placed in two ways by the header (s1.nii.gz: sform and qform up to {6 / edge:.3g} voxels"
         in apart
     )
-    assert (
-        "1 images do not say where they lie (s3.nii.gz: neither sform nor qform); which side is left"
-        in nowhere
-    )
+    assert "1 image that no header places (s3.nii.gz: neither sform nor qform); which side is left" in nowhere
+
+
+def test_a_qform_that_is_none_is_passed_over_where_the_sform_counts(data_root):
+    path = data_root[0] / "images/s1.nii.gz"
+    image = nibabel.load(path)
+    image.set_sform(image.affine, 1)
+    image.set_qform(image.affine, 1)
+    for name in ("quatern_b", "quatern_c", "quatern_d"):
+        image.header[name] = 1.0
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata().astype(np.float32), None, image.header), path)
+    report = inspect_client_root(data_root[0])
+    assert report.faults == [] and report.notes == []
 
 
 def test_images_that_look_like_label_maps_are_noted(data_root, save_image):
@@ -334,7 +343,7 @@ def test_images_that_look_like_label_maps_are_noted(data_root, save_image):
     )
     (note,) = inspect_client_root(data_root[0]).notes
     assert (
-        "1 images hold no more than 32 different whole numbers, as label maps do (s3.nii.gz, …); if they"
+        "1 image with no more than 32 different whole numbers, as label maps have (s3.nii.gz, …); if they"
         in str(note)
     )
 

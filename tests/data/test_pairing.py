@@ -87,6 +87,45 @@ def test_four_digits_that_number_subjects_are_part_of_their_names(tmp_path, name
     }
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            ["imagesTr/amos_0001_0000.nii", "imagesTr/amos_0004_0000.nii", "labelsTr/amos_0001.nii"],
+            {"amos_0001": "amos_0001.nii", "amos_0004": None},
+        ),
+        (
+            ["imagesTr/b_0000.nii", "imagesTr/b_0001_0000.nii", "imagesTr/a_0000.nii"]
+            + ["labelsTr/b_0001.nii", "labelsTr/a.nii"],
+            {"a": "a.nii", "b": None, "b_0001": "b_0001.nii"},
+        ),
+        ([f"images/c_{n:04}.nii" for n in range(6)], {f"c_{n:04}": None for n in range(6)}),
+    ],
+)
+def test_channels_and_numbers_are_told_apart(tmp_path, names, expected):
+    files(tmp_path, *names)
+    assert {p.subject: p.label and p.label.name for p in find_pairs(tmp_path)} == expected
+
+
+def test_two_channels_whose_segmentation_is_named_after_one_are_one_subject_and_told(tmp_path):
+    names = [f"p{n}_{kind}.nii" for n in (1, 2) for kind in ("0000", "0001", "0000_seg")]
+    files(tmp_path, *names)
+    with pytest.raises(InputError, match=r"a second image of 'p1' .*--images '\*_0000\.nii'"):
+        find_pairs(tmp_path)
+    chosen = find_pairs(tmp_path, "*_0000.nii", "*_seg.nii")
+    assert [(p.image.name, p.label.name) for p in chosen] == [
+        ("p1_0000.nii", "p1_0000_seg.nii"),
+        ("p2_0000.nii", "p2_0000_seg.nii"),
+    ]
+
+
+def test_all_images_of_one_beginning_can_be_chosen(tmp_path):
+    files(tmp_path, *(f"c_{n:04}.nii" for n in range(3)))
+    with pytest.raises(InputError, match="--images '\\*' takes all"):
+        find_pairs(tmp_path)
+    assert [p.subject for p in find_pairs(tmp_path, "*")] == ["c_0000", "c_0001", "c_0002"]
+
+
 def test_a_loose_dicom_series_is_refused(tmp_path, save_dicom):
     save_dicom(tmp_path, np.arange(48).reshape(4, 4, 3), np.eye(4))
     with pytest.raises(

@@ -137,6 +137,15 @@ def test_images_are_stated_as_they_stand_in_the_folder(tmp_path, images, rows):
     assert list(found.values()) == ["a", "b", "c"][: len(images)]
 
 
+def test_numbered_subjects_that_are_not_in_the_folder_are_passed_over(tmp_path):
+    images = found_in(tmp_path / "root", [f"case_{n:04}.nii" for n in (1, 2)])
+    stated = table(tmp_path, "case_0001,a", "case_0002,b", "case_0007,c")
+    assert patients_by_table(images, stated) == {"case_0001": "a", "case_0002": "b"}
+    one = found_in(tmp_path / "one", ["case_0001.nii"])
+    with pytest.raises(InputError, match="has no line of the image 'case_0001'; add it"):
+        patients_by_table(one, table(tmp_path, "case_0002,b"))
+
+
 def test_umlauts_of_a_mac_are_those_of_other_machines(tmp_path):
     images = found_in(tmp_path / "root", [unicodedata.normalize("NFD", "M\u00fcller.nii.gz")])
     stated = table(tmp_path, unicodedata.normalize("NFD", "M\u00fcller.nii.gz") + ",a")

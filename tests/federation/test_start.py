@@ -118,6 +118,13 @@ def test_the_run_of_a_study_is_found_by_the_bundles_name(earlier, tmp_path):
     assert read_start(tmp_path, TINY).within == "factory"
 
 
+def test_rows_that_no_domain_is_told_are_those_of_the_start_whose_config_may_not_know_them(earlier):
+    start = read_start(earlier, TINY)
+    refuse_other_meaning(start, ["t1", "t2", "pet"], {"common_rows": 0})
+    with pytest.raises(InputError, match=r"'common_rows': expected 0, .* found 4"):
+        refuse_other_meaning(start, ["t1", "t2", "pet"], {"common_rows": 4})
+
+
 def test_a_clients_own_state_is_found_in_whichever_folder_has_it(earlier, tmp_path):
     start = read_start(earlier, TINY)
     file = Path("clients", "north", "state.1.pt")

@@ -10,12 +10,12 @@ from shared_components.networks.residual_encoder import ResidualEncoder
 WIDTHS = (4, 6, 8, 10)
 
 
-MEANS = torch.arange(3)[:, None, None].expand(-1, 5, 7).float()
+MEANS = torch.arange(3)[:, None].expand(-1, 7).float()
 
 
 def encoder(**kwargs) -> ResidualEncoder:
     """An encoder that is past its first step: its linear layers start at zero."""
-    network = ResidualEncoder(latent_means=MEANS, widths=WIDTHS, **kwargs)
+    network = ResidualEncoder(rows=5, latent_means=MEANS, widths=WIDTHS, **kwargs)
     torch.nn.init.normal_(network.to_rows.weight)
     return network
 
@@ -34,9 +34,15 @@ def test_content_sizes_of_the_published_resolution():
 
 
 def test_untrained_w_plus_is_the_latent_mean_of_the_domain_decoded():
-    network = ResidualEncoder(latent_means=MEANS, widths=WIDTHS)
+    network = ResidualEncoder(rows=5, latent_means=MEANS, widths=WIDTHS)
     out = network(torch.randn(2, 1, 32, 32), 0, torch.tensor([2, 1]))
     assert torch.equal(out.w_plus, torch.tensor([2.0, 1.0])[:, None, None].expand(2, 5, 7))
+
+
+def test_rows_may_have_means_of_their_own():
+    means = torch.arange(15.0).view(3, 5, 1).expand(-1, -1, 7)
+    out = ResidualEncoder(rows=5, latent_means=means, widths=WIDTHS)(torch.randn(2, 1, 32, 32), 0, 2)
+    assert torch.equal(out.w_plus, means[2].expand(2, 5, 7))
 
 
 def test_embedding_is_normalised():
@@ -83,4 +89,4 @@ def test_latent_means_travel_with_the_weights_but_do_not_train():
 
 def test_wrong_number_of_stages():
     with pytest.raises(ValueError, match="4 stages"):
-        ResidualEncoder(latent_means=torch.zeros(2, 5, 7), widths=(4, 8))
+        ResidualEncoder(rows=5, latent_means=torch.zeros(2, 7), widths=(4, 8))
