@@ -168,9 +168,11 @@ def _guess(names: Sequence[str], ask: bool) -> dict[str, str]:
         print(f"patients: {told}; they stay in one split")
         return guess
     if not sys.stdin.isatty():
+        ending = images[0].removeprefix(patient)
+        sequence = f"; where they are sequences, choose one with --images '*{ending}.*'" if ending else ""
         raise InputError(
             f"{told}; say --patients guess to keep them in one split, --patients each if every image is another "
-            "patient's, or name them with --patient_pattern or a table"
+            f"patient's, or name them with --patient_pattern or a table{sequence}"
         )
     answer = input(f"{told}. Keep each patient's images in one split? [Y/n] ")
     return guess if answer.strip().lower() in ("", "y", "yes") else {}

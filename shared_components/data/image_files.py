@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from shared_components.data.dicom import (
@@ -86,13 +87,20 @@ def _loose_series(folder: Path) -> list[Path]:
     return files
 
 
-def unread_volumes(folder: Path) -> str | None:
-    """A line on the volumes under ``folder`` of formats that nothing here reads, with the cure; ``None`` without any.
+def unread_volumes(folder: Path, deep: bool = True) -> str | None:
+    """A line on the volumes in ``folder`` of formats that nothing here reads, with the cure; ``None`` without any.
 
     Those that have an image of their name beside them, as conversions do, and hidden ones do not count.
+
+    Args:
+        folder: where to look.
+        deep: look into its folders, too.
     """
+    places = os.walk(folder)
     found = sorted(
-        path for place, folders, names in os.walk(folder) for path in _unread(place, folders, names)
+        path
+        for place, folders, names in (places if deep else islice(places, 1))
+        for path in _unread(place, folders, names)
     )
     if not found:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,9 +93,10 @@ class _File:
         """A label map's name without the word that says so."""
         return _LABEL_BEGINNING.sub("", _LABEL_ENDING.sub("", self.stem))
 
-    def names(self, key: tuple[str, ...]) -> bool:
-        """Whether a label map's name and folders have all the names of an image's key."""
-        return {*self.folders, self.stem, self.plain}.issuperset(key)
+    @property
+    def names(self) -> set[str]:
+        """A label map's name, with and without the word that says so, and those of its folders."""
+        return {*self.folders, self.stem, self.plain}
 
 
 def find_pairs(root: Path, images: str | None = None, label_maps: str | None = None) -> list[Pair]:
@@ -270,11 +271,22 @@ def _by_stars(
 def _owners(root: Path, images: Sequence[_File], maps: Sequence[_File]) -> dict[Path, Path]:
     """Image to label map, by the plainest way in which each label map has one image, and each image at most one."""
     for keys in _keys(images):
-        owners = [[i for i, key in enumerate(keys) if file.names(key)] for file in maps]
+        owners = _holders(keys, [file.names for file in maps])
         one_each = all(len(own) == 1 for own in owners) and len({own[0] for own in owners}) == len(maps)
         if len(set(keys)) == len(keys) and one_each:
             return {images[own[0]].path: file.path for own, file in zip(owners, maps, strict=True)}
     raise InputError(f"{_unmatched({image.stem for image in images}, maps)}{_unread_too(root)}")
+
+
+def _holders(keys: Sequence[tuple[str, ...]], maps: Sequence[set[str]]) -> list[list[int]]:
+    """The places of the keys that have all their names among a label map's, for each label map."""
+    places = defaultdict(list)
+    for place, (first, *_) in enumerate(keys):
+        places[first].append(place)
+    return [
+        [place for name in names for place in places.get(name, ()) if names.issuperset(keys[place])]
+        for names in maps
+    ]
 
 
 def _unread_too(root: Path) -> str:

@@ -17,7 +17,7 @@ from shared_components.inferers.case_writers import (
     WriteSegmentationd,
     write_segmentation,
 )
-from shared_components.inferers.cases import find_cases
+from shared_components.inferers.cases import find_cases, tell_left_out
 from shared_components.inferers.file_grid import LabelsOnFileGridd
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "keep_largest",
     "pending_cases",
     "read_case_list",
+    "tell_left_out",
     "write_case_list",
     "write_segmentation",
 ]

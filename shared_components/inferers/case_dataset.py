@@ -178,12 +178,31 @@ def _is_done(case: Case, output_dir: Path, probabilities: bool) -> bool:
 
 
 def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir: str | Path) -> Path:
-    """Write ``<output_dir>/cases.json``: class names, each case's image, label (if any) and segmentation."""
-    content = {
-        "labels": {str(value): str(name) for value, name in labels.items()},
-        "cases": [case | {"segmentation": f"{case['case']}{OUTPUT_SUFFIX}.nii.gz"} for case in cases],
-    }
-    return write_record(Path(output_dir) / FILE_NAME, content)
+    """Write ``<output_dir>/cases.json``: class names, each case's image, label (if any) and segmentation.
+
+    What earlier runs have left in the folder stays on the list, as long as its files are there and its classes are the
+    same: a report of the folder shows all that is in it.
+    """
+    path = Path(output_dir) / FILE_NAME
+    names = {str(value): str(name) for value, name in labels.items()}
+    listed = [case | {"segmentation": f"{case['case']}{OUTPUT_SUFFIX}.nii.gz"} for case in cases]
+    own = {case["case"] for case in cases}
+    kept = [case for case in _earlier_cases(path, names) if case["case"] not in own]
+    return write_record(path, {"labels": names, "cases": kept + listed})
+
+
+def _earlier_cases(path: Path, labels: Mapping[str, str]) -> list[Case]:
+    """Those of a list whose image and segmentation are there; none where the classes are others."""
+    content = found_record(path) or {}
+    if content.get("labels") != labels:
+        return []
+    return [
+        case
+        for case in content.get("cases", ())
+        if {"image", "case", "segmentation"} <= case.keys()
+        and Path(case["image"]).exists()
+        and (path.parent / case["segmentation"]).is_file()
+    ]
 
 
 def note_faults(output_dir: str | Path, faults: Mapping[str, str]) -> None:

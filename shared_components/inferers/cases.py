@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.client_root import ClientRoot
+from shared_components.data.dataset_json import SPLITS
 from shared_components.data.dicom import is_dicom
 from shared_components.data.faults import one_line
-from shared_components.data.image_files import images_in, is_image
+from shared_components.data.image_files import images_in, is_image, unread_volumes
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 
 DATALIST = "dataset.json"
 OUTPUT_SUFFIX = "_seg"
@@ -24,6 +25,8 @@ PROBABILITY_SUFFIX = "_prob"
 _OUTPUT = re.compile(rf"(.+?)({OUTPUT_SUFFIX}|(_t\d+)?{PROBABILITY_SUFFIX})")
 
 Case = dict[str, Any]
+ALL = "all"
+"""In place of a client data root's list: all of them."""
 SUFFIXES = (".txt", ".lst", ".list", ".json")
 
 
@@ -42,7 +45,7 @@ def find_cases(
             in it are relative to its own folder;
             a mapping ``{"image": path}`` with, if wanted, ``"label"`` and ``"case"``.
             In a folder or a glob, ``x_seg.*`` and ``x_prob.*`` beside ``x.*`` are earlier outputs, not inputs.
-        split: of a client data root: which of its lists.
+        split: of a client data root: which of its lists; ``all``: every one.
         labelled: keep only cases with (``True``) or without (``False``) a label; ``None`` keeps all.
     Returns:
         (the files are not opened: what is wrong with them shows when they are read)
@@ -63,21 +66,48 @@ def find_cases(
         raise InputError(
             f"{_shown(source)}: expected at least one {kind}volume, found none; name a file, a folder of "
             "volumes, a pattern such as 'folder/**/*.nii.gz', or a client data root whose "
-            f"'{split}' list has such items"
+            f"'{split}' list has such items (--split all: any of its lists)"
         )
     return _named(found)
+
+
+def tell_left_out(source: object, split: str) -> None:
+    """Print what of a client data root or of a folder is not segmented, if anything.
+
+    Args:
+        source: as of :func:`find_cases`.
+        split: likewise.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return
+    path = Path(source).expanduser()
+    if root := _client_root(path):
+        _tell_lists(root, split)
+    elif path.is_dir() and (unread := unread_volumes(path, deep=False)):
+        print(f"note: {unread}")
+
+
+def _tell_lists(root: Path, split: str) -> None:
+    """Print how many of a data root's images are not in the list that is segmented."""
+    if split == ALL:
+        return
+    counts = {name: len(entries) for name, entries in ClientRoot.load(root).splits.items()}
+    taken, total = counts.get(split, 0), sum(counts.values())
+    if taken < total:
+        print(
+            f"note: {root} is a client data root; {taken} of its {counted(total, 'image')} are in its "
+            f"'{split}' list, and those are taken (--split all: every one)"
+        )
 
 
 def _cases_of(entry: str | os.PathLike | Mapping, split: str) -> list[Case]:
     if isinstance(entry, Mapping):
         return [_stated_case(entry)]
     path = Path(entry).expanduser()
-    if (path / DATALIST).is_file():
-        return _root_cases(path, split)
+    if root := _client_root(path):
+        return _root_cases(root, split)
     if path.is_dir():
         return _folder_cases(path)
-    if path.is_file() and path.name == DATALIST:
-        return _root_cases(path.parent, split)
     if path.is_file() and _is_list(path):
         return [case for item in _read_list(path) for case in _listed_cases(item, split)]
     if os.path.lexists(path):  # a link that leads nowhere too: reading it says what is wrong
@@ -127,6 +157,12 @@ def _stated_case(entry: Mapping, must_exist: bool = True) -> Case:
     return case | ({"case": str(entry["case"])} if "case" in entry else {})
 
 
+def _client_root(path: Path) -> Path | None:
+    """The client data root that a path or its ``dataset.json`` names."""
+    folder = path.parent if path.name == DATALIST else path
+    return folder if (folder / DATALIST).is_file() else None
+
+
 def _root_cases(root: Path, split: str) -> list[Case]:
     keep = {
         "image": "image",
@@ -137,7 +173,8 @@ def _root_cases(root: Path, split: str) -> list[Case]:
     }
     return [
         {new: item[old] for old, new in keep.items() if old in item}
-        for item in ClientRoot.load(root).items(split)
+        for name in (SPLITS if split == ALL else (split,))
+        for item in ClientRoot.load(root).items(name)
     ]
 
 
@@ -145,9 +182,10 @@ def _folder_cases(folder: Path) -> list[Case]:
     images = images_in(folder)
     volumes = images if images == [folder] else _without_outputs(images)
     if not volumes:
+        unread = unread_volumes(folder, deep=False)
         raise InputError(
             f"{folder}: expected volumes ({', '.join(IMAGE_SUFFIXES)} or DICOM series), found none; "
-            f"to search sub-folders give a pattern such as '{folder}/**/*.nii.gz'"
+            f"to search sub-folders give a pattern such as '{folder}/**/*.nii.gz'{f'; {unread}' if unread else ''}"
         )
     return [_case(volume) for volume in volumes]
 

@@ -262,3 +262,25 @@ def test_a_missing_or_damaged_list_is_named(tmp_path):
     (tmp_path / "cases.json").write_text('{"cases": []}')
     with pytest.raises(InputError, match=r"cases\.json: expected a case list, found KeyError"):
         read_case_list(tmp_path)
+
+
+def test_a_second_run_into_a_folder_keeps_the_list_of_what_is_in_it(tmp_path):
+    first, second, gone, failed = (
+        {"image": str(volume(tmp_path / f"{name}.nii")), "case": name}
+        for name in ("first", "second", "gone", "failed")
+    )
+    names = {0: "background", 1: "brain"}
+    out = tmp_path / "out"
+    write_case_list([first, gone, failed], names, out)
+    for name in ("first", "gone"):
+        volume(out / f"{name}_seg.nii.gz")
+    Path(gone["image"]).unlink()
+
+    write_case_list([second], names, out)
+    assert [case["case"] for case in read_case_list(out)[0]] == ["first", "second"]
+    write_case_list([first | {"label": "/data/l.nii"}], names, out)  # told anew
+    assert [(case["case"], case.get("label")) for case in read_case_list(out)[0]] == [
+        ("first", "/data/l.nii")
+    ]
+    write_case_list([second], names | {1: "cord"}, out)  # another model's classes
+    assert [case["case"] for case in read_case_list(out)[0]] == ["second"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.inferers import find_cases
+from shared_components.inferers import find_cases, tell_left_out
 
 
 def volume(path: Path, shape=(4, 5, 6)) -> str:
@@ -141,8 +141,43 @@ def test_a_client_root_gives_a_split_with_its_labels(tmp_path):
     assert names(find_cases(tmp_path, labelled=True)) == ["s0"]
     assert names(find_cases(tmp_path, split="training")) == ["s2"]
     assert find_cases(tmp_path / "dataset.json") == [labelled, unlabelled]
+    assert names(find_cases(tmp_path, split="all")) == ["s2", "s0", "s1"]
     with pytest.raises(InputError, match=r"expected at least one volume, found none.*'validation' list"):
         find_cases(tmp_path, split="validation")
+
+
+def test_what_of_a_client_root_is_left_out_is_told(tmp_path, capsys):
+    entries = [{"image": Path(volume(tmp_path / f"s{index}.nii.gz")).name} for index in range(3)]
+    content = {"name": "north", "domain": "t1", "labels": {"0": "background", "1": "brain"}, "validation": []}
+    file = tmp_path / "dataset.json"
+    file.write_text(json.dumps(content | {"training": entries[:2], "test": entries[2:]}))
+
+    for source in (tmp_path, file, str(tmp_path)):
+        tell_left_out(source, "test")
+        out = capsys.readouterr().out
+        assert "1 of its 3 images are in its 'test' list" in out and "--split all" in out
+    for source, split in (
+        (tmp_path, "all"),
+        ([str(tmp_path)], "test"),
+        (str(tmp_path / "s0.nii.gz"), "test"),
+    ):
+        tell_left_out(source, split)
+    file.write_text(json.dumps(content | {"training": [], "test": entries}))
+    tell_left_out(tmp_path, "test")
+    assert not capsys.readouterr().out
+
+
+def test_files_of_a_folder_that_nothing_reads_are_told(tmp_path, capsys):
+    volume(tmp_path / "s0.nii.gz")
+    tell_left_out(tmp_path, "test")
+    assert not capsys.readouterr().out
+    (tmp_path / "aseg.mgz").touch()
+    tell_left_out(tmp_path, "test")
+    out = capsys.readouterr().out
+    assert "1 file is of a format that is not read" in out and "aseg.nii.gz" in out
+    (tmp_path / "s0.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"found none; .*1 file is of a format that is not read"):
+        find_cases(tmp_path)
 
 
 def test_folders_of_dicom_slices_are_one_case_each(tmp_path):

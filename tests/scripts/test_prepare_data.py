@@ -236,7 +236,7 @@ def test_a_guess_of_patients_is_told_and_not_taken_unasked(prepare, hearts, monk
     assert ended.stderr.splitlines()[-1] == (
         "error: P00_ED, P00_ES look like images of one patient, P00 (2 such patients); say --patients guess to keep "
         "them in one split, --patients each if every image is another patient's, or name them with --patient_pattern "
-        "or a table"
+        "or a table; where they are sequences, choose one with --images '*_ED.*'"
     )
 
 
