@@ -1,20 +1,23 @@
 """Worker processes that end with the process that started them, from their first line on.
 
-A worker imports this module before anything of torch or MONAI, whose import takes seconds.
+Importing torch and MONAI takes seconds, so on Linux one process does it, and every worker is a copy of it. Where there
+is CUDA, whose state does not survive a copy, each worker is a fresh process that imports them itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any
 
@@ -22,11 +25,15 @@ TERMINAL = (signal.SIGINT, signal.SIGHUP)
 """What a terminal sends to every process that runs in it; the parent alone answers."""
 
 
+IMPORTED = ["monai.bundle", "monai.engines"]
+"""What the process has imported that workers are copies of; it takes torch and ignite along."""
+
+
 class WorkerProcesses:
     """A pool of processes for a ``with`` block: they end with it, at once when the block fails or this process dies.
 
     The parent holds one end of a pipe, the leash, which the operating system closes with it; each worker waits at the
-    other end. Processes are spawned, since a forked copy of torch's threads would hang, and only as tasks come.
+    other end. Processes start only as tasks come. None is a copy of the parent: one of torch's threads would hang.
 
     Args:
         number: processes at most.
@@ -34,10 +41,12 @@ class WorkerProcesses:
     """
 
     def __init__(self, number: int, threads: int) -> None:
-        spawn = multiprocessing.get_context("spawn")
         start_quiet_tracker()
-        self._end, self._leash = spawn.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(number, spawn, initializer=begin, initargs=(self._end, threads))
+        context = starting_context()
+        self._end, self._leash = context.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(
+            number, context, initializer=begin, initargs=(self._end, threads, dict(os.environ))
+        )
 
     def submit(self, task: Callable[..., Any], *arguments: Any) -> Future:
         """Let a worker run ``task``; the future of a pool whose worker has died fails with BrokenProcessPool."""
@@ -70,17 +79,48 @@ class WorkerProcesses:
         self._end.close()
 
 
-def begin(leash: Connection, threads: int) -> None:
+def starting_context() -> BaseContext:
+    """How processes are started: by the process that has imported what takes long, where that is safe."""
+    import torch
+
+    if sys.platform != "linux" or torch.cuda.is_available():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    with _environment(OMP_NUM_THREADS="1"):  # threads of NumPy's algebra would not be in the copies
+        forkserver.ensure_running()
+    return context
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Environment variables of the processes that start meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def begin(leash: Connection, threads: int, environment: Mapping[str, str]) -> None:
     """First thing in a worker.
 
     Args:
         leash: a pipe that ends when the parent does.
         threads: torch's threads here.
+        environment: the parent's; that of the process which this one is a copy of is older.
     """
+    os.environ.clear()
+    os.environ.update(environment)
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
     for number in TERMINAL:
         signal.signal(number, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # of NumPy's algebra too, which is loaded after this line
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of what is loaded after this line
     import torch
 
     torch.set_num_threads(threads)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +20,7 @@ from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, Phantom
 from shared_components.errors import InputError
 from shared_components.files import write_atomically, write_text
 from shared_components.steps import steps
+from shared_components.worker_processes import starting_context
 
 RECORD = "phantoms.json"  # what a folder was made with; says whether it is whole
 RECIPE = 1  # rises when the same seed gives other images than before
@@ -148,9 +148,8 @@ def _done(jobs: list[tuple[Case, list[str]]], render: Renderer, workers: int) ->
     if workers <= 1:
         yield from map(work, jobs)
         return
-    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+        workers, mp_context=starting_context(), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
         yield from pool.map(work, jobs)
 
