@@ -25,8 +25,8 @@ TERMINAL = (signal.SIGINT, signal.SIGHUP)
 """What a terminal sends to every process that runs in it; the parent alone answers."""
 
 
-IMPORTED = ["monai.bundle", "monai.engines"]
-"""What the process has imported that workers are copies of; it takes torch and ignite along."""
+IMPORTED = ["shared_components.preloaded"]
+"""What the process has imported that workers are copies of: MONAI, and with it torch and ignite."""
 
 
 class WorkerProcesses:

@@ -14,6 +14,20 @@ import torch
 from shared_components.interrupts import SIGNALS
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="run the tests marked thorough, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is thorough, unless it is asked for, or named alone."""
+    named = any("::" in argument for argument in config.args)
+    if config.getoption("--thorough") or named:
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+    config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _signals_of_a_terminal():
     """A shell starts what it runs in the background with some signals ignored, and children inherit that."""

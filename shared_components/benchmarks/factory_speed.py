@@ -44,21 +44,22 @@ HEAD = (
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def factory_speed(sizes: Sequence[int], batch: int, repeats: int, threads: int) -> str:
-    """The table of full updates at published widths; the forms take turns, so that both see the same machine.
+def factory_speed(sizes: Sequence[int], batch: int, repeats: int, threads: int, **widths: Any) -> str:
+    """The table of full updates; the forms take turns, so that both see the same machine.
 
     Args:
         sizes: heights and widths of a slice, px; each 4 px times a power of two.
         batch: slices of an update.
         repeats: timed updates of each kind and form; the fastest counts.
         threads: of torch.
+        widths: ``channels`` and ``width`` of :func:`networks`; the published ones by default.
     """
     lines = []
     for size in sizes:
-        peaks = [_apart(_peak, form, size, batch, threads) for form in FORMS]
-        times = _apart(_seconds, size, batch, repeats, threads)
+        peaks = [_apart(_peak, form, size, batch, threads, widths) for form in FORMS]
+        times = _apart(_seconds, size, batch, repeats, threads, widths)
         ratios = (times[-1] / ours for ours in times[:-1])
-        millions = sum(p.numel() for p in networks(size).parameters()) / 1e6
+        millions = sum(p.numel() for p in networks(size, **widths).parameters()) / 1e6
         lines.append([str(size), f"{millions:.1f}", *(f"{n:.2f}" for n in (*times, *ratios, *peaks))])
         print(" | ".join(lines[-1]), flush=True)
     return f"{markdown(HEAD, lines)}\n{batch} slices, {threads} threads. {machine()}"
@@ -70,20 +71,20 @@ def _apart(call: Callable[..., Any], *arguments: Any) -> Any:
         return pool.apply(call, arguments)
 
 
-def _peak(form: str, size: int, batch: int, threads: int) -> float:
+def _peak(form: str, size: int, batch: int, threads: int, widths: Mapping[str, Any]) -> float:
     """Most GB that an update of any kind takes, the process, the networks and Adam's moments included."""
     torch.set_num_threads(threads)
-    trainer, data = _trainer(form, size), batch_of(size, batch)
+    trainer, data = _trainer(form, size, widths), batch_of(size, batch)
     forget_peak()
     for iteration in KINDS:
         update(trainer, data, iteration)
     return peak_kilobytes() * 1024 / 1e9
 
 
-def _seconds(size: int, batch: int, repeats: int, threads: int) -> list[float]:
+def _seconds(size: int, batch: int, repeats: int, threads: int, widths: Mapping[str, Any]) -> list[float]:
     """s of an update of each form, the lazy terms in their share."""
     torch.set_num_threads(threads)
-    trainers, data = [_trainer(form, size) for form in FORMS], batch_of(size, batch)
+    trainers, data = [_trainer(form, size, widths) for form in FORMS], batch_of(size, batch)
     fastest = [dict.fromkeys(KINDS, math.inf) for _ in FORMS]
     for _ in range(repeats):
         for iteration in KINDS:
@@ -101,9 +102,9 @@ def share(seconds: Mapping[int, float], trainer: FactoryTrainer) -> float:
     return statistics.fmean(seconds[kind] for kind in kinds)
 
 
-def _trainer(name: str, size: int) -> FactoryTrainer:
+def _trainer(name: str, size: int, widths: Mapping[str, Any]) -> FactoryTrainer:
     form, switches = FORMS[name]
-    return make_trainer(form, size, switches=switches)
+    return make_trainer(form, size, switches=switches, **widths)
 
 
 def networks(size: int, channels: Sequence[int] | None = None, width: int | None = None) -> FactoryNetwork:

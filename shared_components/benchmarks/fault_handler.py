@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from multiprocessing import parent_process
 from pathlib import Path
 
 import torch
@@ -51,7 +52,8 @@ class Misbehave:
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "site_killed" | "machine_killed":
-                site = os.getppid()
+                worker_of = parent_process()
+                site = worker_of.pid if worker_of else os.getppid()
                 for process in (site,) if kind == "site_killed" else (parent(site), site):
                     os.kill(process, signal.SIGKILL)
                 threading.Event().wait(NEVER)

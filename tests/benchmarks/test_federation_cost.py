@@ -49,6 +49,7 @@ def test_sizes_have_the_parameters_that_they_are_named_after(size, millions):
     assert (2 * numbers[0] + numbers[1]) / 1e6 == pytest.approx(millions, rel=0.1)
 
 
+@pytest.mark.thorough
 def test_a_run_is_measured(tmp_path):
     """The local engine alone, at the smallest size, through the command line."""
     table = federation_benchmark(tmp_path, clients=(1,), engines=("local",), smoke=True)

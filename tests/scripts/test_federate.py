@@ -45,6 +45,13 @@ def federate(capsys, *arguments) -> tuple[int, str, str]:
     return told(capsys, COMMANDS, *arguments)
 
 
+def started_by(pid: int) -> list[int]:
+    """Processes that a process, or one that it has started, has started."""
+    threads = [thread.read_text().split() for thread in Path(f"/proc/{pid}/task").glob("*/children")]
+    children = [int(child) for thread in threads for child in thread]
+    return children + [deeper for child in children for deeper in started_by(child)]
+
+
 def has_ended(pid: int, seconds: float) -> bool:
     """Whether the process ends within a time, waited for without polling."""
     try:
@@ -90,13 +97,12 @@ def test_interrupt_stops_cleanly_and_leaves_no_worker(values, tmp_path):
     for line in process.stdout:
         if line.startswith("round 2/"):
             break
-    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
-    children = [child for thread in threads for child in thread.read_text().split()]
+    children = started_by(process.pid)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "Traceback" not in err and "--resume" in err
-    assert children and all(has_ended(int(child), seconds=20) for child in children)
+    assert len(children) > 1 and all(has_ended(child, seconds=20) for child in children)
     assert load_tensors(tmp_path / "run" / "global.pt")["round"] >= 2
 
 

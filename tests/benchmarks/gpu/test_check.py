@@ -28,6 +28,7 @@ sys.meta_path.insert(0, Absent())
 '''
 
 
+@pytest.mark.thorough
 def test_the_whole_check_runs_on_a_bare_machine(tmp_path):
     """Every step on the CPU with its sizes cut, through the script, where there is no ITK."""
     (tmp_path / "sitecustomize.py").write_text(BARE)

@@ -26,6 +26,7 @@ def expected(values, folder: Path):
     return read_statistics(folder)
 
 
+@pytest.mark.thorough
 def test_a_rehearsal_with_certificates_tells_what_the_local_engine_tells(values, tmp_path):
     file = write_file(tmp_path / "f.yaml", values)
     ended = federate("stats", file, "--bins", "8", "--engine", "poc")

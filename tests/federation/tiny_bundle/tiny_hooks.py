@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from multiprocessing import parent_process
 from pathlib import Path
 
 import torch
@@ -32,7 +33,8 @@ class KillEngineOnce:
         if self._marker is None or (state.epoch, update) != self._iteration or self._marker.exists():
             return
         self._marker.write_text(str(os.getpid()))
-        os.kill(os.getppid(), signal.SIGKILL)
+        engine_process = parent_process()  # of a worker, who is not that one's child where it is a copy
+        os.kill(engine_process.pid if engine_process else os.getppid(), signal.SIGKILL)
         signal.pause()
 
 

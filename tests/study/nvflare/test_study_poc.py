@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from tests.federation.nvflare.processes import federate, killed_at, left_running
+from tests.federation.nvflare.processes import federate, left_running
 from tests.study.test_generalisation import SMALL
 from tests.study.test_study import values as study_values
 
@@ -26,17 +26,13 @@ def values(study_values, tmp_path) -> dict:
     return {**study_values, "output_dir": str(tmp_path / "out"), "study": settings}
 
 
-def test_a_rehearsal_goes_on_and_neither_data_nor_adapted_models_reach_the_server(values, tmp_path):
+def test_in_a_rehearsal_neither_data_nor_adapted_models_reach_the_server(values, tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(values))
-    lines = killed_at(federate("poc", file), "north/source_model: done")
-    assert "round 1/1" in "".join(lines) and left_running(tmp_path / "out") == []
-    (first,) = (tmp_path / "out" / "kits").glob("*/prod_*/north/fedfoundry/*/clients/north/*/done.json")
-    written = first.stat().st_mtime_ns
-    ended = federate("poc", file, "--resume")
+    ended = federate("poc", file)
     output = ended.communicate()[0]
     assert ended.returncode == 0, output
-    assert "round 1/1" not in output and first.stat().st_mtime_ns == written
+    assert "round 1/1" in output and "north/source_model: done" in output
     assert "south/adaptation: done" in output and "all/generalisation: done" in output
     assert f"report   {tmp_path / 'out' / 'report.html'}" in output
     study = json.loads((tmp_path / "out" / "study.json").read_text())
