@@ -17,4 +17,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 }
 .venv/bin/mypy --no-error-summary
 # a worker a core; tests of one file share fixtures, so they stay together
-.venv/bin/python -m pytest --numprocesses auto --dist loadfile "$@"
+.venv/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder "$@"

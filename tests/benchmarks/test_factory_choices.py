@@ -24,6 +24,7 @@ def test_every_way_trains_as_many_updates_in_total(key, tmp_path, monkeypatch):
     federation_from({**more, **values}, tmp_path / "file.yaml")
 
 
+@pytest.mark.thorough
 def test_a_way_is_run_once_and_stands_in_the_table(tmp_path, capsys):
     factory("head", str(tmp_path), rows="joint", smoke=True)
     table = capsys.readouterr().out.splitlines()

@@ -31,7 +31,7 @@ def test_stage_without_a_folder_is_starting(tmp_path):
 
 
 def test_study_tells_when_stages_begin_end_and_are_long(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(stages, "BEAT", 0.5)  # a worker's start takes longer
+    monkeypatch.setattr(stages, "BEAT", 0.01)  # a worker's start takes longer
     run_stages(chain(tmp_path), jobs=2)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "north/first: begins" and lines[1] == "north/first: starting"

@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("nvflare")
 
+from shared_components.errors import InputError
 from shared_components.federation.client_entry import Client, Demand
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.simulator import NvflareSimulator
@@ -17,18 +18,32 @@ from tests.federation.tiny import federation
 FEDBN = {"_target_": "shared_components.federation.FedBN"}
 
 
-def demanding(tiny: Federation, name: str, demand: Demand) -> Federation:
+def demanding(tiny: Federation, demand: Demand) -> Federation:
     """The same where a site demands something of which the federation file knows nothing."""
-    client = tiny.clients[name]
-    tiny.clients[name] = Client(client.data_roots, client.domains, demand)
+    north = tiny.clients["north"]
+    tiny.clients["north"] = Client(north.data_roots, north.domains, demand)
     return tiny
 
 
-def test_a_site_stops_taking_part_before_its_epsilon_goes_beyond_its_limit(values):
+@pytest.fixture
+def noisy(values):
     changes = {"engine": "nvflare", "aggregator": FEDBN, "min_clients": 1}
-    noisy = federation(values, privacy={"clip": 0.1, "noise": 2.0}, **changes)
+    return federation(values, privacy={"clip": 0.1, "noise": 2.0}, **changes)
+
+
+@pytest.mark.thorough
+def test_nothing_starts_where_a_site_demands_more(noisy, tmp_path):
+    with pytest.raises(InputError) as caught:
+        NvflareSimulator(demanding(noisy, Demand(noise_multiplier=3.0)), quiet=True).run()
+    assert str(caught.value).splitlines()[1:] == [
+        "client north: its site demands more privacy than the federation file gives: noise_multiplier 3, found noise 2"
+    ]
+    assert not (tmp_path / "run" / "rounds.csv").exists() and not list(tmp_path.rglob("state.*.pt"))
+
+
+def test_a_site_stops_taking_part_before_its_epsilon_goes_beyond_its_limit(noisy):
     limit = spent(2.0, 2, 1e-5) + 1e-6
-    folder = NvflareSimulator(demanding(noisy, "north", Demand(epsilon_at_most=limit)), quiet=True).run()
+    folder = NvflareSimulator(demanding(noisy, Demand(epsilon_at_most=limit)), quiet=True).run()
     left_out = {
         (row["round"], row["client"]): row["left_out"]
         for row in read_rows(folder / "rounds.csv")

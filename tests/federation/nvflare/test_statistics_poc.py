@@ -42,6 +42,7 @@ def is_registered(log: Path) -> bool:
     return log.is_file() and "Successfully registered client" in log.read_text(encoding="utf-8")
 
 
+@pytest.mark.thorough
 def test_sites_that_run_are_asked_through_the_administrators_kit_and_slow_ones_are_named(values, tmp_path):
     rehearsal = ProofOfConcept(federation(values), quiet=True)
     kits = rehearsal._kits(fresh=True)

@@ -26,6 +26,7 @@ def values(study_values, tmp_path) -> dict:
     return {**study_values, "output_dir": str(tmp_path / "out"), "study": settings}
 
 
+@pytest.mark.thorough
 def test_in_a_rehearsal_neither_data_nor_adapted_models_reach_the_server(values, tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(values))
