@@ -50,15 +50,13 @@ class WorkerProcesses:
 
     def submit(self, task: Callable[..., Any], *arguments: Any) -> Future:
         """Let a worker run ``task``; the future of a pool whose worker has died fails with BrokenProcessPool."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)  # a worker inherits it
         try:
-            return self._pool.submit(task, *arguments)
+            with _terminal_waits():
+                return self._pool.submit(task, *arguments)
         except BrokenProcessPool as error:
             failed: Future = Future()
             failed.set_exception(error)
             return failed
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def __enter__(self) -> WorkerProcesses:
         return self
@@ -87,9 +85,20 @@ def starting_context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
-    with _environment(OMP_NUM_THREADS="1"):  # threads of NumPy's algebra would not be in the copies
+    # threads of NumPy's algebra would not be in the copies
+    with _environment(OMP_NUM_THREADS="1"), _terminal_waits():
         forkserver.ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _terminal_waits() -> Iterator[None]:
+    """Processes that start meanwhile inherit that a terminal's signals are blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

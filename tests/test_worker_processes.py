@@ -68,9 +68,12 @@ def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path, running):
 
 def test_the_signals_of_a_terminal_are_the_parents_alone(tmp_path):
     process, worker = started(tmp_path, running=True)
-    os.kill(worker, signal.SIGINT)
-    os.kill(worker, signal.SIGHUP)
-    assert not has_ended(worker, 0.2)
+    ancestor = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])  # it is a copy of
+    assert ancestor != process.pid
+    for started_process in (worker, ancestor):
+        os.kill(started_process, signal.SIGINT)
+        os.kill(started_process, signal.SIGHUP)
+        assert not has_ended(started_process, 0.2)
     os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert has_ended(worker, 20)

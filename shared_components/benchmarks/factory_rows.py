@@ -61,6 +61,11 @@ ROWS = {
         overrides={"poses": True, "pose_shift": 0.3, "common_rows": "$2 * len(@channels) - 2"},
         joint=True,
     ),
+    "shared": FactoryRow(
+        "poses of 0.3, all rows common but the finest two, never at half the size, FedSubAvg",
+        {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
+        {"poses": True, "pose_shift": 0.3, "common_rows": "$2 * len(@channels) - 2", "growth": {}},
+    ),
     "submodel": FactoryRow(
         "each element averaged over those that moved it (FedSubAvg)",
         {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
