@@ -28,6 +28,8 @@ TERMINAL = (signal.SIGINT, signal.SIGHUP)
 IMPORTED = ["shared_components.preloaded"]
 """What the process has imported that workers are copies of: MONAI, and with it torch and ignite."""
 
+_starting = threading.Lock()  # variables of the environment are every thread's
+
 
 class WorkerProcesses:
     """A pool of processes for a ``with`` block: they end with it, at once when the block fails or this process dies.
@@ -86,7 +88,7 @@ def starting_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
     # threads of NumPy's algebra would not be in the copies
-    with _environment(OMP_NUM_THREADS="1"), _terminal_waits():
+    with _starting, _environment(OMP_NUM_THREADS="1"), _terminal_waits():
         forkserver.ensure_running()
     return context
 
