@@ -71,6 +71,7 @@ def _gap(one: nn.Module, other: nn.Module) -> float:
     return max(float((a - b).abs().max() / a.abs().max().clamp(min=1e-3)) for a, b in found)
 
 
+@pytest.mark.thorough
 def test_the_table_tells_time_and_memory(capsys):
     row = (
         factory_speed([8], 2, repeats=1, threads=1, channels=(16, 12), width=16)

@@ -8,6 +8,7 @@ from shared_components.benchmarks.inference import inference_benchmark, write_co
 from shared_components.errors import InputError
 
 
+@pytest.mark.thorough
 def test_both_ways_segment_every_volume_and_the_table_compares_them(tmp_path):
     table = inference_benchmark(volumes=5, shape=(40, 36, 4), output_dir=str(tmp_path))
     assert "| this bundle |" in table

@@ -20,6 +20,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("benchmark")
 
 
+@pytest.mark.thorough
 def test_table_of_the_smallest_size(folder):
     table = malicious_benchmark(folder, smoke=True)
     assert (folder / "malicious_smoke" / "malicious.md").read_text(encoding="utf-8") == table

@@ -17,6 +17,7 @@ from tests.study.test_several_labelled import values as several_values
 from tests.study.test_study import make_client
 
 pytest.importorskip("nvflare")
+pytestmark = pytest.mark.thorough
 __all__ = ["several_values"]
 FEDBN = {"_target_": "shared_components.federation.FedBN"}
 ENGINES = ("local", "nvflare")
@@ -124,7 +125,6 @@ def test_report_tells_whose_labels_made_what_and_who_got_it(finished):
     assert "federated_source_predictions/overrides.yaml" not in text  # it lies at the sites
 
 
-@pytest.mark.thorough
 def test_where_norms_are_private_each_labelled_site_uses_its_own_and_the_source_hands_out_its(
     values, tmp_path
 ):
