@@ -24,11 +24,8 @@ from typing import Any
 TERMINAL = (signal.SIGINT, signal.SIGHUP)
 """What a terminal sends to every process that runs in it; the parent alone answers."""
 
-
 IMPORTED = ["shared_components.preloaded"]
 """What the process has imported that workers are copies of: MONAI, and with it torch and ignite."""
-
-_starting = threading.Lock()  # variables of the environment are every thread's
 
 
 class WorkerProcesses:
@@ -44,7 +41,7 @@ class WorkerProcesses:
 
     def __init__(self, number: int, threads: int) -> None:
         start_quiet_tracker()
-        context = starting_context()
+        context = _starting_context()
         self._end, self._leash = context.Pipe(duplex=False)
         self._pool = ProcessPoolExecutor(
             number, context, initializer=begin, initargs=(self._end, threads, dict(os.environ))
@@ -79,7 +76,7 @@ class WorkerProcesses:
         self._end.close()
 
 
-def starting_context() -> BaseContext:
+def _starting_context() -> BaseContext:
     """How processes are started: by the process that has imported what takes long, where that is safe."""
     import torch
 
@@ -87,8 +84,7 @@ def starting_context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
-    # threads of NumPy's algebra would not be in the copies
-    with _starting, _environment(OMP_NUM_THREADS="1"), _terminal_waits():
+    with _terminal_waits():
         forkserver.ensure_running()
     return context
 
@@ -101,21 +97,6 @@ def _terminal_waits() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Environment variables of the processes that start meanwhile."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def begin(leash: Connection, threads: int, environment: Mapping[str, str]) -> None:

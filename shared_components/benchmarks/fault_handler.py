@@ -52,8 +52,7 @@ class Misbehave:
             case "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "site_killed" | "machine_killed":
-                worker_of = parent_process()
-                site = worker_of.pid if worker_of else os.getppid()
+                site = parent_process().pid
                 for process in (site,) if kind == "site_killed" else (parent(site), site):
                     os.kill(process, signal.SIGKILL)
                 threading.Event().wait(NEVER)

@@ -12,22 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.dataset_json import SPLITS
+from shared_components.data.dataset_json import DATASET_FILE, SPLITS
 from shared_components.data.dicom import is_dicom
 from shared_components.data.faults import one_line
 from shared_components.data.image_files import images_in, is_image, unread_volumes
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError, counted
 
-DATALIST = "dataset.json"
 OUTPUT_SUFFIX = "_seg"
 PROBABILITY_SUFFIX = "_prob"
 _OUTPUT = re.compile(rf"(.+?)({OUTPUT_SUFFIX}|(_t\d+)?{PROBABILITY_SUFFIX})")
 
 Case = dict[str, Any]
+SUFFIXES = (".txt", ".lst", ".list", ".json")
 ALL = "all"
 """In place of a client data root's list: all of them."""
-SUFFIXES = (".txt", ".lst", ".list", ".json")
 
 
 def find_cases(
@@ -125,7 +124,7 @@ def _listed_cases(entry: str | dict, split: str) -> list[Case]:
     """An entry of a list file: as if given alone, but a volume that is not there does not stop the others."""
     if isinstance(entry, dict):
         return [_stated_case(entry, must_exist=False)]
-    if _is_list(entry) and Path(entry).name != DATALIST:
+    if _is_list(entry) and Path(entry).name != DATASET_FILE:
         raise InputError(f"{entry}: expected a volume, found a list in a list; name its volumes in one list")
     if not os.path.lexists(entry) and not glob.has_magic(entry):
         return [_case(entry)]
@@ -159,8 +158,8 @@ def _stated_case(entry: Mapping, must_exist: bool = True) -> Case:
 
 def _client_root(path: Path) -> Path | None:
     """The client data root that a path or its ``dataset.json`` names."""
-    folder = path.parent if path.name == DATALIST else path
-    return folder if (folder / DATALIST).is_file() else None
+    folder = path.parent if path.name == DATASET_FILE else path
+    return folder if (folder / DATASET_FILE).is_file() else None
 
 
 def _root_cases(root: Path, split: str) -> list[Case]:

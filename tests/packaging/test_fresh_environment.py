@@ -145,7 +145,9 @@ def test_the_command_of_its_readme_segments(interpreter, unpacked, tmp_path):
     assert (tmp_path / "head_2mm_seg.nii.gz").is_file()
 
 
-@pytest.mark.parametrize("bundle", ["factory", "segmentation"])  # the adaptation's is exported in test_zoo
+@pytest.mark.parametrize(
+    "bundle", ["factory", "segmentation", pytest.param("adaptation", marks=pytest.mark.thorough)]
+)
 def test_with_the_optional_packages_upstreams_other_checks_pass(with_optional, unpacked, bundle, tmp_path):
     schema = shutil.copy(SCHEMA, tmp_path / "schema.json")  # found there, it is not downloaded
     checks = [("verify_metadata", {"meta_file": CONFIGS["meta_file"], "filepath": str(schema)})]

@@ -6,21 +6,19 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import torch
 
 from shared_components.data.dataset_json import dataset_head, write_dataset
 from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, PhantomRoot
 from shared_components.errors import InputError
 from shared_components.files import write_atomically, write_text
 from shared_components.steps import steps
-from shared_components.worker_processes import starting_context
+from shared_components.worker_processes import WorkerProcesses
 
 RECORD = "phantoms.json"  # what a folder was made with; says whether it is whole
 RECIPE = 1  # rises when the same seed gives other images than before
@@ -148,10 +146,9 @@ def _done(jobs: list[tuple[Case, list[str]]], render: Renderer, workers: int) ->
     if workers <= 1:
         yield from map(work, jobs)
         return
-    with ProcessPoolExecutor(
-        workers, mp_context=starting_context(), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(work, jobs)
+    with WorkerProcesses(workers, threads=1) as pool:
+        for written in [pool.submit(work, job) for job in jobs]:
+            yield written.result()
 
 
 def _write_volume(render: Renderer, job: tuple[Case, list[str]]) -> None:

@@ -99,7 +99,23 @@ def test_factory_that_a_hospital_joins_equals_the_local_run(joined, tmp_path):
     assert left_running(tmp_path) == []
 
 
-def test_segmentation_with_fedprox_over_sites_of_one_and_two_domains_and_clipped_halves_travel(tmp_path):
+@pytest.mark.thorough
+def test_factory_that_was_killed_and_resumed_equals_the_unbroken_local_run(joined, tmp_path):
+    values = joined[0] | {"rounds": 4, "updates_per_round": 2, "clients_per_round": 2}
+    file = write_file(tmp_path / "f.yaml", values, output_dir=str(tmp_path / "nvflare"), engine="nvflare")
+    lines = killed_at(federate("run", file, "--nocheck"), "round 2/4")
+    assert [line.split(" | ")[0] for line in lines if line.startswith("round")] == ["round 1/4", "round 2/4"]
+    assert left_running(tmp_path) == []
+    run(values, "nvflare", resume=True)
+    states = load_tensors(tmp_path / "nvflare" / "global.pt")["states"]
+    files = ("global.pt", "factory.pt", *(f"clients/{name}/state.{r}.pt" for name, r in states.items() if r))
+    assert len(files) > 3
+    assert_same_run(run(values, "local"), tmp_path / "nvflare", files)
+    assert left_running(tmp_path) == []
+
+
+@pytest.mark.thorough
+def test_segmentation_with_fedprox_over_sites_of_one_and_two_domains(tmp_path):
     every = ("training", "validation", "test")
     for seed, domain in enumerate("abcd"):
         make_client(tmp_path / domain, domain, every, seed)
@@ -117,17 +133,23 @@ def test_segmentation_with_fedprox_over_sites_of_one_and_two_domains_and_clipped
         "updates_per_round": 1,
         "workers": 0,
         "aggregator": {"_target_": "shared_components.federation.FedProx", "mu": 0.1},
-        "exchange": {"dtype": "float16", "down": "float16"},
-        "privacy": {"clip": 0.05},
         "overrides": {"spacing": 2.0, "picture_every": 0, "val_interval": 0},
         "output_dir": str(tmp_path),
     }
+    assert_same_run(run(values, "local"), run(values, "nvflare"), ("global.pt", "segmentation.pt"))
+
+
+def test_fedbn_leaves_every_client_a_model_of_its_own_and_clipped_halves_travel(roots, tmp_path):
+    aggregator = {"_target_": "shared_components.federation.FedBN", "mu": 0.01}
+    travels = {"exchange": {"dtype": "float16", "down": "float16"}, "privacy": {"clip": 0.05}}
+    values = file_values(roots, tmp_path) | {"aggregator": aggregator, "rounds": 2, **travels}
+    files = ("global.pt", *(f"clients/{name}/tiny_bundle.pt" for name in roots))
     local = run(values, "local")
-    assert_same_run(local, run(values, "nvflare"), ("global.pt", "segmentation.pt"))
-    travel = load_tensors(local / "global.pt")["model"].values()  # counts travel whole
-    size = sum(tensor.nbytes // (2 if tensor.is_floating_point() else 1) for tensor in travel)
+    assert not any("norm" in name.lower() for name in tensors(local / "global.pt"))
+    assert_same_run(local, run(values, "nvflare"), files)
+    size = sum(tensor.nbytes for tensor in tensors(local / "global.pt").values())
     rows = read_rows(tmp_path / "nvflare" / "rounds.csv")
-    assert {(row["bytes_up"], row["bytes_down"]) for row in rows} == {(str(size), str(size))}
+    assert {(row["bytes_up"], row["bytes_down"]) for row in rows} == {(str(size // 2), str(size // 2))}
 
 
 def test_noise_is_told_with_every_round_and_counted_at_the_site(roots, tmp_path, capfd):

@@ -33,8 +33,7 @@ class KillEngineOnce:
         if self._marker is None or (state.epoch, update) != self._iteration or self._marker.exists():
             return
         self._marker.write_text(str(os.getpid()))
-        engine_process = parent_process()  # of a worker, who is not that one's child where it is a copy
-        os.kill(engine_process.pid if engine_process else os.getppid(), signal.SIGKILL)
+        os.kill(parent_process().pid, signal.SIGKILL)
         signal.pause()
 
 

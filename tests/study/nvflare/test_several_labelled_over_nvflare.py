@@ -33,9 +33,9 @@ def values(several_values, tmp_path_factory) -> dict:
     return {**several_values, "study": study}
 
 
-def run(values: dict, engine: str) -> Path:
+def run(values: dict, engine: str, resume: bool = False) -> Path:
     changed = {**values, "engine": engine, "output_dir": str(Path(values["output_dir"]) / engine)}
-    return run_study(made(changed), quiet=True).parent
+    return run_study(made(changed), resume=resume, quiet=True).parent
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,15 @@ def test_report_tells_whose_labels_made_what_and_who_got_it(finished):
     text = study_summary(spread)
     assert "source_model/adaptation.pt  (trained together by north and west)" in text
     assert "federated_source_predictions/overrides.yaml" not in text  # it lies at the sites
+
+
+def test_a_second_run_keeps_what_is_done(finished, values):
+    _, spread = finished
+    kept = [spread / "source_model" / "global.pt", *spread.glob("sites/*/clients/*/*/done.json")]
+    times = {file: file.stat().st_mtime_ns for file in kept}
+    assert len(times) > 10
+    run(values, "nvflare", resume=True)
+    assert {file: file.stat().st_mtime_ns for file in times} == times
 
 
 def test_where_norms_are_private_each_labelled_site_uses_its_own_and_the_source_hands_out_its(

@@ -138,3 +138,11 @@ def test_report_names_what_came_from_where(spread, values):
     assert sent["south", "the server", "audit: audit.csv"] < 4000
     assert "What the factory gives away" in page and "south, t2: No sign of copies" in text
     assert "south, adaptation: at its site, in clients/south/adaptation_predictions, Dice" in text
+
+
+@pytest.mark.thorough
+def test_a_second_run_keeps_what_is_done_at_the_sites(spread, over_nvflare):
+    times = {file: file.stat().st_mtime_ns for file in spread.glob("sites/*/clients/*/*/done.json")}
+    assert len(times) == 20
+    run_study(made(over_nvflare), resume=True, quiet=True)
+    assert {file: file.stat().st_mtime_ns for file in times} == times

@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from tests.federation.nvflare.processes import federate, left_running
+from tests.federation.nvflare.processes import federate, killed_at, left_running
 from tests.study.test_generalisation import SMALL
 from tests.study.test_study import values as study_values
 
@@ -27,13 +27,17 @@ def values(study_values, tmp_path) -> dict:
 
 
 @pytest.mark.thorough
-def test_in_a_rehearsal_neither_data_nor_adapted_models_reach_the_server(values, tmp_path):
+def test_a_rehearsal_goes_on_and_neither_data_nor_adapted_models_reach_the_server(values, tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(values))
-    ended = federate("poc", file)
+    lines = killed_at(federate("poc", file), "north/source_model: done")
+    assert "round 1/1" in "".join(lines) and left_running(tmp_path / "out") == []
+    (first,) = (tmp_path / "out" / "kits").glob("*/prod_*/north/fedfoundry/*/clients/north/*/done.json")
+    written = first.stat().st_mtime_ns
+    ended = federate("poc", file, "--resume")
     output = ended.communicate()[0]
     assert ended.returncode == 0, output
-    assert "round 1/1" in output and "north/source_model: done" in output
+    assert "round 1/1" not in output and first.stat().st_mtime_ns == written
     assert "south/adaptation: done" in output and "all/generalisation: done" in output
     assert f"report   {tmp_path / 'out' / 'report.html'}" in output
     study = json.loads((tmp_path / "out" / "study.json").read_text())
