@@ -23,6 +23,7 @@ from shared_components.files import make_folder, remove_tree
 from shared_components.records import found_record, write_record
 from shared_components.study.settings import SECTIONS
 from shared_components.study.study import EVERYBODY, Study
+from shared_components.workplaces import WRITING
 from shared_components.yaml_files import read_configs
 
 DONE = "done.json"
@@ -177,10 +178,19 @@ def stage_progress(folder: Path) -> str:
     if row:
         loss = f", loss {float(row['loss']):.3f}" if row.get("loss") else ""
         return f"epoch {row['epoch']}, update {row['update']}{loss}"
-    volumes = sum(1 for _ in folder.rglob("*.nii.gz"))
+    volumes = _volumes_written(folder)
     if volumes:
         return f"{counted(volumes, 'volume')} written"
     return "reading its images" if folder.is_dir() else "starting"
+
+
+def _volumes_written(folder: Path) -> int:
+    """Volumes that have their names already; the stage goes on writing while they are counted."""
+    count = 0
+    for _, folders, files in os.walk(folder):  # passes over what is gone by then, where Path.rglob raises
+        folders[:] = [name for name in folders if not name.startswith(WRITING)]
+        count += sum(name.endswith(".nii.gz") for name in files)
+    return count
 
 
 def _last_row(table: Path) -> dict[str, str]:
