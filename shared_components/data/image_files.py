@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -85,6 +85,27 @@ def _loose_series(folder: Path) -> list[Path]:
             "its own, named as the subject"
         )
     return files
+
+
+def first_image_below(folder: Path, passed_over: Callable[[Path], bool]) -> Path | None:
+    """An image in a folder below ``folder``, none of those that :func:`images_in` finds; ``None`` without any.
+
+    Args:
+        folder: where to look.
+        passed_over: whether a folder is not to be looked into; hidden ones never are.
+    """
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        below = [
+            here / name
+            for name in sorted(folders)
+            if not name.startswith(".") and not passed_over(here / name)
+        ]
+        entries = () if here == folder else (*below, *(here / name for name in sorted(files)))
+        if first := next(filter(is_image, entries), None):
+            return first
+        folders[:] = [entry.name for entry in below if not holds_dicom(entry)]
+    return None
 
 
 def unread_volumes(folder: Path, deep: bool = True) -> str | None:

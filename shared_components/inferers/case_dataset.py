@@ -23,10 +23,9 @@ from shared_components.data.volume_faults import file_faults, packing_faults, re
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
 from shared_components.inferers.case_writers import probability_file
-from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
+from shared_components.inferers.cases import CASE_LIST, OUTPUT_SUFFIX, Case
 from shared_components.records import found_record, read_record, write_record
 
-FILE_NAME = "cases.json"
 FAULT = "fault"
 """Key of a case that was not segmented: the text of what is wrong with it."""
 
@@ -183,7 +182,7 @@ def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir
     What earlier runs have left in the folder stays on the list, as long as its files are there and its classes are the
     same: a report of the folder shows all that is in it.
     """
-    path = Path(output_dir) / FILE_NAME
+    path = Path(output_dir) / CASE_LIST
     names = {str(value): str(name) for value, name in labels.items()}
     listed = [case | {"segmentation": f"{case['case']}{OUTPUT_SUFFIX}.nii.gz"} for case in cases]
     own = {case["case"] for case in cases}
@@ -212,7 +211,7 @@ def note_faults(output_dir: str | Path, faults: Mapping[str, str]) -> None:
         output_dir: the run's folder.
         faults: name of a case to the text of its fault.
     """
-    path = Path(output_dir) / FILE_NAME
+    path = Path(output_dir) / CASE_LIST
     if not path.is_file():
         return
     content = read_record(path, "run the inference again")
@@ -224,7 +223,7 @@ def note_faults(output_dir: str | Path, faults: Mapping[str, str]) -> None:
 
 def noted_faults(output_dir: str | Path) -> dict[str, str]:
     """What :func:`note_faults` wrote; nothing where there is no list that can be read."""
-    content = found_record(Path(output_dir) / FILE_NAME) or {}
+    content = found_record(Path(output_dir) / CASE_LIST) or {}
     return {case["case"]: case[FAULT] for case in content.get("cases", ()) if FAULT in case}
 
 
@@ -236,7 +235,7 @@ def read_case_list(output_dir: str | os.PathLike) -> tuple[list[Case], dict[int,
     Raises:
         InputError: no such list, or it is damaged.
     """
-    path = Path(output_dir) / FILE_NAME
+    path = Path(output_dir) / CASE_LIST
     if not path.is_file():
         raise InputError(f"{path}: expected an inference run's case list, found none; name its folder")
     content = read_record(path, "run the inference again")

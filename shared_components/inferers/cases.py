@@ -15,9 +15,12 @@ from shared_components.data.client_root import ClientRoot
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS
 from shared_components.data.dicom import is_dicom
 from shared_components.data.faults import one_line
-from shared_components.data.image_files import images_in, is_image, unread_volumes
+from shared_components.data.image_files import first_image_below, images_in, is_image, unread_volumes
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError, counted
+
+CASE_LIST = "cases.json"
+"""In an inference run's output folder: what it has segmented."""
 
 OUTPUT_SUFFIX = "_seg"
 PROBABILITY_SUFFIX = "_prob"
@@ -82,8 +85,23 @@ def tell_left_out(source: object, split: str) -> None:
     path = Path(source).expanduser()
     if root := _client_root(path):
         _tell_lists(root, split)
-    elif path.is_dir() and (unread := unread_volumes(path, deep=False)):
+    elif path.is_dir():
+        _tell_folder(path)
+
+
+def _tell_folder(folder: Path) -> None:
+    """Print which files beside a folder's images, or below it, are none of those that are segmented."""
+    if unread := unread_volumes(folder, deep=False):
         print(f"note: {unread}")
+    if images_in(folder) != [folder] and (below := _first_below(folder)):
+        print(
+            f"note: images in folders below {folder} are not taken, such as {below}; '{folder}/**/*' takes all"
+        )
+
+
+def _first_below(folder: Path) -> Path | None:
+    """An image in a folder below ``folder`` in which no inference run has written."""
+    return first_image_below(folder, passed_over=lambda place: (place / CASE_LIST).exists())
 
 
 def _tell_lists(root: Path, split: str) -> None:
@@ -182,9 +200,11 @@ def _folder_cases(folder: Path) -> list[Case]:
     volumes = images if images == [folder] else _without_outputs(images)
     if not volumes:
         unread = unread_volumes(folder, deep=False)
+        below = _first_below(folder)
         raise InputError(
-            f"{folder}: expected volumes ({', '.join(IMAGE_SUFFIXES)} or DICOM series), found none; "
-            f"to search sub-folders give a pattern such as '{folder}/**/*.nii.gz'{f'; {unread}' if unread else ''}"
+            f"{folder}: expected volumes ({', '.join(IMAGE_SUFFIXES)} or DICOM series), found none in the folder "
+            f"itself; a pattern searches the folders below it: '{folder}/**/*'"
+            f"{f', which finds {below}' if below else ''}{f'; {unread}' if unread else ''}"
         )
     return [_case(volume) for volume in volumes]
 

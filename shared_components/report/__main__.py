@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shared_components.command_line import names, run
 from shared_components.errors import InputError
+from shared_components.inferers.cases import CASE_LIST
 from shared_components.report import (
     write_comparison_report,
     write_federated_report,
@@ -20,10 +21,9 @@ from shared_components.report import (
 from shared_components.report.case_table import volume_files
 from shared_components.report.inference_report import PICTURED
 
-CASES = "cases.json"
 KINDS = {  # the file by which a folder is told -> its report; None: that of segmentations
     "study.json": write_study_report,
-    CASES: None,
+    CASE_LIST: None,
     "metrics.csv": write_training_report,
     "rounds.csv": write_federated_report,
     "comparison.md": write_comparison_report,
@@ -56,7 +56,7 @@ def report(
     folder = Path(str(run_dir))
     page = None if output_dir is None else Path(str(output_dir)) / "report.html"
     found = next((name for name in KINDS if (folder / name).is_file()), None)
-    if found == CASES or (found in (None, "comparison.md") and volume_files(folder)):
+    if found == CASE_LIST or (found in (None, "comparison.md") and volume_files(folder)):
         print(write_inference_report(folder, page, images, references, _names(labels), pictured))
     elif found:
         print(KINDS[found](folder, page))

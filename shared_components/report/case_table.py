@@ -16,8 +16,7 @@ from shared_components.data.dataset_json import DATASET_FILE, SPLITS
 from shared_components.data.names import VOLUME_SUFFIXES, subject_name
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases, read_case_list
-from shared_components.inferers.case_dataset import FILE_NAME
-from shared_components.inferers.cases import OUTPUT_SUFFIX, Case
+from shared_components.inferers.cases import CASE_LIST, OUTPUT_SUFFIX, Case
 from shared_components.metrics.score_files import Row
 from shared_components.report.case_volumes import Measures, read_volume
 from shared_components.report.pages import Link, file_link
@@ -180,7 +179,7 @@ def segmented_cases(
     Raises:
         InputError: no segmentation, or what is named for images has none of their names.
     """
-    if (Path(folder) / FILE_NAME).is_file():
+    if (Path(folder) / CASE_LIST).is_file():
         cases, labels = read_case_list(folder)
     else:
         cases, labels = loose_cases(Path(folder)), {}

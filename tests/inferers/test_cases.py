@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -176,7 +177,7 @@ def test_files_of_a_folder_that_nothing_reads_are_told(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "1 file is of a format that is not read" in out and "aseg.nii.gz" in out
     (tmp_path / "s0.nii.gz").unlink()
-    with pytest.raises(InputError, match=r"found none; .*1 file is of a format that is not read"):
+    with pytest.raises(InputError, match=r"found none in .*1 file is of a format that is not read"):
         find_cases(tmp_path)
 
 
@@ -193,7 +194,7 @@ def test_faults_name_the_file_and_the_cure(tmp_path):
     with pytest.raises(InputError, match=r"absent: expected a volume, a folder or a pattern"):
         find_cases(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: expected volumes .*to search sub-folders"):
+    with pytest.raises(InputError, match=r"empty: expected volumes .*a pattern searches the folders"):
         find_cases(tmp_path / "empty")
     with pytest.raises(InputError, match=r"nowhere\.nii: expected a volume, found nothing"):
         find_cases([{"image": tmp_path / "nowhere.nii"}])
@@ -209,3 +210,27 @@ def test_a_volume_of_one_time_point_one_slice_and_a_time_series_are_accepted(tmp
     volume(tmp_path / "one.nii.gz", (4, 5, 6, 1))
     volume(tmp_path / "slice.nii.gz", (4, 5))
     assert names(find_cases(tmp_path)) == ["cine", "one", "slice"]
+
+
+def test_images_in_folders_below_are_told_unless_they_are_outputs(folder, capsys):
+    tell_left_out(folder, "test")
+    said = capsys.readouterr().out
+    assert f"such as {folder}/deep/c.nii.gz; '{folder}/**/*' takes all" in said
+    assert names(find_cases(folder / "**" / "*")) == ["a", "b", "d", "c"]
+    (folder / "deep" / "cases.json").write_text("[]")
+    tell_left_out(folder, "test")
+    assert capsys.readouterr().out == ""
+
+
+def test_folders_of_dicom_below_a_folder_are_no_images_below_it_but_those_deeper_are(tmp_path, capsys):
+    for place in ("anna", "bert/t1"):
+        (tmp_path / place).mkdir(parents=True)
+        for index in range(2):
+            (tmp_path / place / f"{index}").write_bytes(bytes(128) + b"DICM")
+    tell_left_out(tmp_path, "test")
+    assert f"such as {tmp_path}/bert/t1;" in capsys.readouterr().out
+    assert names(find_cases(tmp_path)) == ["anna"]
+    assert names(find_cases(tmp_path / "**" / "*")) == ["anna", "t1"]
+    shutil.rmtree(tmp_path / "anna")
+    with pytest.raises(InputError, match=r"which finds .*/bert/t1$"):
+        find_cases(tmp_path)
