@@ -214,8 +214,8 @@ def faults(
         seed: of the moments and places in the study.
         part: study, federation or all.
         engines: of the federation: local, nvflare (its simulator), certificates (NVFlare with a process for each site).
-        only: some of the faults; the others' rows stay in the table as they were last seen. Of the federation: clients,
-            sites, coordinator, model, state, disk; of the study: kills, two, together, damage, full.
+        only: some of the faults; the others' rows stay in the table as they were last seen. The federation has
+            clients, sites, coordinator, model, state, disk, the study kills, two, together, damage, full.
         count: of the study's kills and kinds of damaged files, at most; all by default.
     """
     from shared_components.benchmarks.faults import PARTS, inject_faults

@@ -26,7 +26,7 @@ def package_bundle(
         weights: the file that the bundle's training wrote (model.pt; of a factory factory.pt). Without it the package
             is made of the bundle's demo weights, and says so.
         config: settings with which the weights were trained, where they are not the bundle's own: a config file, a list
-            of them, or "{'image_size': 64, 'spacing': 2.0}".
+            of them, or a mapping in braces, as YAML has it.
         trained_on: what the weights were trained on, in words, for metadata, README and licence of the data.
         figures: Markdown file for the README's "Performance".
         development: take uncommitted files and versions that disagree; the README says so.

@@ -18,7 +18,7 @@ def release(version: str | None = None, note: str | None = None, date: str | Non
 
     Args:
         version: to be released, as 0.2.0. CHANGELOG.md must have a heading "## 0.2.0, unreleased", which gets the
-            date. Without it nothing is released: the bundles' metadata follows changed pins alone.
+            date. Without it nothing is released, and the bundles' metadata follows changed pins alone.
         note: what is new in a few words, for the changelog in each metadata.json; by default the first line of the
             entry in CHANGELOG.md.
         date: of the release, as 2026-01-31; by default today.
