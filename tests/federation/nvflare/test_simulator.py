@@ -89,6 +89,7 @@ def test_a_hospital_that_joins_brings_its_own_condition_alone(joined, tmp_path):
     assert factory_description(folder / "factory.pt")["domains"] == ["t1", "t2", "pet"]
 
 
+@pytest.mark.thorough
 def test_factory_that_a_hospital_joins_equals_the_local_run(joined, tmp_path):
     values = joined[0] | {"rounds": 3, "updates_per_round": 2, "clients_per_round": 2}
     folder = run(values, "nvflare")

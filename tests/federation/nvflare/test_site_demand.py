@@ -41,6 +41,7 @@ def test_nothing_starts_where_a_site_demands_more(noisy, tmp_path):
     assert not (tmp_path / "run" / "rounds.csv").exists() and not list(tmp_path.rglob("state.*.pt"))
 
 
+@pytest.mark.thorough
 def test_a_site_stops_taking_part_before_its_epsilon_goes_beyond_its_limit(noisy):
     limit = spent(2.0, 2, 1e-5) + 1e-6
     folder = NvflareSimulator(demanding(noisy, Demand(epsilon_at_most=limit)), quiet=True).run()

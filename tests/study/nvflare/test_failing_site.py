@@ -11,6 +11,7 @@ pytest.importorskip("nvflare")
 __all__ = ["values"]
 
 
+@pytest.mark.thorough
 def test_the_others_go_on_and_resume_makes_up_for_it(values, tmp_path):
     values, cure = with_a_failure({**values, "engine": "nvflare"}, tmp_path)
     sites = tuple(tmp_path / "out" / "sites" / name / "clients" / name for name in ("south", "island"))
