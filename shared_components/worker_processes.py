@@ -7,6 +7,7 @@ is CUDA, whose state does not survive a copy, each worker is a fresh process tha
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from types import TracebackType
@@ -86,7 +87,14 @@ def _starting_context() -> BaseContext:
     context.set_forkserver_preload(IMPORTED)
     with _terminal_waits():
         forkserver.ensure_running()
+    _wait_for_ancestor_at_exit()
     return context
+
+
+@functools.cache
+def _wait_for_ancestor_at_exit() -> None:
+    """Nobody else would: the processor time of the workers is that of this process's children only once it is done."""
+    util.Finalize(None, forkserver._forkserver._stop, exitpriority=0)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

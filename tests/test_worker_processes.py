@@ -85,3 +85,39 @@ def test_tasks_give_results_and_a_dead_worker_is_told_of_every_task():
         assert pool.submit(abs, -2).result() == 2
         assert isinstance(pool.submit(os._exit, 3).exception(), BrokenProcessPool)
         assert isinstance(pool.submit(abs, -2).exception(), BrokenProcessPool)
+
+
+COUNTED = """
+import time
+from shared_components.worker_processes import WorkerProcesses
+
+def work():
+    while time.process_time() < 2.0:
+        pass
+    return time.process_time()
+
+if __name__ == "__main__":
+    with WorkerProcesses(1, 1) as pool:
+        seconds = pool.submit(work).result()
+    print(seconds + time.process_time())
+"""
+TIMED = """
+import resource, subprocess, sys
+subprocess.run([sys.executable, sys.argv[1]], check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime)
+"""
+
+
+def test_the_processor_time_of_workers_is_that_of_the_program(tmp_path):
+    """Benchmarks count it."""
+    (tmp_path / "program.py").write_text(COUNTED)
+    told = subprocess.run(
+        [sys.executable, "-c", TIMED, str(tmp_path / "program.py")],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    of_both, used = map(float, told.stdout.split())
+    assert used > of_both

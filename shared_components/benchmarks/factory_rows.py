@@ -10,6 +10,7 @@ UPDATES = 6  # of a client in a round, as in the quickstart
 GROWTH = 8  # an eighth of the updates at half the size first, as in the quickstart
 AVERAGED = ["generator_ema"]
 MODULES = ["generator", "generator_ema"]
+ONE_ANATOMY = {"poses": True, "pose_shift": 0.3, "common_rows": "$2 * len(@channels) - 2"}
 TRUNK = ["discriminator.from_image", "discriminator.blocks"]
 
 
@@ -58,13 +59,18 @@ ROWS = {
     ),
     "shifted": FactoryRow(
         "all images in one place, poses of 0.3, all rows common but the finest two",
-        overrides={"poses": True, "pose_shift": 0.3, "common_rows": "$2 * len(@channels) - 2"},
+        overrides=ONE_ANATOMY,
         joint=True,
     ),
     "shared": FactoryRow(
         "poses of 0.3, all rows common but the finest two, never at half the size, FedSubAvg",
         {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
-        {"poses": True, "pose_shift": 0.3, "common_rows": "$2 * len(@channels) - 2", "growth": {}},
+        {**ONE_ANATOMY, "growth": {}},
+    ),
+    "shared_rolling": FactoryRow(
+        "the same, server momentum 0.7",
+        server(momentum=0.7, learning_rate=1.0, submodel=True),
+        {**ONE_ANATOMY, "growth": {}},
     ),
     "submodel": FactoryRow(
         "each element averaged over those that moved it (FedSubAvg)",
