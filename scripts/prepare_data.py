@@ -35,7 +35,7 @@ from shared_components.data.patients import (
 from shared_components.data.spinal_cord import SITES, make_spinal_cord
 from shared_components.data.thresholding import threshold_map
 from shared_components.data.volumes import slice_axes
-from shared_components.errors import InputError, counted, shown
+from shared_components.errors import InputError, counted
 
 
 def check(*roots: str, orientation: str = "RAS") -> None:
@@ -114,8 +114,6 @@ def make(
         sparse: slices of a label map without any label were not annotated.
         force: replace a dataset.json that is there.
     """
-    if ignore is not None and (not isinstance(ignore, int) or isinstance(ignore, bool)):
-        raise InputError(f"--ignore: expected one whole number, found {shown(ignore)}; 255 is usual")
     file = make_datalist(
         str(root),
         str(domain),

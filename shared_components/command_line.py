@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import re
 import signal
 import sys
@@ -17,6 +18,7 @@ from fire.trace import FireTrace
 
 from shared_components.errors import InputError, os_error_line
 from shared_components.interrupts import Interrupts
+from shared_components.value_rules import Rule, flag, whole
 
 
 class _Call:
@@ -31,9 +33,36 @@ class _Call:
 def _deferred(function: Callable) -> Callable:
     @functools.wraps(function)
     def parsed(*args, **kwargs):
-        return _Call(functools.partial(function, *args, **kwargs))
+        return _Call(functools.partial(_checked, function, *args, **kwargs))
 
     return parsed
+
+
+def _checked(function: Callable, *args: Any, **kwargs: Any) -> object:
+    """Call a command whose flags that are numbers and switches have got such.
+
+    Raises:
+        InputError: some have not.
+    """
+    signature = inspect.signature(function)
+    given = signature.bind(*args, **kwargs).arguments
+    rules = {
+        name: rule for name, value in given.items() if (rule := _rule(signature.parameters[name], value))
+    }
+    faults = [fault for name, rule in rules.items() if (fault := rule.fault(f"--{name}", given[name]))]
+    if faults:
+        raise InputError("; ".join(faults))
+    return function(*args, **kwargs)
+
+
+def _rule(parameter: inspect.Parameter, value: Any) -> Rule | None:
+    """Of a switch, and of a whole number, which is a count where its default is above 0."""
+    kind, default = str(parameter.annotation).removesuffix(" | None"), parameter.default
+    if value is None and default is None:
+        return None
+    if kind == "int":
+        return whole(low=min(default, 1)) if isinstance(default, int) else whole()
+    return flag() if kind == "bool" else None
 
 
 def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None = None) -> None:

@@ -30,11 +30,11 @@ class Rule:
         return f"{name}: expected {self.allowed}, found {shown(value)}{_cure(value)}"
 
 
-def whole(low: int, high: int) -> Rule:
-    """A whole number, no boolean, both limits included."""
-    return Rule(
-        f"a whole number from {low} to {high}", lambda value: _is_whole(value) and low <= value <= high
-    )
+def whole(low: int | None = None, high: int | None = None) -> Rule:
+    """A whole number, no boolean, both limits included; without ``high``, or without both, there are none."""
+    limits = "" if low is None else f", {low} or more" if high is None else f" from {low} to {high}"
+    least, most = (-math.inf if low is None else low), (math.inf if high is None else high)
+    return Rule(f"a whole number{limits}", lambda value: _is_whole(value) and least <= value <= most)
 
 
 def number(low: float, high: float, above: bool = False, unit: str = "") -> Rule:

@@ -62,6 +62,33 @@ def test_a_misspelt_flag_stops_the_command_before_it_runs(capsys):
     assert "--forse" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--seeds", "0"], "--seeds: expected a whole number, 1 or more, found 0"),
+        (["--seeds", "few"], "--seeds: expected a whole number, 1 or more, found 'few'"),
+        (["--seeds"], "--seeds: expected a whole number, 1 or more, found True"),
+        (["--seed", "-1"], "--seed: expected a whole number, 0 or more, found -1"),
+        (["--rounds", "2.5"], "--rounds: expected a whole number, found 2.5"),
+        (["--force=maybe"], "--force: expected true or false, found 'maybe'"),
+        (["--seed", "2", "--seeds", "1", "--rounds", "None", "--noforce"], None),
+    ],
+)
+def test_numbers_and_switches_are_such(words, fault, capsys):
+    seen = []
+
+    def command(seeds: int = 3, seed: int = 0, rounds: int | None = None, force: bool = False):
+        seen.append((seeds, seed, rounds, force))
+
+    if fault is None:
+        run(command, words)
+        assert seen == [(1, 2, None, False)]
+        return
+    with pytest.raises(SystemExit, match="2"):
+        run(command, words)
+    assert capsys.readouterr().err.startswith(f"error: {fault}") and seen == []
+
+
 @pytest.mark.parametrize("words", [["-h"], ["--help"], ["check", "-h"], ["check", "there", "--hidden", "-h"]])
 def test_help_prints_the_docstring_and_does_not_run(words, capsys):
     seen = []

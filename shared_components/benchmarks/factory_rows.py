@@ -68,7 +68,7 @@ ROWS = {
         {**ONE_ANATOMY, "growth": {}},
     ),
     "shared_rolling": FactoryRow(
-        "the same, server momentum 0.7",
+        "poses of 0.3, all rows common but the finest two, never at half the size, server momentum 0.7",
         server(momentum=0.7, learning_rate=1.0, submodel=True),
         {**ONE_ANATOMY, "growth": {}},
     ),

@@ -57,9 +57,9 @@ def result_of(
         slices: of a synthetic volume.
         report_only: run nothing.
     Returns:
-        ``figures`` (domain to name to value and what real slices give), ``twins`` (mean Dice), ``labels`` (mean Dice
-        of drawn label maps, None without), ``seconds`` of processors, ``megabytes``. None where nothing has been run
-        and nothing is to be.
+        ``figures`` (domain to name to value and what real slices give), ``twins`` (mean Dice), ``twins_whole`` (of all
+        classes as one), ``labels`` (mean Dice of drawn label maps, None without), ``seconds`` of processors,
+        ``megabytes``. None where nothing has been run and nothing is to be.
     Raises:
         InputError: the training failed.
     """
@@ -117,9 +117,11 @@ def _quality(folder: Path, data: Mapping[str, str], segment: Segment, slices: in
     figures: dict[str, dict[str, Figure]] = {}
     for domain, root in data.items():
         figures |= audit_factory(generator, description, root, folder / "audit" / domain)
+    everywhere = range(len(domains))
     pairs = twin_dice(
-        generator, dict.fromkeys(range(len(domains)), segment), len(description["labels"]), slices=slices
+        generator, dict.fromkeys(everywhere, segment), len(description["labels"]), slices=slices
     )
+    whole = twin_dice(generator, dict.fromkeys(everywhere, _as_one_class(segment)), 2, slices=slices)
     values = [_mean(dice) for dice in drawn_labels_dice(generator, segment, slices=slices)]
     return {
         "figures": {
@@ -127,8 +129,19 @@ def _quality(folder: Path, data: Mapping[str, str], segment: Segment, slices: in
             for domain, own in figures.items()
         },
         "twins": statistics.fmean(_mean(dice) for dice in pairs.values()),
+        "twins_whole": statistics.fmean(_mean(dice) for dice in whole.values()),
         "labels": statistics.fmean(values) if values else None,
     }
+
+
+def _as_one_class(segment: Segment) -> Segment:
+    """Two scores: of the background, and of all classes together."""
+
+    def scores(slices: torch.Tensor) -> torch.Tensor:
+        background = segment(slices).softmax(1)[:, :1]
+        return torch.cat([background, 1 - background], dim=1)
+
+    return scores
 
 
 def _mean(dice: torch.Tensor) -> float:

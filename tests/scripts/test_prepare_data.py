@@ -284,7 +284,7 @@ def test_a_table_names_patients(prepare, hearts, tmp_path):
             ("--patients", "each", "--patient_pattern", "(P).*"),
             "expected one of the two; leave the other out",
         ),
-        (("--ignore", "many"), "--ignore: expected one whole number, found 'many'; 255 is usual"),
+        (("--ignore", "many"), "--ignore: expected a whole number, found 'many'"),
         (("--patients", "nowhere.csv"), "--patients: nowhere.csv cannot be read as a table (No such file"),
     ],
 )
