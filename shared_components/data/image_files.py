@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from shared_components.data.faults import UnfitFile, in_one_line
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError
 
+LOOKED_AT = 5000
 _UNREAD = (
     ".mgz", ".mgh", ".mnc", ".rec", ".brik", ".brik.gz", ".mif", ".mif.gz", ".nii.bz2", ".nii.xz", ".nii.zst",
 )  # fmt: skip
@@ -90,22 +91,24 @@ def _loose_series(folder: Path) -> list[Path]:
 def first_image_below(folder: Path, passed_over: Callable[[Path], bool]) -> Path | None:
     """An image in a folder below ``folder``, none of those that :func:`images_in` finds; ``None`` without any.
 
+    Nor with none among the first thousands of files: each is opened to see whether it is DICOM.
+
     Args:
         folder: where to look.
         passed_over: whether a folder is not to be looked into; hidden ones never are.
     """
+    return next(filter(is_image, islice(_entries_below(folder, passed_over), LOOKED_AT)), None)
+
+
+def _entries_below(folder: Path, passed_over: Callable[[Path], bool]) -> Iterator[Path]:
+    """Files and folders in the folders of ``folder``; what is in folders of DICOM belongs to these."""
     for place, folders, files in os.walk(folder):
         here = Path(place)
-        below = [
-            here / name
-            for name in sorted(folders)
-            if not name.startswith(".") and not passed_over(here / name)
-        ]
-        entries = () if here == folder else (*below, *(here / name for name in sorted(files)))
-        if first := next(filter(is_image, entries), None):
-            return first
-        folders[:] = [entry.name for entry in below if not holds_dicom(entry)]
-    return None
+        places = [here / name for name in sorted(folders) if not name.startswith(".")]
+        places = [entry for entry in places if not passed_over(entry)]
+        if here != folder:
+            yield from (*places, *(here / name for name in sorted(files)))
+        folders[:] = [entry.name for entry in places if not holds_dicom(entry)]
 
 
 def unread_volumes(folder: Path, deep: bool = True) -> str | None:
