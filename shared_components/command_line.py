@@ -18,7 +18,7 @@ from fire.trace import FireTrace
 
 from shared_components.errors import InputError, os_error_line
 from shared_components.interrupts import Interrupts
-from shared_components.value_rules import Rule, flag, whole
+from shared_components.value_rules import Rule, finite, flag, whole
 
 
 class _Call:
@@ -56,13 +56,13 @@ def _checked(function: Callable, *args: Any, **kwargs: Any) -> object:
 
 
 def _rule(parameter: inspect.Parameter, value: Any) -> Rule | None:
-    """Of a switch, and of a whole number, which is a count where its default is above 0."""
+    """Of a switch or a number; a whole one is a count where its default is above 0."""
     kind, default = str(parameter.annotation).removesuffix(" | None"), parameter.default
     if value is None and default is None:
         return None
     if kind == "int":
         return whole(low=min(default, 1)) if isinstance(default, int) else whole()
-    return flag() if kind == "bool" else None
+    return {"bool": flag(), "float": finite()}.get(kind)
 
 
 def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None = None) -> None:

@@ -31,10 +31,19 @@ class Rule:
 
 
 def whole(low: int | None = None, high: int | None = None) -> Rule:
-    """A whole number, no boolean, both limits included; without ``high``, or without both, there are none."""
-    limits = "" if low is None else f", {low} or more" if high is None else f" from {low} to {high}"
+    """A whole number, no boolean, both limits included; ``high`` or both may be missing.
+
+    >>> whole(1).allowed, whole().allowed
+    ('a whole number from 1 up', 'a whole number')
+    """
+    limits = "" if low is None else f" from {low} up" if high is None else f" from {low} to {high}"
     least, most = (-math.inf if low is None else low), (math.inf if high is None else high)
     return Rule(f"a whole number{limits}", lambda value: _is_whole(value) and least <= value <= most)
+
+
+def finite() -> Rule:
+    """Any number, no boolean, but infinity and what is none."""
+    return Rule("a number", _is_number)
 
 
 def number(low: float, high: float, above: bool = False, unit: str = "") -> Rule:

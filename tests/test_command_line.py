@@ -65,24 +65,28 @@ def test_a_misspelt_flag_stops_the_command_before_it_runs(capsys):
 @pytest.mark.parametrize(
     ("words", "fault"),
     [
-        (["--seeds", "0"], "--seeds: expected a whole number, 1 or more, found 0"),
-        (["--seeds", "few"], "--seeds: expected a whole number, 1 or more, found 'few'"),
-        (["--seeds"], "--seeds: expected a whole number, 1 or more, found True"),
-        (["--seed", "-1"], "--seed: expected a whole number, 0 or more, found -1"),
+        (["--seeds", "0"], "--seeds: expected a whole number from 1 up, found 0"),
+        (["--seeds", "few"], "--seeds: expected a whole number from 1 up, found 'few'"),
+        (["--seeds"], "--seeds: expected a whole number from 1 up, found True"),
+        (["--seed", "-1"], "--seed: expected a whole number from 0 up, found -1"),
         (["--rounds", "2.5"], "--rounds: expected a whole number, found 2.5"),
+        (["--share", "much"], "--share: expected a number, found 'much'"),
+        (["--share"], "--share: expected a number, found True"),
         (["--force=maybe"], "--force: expected true or false, found 'maybe'"),
-        (["--seed", "2", "--seeds", "1", "--rounds", "None", "--noforce"], None),
+        (["--seed", "2", "--seeds", "1", "--rounds", "None", "--noforce", "--share", "1"], None),
     ],
 )
 def test_numbers_and_switches_are_such(words, fault, capsys):
     seen = []
 
-    def command(seeds: int = 3, seed: int = 0, rounds: int | None = None, force: bool = False):
-        seen.append((seeds, seed, rounds, force))
+    def command(
+        seeds: int = 3, seed: int = 0, rounds: int | None = None, force: bool = False, share: float = 0.5
+    ):
+        seen.append((seeds, seed, rounds, force, share))
 
     if fault is None:
         run(command, words)
-        assert seen == [(1, 2, None, False)]
+        assert seen == [(1, 2, None, False, 1)]
         return
     with pytest.raises(SystemExit, match="2"):
         run(command, words)

@@ -21,6 +21,7 @@ from shared_components.engines.meta_step import Losses, MetaGradients, adapted_p
 from shared_components.errors import InputError
 from shared_components.networks.feature_classifier import FeatureClassifier
 from shared_components.networks.style_layers import ModulatedConv2d
+from shared_components.value_rules import whole
 
 CONFIGS = BUNDLES / "segmentation" / "configs"
 SUBSET = ("style_encoder", "domain_classifier", "decoder", "anatomy_encoder.final_conv")
@@ -53,8 +54,8 @@ def meta_step(
     """
     least = {"size": (size, SMALLEST), "batch": (batch, 1), "repeats": (repeats, 1), "threads": (threads, 1)}
     for name, (found, smallest) in least.items():
-        if not isinstance(found, int) or found < smallest:
-            raise InputError(f"{name}: expected a whole number from {smallest} up, found {found!r}")
+        if fault := whole(smallest).fault(name, found):
+            raise InputError(fault)
     torch.set_num_threads(threads)
     update = _Update(size, batch)
     difference = update.difference(FORMS[0], FORMS[1])

@@ -22,14 +22,8 @@ from shared_components.steps import steps
 
 HEAD = (
     *("way", "Fréchet distance", "floor", "of joint", "density", "coverage", "path length"),
-    *(
-        "neighbours",
-        "of real ones",
-        "twins' Dice",
-        "of all classes as one",
-        "drawn labels' Dice",
-        "memorised",
-    ),
+    *("neighbours", "of real ones", "twins' Dice", "of all classes as one"),
+    *("drawn labels' Dice", "memorised"),
     *("MB", "processor s"),
 )
 SMALL = {"channels": [8, 8, 8, 8], "discriminator_channels": [8, 8, 8, 8], "z_dim": 16, "w_dim": 16}
@@ -130,15 +124,16 @@ def _line(text: str, result: Mapping[str, Any], joint: float | None) -> list[str
         "–" if joint is None else f"{distance / joint:.2f}",
         *(f"{_mean(result, name):.2f}" for name in ("density", "coverage", "path_length")),
         *(f"{_mean(result, 'neighbour_difference', at):.3f}" for at in (0, 3)),
-        f"{result['twins']:.3f}",
-        f"{result['twins_whole']:.3f}"
-        if "twins_whole" in result
-        else "–",  # runs of earlier versions lack it
-        "–" if result["labels"] is None else f"{result['labels']:.3f}",
+        *(_dice(result.get(name)) for name in ("twins", "twins_whole", "labels")),
         f"{_mean(result, 'memorised_image'):.1%}",
         f"{result['megabytes']:.0f}",
         f"{result['seconds']:.0f}",
     ]
+
+
+def _dice(value: float | None) -> str:
+    """Runs of earlier versions lack some."""
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _mean(result: Mapping[str, Any], name: str, at: int = 0) -> float:

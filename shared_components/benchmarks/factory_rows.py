@@ -62,13 +62,13 @@ ROWS = {
         overrides=ONE_ANATOMY,
         joint=True,
     ),
-    "shared": FactoryRow(
+    "federated_common": FactoryRow(
         "poses of 0.3, all rows common but the finest two, never at half the size, FedSubAvg",
         {"aggregator": {"_target_": "shared_components.federation.FedSubAvg"}},
         {**ONE_ANATOMY, "growth": {}},
     ),
-    "shared_rolling": FactoryRow(
-        "poses of 0.3, all rows common but the finest two, never at half the size, server momentum 0.7",
+    "rolling_common": FactoryRow(
+        "poses of 0.3, all rows common but the finest two, never at half the size, server momentum 0.7, FedSubAvg",
         server(momentum=0.7, learning_rate=1.0, submodel=True),
         {**ONE_ANATOMY, "growth": {}},
     ),

@@ -19,7 +19,7 @@ from shared_components.data.faults import UnfitFile, in_one_line
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError
 
-LOOKED_AT = 5000
+LOOKED_AT = 5000  # files and folders below one that is searched for images
 _UNREAD = (
     ".mgz", ".mgh", ".mnc", ".rec", ".brik", ".brik.gz", ".mif", ".mif.gz", ".nii.bz2", ".nii.xz", ".nii.zst",
 )  # fmt: skip

@@ -25,6 +25,7 @@ from shared_components.errors import InputError
 from shared_components.losses.generalisation import GeneralisationLoss
 from shared_components.networks.disentangled import DisentangledNetwork, DisentangledOutput
 from shared_components.networks.weight_average import FrozenTeacher
+from shared_components.value_rules import whole
 
 Batch = dict[str, Tensor]
 Episode = Mapping[str, Batch]
@@ -232,8 +233,8 @@ def _check_settings(
         raise InputError(
             f"clip_value: expected a number above 0, or null for no clipping, found {clip_value}"
         )
-    if not isinstance(warm_up_epochs, int) or warm_up_epochs < 0:
-        raise InputError(f"warm_up_epochs: expected a whole number from 0 up, found {warm_up_epochs!r}")
+    if fault := whole(0).fault("warm_up_epochs", warm_up_epochs):
+        raise InputError(fault)
     listed = isinstance(teacher_epochs, Sequence) and not isinstance(teacher_epochs, str)
     if not listed or any(not isinstance(epoch, int) or epoch < 1 for epoch in teacher_epochs):
         raise InputError(

@@ -93,7 +93,7 @@ def _tell_folder(folder: Path) -> None:
     """Print which files beside a folder's images, or below it, are none of those that are segmented."""
     if unread := unread_volumes(folder, deep=False):
         print(f"note: {unread}")
-    if images_in(folder) != [folder] and (below := _first_below(folder)):
+    if below := _first_below(folder):
         print(
             f"note: images in folders below {folder} are not taken, such as {below}; '{folder}/**/*' takes all"
         )

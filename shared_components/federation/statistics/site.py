@@ -28,6 +28,7 @@ from shared_components.federation.statistics.published import (
     volume_numbers,
 )
 from shared_components.steps import steps
+from shared_components.value_rules import whole
 
 BINS = 32
 MOST_BINS = 256
@@ -54,8 +55,8 @@ def asked(federation: Federation, minimum: int = MINIMUM, bins: int = BINS) -> A
         InputError: ``minimum`` or ``bins`` makes no sense.
     """
     for name, value, most in (("minimum", minimum, 1000), ("bins", bins, MOST_BINS)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise InputError(f"--{name}: expected a whole number from 1 to {most}, found {value!r}")
+        if fault := whole(1, most).fault(f"--{name}", value):
+            raise InputError(fault)
     parser = ConfigParser(bundle_config(federation))
     percentiles = parser.get_parsed_content("percentiles") if "percentiles" in parser else PERCENTILES
     frame = frame_of(federation) or Frame(1, None)
