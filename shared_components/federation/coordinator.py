@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sys
 import time
@@ -201,8 +202,18 @@ class Coordinator:
 
 
 def drawn_clients(names: Sequence[str], number: int, seed: int, round: int) -> list[str]:
-    """The clients of a round, sorted: ``number`` of ``names``, the same for the same seed and round."""
-    return sorted(random.Random(f"{seed} {round}").sample(sorted(names), number))
+    """The clients of a round, sorted: ``number`` of ``names``, the same for the same seed and round.
+
+    They are dealt from a shuffled deck that is renewed when it is empty, so that all are drawn equally often.
+    """
+    names = sorted(names)
+    rounds = math.lcm(len(names), number) // number  # after which the deck is empty at a round's end
+    turn, place = divmod(round - 1, rounds)
+    source, deck = random.Random(f"{seed} {turn}"), list[str]()
+    while len(deck) < rounds * number:
+        begun = deck[len(deck) // number * number :]  # of a round that goes on with the new deck
+        deck += sorted(source.sample(names, len(names)), key=begun.__contains__)
+    return sorted(deck[place * number :][:number])
 
 
 def _lost(committed: Committed | None, answers: Mapping[str, Answer]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,8 +207,16 @@ def test_drawing_is_fixed_by_seed_and_round():
     rounds = [drawn_clients(names, 2, 0, r) for r in range(50)]
     assert rounds == [drawn_clients(sorted(names), 2, 0, r) for r in range(50)]
     assert all(drawn == sorted(set(drawn)) and len(drawn) == 2 for drawn in rounds)
-    assert {name for drawn in rounds for name in drawn} == set(names)
     assert rounds != [drawn_clients(names, 2, 1, r) for r in range(50)]
+
+
+@pytest.mark.parametrize(("clients", "number"), [(6, 1), (6, 4), (5, 3), (3, 3)])
+def test_all_clients_are_drawn_equally_often(clients, number):
+    names = [f"c{i}" for i in range(clients)]
+    for rounds in range(1, 61):
+        drawn = Counter(name for r in range(1, rounds + 1) for name in drawn_clients(names, number, 7, r))
+        assert drawn.total() == rounds * number
+        assert max(drawn.values()) - min(drawn[name] for name in names) <= 1
 
 
 @pytest.fixture
