@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,7 @@ def choose(
         description: goes into its file.
         margin: deviations by which shapes may be less plausible than the most plausible candidate's.
         partner: share of the clearest edges from which the next candidate answers with the clearest; None: one alone.
-        most_slices: see :func:`whole_volumes`.
+        most_slices: see :func:`looked_at`.
         progress: tell how far it is.
     Returns:
         Names of the chosen candidates, the clearest first.
@@ -81,7 +81,7 @@ def choose(
     if not candidates or not shapes_paths:
         what = "one candidate" if not candidates else "one file of shapes"
         raise InputError(f"choice: expected at least {what}, found none; name it in the config")
-    known, (images, volumes) = read_shapes(shapes_paths), whole_volumes(dataset, most_slices)
+    known, (images, volumes, places) = read_shapes(shapes_paths), looked_at(dataset, most_slices)
     opinions: dict[str, Opinion] = {}
     total = torch.zeros(())
     for name, path in steps(list(candidates.items()), "candidates", "model", progress):
@@ -89,7 +89,7 @@ def choose(
         total = total + one.probabilities.float()  # the sum alone is kept of all: probabilities are large
         opinions[name] = one._replace(probabilities=one.probabilities[:0])
     classes = sorted(labels)[1:]
-    found = verdicts(opinions, total.argmax(1), images, volumes, classes, spacing, known)
+    found = verdicts(opinions, total.argmax(1), images, volumes, classes, spacing, known, places)
     best = chosen(found, margin, partner)
     write_choice(output_dir, found, best, margin, partner, any(known))
     save_picture(Path(output_dir) / PICTURE, picture(images, opinions, best, len(labels)), 1)
@@ -101,10 +101,24 @@ def choose(
     return best
 
 
-def whole_volumes(dataset: SliceDataset, most: int) -> tuple[Tensor, Tensor]:
-    """Slices (N, 1, S, S) of evenly spaced whole volumes, about ``most`` of them, and each one's volume (N,).
+class Looked(NamedTuple):
+    """Slices that candidates are judged by.
 
-    Of a volume of more than ``most`` slices it is the ``most`` in its middle: neighbours, whose overlap is looked at.
+    Attributes:
+        images: (N, 1, S, S).
+        volumes: the volume that each is of, (N,).
+        places: of a volume of which some slices are left out, the numbers of those that are there.
+    """
+
+    images: Tensor
+    volumes: Tensor
+    places: Mapping[int, Sequence[int]]
+
+
+def looked_at(dataset: SliceDataset, most: int) -> Looked:
+    """Evenly spaced whole volumes, of about ``most`` slices together.
+
+    Of a volume of more than ``most`` slices it is evenly spaced pairs of neighbours, whose overlap is looked at.
     Slices are read a volume after the other, so that a dataset that holds one decodes each once.
 
     Raises:
@@ -117,10 +131,21 @@ def whole_volumes(dataset: SliceDataset, most: int) -> tuple[Tensor, Tensor]:
         volumes.setdefault(where.item, []).append(place)
     items = sorted(volumes)
     count = max(1, min(len(items), round(most * len(items) / len(dataset.index))))
-    wanted = (volumes[items[n * len(items) // count]] for n in range(count))
-    places = [n for own in wanted for n in own[max(0, len(own) - most) // 2 :][:most]]
-    images = torch.stack([dataset[n]["image"] for n in places])
-    return images, torch.tensor([dataset.index[n].item for n in places])
+    wanted = [items[n * len(items) // count] for n in range(count)]
+    numbers = {item: spaced_pairs(len(volumes[item]), most) for item in wanted}
+    images = torch.stack([dataset[volumes[item][n]]["image"] for item in wanted for n in numbers[item]])
+    cut = {item: found for item, found in numbers.items() if len(found) < len(volumes[item])}
+    return Looked(images, torch.tensor([item for item in wanted for _ in numbers[item]]), cut)
+
+
+def spaced_pairs(count: int, most: int) -> list[int]:
+    """All of ``count`` slices, or evenly spaced pairs of them, ``most`` in all; a single one is in the middle."""
+    if count <= most:
+        return [*range(count)]
+    if most == 1:
+        return [count // 2]
+    pairs = most // 2
+    return [(2 * n + 1) * (count - 1) // (2 * pairs) + after for n in range(pairs) for after in (0, 1)]
 
 
 def write_choice(

@@ -11,6 +11,7 @@ Valpola 2017).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -148,6 +149,7 @@ def verdicts(
     classes: Sequence[int],
     spacing: float | Sequence[float] | None,
     known: Sequence[Mapping[str, Mapping[str, float]]],
+    places: Mapping[int, Sequence[int]] = MappingProxyType({}),
 ) -> dict[str, Verdict]:
     """Candidate to what is said for it.
 
@@ -159,10 +161,14 @@ def verdicts(
         classes: label values but the background's, which are the networks' channels from 1 on.
         spacing: size of a pixel, mm.
         known: shapes of labelled volumes, see :func:`~shared_components.choice.shapes.read_shapes`.
+        places: of a volume of which some slices are left out, the numbers of those that are there.
     """
     found = {}
     for name, one in opinions.items():
-        shaped = [shapes(one.labels[volumes == v].numpy(), classes, spacing) for v in volumes.unique()]
+        shaped = [
+            shapes(one.labels[volumes == volume].numpy(), classes, spacing, places.get(volume))
+            for volume in volumes.unique().tolist()
+        ]
         found[name] = Verdict(
             implausibility(shaped, known),
             edge_strength(images, one.labels, classes),

@@ -155,11 +155,15 @@ class FactoryTrainer(UpdateTrainer):
                 self.semantic.begin(self.network.discriminator)
             self.semantic.inform(self.network.generator, self.network.generator_ema)
 
-    def keep_start(self) -> None:
-        """Rehearse from the networks as they are now, which a federation goes on from, whatever its rounds send."""
+    def keep_start(self, trained: bool = False) -> None:
+        """Rehearse from the networks as they are now, whatever a federation's rounds send.
+
+        Args:
+            trained: they are those that the federation goes on from, not new ones.
+        """
         self.network.begin_average()
         if self.rehearsal is not None:
-            self.rehearsal.begin(self.network.generator_ema)
+            self.rehearsal.begin(self.network.generator_ema, trained)
         self._begun = True
 
     def _w_plus(self, domain: Tensor, position: Tensor) -> Tensor:

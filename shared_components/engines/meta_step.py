@@ -123,6 +123,8 @@ def _gradients(
     total: Tensor, parameters: Mapping[str, Tensor], create_graph: bool = False
 ) -> dict[str, Tensor]:
     """Gradients by name; without the parameters that ``total`` does not depend on."""
+    if not parameters:
+        return {}
     found = torch.autograd.grad(
         total, list(parameters.values()), create_graph=create_graph, allow_unused=True
     )

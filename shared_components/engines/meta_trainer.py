@@ -11,6 +11,7 @@ from ignite.utils import convert_tensor
 from monai.utils import CommonKeys as Keys
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from shared_components.engines.meta_step import (
     Forward,
@@ -98,6 +99,7 @@ class MetaTrainer(UpdateTrainer):
         self.adapted = adapted_parameters(network, adapted)
         self.inner_rate, self.second_order = inner_rate, second_order
         self.meta_learning, self.clip_value = meta_learning, clip_value
+        self._clipping: RemovableHandle | None = None
         if 0 < self.state.max_epochs <= warm_up_epochs:
             self.logger.warning(
                 "warm_up_epochs (%d) leaves none of the %d epochs for meta-learning; lower it or raise max_epochs",
@@ -219,9 +221,12 @@ class MetaTrainer(UpdateTrainer):
         self._step()
 
     def _step(self) -> None:
-        if self.clip_value is not None:
-            torch.nn.utils.clip_grad_value_(self.network.parameters(), self.clip_value)
+        if self._clipping is None and self.clip_value is not None:  # after the mean over several processes
+            self._clipping = self.optimizer.register_step_pre_hook(self._clip)
         self.optimizer.step()
+
+    def _clip(self, *_: object) -> None:
+        torch.nn.utils.clip_grad_value_(self.network.parameters(), self.clip_value)
 
 
 def _check_settings(

@@ -234,7 +234,7 @@ class FederatedClient:
             if start is not None:
                 carry_over = carry_over_of(parser, self.bundle_root)
                 self.load_shared(weights_of(start, carry_over, self.shared_weights()))
-            parser.get_parsed_content(BEGUN)()
+            parser.get_parsed_content(BEGUN)(start is not None)
 
     def _private(self) -> dict[str, Tensor]:
         """The tensors of the network that are not exchanged, as they live in it."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from shared_components.errors import InputError
 from shared_components.federation.arrivals import arrived, client_row, screen
@@ -132,12 +133,8 @@ class Coordinator:
     def _one_round(self, before: Committed, table: RoundsCsv) -> tuple[Committed, list[dict[str, Any]]]:
         number, start = before.round + 1, time.perf_counter()
         federation = self._federation
-        drawn = drawn_clients(self._names, federation.clients_per_round, federation.seed, number)
-        answers = self._sites.train(number, before, drawn)
-        self._check()
-        updates, left_out = arrived(answers, federation, before.weights)
-        left_out |= screen(updates, before.weights, federation.largest_update)
-        counted = [name for name in drawn if name not in left_out]
+        answers, updates, left_out = self._trained(number, before)
+        counted = [name for name in sorted(answers) if name not in left_out]
         self._refuse_too_few(number, counted, left_out, answers)
         images = {name: answers[name].values["images"] for name in counted}
         weights = self._aggregator({name: updates[name] for name in counted}, images, before.weights)
@@ -152,6 +149,28 @@ class Coordinator:
         self._sites.remembered(number, counted)
         self._folder.commit(after)
         return after, rows
+
+    def _trained(
+        self, number: int, before: Committed
+    ) -> tuple[dict[str, Answer], dict[str, dict[str, Tensor]], dict[str, str]]:
+        """What the drawn clients gave, and others in the place of those that cannot be counted, as long as these are
+        too few: answers, updates, and why some are left out.
+        """
+        federation, names = self._federation, self._names
+        order = random.Random(f"{federation.seed} {number} others").sample(sorted(names), len(names))
+        drawn = drawn_clients(names, federation.clients_per_round, federation.seed, number)
+        answers: dict[str, Answer] = {}
+        updates: dict[str, dict[str, Tensor]] = {}
+        left_out: dict[str, str] = {}
+        while drawn:
+            found = self._sites.train(number, before, drawn)
+            self._check()
+            usable, refused = arrived(found, federation, before.weights)
+            answers, updates, left_out = answers | found, updates | usable, left_out | refused
+            left_out |= screen(updates, before.weights, federation.largest_update)
+            missing = max(0, federation.min_clients - len(answers) + len(left_out))
+            drawn = [name for name in order if name not in answers][:missing]
+        return answers, updates, left_out
 
     def _refuse_too_few(
         self,

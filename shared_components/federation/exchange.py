@@ -104,8 +104,8 @@ class Exchange:
         Args:
             weights: name -> tensor, after the round.
             begun: name -> tensor, with which the round began, from :meth:`received`.
-            privacy: clips and disturbs the difference before anything leaves; integer buffers, which it cannot
-                disturb, then stay what they were.
+            privacy: clips and disturbs the difference before anything leaves; integer buffers, which noise cannot
+                disturb, stay what they were where there is noise.
             entropy: number -> that many random bytes, for ``privacy``.
         Raises:
             InputError: a difference has no finite value in the type of the wire.
@@ -116,7 +116,7 @@ class Exchange:
             floats = {name: tensor for name, tensor in weights.items() if _is_float(tensor)}
         if privacy is not None:
             floats = privacy.protect(floats, entropy)
-        whole = weights if privacy is None else begun
+        whole = begun if privacy is not None and privacy.noise else weights
         sent = {name: floats.get(name, whole[name]) for name in weights}
         return {name: _cast(tensor, self.up_type(tensor.dtype), name) for name, tensor in sent.items()}
 

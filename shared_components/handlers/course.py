@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,7 +98,8 @@ class AverageUpdates:
 
 
 class FallingRates:
-    r"""Gives epoch e of n the share :math:`1 - (1 - f)(e - 1) / n` of each rate, which is f once the last has ended.
+    r"""Gives epoch e of n the share :math:`1 - (1 - f)(e - 1) / n` of each rate, which is f once the last has ended;
+    or lets it fall there along half a cosine.
 
     It follows from the number of the epoch and the present n alone, so that a training that goes on with more epochs
     goes on with the rates of the longer one. In a federation e is the round, whoever took part in the others.
@@ -106,10 +108,14 @@ class FallingRates:
         optimizers: whose rates fall, each group's from the one that it was made with.
         final: f; 1: rates are left alone.
         epochs: n.
+        cosine: along half a cosine (Loshchilov and Hutter 2017, without restarts), not a line.
+    Deviation: torch's ``CosineAnnealingLR`` keeps n in its state, and counts the epochs that a client took part in.
     """
 
-    def __init__(self, optimizers: Sequence[Optimizer], final: float, epochs: int) -> None:
-        self.optimizers, self.final, self.epochs = tuple(optimizers), final, epochs
+    def __init__(
+        self, optimizers: Sequence[Optimizer], final: float, epochs: int, cosine: bool = False
+    ) -> None:
+        self.optimizers, self.final, self.epochs, self.cosine = tuple(optimizers), final, epochs, cosine
         for group in self._groups():
             # torch's own name, which an optimiser's state has too
             group.setdefault("initial_lr", group["lr"])
@@ -121,7 +127,8 @@ class FallingRates:
 
     def _set(self, engine: Engine) -> None:
         epoch = getattr(engine.state, "round", engine.state.epoch)
-        share = 1 - (1 - self.final) * min(1.0, (epoch - 1) / self.epochs)
+        left = 1 - min(1.0, (epoch - 1) / self.epochs)
+        share = self.final + (1 - self.final) * ((1 - math.cos(math.pi * left)) / 2 if self.cosine else left)
         for group in self._groups():
             group["lr"] = group["initial_lr"] * share
 

@@ -159,5 +159,5 @@ class LabelsOnFileGridd(MapTransform):
         case = dict(data)
         for key in self.key_iterator(case):
             labels = label_map(plain(case[key]), case[self.image_key])
-            case[key] = torch.from_numpy(np.ascontiguousarray(labels))[None]
+            case[key] = torch.from_numpy(labels.copy())[None]  # numpy takes one mirrored slice for contiguous
         return case

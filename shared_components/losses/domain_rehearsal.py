@@ -59,9 +59,12 @@ class DomainRehearsal(nn.Module):
         """Whether there is anything to hold; known after :meth:`begin`."""
         return self._held is not None and len(self._held) > 0
 
-    def begin(self, average: Generator | None) -> None:
+    def begin(self, average: Generator | None, trained: bool = False) -> None:
         """Keep ``average`` as it is now (None: go on with the one that is kept), and see what it can draw.
 
+        Args:
+            average: generator to rehearse.
+            trained: it is, whatever its counter says, which stands still where updates got noise.
         Raises:
             InputError: it was trained, but says not of which domains.
         """
@@ -69,6 +72,8 @@ class DomainRehearsal(nn.Module):
             return
         if average is not None:
             self.teacher.load_state_dict(average.state_dict())
+            if trained:
+                self.teacher.updates.clamp_(min=1)
         held, device = self._domains(), self.teacher.constant.device
         self._held = torch.tensor(held, dtype=torch.int64, device=device)
         self._flat = torch.tensor([self.teacher.is_flat(domain) for domain in held], device=device)
@@ -82,7 +87,7 @@ class DomainRehearsal(nn.Module):
         if not seen:
             raise InputError(
                 "rehearsed: the factory that the training goes on from says not which domains it was trained on, as "
-                "files of earlier versions do; name them"
+                "those of earlier versions and those that noise protected do; name them"
             )
         return [domain for domain in seen if domain not in self._own]
 

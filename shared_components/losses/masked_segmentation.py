@@ -39,7 +39,8 @@ class MaskedSegmentationLoss(nn.Module):
         Args:
             logits: (B, C, H, W).
             label: (B, 1, H, W) integers, -1 where unknown; its values do not matter where the weight is 0.
-            weight: (B, 1, H, W) in [0, 1], or (B,) for whole slices; None: every pixel is labelled.
+            weight: (B, 1, H, W) in [0, 1], or (B,) for whole slices, of the cross entropy; the Dice is of all pixels
+                with one above 0. None: every pixel is labelled.
         Returns:
             Scalar.
         Raises:
@@ -54,7 +55,11 @@ class MaskedSegmentationLoss(nn.Module):
         label = label.long() * (weight > 0)  # a value such as 255 for "not labelled" has no class of its own
         entropy = F.cross_entropy(logits, label[:, 0], reduction="none")
         loss = self.cross_entropy * (entropy * weight[:, 0]).sum() / weight.sum().clamp_min(TINY)
-        dice = self.soft_dice(logits, one_hot(label, logits.shape[1]), weight).flatten(1).mean(dim=1)  # (B,)
+        dice = (
+            self.soft_dice(logits, one_hot(label, logits.shape[1]), (weight > 0).to(logits))
+            .flatten(1)
+            .mean(dim=1)
+        )  # (B,)
         return loss + self.dice * (dice * labelled).sum() / labelled.sum().clamp_min(1)
 
 

@@ -160,7 +160,7 @@ def _read(path: Path) -> tuple[Tensor, np.ndarray]:
 def _along_axes_of(values: Tensor, affine: np.ndarray, other: np.ndarray) -> tuple[Tensor, np.ndarray]:
     """``(T, X, Y, Z)`` whose axes run as another grid's: the same anatomy may be stored in other axes."""
     turned, affine = along_axes_of(np.moveaxis(values.numpy(), 0, -1), affine, other)
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(turned, -1, 0))), affine
+    return torch.from_numpy(np.moveaxis(turned, -1, 0).copy()), affine
 
 
 def _shape(volume: Tensor) -> tuple[int, ...]:

@@ -34,8 +34,7 @@ class DisentangledNetwork(nn.Module):
     """Anatomy encoder, style encoder, domain classifier and decoder as one module.
 
     Args:
-        anatomy_encoder: (B, 1, H, W) to (B, A, H, W); the first C channels are the class logits. Its
-            instance norms are replaced by equal ones with a fast second derivative.
+        anatomy_encoder: (B, 1, H, W) to (B, A, H, W); the first C channels are the class logits.
         style_encoder: (B, 1, H, W) to :class:`Codes`; has the attribute ``domain_size``.
         decoder: (anatomy, [z_s, z_d]) to (B, 1, H, W); has the attribute ``anatomy_channels``.
         classes: number of classes C, background included.

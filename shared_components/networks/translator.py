@@ -73,6 +73,12 @@ class AdaptationNetwork(nn.Module):
         self.translator = translator
         self.discriminator = discriminator
 
+    def train(self, mode: bool = True) -> AdaptationNetwork:
+        """As of any module, but for the teacher, whose norms and dropout stay as they are in inference."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
     @property
     def result(self) -> nn.Module:
         """What teaches and is exported: the average, or without one the segmenter."""

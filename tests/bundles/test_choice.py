@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from shared_components.choice import write_shapes
-from shared_components.choice.client_choice import whole_volumes
+from shared_components.choice.client_choice import looked_at
 from shared_components.choice.criteria import opinion
 from shared_components.choice.shapes import Known
 from shared_components.errors import cause
@@ -68,7 +68,7 @@ def as_it_finds(model: Path, clients: Path, to: Path) -> Path:
     """The shapes of what a model finds in ``south``, as if labelled patients had them."""
     flow = workflow("adaptation", "choose.yaml", dataset_dir=clients / "south")
     network = with_weights(flow.parser.get_parsed_content("network_def"), model).eval()
-    images, volumes = whole_volumes(flow.parser.get_parsed_content("dataset"), 400)
+    images, volumes, _ = looked_at(flow.parser.get_parsed_content("dataset"), 400)
     labels = opinion(network, images).labels.numpy()
     found = [Known(labels[(volumes == volume).numpy()]) for volume in volumes.unique()]
     return write_shapes(found, [1], 4.0, to)

@@ -12,14 +12,16 @@ from torch import nn
 from shared_components.choice import choose, write_shapes
 from shared_components.choice.client_choice import (
     chosen_names,
+    looked_at,
     picture,
     reason,
     rule,
-    whole_volumes,
+    spaced_pairs,
     write_choice,
 )
 from shared_components.choice.criteria import Opinion, Verdict
-from shared_components.choice.shapes import Known, label_volumes
+from shared_components.choice.shapes import Known, implausibility, label_volumes
+from shared_components.choice.shapes import shapes as described
 from shared_components.data import slices
 from shared_components.data.quantiles import mean_quantiles
 from shared_components.data.slices import SliceDataset
@@ -65,28 +67,48 @@ def decoded(monkeypatch) -> list[str]:
 
 def test_volumes_are_whole_and_evenly_spaced(made):
     dataset = made(6, 6, 6, 6)
-    images, volumes = whole_volumes(dataset, 12)
-    assert volumes.tolist() == [0] * 6 + [2] * 6
+    images, volumes, places = looked_at(dataset, 12)
+    assert volumes.tolist() == [0] * 6 + [2] * 6 and not places
     assert torch.equal(images, torch.stack([dataset[n]["image"] for n in (*range(6), *range(12, 18))]))
 
 
-@pytest.mark.parametrize(("most", "places"), [(4, range(3, 7)), (3, range(3, 6)), (1, [4]), (10, range(10))])
-def test_of_a_larger_volume_the_middle_is_taken(made, most, places):
+@pytest.mark.parametrize(
+    ("most", "wanted"),
+    [(4, [2, 3, 6, 7]), (3, [4, 5]), (1, [5]), (10, range(10)), (9, [1, 2, 3, 4, 5, 6, 7, 8])],
+)
+def test_of_a_larger_volume_evenly_spaced_pairs_are_taken(made, most, wanted):
     dataset = made(10)
-    images, volumes = whole_volumes(dataset, most)
-    assert volumes.tolist() == [0] * len(places)
-    assert torch.equal(images, torch.stack([dataset[n]["image"] for n in places]))
+    images, volumes, places = looked_at(dataset, most)
+    assert volumes.tolist() == [0] * len(wanted)
+    assert torch.equal(images, torch.stack([dataset[n]["image"] for n in wanted]))
+    assert places == ({} if most == 10 else {0: list(wanted)})
+
+
+def test_a_cut_volume_is_as_plausible_as_the_whole_one():
+    grid = torch.arange(64)
+    radius = (20 - (torch.arange(600) - 300).abs() / 12).clamp(min=0)[:, None, None]
+    truth = ((grid[:, None] - 32) ** 2 + (grid[None] - 32) ** 2 <= radius**2).long()
+    known = [
+        {
+            name: {"mean": value, "deviation": 0.0}
+            for name, value in described(truth.numpy(), [1], 1.0).items()
+        }
+    ]
+    for most in (400, 100, 40):
+        own = spaced_pairs(600, most)
+        assert len(own) == len(set(own)) == most
+        assert implausibility([described(truth[own].numpy(), [1], 1.0, own)], known) < 0.05
 
 
 def test_no_slices_are_too_few(made):
     with pytest.raises(InputError, match="most_slices: expected at least 1, found 0"):
-        whole_volumes(made(3), 0)
+        looked_at(made(3), 0)
 
 
 @pytest.mark.parametrize(
     ("pass_over", "wanted"),
     [
-        (lambda dataset: whole_volumes(dataset, 10), "02"),
+        (lambda dataset: looked_at(dataset, 10), "02"),
         (lambda dataset: list(label_volumes(dataset)), "0123"),
         (lambda dataset: mean_quantiles(dataset, 3), "0123"),
     ],

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from shared_components.engines.meta_step import adapted_parameters, meta_gradients
+from shared_components.engines.meta_step import adapted_parameters, meta_gradients, total_loss
 from shared_components.errors import InputError
 
 
@@ -122,6 +122,18 @@ def test_a_parameter_that_no_loss_reaches_has_no_gradient(problem):
     network, meta_train, meta_test = problem
     found = meta_gradients(network, meta_train, meta_test, adapted_parameters(network, [""]), 0.1).gradients
     assert set(found) == {"encoder.weight", "encoder.bias", "head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+def test_an_inner_step_that_moves_nothing_is_plain_training(problem, second_order):
+    network, meta_train, meta_test = problem
+    nothing = adapted_parameters(network, [])
+    found = meta_gradients(network, meta_train, meta_test, nothing, 0.1, second_order)
+    (total_loss(meta_train(network)) + total_loss(meta_test(network))).backward()
+    parameters = dict(network.named_parameters())
+    for name, gradient in found.gradients.items():
+        torch.testing.assert_close(gradient, parameters[name].grad)
+    assert found.gradients.keys() == {name for name, p in parameters.items() if p.grad is not None}
 
 
 def test_an_unknown_module_is_told():

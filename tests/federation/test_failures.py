@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared_components.errors import InputError
+from shared_components.federation.coordinator import drawn_clients
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import RunFolder
@@ -83,6 +84,18 @@ def test_too_few_clients_end_the_run_at_its_last_whole_round(values, least, answ
     assert load_tensors(Path(values["output_dir"]) / "global.pt")["round"] == 1
     resumed = run(values, "error", 2, min_clients=2, resume=True)
     assert_same_run(run(values, None, output_dir=str(tmp_path / "unbroken")), resumed)
+
+
+def test_another_client_trains_in_the_place_of_one_that_fails(values, capsys):
+    (round,) = [r for r in range(1, 4) if drawn_clients(list(values["clients"]), 1, 5, r) == ["south"]]
+    folder = run(values, "error", 1, clients_per_round=1, quiet=False)  # its own first round
+    assert left_out(folder) == {(round, "south"): "OSError: [Errno 5] Input/output error"}
+    took_part = [
+        (int(r["round"]), r["client"]) for r in read_rows(folder / "rounds.csv") if r["images"] != "0"
+    ]
+    assert [number for number, _ in took_part] == [1, 2, 3] and "south" not in dict(took_part).values()
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith(f"round {round}/3")]
+    assert "| 1 client |" in line and "| left out: south (OSError" in line
 
 
 def in_the_way(values, name: str) -> Path:

@@ -121,10 +121,12 @@ def adam(rate: float) -> torch.optim.Adam:
     return torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=rate)
 
 
-def rates(optimizers, final: float, epochs: int, first: int = 0, rounds=None) -> list[list[float]]:
+def rates(
+    optimizers, final: float, epochs: int, first: int = 0, rounds=None, cosine: bool = False
+) -> list[list[float]]:
     """Of each epoch after ``first``, the rate of each optimiser."""
     engine, seen = Engine(lambda *_: None), []
-    FallingRates(optimizers, final, epochs).attach(engine)
+    FallingRates(optimizers, final, epochs, cosine).attach(engine)
     if rounds:
         engine.add_event_handler(
             Events.STARTED | Events.EPOCH_COMPLETED, lambda e: setattr(e.state, "round", rounds[len(seen)])
@@ -142,6 +144,18 @@ def test_rates_fall_linearly_to_their_share_which_they_would_have_after_the_last
     found = rates([adam(0.4), adam(0.1)], final=0.5, epochs=4)
     assert [one for one, _ in found] == pytest.approx([0.4, 0.35, 0.3, 0.25])
     assert [other for _, other in found] == pytest.approx([0.1, 0.0875, 0.075, 0.0625])
+
+
+def test_rates_along_a_cosine_are_those_of_torch():
+    optimizer = adam(0.4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5, eta_min=0.1)
+    expected = []
+    for _ in range(5):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    found = rates([adam(0.4)], final=0.25, epochs=5, cosine=True)
+    assert [rate for (rate,) in found] == pytest.approx(expected)
 
 
 def test_a_training_that_goes_on_with_more_epochs_has_the_rates_of_the_longer_one():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -87,6 +89,19 @@ def test_the_transform_replaces_scores_by_labels_on_the_file(tmp_path):
     assert case["pred"].shape == (1, *GRIDS["flipped and permuted"][0])
     assert np.array_equal(case["pred"][0].numpy(), label_map(scores, image))
     assert case["case"] == "x"
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("signs", itertools.product((1, -1), repeat=3))
+def test_a_mirrored_single_slice_of_any_axis_has_its_labels(axis, signs, tmp_path):
+    shape = [18, 17, 16]
+    shape[axis] = 1
+    axes = tuple(sorted(range(3), key=lambda n: n == axis))  # the slice's normal is the last of the patient's
+    affine = affine_of((2.0, 2.0, 2.0), axes=tuple(np.argsort(axes)), signs=signs)
+    _, image = prepared(shape, affine, tmp_path, spacing=None)
+    scores = smooth_scores(image)
+    case = LabelsOnFileGridd()({"pred": MetaTensor(scores), "image": image})
+    assert np.array_equal(case["pred"][0].numpy(), label_map(scores, image))
 
 
 def test_another_geometric_transform_is_refused(tmp_path):

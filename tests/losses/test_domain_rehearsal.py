@@ -89,6 +89,13 @@ def test_an_untrained_average_holds_nothing_and_one_that_does_not_say_of_what_is
     with pytest.raises(InputError, match=r"says not which domains it was trained on.*name them"):
         begun(trained)
     assert begun(trained, rehearsed=["a"]).active
+    noisy = DomainRehearsal(generator(), 1.0, 4, DOMAINS, rehearsed=["a"])
+    noisy.begin(generator(), trained=True)  # counters stood still
+    assert noisy.active
+    noisy.begin(None)
+    assert noisy.active
+    with pytest.raises(InputError, match="those that noise protected do; name them"):
+        DomainRehearsal(generator(), 1.0, 4, DOMAINS).begin(generator(), trained=True)
     with pytest.raises(InputError, match="rehearsed: expected names among a, b, c, found d"):
         begun(trained, rehearsed=["d"])
 

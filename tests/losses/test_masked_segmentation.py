@@ -77,6 +77,12 @@ def test_perfect_prediction_costs_nothing(batch):
     assert MaskedSegmentationLoss()(logits, label, weight).item() == pytest.approx(0, abs=1e-4)
 
 
+def test_a_perfect_prediction_of_what_weighs_little_costs_nothing(batch):
+    _, label, weight = batch
+    logits = 50.0 * torch.nn.functional.one_hot(label[:, 0], 4).movedim(-1, 1).float()
+    assert MaskedSegmentationLoss()(logits, label, 0.1 * weight).item() == pytest.approx(0, abs=1e-4)
+
+
 def test_label_of_another_shape(batch):
     logits, label, _ = batch
     with pytest.raises(ValueError, match=r"label: expected \(3, 1, 6, 6\), found \(3, 6, 6\)"):

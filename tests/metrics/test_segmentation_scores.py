@@ -231,6 +231,14 @@ def test_a_segmentation_in_other_axes_is_compared_after_reorientation(tmp_path, 
         assert numbers(row) == pytest.approx(numbers(same), rel=1e-5)
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_a_single_slice_that_runs_the_other_way_is_the_same(tmp_path, axis):
+    labels, affine = np.expand_dims(blobs(1)[..., 5], axis), AFFINE.copy()
+    affine[:3, axis] *= -1
+    rows = score_segmentations(tmp_path, [case(tmp_path, "s", labels, labels, affine)], NAMES)
+    assert [row["dice"] for row in rows] == [1, 1]
+
+
 @pytest.mark.parametrize(("shift", "fits"), [(0.02, True), (0.039, True), (0.041, False)])
 def test_the_tolerance_is_that_of_the_data_check(tmp_path, shift, fits):
     labels, affine = blobs(0), AFFINE.copy()

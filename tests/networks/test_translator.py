@@ -47,6 +47,14 @@ def test_the_teacher_is_a_frozen_copy_that_stays_until_renewed(network):
     assert network.teacher.weight.data_ptr() != network.segmenter.weight.data_ptr()
 
 
+def test_the_teacher_labels_as_in_inference_while_the_segmenter_trains():
+    segmenter = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Dropout(0.5))
+    network = AdaptationNetwork(segmenter, Translator(channels=(4, 8)), torch.nn.Linear(1, 1)).train()
+    image = torch.rand(2, 1, 8, 8)
+    assert network.segmenter.training and torch.equal(network.teacher(image), network.teacher(image))
+    assert not network.teacher[0].num_batches_tracked and not network.eval().segmenter.training
+
+
 def test_with_an_average_that_teaches_and_is_the_result():
     network = AdaptationNetwork(
         torch.nn.Conv2d(1, 2, 1), torch.nn.Identity(), torch.nn.Identity(), average=0.5
