@@ -76,7 +76,7 @@ RULES: Mapping[str, Rule] = {
     "features_path": optional(text()),
     "factory_path": text(),
     "source_dir": FOLDERS,
-    "twin_dir": FOLDERS,
+    "twin_dir": optional(FOLDERS),
     "perceptual_network": optional(text()),
     # networks
     "channels": WIDTHS,
@@ -232,7 +232,7 @@ RULES: Mapping[str, Rule] = {
         such(several(whole(0, 100), 2, 2), "[first, last]", lambda value: value[0] <= value[1])
     ),
     # segmenting
-    "split": choice("training", "validation", "test"),
+    "split": choice("training", "validation", "test", "all"),
     "labelled": optional(flag()),
     "slice_batch": BATCH,
     "window": several(either(whole(-1, -1), whole(1, 4096)), 2, 2),

@@ -41,8 +41,13 @@ WORKFLOWS = [
             "train",
             "train smoke",
             "train self_training",
+            "train translation",
             "train published_network published",
             "pretrain",
+            "pretrain histogram",
+            "pretrain fine_tuning",
+            "quantiles",
+            "twins",
             "pretrain published_network published_pretrain",
             "synthesize",
             "shapes",
@@ -77,6 +82,11 @@ def test_every_value_of_every_config_has_a_rule_and_fits(bundle, files):
     assert value_faults(found) == []
     plain = {id for id, value in found.items() if not isinstance(value, dict)}
     assert plain - set(RULES) - WIRING - EXPRESSIONS == set()
+
+
+def test_every_list_of_a_data_root_may_be_segmented():
+    assert value_faults({"split": "all"}) == []
+    assert "expected one of training, validation, test, all" in value_faults({"split": "every"})[0]
 
 
 @pytest.mark.parametrize(("bundle", "files"), [one for one in WORKFLOWS if " " not in one[1]])

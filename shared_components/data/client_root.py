@@ -291,3 +291,30 @@ def _same_file(uses: list[tuple[str, Entry]]) -> Fault:
         fault = f"the same file is in {' and '.join(splits)}{spelt}"
         return Fault(str(file), fault, "keep it in one split: scores on images seen in training mean nothing")
     return Fault(str(file), f"is named {len(uses)} times in {splits[0]}{spelt}", "keep one of the entries")
+
+
+def refuse_other_classes(
+    roots: Sequence[ClientRoot], labels: Mapping[int, str] | Mapping[str, str] | None
+) -> None:
+    """A label value must mean the same everywhere: what is 1 at one site is 3 at another in public data.
+
+    Args:
+        roots: data roots whose labels are used together.
+        labels: class names by value, of the training; None: whatever they agree on.
+    Raises:
+        InputError: a root has other classes.
+    """
+    wanted = None if labels is None else {int(value): str(name) for value, name in labels.items()}
+    if wanted is not None and sorted(wanted) != list(range(len(wanted))):
+        raise InputError(f"labels: expected values 0, 1, 2, … without a gap, found {sorted(wanted)}")
+    for root in roots:
+        if wanted is not None and root.labels != wanted:
+            raise InputError(
+                f"{root.file}: 'labels' are {root.labels}, the training's are {wanted}; give it the data's with "
+                '--labels "{0: background, 1: …}", or correct the file'
+            )
+        if root.labels != roots[0].labels:
+            raise InputError(
+                f"{root.file}: 'labels' are {root.labels}, those of {roots[0].file} are {roots[0].labels}; "
+                "use the same classes: renumber the label maps if need be"
+            )

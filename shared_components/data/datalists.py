@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from shared_components.data.client_root import ClientRoot, data_roots, read_entries
+from shared_components.data.client_root import ClientRoot, data_roots, read_entries, refuse_other_classes
 from shared_components.data.dataset_json import (
     DATASET_FILE,
     SPLITS,
@@ -39,7 +39,10 @@ from shared_components.steps import steps
 
 
 def datalist(
-    dataset_dir: str | os.PathLike | Sequence[str | os.PathLike], split: str, labelled: bool | None = None
+    dataset_dir: str | os.PathLike | Sequence[str | os.PathLike],
+    split: str,
+    labelled: bool | None = None,
+    labels: Mapping[int, str] | None = None,
 ) -> list[dict[str, str]]:
     """Items of a split of one or several data roots; see :meth:`ClientRoot.items`.
 
@@ -47,10 +50,14 @@ def datalist(
         dataset_dir: a data root, or several.
         split: ``training``, ``validation`` or ``test``.
         labelled: ``True`` or ``False`` keeps the items with or without a label; ``None`` keeps all.
+        labels: class names by value that items with a label must have; ``None``: labels are not looked at.
     Raises:
-        InputError: a ``dataset.json`` is missing or faulty.
+        InputError: a ``dataset.json`` is missing or faulty, or its classes are others.
     """
-    return [item for root in data_roots(dataset_dir) for item in ClientRoot.load(root).items(split, labelled)]
+    roots = [ClientRoot.load(root) for root in data_roots(dataset_dir)]
+    if labels is not None and labelled is not False:
+        refuse_other_classes([root for root in roots if root.items(split, labelled=True)], labels)
+    return [item for root in roots for item in root.items(split, labelled)]
 
 
 def make_datalist(

@@ -16,6 +16,7 @@ from shared_components.files import path_fault, write_text
 
 DATASET_FILE = "dataset.json"
 SPLITS = ("training", "validation", "test")
+ALL = "all"  # of these
 _EXAMPLES = {  # of what must be there
     "name": '"name": "north"',
     "domain": '"domain": "t1"',
@@ -40,6 +41,11 @@ _KNOWN = (*_REQUIRED, "ignore", "modality", "validation", "test", *_DESCRIPTIVE)
 _LABELS_EXAMPLE = 'write it as {"0": "background", "1": "brain"}'
 _OF_NNUNET = ("channel_names", "file_ending")
 _WHOLE_EXAMPLE = f"{{{', '.join(_EXAMPLES.values())}}}"
+
+
+def splits_of(split: str) -> tuple[str, ...]:
+    """The lists that a name stands for: itself, or with ``all`` every one."""
+    return SPLITS if split == ALL else (split,)
 
 
 def read_description(root: str | os.PathLike) -> tuple[dict[str, Any], list[Fault]]:

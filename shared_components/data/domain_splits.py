@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from shared_components.data.client_root import ClientRoot, data_roots
+from shared_components.data.client_root import ClientRoot, data_roots, refuse_other_classes
 from shared_components.data.dataset_json import DATASET_FILE, read_description
 from shared_components.errors import InputError
 
@@ -81,28 +81,8 @@ def domain_items(
             f"{'' if held_out is None else f' ({held_out!r} is held out)'}; add some to their {DATASET_FILE}"
         )
     if labelled is not False:
-        _refuse_other_classes([root for root in loaded if root.items(split, labelled=True)], labels)
+        refuse_other_classes([root for root in loaded if root.items(split, labelled=True)], labels)
     return items
-
-
-def _refuse_other_classes(
-    roots: Sequence[ClientRoot], labels: Mapping[int, str] | Mapping[str, str] | None
-) -> None:
-    """A label value must mean the same everywhere: what is 1 at one site is 3 at another in public data."""
-    wanted = None if labels is None else {int(value): str(name) for value, name in labels.items()}
-    if wanted is not None and sorted(wanted) != list(range(len(wanted))):
-        raise InputError(f"labels: expected values 0, 1, 2, … without a gap, found {sorted(wanted)}")
-    for root in roots:
-        if wanted is not None and root.labels != wanted:
-            raise InputError(
-                f"{root.file}: 'labels' are {root.labels}, the training's are {wanted}; give it the data's with "
-                '--labels "{0: background, 1: …}", or correct the file'
-            )
-        if root.labels != roots[0].labels:
-            raise InputError(
-                f"{root.file}: 'labels' are {root.labels}, those of {roots[0].file} are {roots[0].labels}; "
-                "use the same classes: renumber the label maps if need be"
-            )
 
 
 def _refuse_repeats(roots: Sequence[str | os.PathLike]) -> None:

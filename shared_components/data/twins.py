@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -86,10 +86,12 @@ def twin_slices(
     dataset: type[SliceDataset] = SliceDataset,
     doubt: Doubt | None = None,
     most: float = 1.0,
+    labels: Mapping[int, str] | None = None,
     **slices: Any,
 ) -> TwinSlices:
-    """Twins of two synthetic client data roots; ``slices`` go to both of class ``dataset``."""
-    source, twin = (dataset(datalist(root, "training"), **slices) for root in (source_dir, twin_dir))
+    """Twins of two synthetic data roots of the classes ``labels``; ``slices`` go to both of class ``dataset``."""
+    roots = (source_dir, twin_dir)
+    source, twin = (dataset(datalist(root, "training", labels=labels), **slices) for root in roots)
     return TwinSlices(source, twin, doubt, most)
 
 
@@ -119,6 +121,10 @@ class SourceSlices(Dataset):
         return _pair(slice, slice)
 
 
-def source_slices(source_dir: str | Sequence[str], **slices: Any) -> SourceSlices:
-    """The labelled training slices of client data roots; ``slices`` go to :class:`SliceDataset`."""
-    return SourceSlices(SliceDataset(datalist(source_dir, "training", labelled=True), **slices))
+def source_slices(
+    source_dir: str | Sequence[str], labels: Mapping[int, str] | None = None, **slices: Any
+) -> SourceSlices:
+    """The labelled training slices of client data roots of the classes ``labels``; ``slices`` go to
+    :class:`SliceDataset`.
+    """
+    return SourceSlices(SliceDataset(datalist(source_dir, "training", True, labels), **slices))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.dataset_json import DATASET_FILE, SPLITS
+from shared_components.data.dataset_json import ALL, DATASET_FILE, splits_of
 from shared_components.data.dicom import is_dicom
 from shared_components.data.faults import one_line
 from shared_components.data.image_files import first_image_below, images_in, is_image, unread_volumes
@@ -28,7 +28,6 @@ _OUTPUT = re.compile(rf"(.+?)({OUTPUT_SUFFIX}|(_t\d+)?{PROBABILITY_SUFFIX})")
 
 Case = dict[str, Any]
 SUFFIXES = (".txt", ".lst", ".list", ".json")
-ALL = "all"
 """In place of a client data root's list: all of them."""
 
 
@@ -190,7 +189,7 @@ def _root_cases(root: Path, split: str) -> list[Case]:
     }
     return [
         {new: item[old] for old, new in keep.items() if old in item}
-        for name in (SPLITS if split == ALL else (split,))
+        for name in splits_of(split)
         for item in ClientRoot.load(root).items(name)
     ]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from shared_components.audit.client_slices import ClientSlices, client_slices
 from shared_components.data import datalist
 from shared_components.data.client_root import data_roots
-from shared_components.data.dataset_json import DATASET_FILE
+from shared_components.data.dataset_json import DATASET_FILE, splits_of
 from shared_components.errors import InputError
 from shared_components.files import save_tensors, write_text
 from shared_components.handlers.pictures import labelled_grid, save_picture
@@ -55,7 +55,7 @@ def image_items(
                 f"{root}: expected a client data root ({DATASET_FILE}), which names its domain, found none; "
                 "name the images' domain with --image_domain"
             )
-    items = datalist(roots, split)
+    items = [item for name in splits_of(split) for item in datalist(roots, name)]
     if not items:
         raise InputError(
             f"{dataset_dir}: expected images in its '{split}' list, found none; try another --split"

@@ -43,6 +43,20 @@ def test_the_list_passes_the_check_and_spreads_labels_over_all_splits(folder):
     assert root.labels == {0: "background", 1: "brain", 2: "csf"}
 
 
+def test_labels_of_other_classes_are_refused_where_a_list_is_read_with_its_labels(folder):
+    make_datalist(folder, "t1", labels=["background", "brain", "csf"])
+    labels = {0: "background", 1: "csf", 2: "brain"}
+    assert (
+        len(datalist(folder, "training"))
+        == len(datalist(folder, "training", labelled=False, labels=labels)) * 2
+    )
+    with pytest.raises(
+        InputError, match=r"dataset\.json: 'labels' are .*'brain'.*, the training's are .*'csf'"
+    ):
+        datalist(folder, "training", labels=labels)
+    assert datalist(folder, "training", labels={0: "background", 1: "brain", 2: "csf"})
+
+
 def test_patients_folders_name_their_subjects_and_what_is_segmented(tmp_path, save_image):
     for number in range(3):
         save_image(
