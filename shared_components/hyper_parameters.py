@@ -188,6 +188,8 @@ RULES: Mapping[str, Rule] = {
     "class_weights": choice("none", "balanced"),
     "rare_per_batch": whole(0, 4096),
     "labelled_per_batch": optional(whole(0, 4096)),
+    "quantiles_path": text(),
+    "nodes": whole(2, 10**6),
     "source_slices": BATCH,
     "target_slices": BATCH,
     "labelled_target_slices": optional(whole(0, 4096)),

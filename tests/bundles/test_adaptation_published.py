@@ -140,7 +140,7 @@ def test_adaptation_changes_the_adapted_parts_alone(place, adversarial_weight):
 
 def test_interrupted_and_resumed_equals_uninterrupted(place):
     whole = {"max_epochs": 3, "epoch_length": 1, "adversarial_weight": 0.1}
-    schedule = {"falling_rates::epochs": 3}
+    schedule = {"train::handlers::1::epochs": 3}
     adaptation(place, "whole.pt", **whole, **schedule).run()
     adaptation(place, "part.pt", **(whole | {"max_epochs": 1}), **schedule).run()
     adaptation(place, "part.pt", resume=True, **whole, **schedule).run()
