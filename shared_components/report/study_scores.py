@@ -184,7 +184,7 @@ def model_choices(study: StudyRecord, folder: Path) -> tuple[list[Chosen | Missi
             if files.record is None:
                 raise InputError(f"{client}: its choice is not here; run its stage again with --resume")
             record = read_record(files.record, "run its stage again with --resume")
-            found.append(_chosen(study, client, files, record, folder))
+            found.append(_chosen(study, client, files, record))
         except InputError as error:
             found.append(Missing(told(error, folder)))
             continue
@@ -192,9 +192,7 @@ def model_choices(study: StudyRecord, folder: Path) -> tuple[list[Chosen | Missi
     return found, "; or ".join(rules)
 
 
-def _chosen(
-    study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping[str, Any], folder: Path
-) -> Chosen:
+def _chosen(study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping[str, Any]) -> Chosen:
     names, why = study.candidates, str(record["reason"])
     best = chosen_names(record, files.record)
     for name, method in names.items():
@@ -215,28 +213,21 @@ def _chosen(
     called = " and ".join(names.get(name, name) for name in best)
     doubtful = bool(record.get("doubtful"))
     needed = doubtful or record.get("disagree")
-    advice = _advice(study, client, files.models, record, folder) if needed else []
+    advice = _advice(study, files.models, record) if needed else []
     return Chosen(client, called, why, doubtful, advice, candidates, pictures)
 
 
-def _advice(
-    study: StudyRecord, client: str, models: Mapping[str, Path], record: Mapping[str, Any], folder: Path
-) -> list[str]:
+def _advice(study: StudyRecord, models: Mapping[str, Path], record: Mapping[str, Any]) -> list[str]:
     """What an engineer can do before such a choice is trusted."""
     shapes = {name: verdict["implausibility"] for name, verdict in record["candidates"].items()}
     safe = min(shapes, key=shapes.__getitem__)
     here = safe in models and models[safe].is_file()
-    model = told(models[safe], folder) if here else f"the model.pt of {safe}"
-    runs = [tests for tests in study.scores if tests.client == client and not tests.at]
-    root = study.clients[client].data_root if client in study.clients else ""
-    where = root if isinstance(root, str) and root and runs else f"ROOT_OF_{client}"
-    folders = [shlex.quote(told(tests.predictions, folder)) for tests in runs] or ["FOLDER_OF_EACH_MODEL"]
+    model = shlex.quote(str(models[safe].absolute())) if here else f"the model.pt of {safe}"
     return [
         "Look at the picture under the table and at “Segmentations” below: the better candidate follows the anatomy in "
         "every slice, at the ends of the volume too.",
         f"Until you know, the safest candidate is “{study.candidates.get(safe, safe)}”: its shapes are nearest to "
         f"those of labelled patients. --ckpt_path {model} behind the command that segments takes it.",
         'Label three slices of one or two test volumes (in dataset.json "label", and "annotated" with their numbers), '
-        "and score all candidates on them (folders are from this page's on): "
-        f"python scripts/evaluate.py {shlex.quote(where)} {' '.join(folders)} --output_dir scored",
+        "and go on with the study by --resume: its report then scores every candidate on them.",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
@@ -16,6 +17,7 @@ from torch import Tensor
 from shared_components.data.coverage import Reach, image_reach
 from shared_components.data.slices import SliceDataset
 from shared_components.data.volume_check import load_volume
+from shared_components.errors import InputError
 from shared_components.federation.rounds_log import released
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.site_check import coverage_lines, frame_of
@@ -247,6 +249,16 @@ def _real_slices(study: Study, client: str, description: dict) -> Tensor:
     return torch.stack(rows)
 
 
+def _real_picture(study: Study, client: str, description: dict) -> Path | None:
+    """A picture of a client's images; None, and a warning, where they cannot be read any more."""
+    try:
+        sheet = picture_grid(_real_slices(study, client, description), COLUMNS)
+    except (InputError, OSError) as error:
+        print(f"warning: client {client}: no picture of its images: {error}", file=sys.stderr, flush=True)
+        return None
+    return save_picture(study.place(client, "pictures") / "real.png", sheet)
+
+
 def few_items(data: ClientData | SiteDescription) -> list[dict[str, str]]:
     """The first training volumes, of different data roots where there are several."""
     ranked = [pair for root in data.roots for pair in enumerate(root.items("training"))]
@@ -275,10 +287,7 @@ def _write_pictures(study: Study) -> dict[str, ClientPictures]:
             ]
         )
         generated = save_picture(place / "generated.png", picture_grid(slices, COLUMNS))
-        real = None
-        if study.is_here(client):
-            sheet = picture_grid(_real_slices(study, client, description), COLUMNS)
-            real = save_picture(place / "real.png", sheet)
+        real = _real_picture(study, client, description) if study.is_here(client) else None
         translations = sorted((study.place(client, "adaptation") / "pictures").glob("translation_*.png"))
         found[client] = ClientPictures(generated, real, translations[-1] if translations else None)
     return found

@@ -418,7 +418,9 @@ def test_protected_rounds_average_as_others_do_and_resume(clients, tmp_path):
     protected = {"privacy": {"clip": 1e6, "noise": 1e-13}}
     plain, kept = run("plain"), run("protected", **protected)
     assert (int(plain["average.n_averaged"]), int(kept["average.n_averaged"])) == (6, 0)
-    averages = [n for n in plain if n.startswith("average.module") and n.endswith("weight")]  # no bias before a norm
+    averages = [
+        n for n in plain if n.startswith("average.module") and n.endswith("weight")
+    ]  # no bias before a norm
     lag = max(float((plain[n] - plain[n.replace("average.module", "trained")]).abs().max()) for n in averages)
     gap = max(float((plain[name] - kept[name]).abs().max()) for name in averages)
     assert gap < 0.01 * lag, "the averages of both differ"
