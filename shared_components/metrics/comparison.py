@@ -23,7 +23,9 @@ def compare_segmentations(
     split: str = "test",
     progress: bool = False,
 ) -> tuple[Path, list[str]]:
-    """Score folders of ``<case>_seg.nii.gz`` against the labels of a client data root; no network is run.
+    """Score folders of segmentations against the labels of a client data root; no network is run.
+
+    They are called ``<case>_seg.nii.gz`` or ``<case>.nii.gz``.
 
     Writes ``<output_dir>/<method>/scores.csv`` and ``scores.json`` (of a single method straight into
     ``output_dir``), ``scores_<label>_<class>.png`` with all methods, and ``comparison.md``.

@@ -37,7 +37,7 @@ def score_segmentations(
     progress: bool = False,
     plots: bool = False,
 ) -> list[Row]:
-    """Compare ``<predictions_dir>/<case>_seg.nii.gz`` with each case's label file.
+    """Compare ``<predictions_dir>/<case>_seg.nii.gz``, or ``<case>.nii.gz``, with each case's label file.
 
     Where a class is missing: absent from both, Dice is 1 and the distances 0; absent from one of the two,
     Dice is 0 and the distances have no value (``nan``), which :func:`summarize` counts as *missed*.
@@ -94,7 +94,7 @@ def score_cases(
     faults: list[str] = []
     with closing(steps(cases, "scoring", "case", progress)) as bar:  # closed before an error is told
         for case in bar:
-            prediction = Path(predictions_dir) / f"{case['case']}{OUTPUT_SUFFIX}.nii.gz"
+            prediction = _prediction(Path(predictions_dir), case)
             try:
                 if str(case["case"]) in noted and not prediction.exists():
                     raise InputError(noted[str(case["case"])])
@@ -102,6 +102,13 @@ def score_cases(
             except InputError as error:
                 faults.append(" ".join(str(error).split()))
     return rows, faults
+
+
+def _prediction(folder: Path, case: Mapping[str, Any]) -> Path:
+    """Of a case: the file that inference of this project writes, else one with the case's name alone."""
+    ours, plain = folder / f"{case['case']}{OUTPUT_SUFFIX}.nii.gz", folder / f"{case['case']}.nii.gz"
+    own = [Path(case[key]).resolve() for key in ("image", "label") if case.get(key)]
+    return plain if plain.is_file() and not ours.exists() and plain.resolve() not in own else ours
 
 
 def told_faults(faults: Sequence[str], total: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import math
 import os
 import sys
@@ -243,12 +244,12 @@ def _seconds_per_update(trainer: Trainer) -> float | None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """The process's random state and its way to print errors are as before, and libraries' warnings are for the
-    run itself.
+    """The process's random state and its way to print errors are as before; warnings and notes are for the run
+    itself.
     """
     state, hook = RandomState().state_dict(), sys.excepthook
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

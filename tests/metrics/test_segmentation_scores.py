@@ -231,6 +231,13 @@ def test_a_segmentation_in_other_axes_is_compared_after_reorientation(tmp_path, 
         assert numbers(row) == pytest.approx(numbers(same), rel=1e-5)
 
 
+def test_segmentations_of_other_programs_have_the_cases_name_alone(tmp_path):
+    one = case(tmp_path, "s", blobs(1), blobs(2))
+    expected = score_segmentations(tmp_path, [one], NAMES)
+    (tmp_path / "s_seg.nii.gz").rename(tmp_path / "s.nii.gz")
+    assert score_segmentations(tmp_path, [one], NAMES) == expected
+
+
 @pytest.mark.parametrize("axis", range(3))
 def test_a_single_slice_that_runs_the_other_way_is_the_same(tmp_path, axis):
     labels, affine = np.expand_dims(blobs(1)[..., 5], axis), AFFINE.copy()

@@ -18,6 +18,7 @@ from shared_components.federation.sites import Committed
 from shared_components.files import load_tensors
 from shared_components.study.client_stages import study_stages
 from shared_components.study.federated_run import FederatedRun, by_engine
+from shared_components.study.findings import tell_study
 from shared_components.study.matrix import published
 from shared_components.study.plan import plan
 from shared_components.study.roles import plan_study
@@ -283,3 +284,16 @@ def test_other_data_at_a_site_train_it_anew(values, tmp_path):
     first.folder.commit(Committed(1, {"w": torch.zeros(1)}, dict.fromkeys(elsewhere.clients, 1)))
     assert first.is_new and not opened("a").is_new
     assert opened("b").is_new and not first.folder.global_file.exists()
+
+
+def test_a_study_whose_client_is_gone_by_the_end_is_told_without_its_images(
+    finished, values, tmp_path, capsys
+):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    gone = shutil.copytree(values["clients"]["south"]["data_root"], tmp_path / "south")
+    clients = {**values["clients"], "south": {"data_root": str(gone), "domain": "pet"}}
+    study = plan_study(made({**values, "clients": clients, "output_dir": str(folder)}))
+    shutil.rmtree(gone)
+    page = tell_study(study, [], {}, quiet=True)
+    assert "warning: client south: no picture of its images: " in capsys.readouterr().err
+    assert "south" in page.read_text(encoding="utf-8")
