@@ -8,7 +8,7 @@ from shared_components.metrics.comparison import compare_segmentations, named_fo
 
 
 def evaluate(root: str, *folders: str, split: str = "test", output_dir: str | None = None) -> None:
-    """Score folders of ``<case>_seg.nii.gz`` (or ``<case>.nii.gz``) against a client data root's labels, and set them side by side.
+    """Score folders of segmentations (<case>_seg.nii.gz or <case>.nii.gz) against a data root's labels, side by side.
 
     No network is run: the segmentations may come from any bundle or program, on the grids of their labels. What cannot
     be scored is listed at the end, and the exit code is then 2.

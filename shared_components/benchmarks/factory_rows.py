@@ -23,7 +23,7 @@ class FactoryRow:
         federation: keys of the federation file.
         overrides: ids of the bundle's train config.
         updates: of a client in a round; the rounds follow, so that the total stays.
-        drawn: share of the clients that train in a round; the rounds follow.
+        drawn: share of the clients that train in a round, 0: one of them; the rounds follow.
         labelled: the first domain's label maps teach the generator to draw one beside each image.
         joint: all images in one place, with as many updates as all clients have together.
         share: of these as many as one client has.
@@ -123,6 +123,12 @@ ROWS = {
     "rare": FactoryRow("24 updates a round", updates=24),
     "often": FactoryRow("2 updates a round", updates=2),
     "half": FactoryRow("half of the clients drawn", drawn=0.5),
+    "in_turn": FactoryRow("one client a round, in turn", drawn=0.0),
+    "in_turn_common": FactoryRow(
+        "one client a round, in turn; poses of 0.3, all rows common but the finest two, never at half the size",
+        overrides={**ONE_ANATOMY, "growth": {}},
+        drawn=0.0,
+    ),
     "momentum": FactoryRow("server momentum 0.6, rate 0.5", server(momentum=0.6, learning_rate=0.5)),
     "adam": FactoryRow(
         "server Adam (FedAdam)",
