@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shared_components.data.volumes import in_plane_spacing
 from shared_components.errors import InputError
 from shared_components.files import load_tensors
 from shared_components.networks.discriminator import Discriminator
@@ -65,7 +66,7 @@ def export_generator(
     path: str | os.PathLike,
     domains: Sequence[str],
     labels: Mapping[int, str],
-    spacing: float | None,
+    spacing: float | Sequence[float] | None,
     orientation: str | None,
 ) -> Path:
     """Write the factory's deliverable: weights, how to rebuild the network, and what its slices mean.
@@ -75,17 +76,27 @@ def export_generator(
         path: file to write (replaced as a whole).
         domains: the federation's domain names, in index order.
         labels: the federation's label set.
-        spacing: in-plane pixel size in mm, None if slices were not resampled.
+        spacing: in-plane pixel size in mm, one number or two, None if slices were not resampled.
         orientation: axis codes of the volumes; the last letter is the slicing axis.
+    Raises:
+        InputError: a spacing that is none, weights that are not finite, or a file that cannot be written.
     """
     description = {
         "generator": dict(generator.arguments),
         "domains": [str(domain) for domain in domains],
         "labels": {int(value): str(name) for value, name in labels.items()},
-        "spacing": None if spacing is None else float(spacing),
+        "spacing": _plain_spacing(spacing),
         "orientation": orientation,
     }
     return export_model(generator, path, description)
+
+
+def _plain_spacing(spacing: float | Sequence[float] | None) -> float | list[float] | None:
+    """Pixel size in mm as a factory file states it: one number where both are equal."""
+    if spacing is None:
+        return None
+    first, second = in_plane_spacing(spacing)
+    return first if first == second else [first, second]
 
 
 def factory_description(path: str | os.PathLike) -> dict:

@@ -52,6 +52,19 @@ def test_a_factory_file_rebuilds_the_generator(generator, tmp_path):
         domain_index(path, "east")
 
 
+@pytest.mark.parametrize(
+    ("spacing", "stated"), [(None, None), (4, 4.0), ([5, 4.5], [5.0, 4.5]), ((4, 4), 4.0)]
+)
+def test_a_factory_file_states_one_or_two_pixel_sizes(generator, tmp_path, spacing, stated):
+    path = export_generator(generator, tmp_path / "factory.pt", ["a", "b"], {0: "x"}, spacing, "RAS")
+    assert factory_description(path)["spacing"] == stated
+
+
+def test_a_pixel_size_that_is_none_is_refused(generator, tmp_path):
+    with pytest.raises(InputError, match="spacing: expected one or two positive numbers"):
+        export_generator(generator, tmp_path / "factory.pt", ["a", "b"], {0: "x"}, [4.0, 0.0], "RAS")
+
+
 def test_files_that_are_no_factory_are_refused(generator, tmp_path):
     with pytest.raises(InputError, match="found none"):
         load_generator(tmp_path / "none.pt")
