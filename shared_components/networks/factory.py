@@ -108,6 +108,39 @@ def factory_description(path: str | os.PathLike) -> dict:
     return _read(path)["description"]
 
 
+def description_as_set(
+    path: str | os.PathLike,
+    image_size: int,
+    spacing: float | Sequence[float] | None,
+    orientation: str | None,
+) -> dict:
+    """:func:`factory_description` of a factory whose slices are as a config has them.
+
+    Args:
+        path: factory file.
+        image_size: height and width of a slice, pixels.
+        spacing: in-plane pixel size, mm, one number or two; None: the files' own.
+        orientation: axis codes of the volumes; None counts as "native".
+    Raises:
+        InputError: the file is not a factory, or one that was trained with other values.
+    """
+    description = factory_description(path)
+    pairs = {
+        "image_size": (description["generator"]["size"], image_size),
+        "spacing": (_plain_spacing(description["spacing"]), _plain_spacing(spacing)),
+        "orientation": (description["orientation"] or "native", orientation or "native"),
+    }
+    faults = [
+        f"{id}: expected {trained}, with which the factory was trained, found {found}"
+        for id, (trained, found) in pairs.items()
+        if trained != found
+    ]
+    if faults:
+        cure = "give the factory's values, to the models that are trained with it too, or name another factory_path"
+        raise InputError(f"{path}: {'; '.join(faults)}; {cure}")
+    return description
+
+
 def load_generator(path: str | os.PathLike) -> Generator:
     """Rebuild the frozen generator of a factory file, in evaluation mode.
 

@@ -15,7 +15,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from shared_components.data.check import check_client_root
-from shared_components.errors import InputError
+from shared_components.errors import input_error_in
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
 from shared_components.networks.factory import export_generator, factory_description
@@ -227,6 +227,17 @@ def test_a_factory_that_draws_label_maps_needs_no_source_model(factory, tmp_path
     assert not check_client_root(tmp_path / "out" / "t1")
 
 
+def test_a_factory_of_another_geometry_draws_nothing(factory, source, tmp_path):
+    flow = workflow(
+        "adaptation", "synthesize.yaml", kind=None, factory_path=factory / "factory.pt", spacing=[4.0, 5.0],
+        source_model_path=source / "model.pt", output_dir=tmp_path / "out", progress=False,
+    )  # fmt: skip
+    with pytest.raises(RuntimeError) as caught:
+        flow.run()
+    assert "spacing: expected 4.0, with which the factory was trained" in str(input_error_in(caught.value))
+    assert not (tmp_path / "out").exists()
+
+
 def test_same_seed_same_bytes(factory, source, synthetic, tmp_path):
     for seed in (0, 1):
         workflow(
@@ -317,10 +328,7 @@ def test_a_source_model_of_another_size_is_refused(adaptation, tmp_path):
     flow = adaptation(tmp_path, segmenter_channels=[4, 8])
     with pytest.raises(RuntimeError) as caught:
         flow.run()
-    error = caught.value
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    assert "do not fit the configured network" in str(error)
+    assert "do not fit the configured network" in str(input_error_in(caught.value))
 
 
 # --- segmentations ---------------------------------------------------------------------------------------------------
