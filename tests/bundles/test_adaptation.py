@@ -287,6 +287,27 @@ def test_adaptation_leaves_table_pictures_checkpoint_and_model(adapted, source):
     assert different(tensors(source / "model.pt"), tensors(adapted / "model.pt"))
 
 
+@pytest.mark.parametrize(
+    ("values", "stride"),
+    [
+        ({"image_size": 34}, 4),
+        ({"image_size": 36, "downsampling": 8}, 8),
+        ({"image_size": 36, "translator_channels": [4] * 4, "phases": [1, 1, 1]}, 8),
+    ],
+)
+def test_an_image_size_that_the_strides_do_not_divide_is_refused_before_training(
+    clients, adaptation, tmp_path, values, stride
+):
+    flows = [adaptation(tmp_path, **values)]
+    if "phases" not in values:
+        flows.append(pretraining(clients, tmp_path, **values))
+    for flow in flows:
+        with pytest.raises(RuntimeError) as caught:
+            flow.parser.get_parsed_content("train::dataset")
+        fault = f"image_size: expected a multiple of {stride} pixels, the network's total stride, found"
+        assert fault in str(input_error_in(caught.value))
+
+
 @pytest.mark.parametrize("update", [3, 5])
 def test_killed_adaptation_resumes_exactly(adaptation, adapted, tmp_path, update):
     kill_at(adaptation(tmp_path), update)
