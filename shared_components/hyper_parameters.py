@@ -35,6 +35,7 @@ UNBUILDABLE = (  # what the parts of a config raise: MONAI's parser, components,
 )
 SPACING = number(0.05, 100, unit="mm")
 WIDTHS = several(whole(1, 2048), 1, 12)
+U_NET_WIDTHS = such(WIDTHS, "at least 2 of them", lambda value: len(value) > 1)
 UPDATES = whole(1, 10**6)
 SHARE = number(0, 1)
 WEIGHT = number(0, 1e6)
@@ -81,9 +82,9 @@ RULES: Mapping[str, Rule] = {
     # networks
     "channels": WIDTHS,
     "discriminator_channels": WIDTHS,
-    "segmenter_channels": such(WIDTHS, "at least 2 of them", lambda value: len(value) > 1),
-    "encoder_channels": such(WIDTHS, "at least 2 of them", lambda value: len(value) > 1),
-    "translator_channels": WIDTHS,
+    "segmenter_channels": U_NET_WIDTHS,
+    "encoder_channels": U_NET_WIDTHS,
+    "translator_channels": U_NET_WIDTHS,
     "style_channels": WIDTHS,
     "anatomy_channels": whole(1, 1024),
     "discriminator_width": whole(1, 4096),
@@ -98,8 +99,8 @@ RULES: Mapping[str, Rule] = {
     "decoder_channels": whole(1, 2048),
     "decoder_hidden": whole(1, 2**16),
     "anatomy_activation": choice("softmax", "none"),
-    "encoder_widths": WIDTHS,
-    "encoder_blocks": several(whole(1, 64), 1, 12),
+    "encoder_widths": several(whole(1, 2048), 4, 4),
+    "encoder_blocks": several(whole(1, 64), 4, 4),
     "classifier_width": whole(1, 2048),
     "classifier_hidden": whole(1, 2048),
     "injection_resolutions": several(whole(1, 4096), 0, 12),

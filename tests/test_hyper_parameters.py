@@ -148,6 +148,19 @@ def test_a_value_that_may_not_be_is_named_with_what_is_allowed(values, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("id", "value", "message"),
+    [
+        ("encoder_widths", [8, 8], r"encoder_widths: expected a list of 4, each .* found \[8, 8\]"),
+        ("encoder_blocks", [1, 1], r"encoder_blocks: expected a list of 4, each .* found \[1, 1\]"),
+        ("translator_channels", [16], r"translator_channels: .*, at least 2 of them, found \[16\]"),
+    ],
+)
+def test_networks_that_cannot_be_built_are_refused(id, value, message):
+    with pytest.raises(InputError, match=message):
+        check_values(config("adaptation", "train published_network published") | {id: value})
+
+
 def test_all_faults_at_once_and_the_config_is_as_before():
     given = config("adaptation", "train") | {"phases": [0, 0, 0], "own_share": -1}
     before = str(given)

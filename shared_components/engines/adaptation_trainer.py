@@ -68,7 +68,8 @@ class AdaptationTrainer(UpdateTrainer):
         agreement: so are those that it labels otherwise in the slice's mirror image.
         supervised: the rest of ``UpdateTrainer``; ``compiled`` has no use here.
     Raises:
-        InputError: a phase is negative, or all are 0; or self-training has fewer updates than rounds.
+        InputError: a phase is negative, or all are 0; or self-training has fewer updates than rounds; (with the first
+            batch) there are no synthetic slices for phases 1 and 2.
     Deviation: not in the publications, whose combination is ``CycleTrainer``.
     """
 
@@ -129,6 +130,11 @@ class AdaptationTrainer(UpdateTrainer):
         self.network.train()
         step = self.state.iteration - 1
         translation, segmentation, self_training = self.phases
+        if translation + segmentation and "source" not in batch:
+            raise InputError(
+                "phases: expected [0, 0, updates of self-training], since this training has no synthetic slices "
+                f"(self_training.yaml), found {list(self.phases)}; set the first two to 0"
+            )
         if step < translation:
             losses = self._translation_update(batch, step, translation)
         elif step < translation + segmentation:

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from shared_components.data.dataset_json import dataset_head, write_dataset
 from shared_components.data.nifti import write_nifti
 from shared_components.data.transforms import keep_largest
+from shared_components.data.volumes import in_plane_spacing
 from shared_components.errors import InputError, shown
 from shared_components.networks.generator import Generator
 from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
@@ -65,7 +66,7 @@ def synthesize(
     thickness: float,
     validation: int = 0,
     seed: int = 0,
-    spacing: float | None = None,
+    spacing: float | Sequence[float] | None = None,
     orientation: str | None = "RAS",
     largest_component: bool = False,
     progress: bool = True,
@@ -91,7 +92,7 @@ def synthesize(
         validation: number of further subjects, in the roots' validation split.
         slices: slices per volume.
         seed: of the latents.
-        spacing: in-plane pixel size, mm.
+        spacing: in-plane pixel size, mm, one number or two.
         thickness: distance of slices, mm.
         orientation: axis codes of the volumes; the last is the slicing axis.
         largest_component: keep only the largest connected component of each label.
@@ -162,19 +163,21 @@ def _write_datalist(
 
 
 def slice_affine(
-    spacing: float | None, thickness: float, orientation: str | None, shape: tuple[int, ...]
+    spacing: float | Sequence[float] | None,
+    thickness: float,
+    orientation: str | None,
+    shape: tuple[int, ...],
 ) -> np.ndarray:
     """Affine (4, 4), mm, of a centred volume whose axes follow ``orientation``.
 
     Args:
-        spacing: in-plane pixel size in mm; None counts as 1.
+        spacing: in-plane pixel size in mm, one number or that along the first and the second axis; None counts as 1.
         thickness: distance of slices in mm.
         orientation: axis codes, such as "RAS"; None or "native" counts as "RAS".
         shape: of the volume, in voxels.
     """
     codes = "RAS" if orientation in (None, "native") else orientation
-    in_plane = 1.0 if spacing is None else float(spacing)
-    steps = (in_plane, in_plane, float(thickness))
+    steps = (*in_plane_spacing(1.0 if spacing is None else spacing), float(thickness))
     affine = np.eye(4)
     affine[:3, :3] = 0
     for axis, (world, direction) in enumerate(nib.orientations.axcodes2ornt(codes)):
@@ -231,13 +234,17 @@ class WriteSyntheticd(Transform):
 
     Args:
         output_dir: folder.
-        spacing: in-plane pixel size in mm.
+        spacing: in-plane pixel size in mm, one number or two.
         thickness: distance of slices in mm.
         orientation: axis codes of the volume.
     """
 
     def __init__(
-        self, output_dir: str | os.PathLike, spacing: float | None, thickness: float, orientation: str | None
+        self,
+        output_dir: str | os.PathLike,
+        spacing: float | Sequence[float] | None,
+        thickness: float,
+        orientation: str | None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.spacing, self.thickness, self.orientation = spacing, thickness, orientation

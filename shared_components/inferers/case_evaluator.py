@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +17,13 @@ from monai.utils import CommonKeys as Keys
 from torch import Tensor
 
 from shared_components.data.names import states_sizes
-from shared_components.errors import InputError, counted, input_error_in
+from shared_components.errors import InputError, cause, counted, input_error_in
 from shared_components.files import load_tensors
 from shared_components.inferers.case_dataset import FAULT, note_faults
 from shared_components.networks.flips import check_flips, flip_averaged
 from shared_components.networks.weights import filled, is_state_dict
+
+MISFIT = re.compile("sizes? of tensors?|shapes cannot be multiplied", re.IGNORECASE)  # torch's words
 
 
 class CaseEvaluator(SupervisedEvaluator):
@@ -74,10 +77,10 @@ class CaseEvaluator(SupervisedEvaluator):
         try:
             output = super()._iteration(engine, batchdata)
         except (InputError, RuntimeError) as error:  # MONAI wraps whatever a transform raises
-            found = input_error_in(error)
-            if found is None:
+            line = _mendable(case, error)
+            if line is None:
                 raise
-            self._faults[case] = str(found)
+            self._faults[case] = line
             return {}
         self._done.add(case)
         if torch.as_tensor(output[0][Keys.PRED]).any():
@@ -108,6 +111,18 @@ class CaseEvaluator(SupervisedEvaluator):
             return lines[0]
         total = len(lines) + written
         return "\n".join([f"{len(lines)} of {total} volumes were not segmented:", *lines])
+
+
+def _mendable(case: str, error: Exception) -> str | None:
+    """A line for what a case's owner can mend; None for any other error."""
+    if found := input_error_in(error):
+        return str(found)
+    if not MISFIT.search(str(error)):
+        return None
+    return (
+        f"{case}: expected slices of a size that the network takes, found others ({cause(error)}); set downsampling to "
+        "the network's total stride, or window to [height, width] of its training slices"
+    )
 
 
 class ModelLoader(CheckpointLoader):

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_components.errors import InputError
+
 
 class GatedContent(NamedTuple):
     """content: f of one resolution. mask: m in [0, 1). Both (B, C, h, w) with the generator's C."""
@@ -73,7 +75,7 @@ class ContentInjection(nn.Module):
             alone: finer content carries the image's own look past the generator.
         ramp_updates: updates until α reaches 1 (published: 10 000); 0 starts at 1.
     Raises:
-        ValueError: a resolution that the generator does not have.
+        InputError: a resolution that the generator does not have.
     Deviation: the default injects at one coarse resolution only, not at all from 32 px up.
     """
 
@@ -91,7 +93,10 @@ class ContentInjection(nn.Module):
         super().__init__()
         wanted = sorted(resolutions) if resolutions is not None else [sizes[1]]
         if unknown := [r for r in wanted if r not in sizes]:
-            raise ValueError(f"resolutions {unknown}: the generator has {list(sizes)}; choose among those")
+            raise InputError(
+                f"injection_resolutions: expected some of the generator's resolutions {list(sizes)} px, found "
+                f"{unknown}; choose among those"
+            )
         self.levels = [list(sizes).index(r) for r in wanted]
         self.sizes, self.ramp_updates = tuple(sizes), ramp_updates
         self.sources = [nearest_size(content_sizes, r) for r in wanted]

@@ -80,15 +80,14 @@ class Discriminator(nn.Module):
         image_channels: int = 1,
     ) -> None:
         super().__init__()
-        base = resolutions(size, len(channels))[0]
         self.group_size = group_size
-        self.sizes = resolutions(size, len(channels))
+        self.sizes = resolutions(size, len(channels), "discriminator_channels")
         fine_to_coarse = list(channels)[::-1]
         self.from_image = nn.ModuleList([EqualConv2d(image_channels, c, 1) for c in fine_to_coarse])
         self.downsample = FirDownsample()
         self.blocks = nn.ModuleList([ResidualDownBlock(a, b) for a, b in itertools.pairwise(fine_to_coarse)])
         self.final_convolution = EqualConv2d(channels[0] + 1, channels[0], 3)
-        self.final_linear = EqualLinear(channels[0] * base**2, width, activate=True)
+        self.final_linear = EqualLinear(channels[0] * self.sizes[0] ** 2, width, activate=True)
         self.condition = ConditionEmbedding(domains, positions, width)
 
     def forward(self, image: Tensor, domain: Tensor, position: Tensor, fade: float = 1.0) -> Tensor:

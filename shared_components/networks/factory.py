@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shared_components.data.volumes import in_plane_spacing
 from shared_components.errors import InputError
 from shared_components.files import load_tensors
 from shared_components.networks.discriminator import Discriminator
@@ -65,7 +66,7 @@ def export_generator(
     path: str | os.PathLike,
     domains: Sequence[str],
     labels: Mapping[int, str],
-    spacing: float | None,
+    spacing: float | Sequence[float] | None,
     orientation: str | None,
 ) -> Path:
     """Write the factory's deliverable: weights, how to rebuild the network, and what its slices mean.
@@ -75,17 +76,27 @@ def export_generator(
         path: file to write (replaced as a whole).
         domains: the federation's domain names, in index order.
         labels: the federation's label set.
-        spacing: in-plane pixel size in mm, None if slices were not resampled.
+        spacing: in-plane pixel size in mm, one number or two, None if slices were not resampled.
         orientation: axis codes of the volumes; the last letter is the slicing axis.
+    Raises:
+        InputError: a spacing that is none, weights that are not finite, or a file that cannot be written.
     """
     description = {
         "generator": dict(generator.arguments),
         "domains": [str(domain) for domain in domains],
         "labels": {int(value): str(name) for value, name in labels.items()},
-        "spacing": None if spacing is None else float(spacing),
+        "spacing": _plain_spacing(spacing),
         "orientation": orientation,
     }
     return export_model(generator, path, description)
+
+
+def _plain_spacing(spacing: float | Sequence[float] | None) -> float | list[float] | None:
+    """Pixel size in mm as a factory file states it: one number where both are equal."""
+    if spacing is None:
+        return None
+    first, second = in_plane_spacing(spacing)
+    return first if first == second else [first, second]
 
 
 def factory_description(path: str | os.PathLike) -> dict:
@@ -95,6 +106,39 @@ def factory_description(path: str | os.PathLike) -> dict:
         InputError: the file is not a factory.
     """
     return _read(path)["description"]
+
+
+def description_as_set(
+    path: str | os.PathLike,
+    image_size: int,
+    spacing: float | Sequence[float] | None,
+    orientation: str | None,
+) -> dict:
+    """:func:`factory_description` of a factory whose slices are as a config has them.
+
+    Args:
+        path: factory file.
+        image_size: height and width of a slice, pixels.
+        spacing: in-plane pixel size, mm, one number or two; None: the files' own.
+        orientation: axis codes of the volumes; None counts as "native".
+    Raises:
+        InputError: the file is not a factory, or one that was trained with other values.
+    """
+    description = factory_description(path)
+    pairs = {
+        "image_size": (description["generator"]["size"], image_size),
+        "spacing": (_plain_spacing(description["spacing"]), _plain_spacing(spacing)),
+        "orientation": (description["orientation"] or "native", orientation or "native"),
+    }
+    faults = [
+        f"{id}: expected {trained}, with which the factory was trained, found {found}"
+        for id, (trained, found) in pairs.items()
+        if trained != found
+    ]
+    if faults:
+        cure = "give the factory's values, to the models that are trained with it too, or name another factory_path"
+        raise InputError(f"{path}: {'; '.join(faults)}; {cure}")
+    return description
 
 
 def load_generator(path: str | os.PathLike) -> Generator:

@@ -82,7 +82,7 @@ class FrozenDiscriminator(nn.Module):
         path: str | os.PathLike | None = None,
     ) -> None:
         super().__init__()
-        self.sizes = resolutions(size, len(channels))
+        self.sizes = resolutions(size, len(channels), "discriminator_channels")
         features = FrozenFeatures(size, image_channels, channels[0], seed=seed, path=path)
         self.features = Frozen(features)
         self.heads = nn.ModuleList([FeatureHead(s, channels[0], width, group_size) for s in features.sizes])

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_components.errors import InputError
 from shared_components.networks.domain_norm import (
     DomainBatchNorm2d,
     DomainGroup,
@@ -70,7 +71,7 @@ class ResidualEncoder(nn.Module):
         batch_statistics: see :class:`DomainBatchNorm2d`.
         momentum: see :class:`DomainBatchNorm2d`.
     Raises:
-        ValueError: ``widths`` or ``blocks`` do not name four stages.
+        InputError: ``widths`` or ``blocks`` do not name four stages.
     Source: Galati et al., MultiVesSeg; W+ encoder after Richardson et al. 2021.
     Deviation: any number of domains (the published label embedding has two); it starts at ones, so that
     before training a slice has the same offset from the mean in every domain.
@@ -88,8 +89,9 @@ class ResidualEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if len(widths) != STAGES or len(blocks) != STAGES:
-            raise ValueError(
-                f"widths and blocks: expected {STAGES} stages each, found {list(widths)}, {list(blocks)}"
+            raise InputError(
+                f"encoder_widths and encoder_blocks: expected {STAGES} numbers each, one for each stage, found "
+                f"{list(widths)} and {list(blocks)}; give {STAGES} of both"
             )
         domains, *_, w_dim = latent_means.shape
         norm = {"domains": domains, "batch_statistics": batch_statistics, "momentum": momentum}

@@ -206,16 +206,20 @@ class StyledLayer(nn.Module):
         return scaled_leaky_relu(x + self.bias[:, None, None])
 
 
-def resolutions(size: int, levels: int) -> tuple[int, ...]:
+def resolutions(size: int, levels: int, id: str = "channels") -> tuple[int, ...]:
     """Resolutions in px, coarsest first, ending at ``size``: ``resolutions(48, 5)`` is (3, 6, 12, 24, 48).
 
+    Args:
+        size: image size, px.
+        levels: how many.
+        id: what a config calls the network's widths, one for each resolution; for the message.
     Raises:
         InputError: ``size`` is not divisible by 2^(levels - 1), or the coarsest would be below 3 px.
     """
     base, rest = divmod(size, 2 ** (levels - 1))
     if rest or base < 3:
         raise InputError(
-            f"image_size {size} with {levels} resolutions: expected a base of at least 3 px times a power of two, "
-            f"found {size} / {2 ** (levels - 1)}; change image_size or the number of generator channels"
+            f"image_size {size} with {levels} {id}: expected a base of at least 3 px times a power of two, "
+            f"found {size} / {2 ** (levels - 1)}; change image_size or the number of {id}"
         )
     return tuple(base * 2**level for level in range(levels))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,4 +134,13 @@ def _plain(value: Any) -> Any:
     """Values as they compare, whether a config or a file holds them."""
     if isinstance(value, Mapping):
         return {int(key) if str(key).isdecimal() else key: str(child) for key, child in value.items()}
-    return [str(child) for child in value] if isinstance(value, list | tuple) else value
+    if isinstance(
+        value, list | tuple
+    ):  # names, or one or two numbers, of which one that stands twice counts once
+        numbers = all(isinstance(child, int | float) for child in value)
+        return _once(value) if numbers else [str(child) for child in value]
+    return value
+
+
+def _once(numbers: Sequence[float]) -> float | list[float]:
+    return numbers[0] if len(set(numbers)) == 1 else list(numbers)

@@ -16,7 +16,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from shared_components.data.check import check_client_root
-from shared_components.errors import InputError
+from shared_components.errors import input_error_in
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
 from shared_components.networks.factory import export_generator, factory_description
@@ -230,6 +230,17 @@ def test_a_factory_that_draws_label_maps_needs_no_source_model(factory, tmp_path
     assert not check_client_root(tmp_path / "out" / "t1")
 
 
+def test_a_factory_of_another_geometry_draws_nothing(factory, source, tmp_path):
+    flow = workflow(
+        "adaptation", "synthesize.yaml", kind=None, factory_path=factory / "factory.pt", spacing=[4.0, 5.0],
+        source_model_path=source / "model.pt", output_dir=tmp_path / "out", progress=False,
+    )  # fmt: skip
+    with pytest.raises(RuntimeError) as caught:
+        flow.run()
+    assert "spacing: expected 4.0, with which the factory was trained" in str(input_error_in(caught.value))
+    assert not (tmp_path / "out").exists()
+
+
 def test_same_seed_same_bytes(factory, source, synthetic, tmp_path):
     for seed in (0, 1):
         workflow(
@@ -279,6 +290,27 @@ def test_adaptation_leaves_table_pictures_checkpoint_and_model(adapted, source):
     assert different(tensors(source / "model.pt"), tensors(adapted / "model.pt"))
 
 
+@pytest.mark.parametrize(
+    ("values", "stride"),
+    [
+        ({"image_size": 34}, 4),
+        ({"image_size": 36, "downsampling": 8}, 8),
+        ({"image_size": 36, "translator_channels": [4] * 4, "phases": [1, 1, 1]}, 8),
+    ],
+)
+def test_an_image_size_that_the_strides_do_not_divide_is_refused_before_training(
+    clients, adaptation, tmp_path, values, stride
+):
+    flows = [adaptation(tmp_path, **values)]
+    if "phases" not in values:
+        flows.append(pretraining(clients, tmp_path, **values))
+    for flow in flows:
+        with pytest.raises(RuntimeError) as caught:
+            flow.parser.get_parsed_content("train::dataset")
+        fault = f"image_size: expected a multiple of {stride} pixels, the network's total stride, found"
+        assert fault in str(input_error_in(caught.value))
+
+
 @pytest.mark.parametrize("update", [3, 5])
 def test_killed_adaptation_resumes_exactly(adaptation, adapted, tmp_path, update):
     kill_at(adaptation(tmp_path), update)
@@ -320,10 +352,7 @@ def test_a_source_model_of_another_size_is_refused(adaptation, tmp_path):
     flow = adaptation(tmp_path, segmenter_channels=[4, 8])
     with pytest.raises(RuntimeError) as caught:
         flow.run()
-    error = caught.value
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    assert "do not fit the configured network" in str(error)
+    assert "do not fit the configured network" in str(input_error_in(caught.value))
 
 
 # --- segmentations ---------------------------------------------------------------------------------------------------

@@ -225,6 +225,14 @@ def test_draws_named_volumes_in_space(factory, tmp_path):
         assert np.abs(image.get_fdata()).max() <= 1 and image.get_fdata().std() > 0
 
 
+def test_pixels_that_are_no_squares_keep_their_two_sizes(clients, tmp_path):
+    training(clients, tmp_path, max_epochs=1, spacing=[4.0, 5.0]).run()
+    assert factory_description(tmp_path / "factory.pt")["spacing"] == [4.0, 5.0]
+    drawing(tmp_path, tmp_path / "drawn", volumes=1).run()
+    image = nib.load(tmp_path / "drawn/t2_0000_synthetic.nii.gz")
+    np.testing.assert_allclose(image.header.get_zooms(), (4.0, 5.0, 5.0))
+
+
 def test_a_volume_depends_on_seed_number_and_domain_alone(factory, tmp_path):
     drawing(factory, tmp_path / "two").run()
     drawing(factory, tmp_path / "second", first=1, volumes=1).run()

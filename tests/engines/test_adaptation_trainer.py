@@ -46,7 +46,6 @@ def trainer(phases, average: float = 0.0, **settings) -> AdaptationTrainer:
     return AdaptationTrainer(
         device=torch.device("cpu"),
         max_epochs=1,
-        train_data_loader=batches(sum(phases)),
         network=network,
         optimizer=torch.optim.Adam(network.segmenter.parameters(), 1e-2),
         translator_optimizer=torch.optim.Adam(network.translator.parameters(), 1e-2),
@@ -55,7 +54,7 @@ def trainer(phases, average: float = 0.0, **settings) -> AdaptationTrainer:
         augmentation=SliceAugmentation(),
         phases=phases,
         epoch_length=sum(phases),
-        **{"own_share": 0.5} | settings,
+        **{"own_share": 0.5, "train_data_loader": batches(sum(phases))} | settings,
     )
 
 
@@ -196,6 +195,14 @@ def test_slices_take_turns_in_their_looks():
 def test_phases_are_checked():
     with pytest.raises(InputError, match="phases: expected three numbers"):
         trainer((0, 1, -1))
+
+
+@pytest.mark.parametrize("phases", [(1, 0, 1), (0, 1, 1)])
+def test_phases_that_need_synthetic_slices_are_refused_without_any(phases):
+    synthetic = ("source", "twin", "source_label", "source_position")
+    own = [{k: v for k, v in batch.items() if k not in synthetic} for batch in batches(2)]
+    with pytest.raises(InputError, match=r"phases: expected \[0, 0, .* has no synthetic slices .* found \["):
+        trainer(phases, own_share=1.0, train_data_loader=own).run()
 
 
 @pytest.mark.parametrize("phases", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])

@@ -166,6 +166,13 @@ def test_axes_steps_and_centre_of_the_affine(orientation):
     np.testing.assert_allclose(nib.affines.apply_affine(affine, (4.5, 3.5, 2.5)), 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("orientation", ["RAS", "PIR"])
+def test_two_pixel_sizes_are_those_of_the_first_and_the_second_axis(orientation):
+    affine = slice_affine([2.0, 3.0], 5.0, orientation, (10, 8, 6))
+    np.testing.assert_allclose(nib.affines.voxel_sizes(affine), (2.0, 3.0, 5.0))
+    np.testing.assert_allclose(nib.affines.apply_affine(affine, (4.5, 3.5, 2.5)), 0, atol=1e-12)
+
+
 @pytest.mark.parametrize("orientation", [None, "native"])
 def test_what_is_not_known_counts_as_1_mm_and_ras(orientation):
     found = slice_affine(None, 3.0, orientation, (4, 4, 2))

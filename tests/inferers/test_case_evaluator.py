@@ -9,6 +9,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 from monai.inferers import SliceInferer
+from monai.networks.nets import UNet
 from monai.transforms import Compose
 from torch import nn
 
@@ -105,6 +106,18 @@ def test_a_fault_of_one_volume_while_it_is_segmented_stops_no_other(tmp_path):
     with pytest.raises(InputError, match=r"1 of 2 volumes were not segmented:\na: too long; cut it"):
         evaluator(tmp_path, InputError("a: too long; cut it")).run()
     assert outputs(tmp_path) == ["b_seg.nii.gz"]
+
+
+def test_a_network_that_does_not_take_a_size_is_a_line_of_the_case(tmp_path):
+    volume(tmp_path / "a.nii")
+    volume(tmp_path / "b.nii", (21, 14, 5))
+    run = evaluator(tmp_path)
+    run.network = UNet(2, 1, 2, channels=(2, 2, 2), strides=(2, 2))
+    run.inferer = SliceInferer(roi_size=(-1, -1), spatial_dim=2)
+    line = r"b: expected slices of a size that the network takes, .*must match.*; set downsampling to the"
+    with pytest.raises(InputError, match=rf"1 of 2 volumes were not segmented:\n{line} network's total"):
+        run.run()
+    assert outputs(tmp_path) == ["a_seg.nii.gz"]
 
 
 def test_any_other_error_stops_the_run(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from shared_components.errors import InputError
 from shared_components.networks.content_injection import (
     ContentInjection,
     GatedContent,
@@ -113,5 +114,8 @@ def test_nearest_size_prefers_the_exact_then_the_closest_ratio():
 
 
 def test_unknown_resolution():
-    with pytest.raises(ValueError, match=r"\[10\]: the generator has \[3, 6, 12, 24, 48\]"):
+    message = (
+        r"injection_resolutions: .* generator's resolutions \[3, 6, 12, 24, 48\] px, found \[10\]; choose"
+    )
+    with pytest.raises(InputError, match=message):
         injection(resolutions=[6, 10])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from shared_components.errors import InputError
 from shared_components.networks.discriminator import Discriminator, minibatch_standard_deviation
 from shared_components.networks.style_layers import fir_downsample
 
@@ -36,6 +37,13 @@ def test_logit_is_the_projection_on_the_condition():
     h, c = network.embed(image), network.condition(domain, position)
     assert torch.allclose(network(image, domain, position)[:, 0], (h * c).sum(1) / 4, atol=1e-6)
     assert not torch.allclose(network(image, domain, position), network(image, 2 - domain, position))
+
+
+def test_a_size_that_its_channels_do_not_halve_to_is_refused_by_its_own_id():
+    with pytest.raises(
+        InputError, match=r"image_size 40 with 5 discriminator_channels: .* the number of disc"
+    ):
+        Discriminator(40, 3, 5, (8, 8, 8, 6, 4), width=16)
 
 
 def test_coarse_images_enter_further_on_and_fading_mixes_two_entrances():

@@ -10,6 +10,7 @@ from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.factory import (
     FactoryNetwork,
     carried_over,
+    description_as_set,
     domain_index,
     export_generator,
     factory_description,
@@ -50,6 +51,39 @@ def test_a_factory_file_rebuilds_the_generator(generator, tmp_path):
     assert factory_description(path)["spacing"] == 4.5 and domain_index(path, "south") == 1
     with pytest.raises(InputError, match=r"'east'.*name one of them"):
         domain_index(path, "east")
+
+
+@pytest.mark.parametrize(
+    ("spacing", "stated"), [(None, None), (4, 4.0), ([5, 4.5], [5.0, 4.5]), ((4, 4), 4.0)]
+)
+def test_a_factory_file_states_one_or_two_pixel_sizes(generator, tmp_path, spacing, stated):
+    path = export_generator(generator, tmp_path / "factory.pt", ["a", "b"], {0: "x"}, spacing, "RAS")
+    assert factory_description(path)["spacing"] == stated
+
+
+def test_a_pixel_size_that_is_none_is_refused(generator, tmp_path):
+    with pytest.raises(InputError, match="spacing: expected one or two positive numbers"):
+        export_generator(generator, tmp_path / "factory.pt", ["a", "b"], {0: "x"}, [4.0, 0.0], "RAS")
+
+
+def test_a_factory_of_the_values_that_are_set_is_described(generator, tmp_path):
+    path = exported(generator, tmp_path)
+    assert description_as_set(path, 24, [4.5, 4.5], "RAS") == factory_description(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((32, 4.5, "RAS"), r"pt: image_size: expected 24, with which .* found 32; give the factory's"),
+        ((24, [4.5, 4], "RAS"), r"pt: spacing: expected 4\.5, with which .* found \[4\.5, 4\.0\]; give"),
+        ((24, None, "RAS"), r"pt: spacing: expected 4\.5, with which .* found None; give"),
+        ((24, 4.5, None), r"pt: orientation: expected RAS, with which .* found native; give"),
+        ((24, 6, "LPS"), r"pt: spacing: expected 4\.5, .*; orientation: expected RAS, .* found LPS; give"),
+    ],
+)
+def test_a_factory_of_other_values_is_refused(generator, tmp_path, values, message):
+    with pytest.raises(InputError, match=message):
+        description_as_set(exported(generator, tmp_path), *values)
 
 
 def test_files_that_are_no_factory_are_refused(generator, tmp_path):

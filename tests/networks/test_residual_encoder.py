@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from shared_components.errors import InputError
 from shared_components.networks.residual_encoder import ResidualEncoder
 
 WIDTHS = (4, 6, 8, 10)
@@ -88,5 +89,6 @@ def test_latent_means_travel_with_the_weights_but_do_not_train():
 
 
 def test_wrong_number_of_stages():
-    with pytest.raises(ValueError, match="4 stages"):
-        ResidualEncoder(rows=5, latent_means=torch.zeros(2, 7), widths=(4, 8))
+    for stages in ({"widths": (4, 8)}, {"blocks": (1, 1)}):
+        with pytest.raises(InputError, match=r"encoder_widths and encoder_blocks: expected 4 numbers each"):
+            ResidualEncoder(rows=5, latent_means=torch.zeros(2, 7), **stages)

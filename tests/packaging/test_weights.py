@@ -9,7 +9,7 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.networks.ensemble import ensemble_of
-from shared_components.networks.factory import factory_description
+from shared_components.networks.factory import export_generator, factory_description
 from shared_components.networks.weights import export_model, with_weights
 from shared_components.packaging.settings import merged_configs, read_overrides
 from shared_components.packaging.weights import for_members, is_factory, parsed, write_weights
@@ -30,6 +30,16 @@ def test_a_network_gets_the_bare_state_dict_and_a_factory_its_description(models
     write_weights(inference("factory"), models["factory"], tmp_path / "factory.pt")
     assert factory_description(tmp_path / "factory.pt") == factory_description(models["factory"])
     assert [name for name in NAMES if is_factory(inference(name))] == ["factory"]
+
+
+@pytest.mark.parametrize(("trained", "packed"), [([5, 4], [5.0, 4.0]), (4.0, [4, 4]), ([4.0, 4.0], 4)])
+def test_a_spacing_may_be_written_as_one_or_two_numbers(tmp_path, trained, packed):
+    generator = parsed(inference("factory"), "generator_def")
+    file = export_generator(generator, tmp_path / "factory.pt", DOMAINS, LABELS, trained, "RAS")
+    write_weights(inference("factory", {"spacing": packed}), file, tmp_path / "model.pt")
+    assert factory_description(tmp_path / "model.pt") == factory_description(file)
+    with pytest.raises(InputError, match=r"trained with spacing .* has \[3, 2\]"):
+        write_weights(inference("factory", {"spacing": [3, 2]}), file, tmp_path / "other.pt")
 
 
 def test_the_bare_state_dict_can_be_packed_again(models, tmp_path):
