@@ -133,7 +133,7 @@ def test_what_does_not_go_together_with_the_network_is_told(factory, values):
         ),
         (
             {"overrides": {**SMOKE, "image_size": 36}},
-            "overrides: image_size: 36 does not fit: .* 4 resolutions",
+            "overrides: image_size: 36 does not fit: .* 4 channels",
         ),
         ({"overrides": {**SMOKE, "network": "@nope"}}, "overrides: network: '@nope' does not fit: .*`@nope`"),
         (

@@ -71,7 +71,7 @@ def test_every_workflow_of_a_study_can_be_rehearsed(tmp_path, bundle, files, ove
         ({"batch_size": 0}, "batch_size: expected a whole number"),
         (
             {"image_size": 36},
-            "image_size: 36 does not fit: image_size 36 with 4 resolutions: expected a base",
+            "image_size: 36 does not fit: image_size 36 with 4 channels: expected a base",
         ),
         (
             {"discriminator_channels": [8, 8, 8, 8, 8]},
