@@ -11,7 +11,6 @@ from ignite.utils import convert_tensor
 from monai.utils import CommonKeys as Keys
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from shared_components.engines.meta_step import (
     Forward,
@@ -99,7 +98,8 @@ class MetaTrainer(UpdateTrainer):
         self.adapted = adapted_parameters(network, adapted)
         self.inner_rate, self.second_order = inner_rate, second_order
         self.meta_learning, self.clip_value = meta_learning, clip_value
-        self._clipping: RemovableHandle | None = None
+        if clip_value is not None:  # after the mean over processes, whose hook is of a handler, made before
+            optimizer.register_step_pre_hook(self._clip)
         if 0 < self.state.max_epochs <= warm_up_epochs:
             self.logger.warning(
                 "warm_up_epochs (%d) leaves none of the %d epochs for meta-learning; lower it or raise max_epochs",
@@ -178,7 +178,7 @@ class MetaTrainer(UpdateTrainer):
         """One step of the optimiser; the loss terms under their names, the unlabelled ones as one sum."""
         if self.meta_learning:
             train, test = self._meta_gradients(episode, labelled)
-            self._step()
+            self.optimizer.step()
         else:
             train, test = self._plain_losses(_joined(episode), labelled), {}
             self._plain_step(train)
@@ -218,11 +218,6 @@ class MetaTrainer(UpdateTrainer):
     def _plain_step(self, losses: Losses) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         total_loss(losses).backward()
-        self._step()
-
-    def _step(self) -> None:
-        if self._clipping is None and self.clip_value is not None:  # after the mean over several processes
-            self._clipping = self.optimizer.register_step_pre_hook(self._clip)
         self.optimizer.step()
 
     def _clip(self, *_: object) -> None:
