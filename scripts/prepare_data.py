@@ -25,9 +25,10 @@ from shared_components.data.coverage import Frame, advice
 from shared_components.data.datalists import make_datalist, remarks
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.frames import split_frames
+from shared_components.data.names import subject_name
 from shared_components.data.pairing import Pair
 from shared_components.data.patients import (
-    guessed_patients,
+    likely_patients,
     patients_by_pattern,
     patients_by_table,
     shared_patients,
@@ -109,7 +110,7 @@ def make(
         patient_pattern: regular expression with one group, the patient, that fits the images' names without ending,
             such as "(P[0-9]+)_.*"; images of one patient stay in one split.
         patients: a CSV file with the columns image (a subject, or a path from any folder on) and patient; guess, to
-            take what the names tell; or each, where every image is a patient of its own.
+            take what folders and names tell; or each, where every image is a patient of its own.
         ignore: value of the label maps' voxels that nobody annotated, such as 255.
         sparse: slices of a label map without any label were not annotated.
         force: replace a dataset.json that is there.
@@ -146,34 +147,42 @@ def _patients(pattern: str | None, patients: str | None) -> Callable[[list[Pair]
     if pattern is not None:
         return lambda pairs: patients_by_pattern([pair.subject for pair in pairs], str(pattern))
     if patients in (None, "guess"):
-        return lambda pairs: _guess([pair.subject for pair in pairs], patients is None)
+        return lambda pairs: _guess({pair.subject: pair.image for pair in pairs}, patients is None)
     return None if patients == "each" else lambda pairs: patients_by_table(pairs, str(patients))
 
 
-def _guess(names: Sequence[str], ask: bool) -> dict[str, str]:
-    """Patients of several images, as the names tell; nobody where they tell nothing or where it is denied.
+def _guess(images: Mapping[str, Path], ask: bool) -> dict[str, str]:
+    """Patients of several images, as folders and names tell; nobody where they tell nothing or where it is denied.
 
     Raises:
         InputError: there are some, and nobody sits at the keyboard to confirm it.
     """
-    guess = guessed_patients(names)
+    guess = likely_patients(images)
     several = shared_patients(guess)
     if not several:
         return {}
-    patient, images = next(iter(several.items()))
-    told = f"{', '.join(images)} look like images of one patient, {patient} ({counted(len(several), 'such patient')})"
+    patient, subjects = next(iter(several.items()))
+    told = f"{', '.join(subjects)} look like images of one patient, {patient} ({counted(len(several), 'such patient')})"
     if not ask:
         print(f"patients: {told}; they stay in one split")
         return guess
     if not sys.stdin.isatty():
-        ending = images[0].removeprefix(patient)
-        sequence = f"; where they are sequences, choose one with --images '*{ending}.*'" if ending else ""
+        sequence = _sequence(images[subjects[0]], subjects[0].removeprefix(patient))
         raise InputError(
             f"{told}; say --patients guess to keep them in one split, --patients each if every image is another "
             f"patient's, or name them with --patient_pattern or a table{sequence}"
         )
     answer = input(f"{told}. Keep each patient's images in one split? [Y/n] ")
     return guess if answer.strip().lower() in ("", "y", "yes") else {}
+
+
+def _sequence(image: Path, ending: str) -> str:
+    """How to choose the images of one sequence, where they end as ``image`` does."""
+    if ending and subject_name(image).endswith(ending):
+        return f"; where they are sequences, choose one with --images '*{ending}.*'"
+    if ending.lstrip("_") in image.parts:
+        return f"; where they are sequences, choose one with --images '*/{ending.lstrip('_')}/*'"
+    return ""
 
 
 def _counts(root: ClientRoot) -> str:

@@ -269,6 +269,47 @@ def test_a_guess_of_patients_is_confirmed_at_the_keyboard(prepare, hearts, monke
     assert ("patient" in (hearts / "dataset.json").read_text()) == shared
 
 
+@pytest.fixture
+def visits(folder):
+    """Five patients with a folder for each of two visits."""
+    for number, label in enumerate(sorted((folder / "labels").iterdir())):
+        for visit in ("2019", "2021"):
+            place = folder / f"all/P{number}/{visit}"
+            place.mkdir(parents=True)
+            noise = np.random.default_rng(int(visit) + number).normal(size=(8, 8, 3)).astype(np.float32)
+            nibabel.save(nibabel.Nifti1Image(noise, np.eye(4)), place / "t1.nii.gz")
+            (place / "seg.nii.gz").write_bytes(label.read_bytes())
+    return folder / "all"
+
+
+def test_visits_in_folders_below_the_patient_are_asked_about_and_kept_together(prepare, visits, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    ended = prepare("make-datalist", visits, *MAKE)
+    assert ended.returncode == 2
+    assert "P0_2019, P0_2021 look like images of one patient, P0 (5 such patients)" in ended.stderr
+    ended = prepare("make-datalist", visits, *MAKE, "--patients", "guess", "--validation", "0.2")
+    assert ended.returncode == 0 and "they stay in one split" in ended.stdout
+    content = json.loads((visits / "dataset.json").read_text())
+    patients = {split: [entry["patient"] for entry in content[split]] for split in SPLITS}
+    assert {split: len(names) for split, names in patients.items()} == {
+        "training": 6,
+        "validation": 2,
+        "test": 2,
+    }
+    assert sorted(map(len, map(set, patients.values()))) == [1, 1, 3]
+
+
+def test_the_cure_for_sequences_in_folders_works(prepare, visits, monkeypatch):
+    for place in [*visits.glob("*/2*")]:
+        place.rename(place.with_name({"2019": "T1", "2021": "T2"}[place.name]))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    ended = prepare("make-datalist", visits, *MAKE)
+    cure = shlex.split(ended.stderr.splitlines()[-1].split("choose one with ")[1])
+    assert cure == ["--images", "*/T1/*"]
+    made = prepare("make-datalist", visits, *MAKE, *cure, "--label_maps", "*/T1/seg*")
+    assert "training 4 (4 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in made.stdout
+
+
 def test_a_table_names_patients(prepare, hearts, tmp_path):
     names = ("P00_ED", "P00_ES", "P01_ED", "P01_ES", "P02_ED")
     table = tmp_path / "table.csv"
