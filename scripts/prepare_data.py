@@ -135,7 +135,7 @@ def make(
     written = ClientRoot.load(str(root))
     print(f"subjects: {_counts(written)}")
     print(f"classes: {', '.join(f'{value} {text}' for value, text in written.labels.items())}")
-    for line in remarks(written):
+    for line in remarks(written, chosen=images is not None):
         print(f"note: {line}")
     print(f"next: python scripts/prepare_data.py check {shlex.quote(str(root))}")
 

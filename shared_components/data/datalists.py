@@ -21,7 +21,7 @@ from shared_components.data.dataset_json import (
     write_dataset,
 )
 from shared_components.data.faults import in_one_line
-from shared_components.data.image_files import unread_volumes
+from shared_components.data.image_files import unread_volumes, volumes_left_out
 from shared_components.data.label_maps import (
     ANNOTATED,
     IGNORE,
@@ -34,8 +34,10 @@ from shared_components.data.label_maps import (
 from shared_components.data.pairing import Pair, find_pairs
 from shared_components.data.volume_check import load_volume
 from shared_components.data.volume_faults import refuse
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 from shared_components.steps import steps
+
+_PLACES = 4  # folders whose volumes are left out that get a line each
 
 
 def datalist(
@@ -244,9 +246,16 @@ def _label_map(path: Path, ignore: int | None) -> Tensor:
     return voxels
 
 
-def remarks(root: ClientRoot) -> Iterator[str]:
-    """What stops nothing of a new ``dataset.json`` and is worth knowing."""
+def remarks(root: ClientRoot, chosen: bool = False) -> Iterator[str]:
+    """What stops nothing of a new ``dataset.json`` and is worth knowing.
+
+    Args:
+        root: the data root.
+        chosen: whether a pattern said which images are meant, so that others are left out on purpose.
+    """
     yield from _follows(root)
+    if not chosen:
+        yield from _left_out(root)
     if unread := unread_volumes(root.root):
         yield unread
     yield from _sparse_labels(root)
@@ -266,6 +275,27 @@ def _follows(root: ClientRoot) -> Iterator[str]:
         yield "test is empty: no volume of this client is segmented or scored at the end of a study"
     elif not labelled["test"]:
         yield "test has no labels: a study segments its volumes and shows them, but cannot score them"
+
+
+def _left_out(root: ClientRoot) -> Iterator[str]:
+    """Volumes below the root that are in no entry, a line for each folder."""
+    items = [item for split in SPLITS for item in root.items(split)]
+    taken = [Path(item[key]) for item in items for key in ("image", "label") if key in item]
+    places: dict[str, list[Path]] = defaultdict(list)
+    for path in (each.relative_to(root.root) for each in volumes_left_out(root.root, taken)):
+        places[path.parts[0] if len(path.parts) > 1 else ""].append(path)
+    if len(places) > _PLACES:
+        places = {"": [path for paths in places.values() for path in paths]}
+    homes = {Path(item["image"]).relative_to(root.root).parts[0] for item in items}
+    home = f"into {homes.pop()}/" if len(homes) == 1 and len(items) > 1 else "beside those that are taken"
+    for place, paths in places.items():
+        verb = "is" if len(paths) == 1 else "are"
+        maps = f"where they are label maps, say --label_maps '{place}/*' --force; "
+        maps = maps if place and not place.lower().startswith("image") else ""
+        yield (
+            f"{counted(len(paths), 'volume')}{f' in {place}/' if place else ''} {verb} not taken, such as "
+            f"{paths[0].as_posix()}; {maps}images belong {home}"
+        )
 
 
 def _sparse_labels(root: ClientRoot) -> Iterator[str]:

@@ -102,8 +102,9 @@ class _File:
 def find_pairs(root: Path, images: str | None = None, label_maps: str | None = None) -> list[Pair]:
     """Images of a folder with their label maps, by file name, in order of subjects.
 
-    Three layouts are known: ``images/`` and ``labels/`` (or ``masks/``, ``segmentations/``); ``imagesTr/``,
-    ``labelsTr/``, ``imagesTs/`` and ``labelsTs/`` (Decathlon, nnU-Net; the last two are held out for testing);
+    Three layouts are known: ``images/`` and ``labels/`` (or ``masks/``, ``segmentations/``; without any of these
+    ``gt/``, ``seg/`` and the like); ``imagesTr/``, ``labelsTr/``, ``imagesTs/`` and ``labelsTs/`` (Decathlon, nnU-Net;
+    the last two are held out for testing);
     any other folder, searched with its subfolders, where label maps end in ``_seg``, ``_label`` or ``_mask``
     (``s01.nii.gz``, ``s01_seg.nii.gz``), are called so (``s01/t2.nii.gz``, ``s01/seg.nii.gz``) or lie in folders
     called so (BIDS's ``derivatives/labels``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end
@@ -128,7 +129,7 @@ def find_pairs(root: Path, images: str | None = None, label_maps: str | None = N
     found, maps = _files(root)
     channels = any(file.stem.endswith("_0000") for file in found)
     if label_maps is not None:
-        maps = _fitting(root, [*found, *maps], "--label_maps", label_maps)
+        maps = _fitting(root, _candidates(root, [*found, *maps], label_maps), "--label_maps", label_maps)
     taken = {file.path for file in maps}
     found = [file for file in found if file.path not in taken]
     if images is not None:
@@ -156,7 +157,8 @@ def _files(root: Path) -> tuple[list[_File], list[_File]]:
     for images, labels, test_images, test_labels in _LAYOUTS:
         if images in folders:
             found = _in_trees(folders, [images]) + _in_trees(folders, [test_images], held_out=True)
-            return found, _in_trees(folders, [*labels, *test_labels])
+            usual = {*labels, *test_labels} & folders.keys()
+            return found, _in_trees(folders, [*labels, *test_labels] if usual else _LABEL_FOLDERS)
     files = [_File.of(path, root) for path in image_paths(root)]
     return [f for f in files if not f.is_label_map()], [f for f in files if f.is_label_map()]
 
@@ -193,6 +195,14 @@ def _in_trees(
 ) -> list[_File]:
     trees = [folders[name] for name in names if name in folders]
     return [_File.of(path, tree, held_out) for tree in trees for path in image_paths(tree)]
+
+
+def _candidates(root: Path, files: Sequence[_File], pattern: str) -> Sequence[_File]:
+    """What a pattern of label maps chooses from: the layout's files or, where it fits none, all below the folder."""
+    if any(_stars(root, file, pattern) is not None for file in files):
+        return files
+    known = {file.path for file in files}
+    return [*files, *(_File.of(path, root) for path in image_paths(root) if path not in known)]
 
 
 def _fitting(root: Path, files: Sequence[_File], flag: str, pattern: str) -> list[_File]:

@@ -28,6 +28,23 @@ def test_images_and_labels_folders_of_different_formats(tmp_path):
     assert found(tmp_path) == [("a", "images/a.nii.gz", "labels/a.seg.nrrd"), ("b", "images/b.mha", None)]
 
 
+@pytest.mark.parametrize("folder", ["label", "seg", "mask", "gt", "GT"])
+def test_other_names_of_the_folder_for_label_maps(tmp_path, folder):
+    files(tmp_path, "images/a.nii.gz", f"{folder}/a.nii.gz")
+    assert found(tmp_path) == [("a", "images/a.nii.gz", f"{folder}/a.nii.gz")]
+    files(tmp_path, "labels/a.nii.gz")
+    assert found(tmp_path) == [("a", "images/a.nii.gz", "labels/a.nii.gz")]
+    assert find_pairs(tmp_path, label_maps=f"{folder}/*")[0].label == tmp_path / folder / "a.nii.gz"
+
+
+def test_a_pattern_finds_label_maps_that_no_layout_knows(tmp_path):
+    files(tmp_path, "images/a.nii.gz", "truth/a.nii.gz")
+    assert found(tmp_path) == [("a", "images/a.nii.gz", None)]
+    assert find_pairs(tmp_path, label_maps="truth/*")[0].label == tmp_path / "truth/a.nii.gz"
+    with pytest.raises(InputError, match="'nowhere/\\*' fits none of 2 files"):
+        find_pairs(tmp_path, label_maps="nowhere/*")
+
+
 def test_a_flat_folder_with_suffixes(tmp_path):
     files(tmp_path, "a.nii.gz", "a_seg.nii.gz", "b.nii", "b-Mask.nii", "c.nrrd")
     assert found(tmp_path) == [
