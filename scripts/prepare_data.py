@@ -63,7 +63,7 @@ def check(*roots: str, orientation: str = "RAS") -> None:
         reaches = {
             str(Path(report.root) / name): reach for report in sound for name, reach in report.reaches.items()
         }
-        print(advice(reaches))
+        print(advice(reaches, across))
     if faults:
         faulty = len(reports) - len(sound)
         print(f"{counted(len(faults), 'problem')} in {counted(faulty, 'data root')}:", file=sys.stderr)

@@ -95,7 +95,7 @@ def inspect_client_root(
     faults += unfit
     values = _values(content.get("labels"))
     images: list[tuple[Entry, ImageGrid]] = []
-    seen = Seen()
+    seen = Seen(orientation)
     reaches: dict[str, Reach] = {}
     for entry in steps(entries, f"checking {root}", "image", progress):
         image, unfit = check_image(entry.image, orientation)
