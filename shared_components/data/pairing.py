@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared_components.data.image_files import image_paths, refuse_irregular, unread_volumes
-from shared_components.data.names import IMAGE_SUFFIXES, subject_name
+from shared_components.data.names import IMAGE_SUFFIXES, is_visit, names_sequence, subject_name
 from shared_components.errors import InputError, shown
 
 _LAYOUTS = (  # images, labels (any of several names), images of the test split, their labels; in lower case
@@ -250,11 +250,23 @@ def _told_apart(root: Path, images: Sequence[_File], chosen: str | None) -> list
         if other := seen.get(key):
             raise InputError(
                 f"{image.path}: a second image of {'_'.join(key)!r} beside {other.path}; give each subject one image, "
-                "under a name or in a folder of its own, or choose one of several with --images, such as "
-                f"--images '*{_kind(other)}' (of several sequences, each makes a data root; --images '*' takes all)"
+                f"under a name or in a folder of its own, or choose {_choice(root, images, other)}"
             )
         seen[key] = image
     raise AssertionError("keys that are not unique have a second one")
+
+
+def _choice(root: Path, images: Sequence[_File], image: _File) -> str:
+    """How to choose images of which each subject has one: those of a folder, or those that are called as ``image``."""
+    folders, stems = {each.folders for each in images}, {each.stem for each in images}
+    visits = image.folders and all(is_visit(each.folders[-1]) for each in images if each.folders)
+    if image.folders and (visits or len(folders) < len(stems)) and not any(map(names_sequence, stems)):
+        folder = image.path.parent.relative_to(root).as_posix()
+        return f"one of several folders with --images, such as --images '{folder}/*' (--images '*' takes all)"
+    return (
+        f"one of several with --images, such as --images '*{_kind(image)}' (of several sequences, each makes a data "
+        "root, of a copy of its files in a folder of its own; --images '*' takes all)"
+    )
 
 
 def _kind(image: _File) -> str:

@@ -13,35 +13,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from shared_components.data.names import DAY, VISIT, YEAR, is_visit
 from shared_components.data.pairing import Pair, name_parts
 from shared_components.errors import InputError, name_fault, shown
 from shared_components.interrupts import limited
 
 _BIDS = re.compile(r"(sub-[A-Za-z0-9]+)([_.-].*)?$")
 _NAME = r"(.*\d.*?)[_. -]"  # whoever has a number of his own
-_YEAR = r"(19[89]|20[0-3])\d"
-_DAY = rf"({_YEAR}[-_.]?(0[1-9]|1[0-2])[-_.]?([0-2]\d|3[01])|[0-3]?\d[-_.][01]?\d[-_.]{_YEAR})"
-_VISIT = (
-    rf"({_YEAR}|{_DAY}([T_. -].*)?|baseline|follow-?up[_. -]?\d*|"
-    r"(visite?|ses|session|scan|time|time-?point|tp|t|v|exam|day|week|month|year)[_. -]?\d{1,4}|"
-    r"(pre|post)([_. -]?(op|rt|therapy|treatment|surgery|contrast)\w*|\d*))"
-)
 _SERIAL = re.compile(_NAME + r"\d{1,2}$")
 _KIND = re.compile(
     _NAME
-    + rf"((?<!\d[.-]\d\d[.-]){_YEAR}|{_DAY}|"
+    + rf"((?<!\d[.-]\d\d[.-]){YEAR}|{DAY}|"
     + r"[a-z]{1,5}|T[12]w?|[LR]\d?|(t|f|fr|frame|phase|v|visit|ses|session|run|scan|time|tp|acq|rep|day|"
     r"week|month|m|w|slice)-?\d{1,4}|pre\w*|post\w*|baseline|follow-?up\d*)$",
     re.IGNORECASE,
 )
-_DATED = re.compile(rf"(.*?\w)[_. -]+{_VISIT}$", re.IGNORECASE)  # whoever has no number
-_DATE = re.compile(rf"{_YEAR}|{_DAY}")
-_DATE_FIRST = re.compile(rf"{_DAY}[_. -]+(?P<rest>.*[a-z].*)$", re.IGNORECASE)
+_DATED = re.compile(rf"(.*?\w)[_. -]+{VISIT}$", re.IGNORECASE)  # whoever has no number
+_DATE = re.compile(rf"{YEAR}|{DAY}")
+_DATE_FIRST = re.compile(rf"{DAY}[_. -]+(?P<rest>.*[a-z].*)$", re.IGNORECASE)
 _LETTER = re.compile(r"(.*\d)[a-e]$", re.IGNORECASE)
-_VISIT_FOLDER = re.compile(  # or a sequence's, or one that every patient has
-    _VISIT + r"|(T[12](w|c|ce|gd)?|flair|dwi|adc|pd|swi|mr|mri|ct|anat|func|dicom|dcm|nifti|nii|raw|scans?)",
-    re.IGNORECASE,
-)
 _LAYOUT_FOLDER = re.compile(r"images?(tr|ts)?", re.IGNORECASE)
 _ROOM = re.compile(  # a folder of many patients
     r"(site|cent(er|re)|hospital|klinik|clinic|institut\w*|scanner|vendor|ward|batch|fold|group|cohort|"
@@ -88,7 +78,7 @@ def _owning_levels(images: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...
     visits = [
         place
         for place in range(max(map(len, images), default=0))
-        if all(_VISIT_FOLDER.fullmatch(name) for levels in images for name in levels[place : place + 1])
+        if all(is_visit(name) for levels in images for name in levels[place : place + 1])
     ]
     if visits and visits[0]:
         owners = [levels[: visits[0]] for levels in images]

@@ -182,6 +182,18 @@ def test_hidden_files_are_left_out(tmp_path):
             ["p/t1.nii", "p/t2.nii", "q/t1.nii", "q/t2.nii"],
             r"second image of 'p' beside .*--images '\*t1\.nii'",
         ),
+        (
+            ["p/t1.nii", "p/t2.nii", "p/flair.nii", "q/t1.nii", "q/t2.nii", "q/flair.nii"],
+            r"'p' .*--images '\*flair\.nii' \(of several sequences, each makes a data root, of a copy of its files in ",
+        ),
+        (
+            [f"session{visit}/P{n}.nii.gz" for visit in (1, 2) for n in range(3)],
+            r"'session1' .*choose one of several folders with --images, such as --images 'session1/\*' \(--images '\*' takes all",
+        ),
+        (
+            [f"images/{visit}/P{n}.nii.gz" for visit in (2019, 2020, 2021) for n in range(2)],
+            r"--images 'images/2019/\*' \(--images '\*' takes all\)",
+        ),
         (["p/t2.nii", "q/t2.nii", "p/manual.nii", "p/auto.nii"], "a second image of 'p' beside"),
     ],
 )
@@ -189,6 +201,11 @@ def test_folders_of_no_sense_are_refused(tmp_path, names, message):
     files(tmp_path, *names)
     with pytest.raises(InputError, match=message):
         find_pairs(tmp_path)
+
+
+def test_the_cure_for_visits_keeps_one_image_of_each_patient(tmp_path):
+    files(tmp_path, *(f"session{visit}/P{n}.nii.gz" for visit in (1, 2) for n in range(3)))
+    assert [pair.subject for pair in find_pairs(tmp_path, "session1/*")] == ["P0", "P1", "P2"]
 
 
 def test_a_missing_folder_is_refused(tmp_path):
