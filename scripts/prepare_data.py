@@ -5,6 +5,7 @@ python scripts/prepare_data.py make-datalist ROOT --domain t2 --labels backgroun
 python scripts/prepare_data.py check ROOT [ROOT ...]
 python scripts/prepare_data.py split SERIES.nii.gz
 python scripts/prepare_data.py threshold MAP.nii.gz [MAP.nii.gz ...] --output_dir OUT
+python scripts/prepare_data.py relabel ROOT --values 0,4,7 --output_dir OUT
 python scripts/prepare_data.py mnms FOLDER --output_dir OUT
 python scripts/prepare_data.py scgm FOLDER --output_dir OUT
 python scripts/prepare_data.py spinal-cord --output_dir OUT
@@ -16,6 +17,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shared_components.command_line import names, run
 from shared_components.data.challenges import prepare_mnms, prepare_scgm
@@ -34,7 +36,7 @@ from shared_components.data.patients import (
     shared_patients,
 )
 from shared_components.data.spinal_cord import SITES, make_spinal_cord
-from shared_components.data.thresholding import threshold_map
+from shared_components.data.thresholding import Relabelling, relabel_maps, threshold_map
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, counted
 
@@ -229,6 +231,43 @@ def threshold(*maps: str, output_dir: str, at: float = 0.5) -> None:
     print(f"wrote {counted(len(files), 'label map')} into {output_dir}")
 
 
+def relabel(
+    *maps: str,
+    values: Sequence[int] | str,
+    output_dir: str | None = None,
+    ignore: int | None = None,
+    replace: bool = False,
+) -> None:
+    """Write label maps with other values: the first of VALUES becomes 0, the second 1, and so on.
+
+    Grid and header stay. A label map that holds another value stops the command before anything is written.
+
+    Args:
+        maps: label maps, or folders of them, such as a data root.
+        values: all values that the label maps hold, in the order of the classes, as 0,4,7.
+        output_dir: where the new label maps go, in folders as they are.
+        ignore: value of voxels that nobody annotated, which stays.
+        replace: write over the label maps instead; there is no way back.
+    """
+    if (output_dir is None) != bool(replace):
+        raise InputError(
+            "relabel: expected --output_dir or --replace; name a folder, or write over the label maps"
+        )
+    new = Relabelling(_numbers(values), ignore)
+    files = relabel_maps([str(path) for path in maps], new, None if output_dir is None else str(output_dir))
+    place = (
+        "in the place of the old ones"
+        if replace
+        else f"into {output_dir}; put them in the place of the old ones"
+    )
+    print(f"wrote {counted(len(files), 'label map')} {place}, and make dataset.json again")
+
+
+def _numbers(values: Any) -> list[int]:
+    """Numbers as fire hands them over: a tuple, or one."""
+    return list(values) if isinstance(values, (list, tuple)) else [values]
+
+
 def mnms(
     folder: str,
     *,
@@ -345,6 +384,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "make-datalist": make,
     "split": split,
     "threshold": threshold,
+    "relabel": relabel,
     "mnms": mnms,
     "scgm": scgm,
     "spinal-cord": spinal_cord,

@@ -27,6 +27,7 @@ from shared_components.data.label_maps import (
     IGNORE,
     listed_slices,
     mark_unknown,
+    relabelling,
     slices_of,
     value_faults,
     values_in,
@@ -121,7 +122,7 @@ def make_datalist(
         )
     pairs = find_pairs(root, images, label_maps)
     maps = [pair.label for pair in pairs if pair.label is not None]
-    classes = _classes(labels, maps, ignore)
+    classes = _classes(root, labels, maps, ignore)
     owners = {} if patients is None else dict(patients(pairs))
     known = {path: annotated_slices(path, ignore) for path in maps} if sparse else {}
     content = {
@@ -203,11 +204,16 @@ def annotated_slices(path: Path, ignore: int | None = None) -> list[int] | None:
 
 def _labelled_slices(path: Path, ignore: int | None = None) -> tuple[list[int], int]:
     """Slices across a label map's third axis that have labels, and how many slices it has."""
-    marked = mark_unknown(_label_map(path, ignore), {IGNORE: ignore})
+    return _slices(_label_map(path, ignore), ignore)
+
+
+def _slices(voxels: Tensor, ignore: int | None) -> tuple[list[int], int]:
+    marked = mark_unknown(voxels, {IGNORE: ignore})
     return slices_of(marked > 0, 2), marked.shape[-1]
 
 
 def _classes(
+    root: Path,
     labels: Mapping[int, str] | Mapping[str, str] | Sequence[str] | None,
     label_maps: Sequence[Path],
     ignore: int | None,
@@ -219,12 +225,19 @@ def _classes(
         if values != set(range(len(values))):
             raise InputError(
                 f"the label maps hold the values {', '.join(map(str, sorted(values)))}; expected 0, 1, 2, … without "
-                "a gap: renumber them, or state all classes with --labels if some do not occur here"
+                f"a gap: {relabelling(root, values, _relabelled(root))} renumbers them in that order; or state all "
+                "classes with --labels if some do not occur here"
             )
         return {"0": "background"} | {str(value): f"class_{value}" for value in range(1, len(values))}
     if isinstance(labels, Mapping):
         return {str(value): str(name) for value, name in labels.items()}
     return {str(value): str(name) for value, name in enumerate(labels)}
+
+
+def _relabelled(root: Path) -> Path:
+    """A folder beside a root for its label maps with other values."""
+    root = root.resolve()
+    return root.with_name(f"{root.name}_relabelled")
 
 
 def _values(path: Path, ignore: int | None) -> set[int]:
@@ -258,7 +271,7 @@ def remarks(root: ClientRoot, chosen: bool = False) -> Iterator[str]:
         yield from _left_out(root)
     if unread := unread_volumes(root.root):
         yield unread
-    yield from _sparse_labels(root)
+    yield from _of_label_maps(root)
 
 
 def _follows(root: ClientRoot) -> Iterator[str]:
@@ -298,24 +311,53 @@ def _left_out(root: ClientRoot) -> Iterator[str]:
         )
 
 
-def _sparse_labels(root: ClientRoot) -> Iterator[str]:
-    """Label maps in which few slices of many have labels, as if the others had not been annotated; faulty ones."""
-    items = [item for split in SPLITS for item in root.items(split, labelled=True) if ANNOTATED not in item]
-    found, unfit = [], []
+def _of_label_maps(root: ClientRoot) -> Iterator[str]:
+    """What the label maps hold: values of no class, nothing at all, or labels in few slices; and faulty ones."""
+    items = [item for split in SPLITS for item in root.items(split, labelled=True)]
+    sparse, unfit, values = [], [], {}
     for item in steps(items, "reading label maps", "label map", True):
+        path = Path(item["label"])
         try:
-            used, count = _labelled_slices(Path(item["label"]), root.ignore)
+            voxels = _label_map(path, root.ignore)
         except InputError as error:
             unfit.append(str(error))
             continue
+        values[path] = values_in(torch.unique(voxels)) - {root.ignore}
+        used, count = _slices(voxels, root.ignore)
         gaps = used and used[-1] - used[0] + 1 > len(used)
-        if (gaps and 2 * len(used) <= count) or (0 < len(used) <= 2 and count >= 5):
-            found.append(f"{item['label']}: only {listed_slices(used)} of {count} have labels")
+        few = (gaps and 2 * len(used) <= count) or (0 < len(used) <= 2 and count >= 5)
+        if few and ANNOTATED not in item:
+            sparse.append(f"{path}: only {listed_slices(used)} of {count} have labels")
     if unfit:
         yield unfit[0] + (f" (and {len(unfit) - 1} more label maps are faulty)" if len(unfit) > 1 else "")
-    if found:
-        more = f" (and so in {len(found) - 1} more label maps)" if len(found) > 1 else ""
+    yield from _of_values(root, values, whole=not unfit)
+    if sparse:
+        more = f" (and so in {len(sparse) - 1} more label maps)" if len(sparse) > 1 else ""
         yield (
-            f"{found[0]}{more}: if the others were not annotated, say so with --sparse --force, or with "
+            f"{sparse[0]}{more}: if the others were not annotated, say so with --sparse --force, or with "
             '"annotated" in the entries; otherwise they are learnt and scored as background'
+        )
+
+
+def _of_values(root: ClientRoot, values: Mapping[Path, set[int]], whole: bool) -> Iterator[str]:
+    """Values of no class, or none but 0.
+
+    Args:
+        root: the data root.
+        values: those of each sound label map, ``ignore`` left out.
+        whole: whether all label maps are sound.
+    """
+    found = {0}.union(*values.values())
+    strange = [path for path, held in values.items() if held - root.labels.keys()]
+    if strange:
+        more = f" (and so do {len(strange) - 1} more label maps)" if len(strange) > 1 else ""
+        listed, classes = (", ".join(map(str, sorted(each))) for each in (values[strange[0]], root.labels))
+        cure = "state all classes with --labels, and replace this list with --force"
+        if len(found) == len(root.labels):
+            cure = f"{relabelling(root.root, found, _relabelled(root.root))} makes {classes} of them"
+        yield f"{strange[0]}: holds the values {listed}, where the classes are {classes}{more}; {cure}"
+    if values and whole and found == {0}:
+        yield (
+            f"none of the {len(values)} label maps has any foreground: all voxels are 0, and nothing can be learnt or "
+            "scored of them; export them again, or state with --label_maps which files are label maps"
         )

@@ -151,6 +151,12 @@ def find_pairs(root: Path, images: str | None = None, label_maps: str | None = N
     return pairs
 
 
+def label_maps_in(root: Path) -> list[Path]:
+    """The label maps of a folder by its layout; all that is in it where its names tell no label maps from images."""
+    images, maps = _files(root)
+    return [file.path for file in maps or images]
+
+
 def _files(root: Path) -> tuple[list[_File], list[_File]]:
     """What are images and label maps by the folder's layout."""
     folders = {folder.name.lower(): folder for folder in sorted(root.iterdir()) if folder.is_dir()}

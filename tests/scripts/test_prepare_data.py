@@ -210,6 +210,43 @@ def test_threshold_makes_label_maps_of_probability_maps(prepare, folder):
     assert "name at least one" in prepare("threshold", "--output_dir", hard).stderr
 
 
+def test_the_cure_for_other_label_values_works(prepare, folder):
+    for path in (folder / "labels").iterdir():
+        label = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(255 * np.asarray(label.dataobj), label.affine), path)
+    refused = prepare("make-datalist", folder, "--domain", "t2").stderr
+    made = prepare("make-datalist", folder, *MAKE)
+    (note,) = [line for line in made.stdout.splitlines() if "holds the values" in line]
+    assert note.startswith(f"note: {folder}/labels/") and "(and so do 4 more label maps)" in note
+    cure = note.split("prepare_data.py ")[1].split(" makes 0, 1 of them")[0]
+    assert f"{cure} renumbers them in that order" in refused
+    assert prepare("check", folder).returncode == 1
+    ended = prepare(*shlex.split(cure))
+    assert ended.stdout.startswith(f"wrote 5 label maps into {folder}_relabelled; ") and not ended.returncode
+    assert prepare("relabel", folder, "--values", "0,255", "--replace").returncode == 0
+    made = prepare("make-datalist", folder, *MAKE, "--force")
+    assert "holds the values" not in made.stdout and prepare("check", folder).returncode == 0
+    again = prepare("relabel", folder, "--values", "0,255", "--replace")
+    assert again.returncode == 2 and "expected no values but 0, 255, found 1; name all" in again.stderr
+    for words in ((), ("--replace", "--output_dir", folder / "x")):
+        assert (
+            "expected --output_dir or --replace"
+            in prepare("relabel", folder, "--values", "0,1", *words).stderr
+        )
+    assert "--values: expected" in prepare("relabel", folder, "--values", "0", "--replace").stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--labels", "background,brain")])
+def test_label_maps_of_background_alone_are_pointed_out(prepare, folder, words):
+    for path in (folder / "labels").iterdir():
+        label = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), path)
+    made = prepare("make-datalist", folder, "--domain", "t2", *words)
+    assert (
+        "note: none of the 5 label maps has any foreground: all voxels are 0, and nothing can" in made.stdout
+    )
+
+
 def test_notes_are_printed_and_stop_nothing(prepare, folder):
     prepare("make-datalist", folder, "--domain", "t1", "--labels", "background,brain,csf")
     ended = prepare("check", folder)
