@@ -5,6 +5,7 @@ python scripts/prepare_data.py make-datalist ROOT --domain t2 --labels backgroun
 python scripts/prepare_data.py check ROOT [ROOT ...]
 python scripts/prepare_data.py split SERIES.nii.gz
 python scripts/prepare_data.py threshold MAP.nii.gz [MAP.nii.gz ...] --output_dir OUT
+python scripts/prepare_data.py relabel ROOT --values 0,4,7 --output_dir OUT
 python scripts/prepare_data.py mnms FOLDER --output_dir OUT
 python scripts/prepare_data.py scgm FOLDER --output_dir OUT
 python scripts/prepare_data.py spinal-cord --output_dir OUT
@@ -16,6 +17,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shared_components.command_line import names, run
 from shared_components.data.challenges import prepare_mnms, prepare_scgm
@@ -25,15 +27,16 @@ from shared_components.data.coverage import Frame, advice
 from shared_components.data.datalists import make_datalist, remarks
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.frames import split_frames
+from shared_components.data.names import subject_name
 from shared_components.data.pairing import Pair
 from shared_components.data.patients import (
-    guessed_patients,
+    likely_patients,
     patients_by_pattern,
     patients_by_table,
     shared_patients,
 )
 from shared_components.data.spinal_cord import SITES, make_spinal_cord
-from shared_components.data.thresholding import threshold_map
+from shared_components.data.thresholding import Relabelling, relabel_maps, threshold_map
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, counted
 
@@ -62,7 +65,7 @@ def check(*roots: str, orientation: str = "RAS") -> None:
         reaches = {
             str(Path(report.root) / name): reach for report in sound for name, reach in report.reaches.items()
         }
-        print(advice(reaches))
+        print(advice(reaches, across))
     if faults:
         faulty = len(reports) - len(sound)
         print(f"{counted(len(faults), 'problem')} in {counted(faulty, 'data root')}:", file=sys.stderr)
@@ -109,7 +112,7 @@ def make(
         patient_pattern: regular expression with one group, the patient, that fits the images' names without ending,
             such as "(P[0-9]+)_.*"; images of one patient stay in one split.
         patients: a CSV file with the columns image (a subject, or a path from any folder on) and patient; guess, to
-            take what the names tell; or each, where every image is a patient of its own.
+            take what folders and names tell; or each, where every image is a patient of its own.
         ignore: value of the label maps' voxels that nobody annotated, such as 255.
         sparse: slices of a label map without any label were not annotated.
         force: replace a dataset.json that is there.
@@ -134,7 +137,7 @@ def make(
     written = ClientRoot.load(str(root))
     print(f"subjects: {_counts(written)}")
     print(f"classes: {', '.join(f'{value} {text}' for value, text in written.labels.items())}")
-    for line in remarks(written):
+    for line in remarks(written, chosen=images is not None):
         print(f"note: {line}")
     print(f"next: python scripts/prepare_data.py check {shlex.quote(str(root))}")
 
@@ -146,34 +149,42 @@ def _patients(pattern: str | None, patients: str | None) -> Callable[[list[Pair]
     if pattern is not None:
         return lambda pairs: patients_by_pattern([pair.subject for pair in pairs], str(pattern))
     if patients in (None, "guess"):
-        return lambda pairs: _guess([pair.subject for pair in pairs], patients is None)
+        return lambda pairs: _guess({pair.subject: pair.image for pair in pairs}, patients is None)
     return None if patients == "each" else lambda pairs: patients_by_table(pairs, str(patients))
 
 
-def _guess(names: Sequence[str], ask: bool) -> dict[str, str]:
-    """Patients of several images, as the names tell; nobody where they tell nothing or where it is denied.
+def _guess(images: Mapping[str, Path], ask: bool) -> dict[str, str]:
+    """Patients of several images, as folders and names tell; nobody where they tell nothing or where it is denied.
 
     Raises:
         InputError: there are some, and nobody sits at the keyboard to confirm it.
     """
-    guess = guessed_patients(names)
+    guess = likely_patients(images)
     several = shared_patients(guess)
     if not several:
         return {}
-    patient, images = next(iter(several.items()))
-    told = f"{', '.join(images)} look like images of one patient, {patient} ({counted(len(several), 'such patient')})"
+    patient, subjects = next(iter(several.items()))
+    told = f"{', '.join(subjects)} look like images of one patient, {patient} ({counted(len(several), 'such patient')})"
     if not ask:
         print(f"patients: {told}; they stay in one split")
         return guess
     if not sys.stdin.isatty():
-        ending = images[0].removeprefix(patient)
-        sequence = f"; where they are sequences, choose one with --images '*{ending}.*'" if ending else ""
+        sequence = _sequence(images[subjects[0]], subjects[0].removeprefix(patient))
         raise InputError(
             f"{told}; say --patients guess to keep them in one split, --patients each if every image is another "
             f"patient's, or name them with --patient_pattern or a table{sequence}"
         )
     answer = input(f"{told}. Keep each patient's images in one split? [Y/n] ")
     return guess if answer.strip().lower() in ("", "y", "yes") else {}
+
+
+def _sequence(image: Path, ending: str) -> str:
+    """How to choose the images of one sequence, where they end as ``image`` does."""
+    if ending and subject_name(image).endswith(ending):
+        return f"; where they are sequences, choose one with --images '*{ending}.*'"
+    if ending.lstrip("_") in image.parts:
+        return f"; where they are sequences, choose one with --images '*/{ending.lstrip('_')}/*'"
+    return ""
 
 
 def _counts(root: ClientRoot) -> str:
@@ -218,6 +229,43 @@ def threshold(*maps: str, output_dir: str, at: float = 0.5) -> None:
     if not files:
         raise InputError("threshold: name at least one probability map")
     print(f"wrote {counted(len(files), 'label map')} into {output_dir}")
+
+
+def relabel(
+    *maps: str,
+    values: Sequence[int] | str,
+    output_dir: str | None = None,
+    ignore: int | None = None,
+    replace: bool = False,
+) -> None:
+    """Write label maps with other values: the first of VALUES becomes 0, the second 1, and so on.
+
+    Grid and header stay. A label map that holds another value stops the command before anything is written.
+
+    Args:
+        maps: label maps, or folders of them, such as a data root.
+        values: all values that the label maps hold, in the order of the classes, as 0,4,7.
+        output_dir: where the new label maps go, in folders as they are.
+        ignore: value of voxels that nobody annotated, which stays.
+        replace: write over the label maps instead; there is no way back.
+    """
+    if (output_dir is None) != bool(replace):
+        raise InputError(
+            "relabel: expected --output_dir or --replace; name a folder, or write over the label maps"
+        )
+    new = Relabelling(_numbers(values), ignore)
+    files = relabel_maps([str(path) for path in maps], new, None if output_dir is None else str(output_dir))
+    place = (
+        "in the place of the old ones"
+        if replace
+        else f"into {output_dir}; put them in the place of the old ones"
+    )
+    print(f"wrote {counted(len(files), 'label map')} {place}, and make dataset.json again")
+
+
+def _numbers(values: Any) -> list[int]:
+    """Numbers as fire hands them over: a tuple, or one."""
+    return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
 def mnms(
@@ -336,6 +384,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "make-datalist": make,
     "split": split,
     "threshold": threshold,
+    "relabel": relabel,
     "mnms": mnms,
     "scgm": scgm,
     "spinal-cord": spinal_cord,

@@ -13,7 +13,7 @@ from shared_components.data.client_root import Entry, read_entries
 from shared_components.data.coverage import Frame, Reach, image_reach
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, is_label_value, read_description
 from shared_components.data.faults import Fault
-from shared_components.data.patients import guessed_patients, shared_patients
+from shared_components.data.patients import likely_patients, shared_patients
 from shared_components.data.root_notes import Seen
 from shared_components.data.volume_check import ImageGrid, check_image, check_label, grid_of
 from shared_components.steps import steps
@@ -95,7 +95,7 @@ def inspect_client_root(
     faults += unfit
     values = _values(content.get("labels"))
     images: list[tuple[Entry, ImageGrid]] = []
-    seen = Seen()
+    seen = Seen(orientation)
     reaches: dict[str, Reach] = {}
     for entry in steps(entries, f"checking {root}", "image", progress):
         image, unfit = check_image(entry.image, orientation)
@@ -148,9 +148,10 @@ def _table(labels: Mapping[Any, str]) -> str:
 
 
 def _like_one_patient(file: str, entries: Collection[Entry]) -> Iterator[Fault]:
-    """Names that look like images of one patient in two splits, where no entry says whose they are."""
+    """Folders and names that look like images of one patient in two splits, where no entry says whose they are."""
     splits = {entry.subject: entry.split for entry in entries if entry.patient is None}
-    shared = shared_patients(guessed_patients(splits))
+    files = {entry.subject: entry.image for entry in entries if entry.patient is None}
+    shared = shared_patients(likely_patients(files))
     apart = {patient: images for patient, images in shared.items() if len({splits[i] for i in images}) > 1}
     if apart:
         patient, images = next(iter(apart.items()))

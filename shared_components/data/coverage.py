@@ -156,15 +156,19 @@ def _listed(edges: Sequence[float]) -> str:
     return f"{edges[0]:g}" if edges[0] == edges[1] else f"[{edges[0]:g}, {edges[1]:g}]"
 
 
-def advice(reaches: Mapping[str, Reach]) -> str:
+def advice(reaches: Mapping[str, Reach], orientation: str | None = "RAS") -> str:
     """Values that suit images of which nothing is known yet.
 
     Args:
         reaches: an image's name to its reach in pixels of 1 mm; at least one.
+        orientation: axis codes of the slices that were measured, slices along the last; ``None``: the files' own.
     """
+    turned = "" if orientation == "RAS" else f"orientation: {orientation or 'native'}, "
     widest = max(reaches, key=lambda name: reaches[name].needed())
     width = reaches[widest].needed()
-    values = [f"{{image_size: {size}, spacing: {math.ceil(10 * width / size) / 10:g}}}" for size in (48, 64)]
+    values = [
+        f"{{{turned}image_size: {size}, spacing: {math.ceil(10 * width / size) / 10:g}}}" for size in (48, 64)
+    ]
     return (
         f"in a slice, what is brighter than air spans up to {width} mm ({widest}); overrides: {values[0]} takes it "
         f"in, {values[1]} does so more finely and takes longer"

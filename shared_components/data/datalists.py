@@ -21,12 +21,13 @@ from shared_components.data.dataset_json import (
     write_dataset,
 )
 from shared_components.data.faults import in_one_line
-from shared_components.data.image_files import unread_volumes
+from shared_components.data.image_files import unread_volumes, volumes_left_out
 from shared_components.data.label_maps import (
     ANNOTATED,
     IGNORE,
     listed_slices,
     mark_unknown,
+    relabelling,
     slices_of,
     value_faults,
     values_in,
@@ -34,8 +35,10 @@ from shared_components.data.label_maps import (
 from shared_components.data.pairing import Pair, find_pairs
 from shared_components.data.volume_check import load_volume
 from shared_components.data.volume_faults import refuse
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 from shared_components.steps import steps
+
+_PLACES = 4  # folders whose volumes are left out that get a line each
 
 
 def datalist(
@@ -119,7 +122,7 @@ def make_datalist(
         )
     pairs = find_pairs(root, images, label_maps)
     maps = [pair.label for pair in pairs if pair.label is not None]
-    classes = _classes(labels, maps, ignore)
+    classes = _classes(root, labels, maps, ignore)
     owners = {} if patients is None else dict(patients(pairs))
     known = {path: annotated_slices(path, ignore) for path in maps} if sparse else {}
     content = {
@@ -201,11 +204,16 @@ def annotated_slices(path: Path, ignore: int | None = None) -> list[int] | None:
 
 def _labelled_slices(path: Path, ignore: int | None = None) -> tuple[list[int], int]:
     """Slices across a label map's third axis that have labels, and how many slices it has."""
-    marked = mark_unknown(_label_map(path, ignore), {IGNORE: ignore})
+    return _slices(_label_map(path, ignore), ignore)
+
+
+def _slices(voxels: Tensor, ignore: int | None) -> tuple[list[int], int]:
+    marked = mark_unknown(voxels, {IGNORE: ignore})
     return slices_of(marked > 0, 2), marked.shape[-1]
 
 
 def _classes(
+    root: Path,
     labels: Mapping[int, str] | Mapping[str, str] | Sequence[str] | None,
     label_maps: Sequence[Path],
     ignore: int | None,
@@ -217,12 +225,19 @@ def _classes(
         if values != set(range(len(values))):
             raise InputError(
                 f"the label maps hold the values {', '.join(map(str, sorted(values)))}; expected 0, 1, 2, … without "
-                "a gap: renumber them, or state all classes with --labels if some do not occur here"
+                f"a gap: {relabelling(root, values, _relabelled(root))} renumbers them in that order; or state all "
+                "classes with --labels if some do not occur here"
             )
         return {"0": "background"} | {str(value): f"class_{value}" for value in range(1, len(values))}
     if isinstance(labels, Mapping):
         return {str(value): str(name) for value, name in labels.items()}
     return {str(value): str(name) for value, name in enumerate(labels)}
+
+
+def _relabelled(root: Path) -> Path:
+    """A folder beside a root for its label maps with other values."""
+    root = root.resolve()
+    return root.with_name(f"{root.name}_relabelled")
 
 
 def _values(path: Path, ignore: int | None) -> set[int]:
@@ -244,12 +259,19 @@ def _label_map(path: Path, ignore: int | None) -> Tensor:
     return voxels
 
 
-def remarks(root: ClientRoot) -> Iterator[str]:
-    """What stops nothing of a new ``dataset.json`` and is worth knowing."""
+def remarks(root: ClientRoot, chosen: bool = False) -> Iterator[str]:
+    """What stops nothing of a new ``dataset.json`` and is worth knowing.
+
+    Args:
+        root: the data root.
+        chosen: whether a pattern said which images are meant, so that others are left out on purpose.
+    """
     yield from _follows(root)
+    if not chosen:
+        yield from _left_out(root)
     if unread := unread_volumes(root.root):
         yield unread
-    yield from _sparse_labels(root)
+    yield from _of_label_maps(root)
 
 
 def _follows(root: ClientRoot) -> Iterator[str]:
@@ -268,24 +290,74 @@ def _follows(root: ClientRoot) -> Iterator[str]:
         yield "test has no labels: a study segments its volumes and shows them, but cannot score them"
 
 
-def _sparse_labels(root: ClientRoot) -> Iterator[str]:
-    """Label maps in which few slices of many have labels, as if the others had not been annotated; faulty ones."""
-    items = [item for split in SPLITS for item in root.items(split, labelled=True) if ANNOTATED not in item]
-    found, unfit = [], []
+def _left_out(root: ClientRoot) -> Iterator[str]:
+    """Volumes below the root that are in no entry, a line for each folder."""
+    items = [item for split in SPLITS for item in root.items(split)]
+    taken = [Path(item[key]) for item in items for key in ("image", "label") if key in item]
+    places: dict[str, list[Path]] = defaultdict(list)
+    for path in (each.relative_to(root.root) for each in volumes_left_out(root.root, taken)):
+        places[path.parts[0] if len(path.parts) > 1 else ""].append(path)
+    if len(places) > _PLACES:
+        places = {"": [path for paths in places.values() for path in paths]}
+    homes = {Path(item["image"]).relative_to(root.root).parts[0] for item in items}
+    home = f"into {homes.pop()}/" if len(homes) == 1 and len(items) > 1 else "beside those that are taken"
+    for place, paths in places.items():
+        verb = "is" if len(paths) == 1 else "are"
+        maps = f"where they are label maps, say --label_maps '{place}/*' --force; "
+        maps = maps if place and not place.lower().startswith("image") else ""
+        yield (
+            f"{counted(len(paths), 'volume')}{f' in {place}/' if place else ''} {verb} not taken, such as "
+            f"{paths[0].as_posix()}; {maps}images belong {home}"
+        )
+
+
+def _of_label_maps(root: ClientRoot) -> Iterator[str]:
+    """What the label maps hold: values of no class, nothing at all, or labels in few slices; and faulty ones."""
+    items = [item for split in SPLITS for item in root.items(split, labelled=True)]
+    sparse, unfit, values = [], [], {}
     for item in steps(items, "reading label maps", "label map", True):
+        path = Path(item["label"])
         try:
-            used, count = _labelled_slices(Path(item["label"]), root.ignore)
+            voxels = _label_map(path, root.ignore)
         except InputError as error:
             unfit.append(str(error))
             continue
+        values[path] = values_in(torch.unique(voxels)) - {root.ignore}
+        used, count = _slices(voxels, root.ignore)
         gaps = used and used[-1] - used[0] + 1 > len(used)
-        if (gaps and 2 * len(used) <= count) or (0 < len(used) <= 2 and count >= 5):
-            found.append(f"{item['label']}: only {listed_slices(used)} of {count} have labels")
+        few = (gaps and 2 * len(used) <= count) or (0 < len(used) <= 2 and count >= 5)
+        if few and ANNOTATED not in item:
+            sparse.append(f"{path}: only {listed_slices(used)} of {count} have labels")
     if unfit:
         yield unfit[0] + (f" (and {len(unfit) - 1} more label maps are faulty)" if len(unfit) > 1 else "")
-    if found:
-        more = f" (and so in {len(found) - 1} more label maps)" if len(found) > 1 else ""
+    yield from _of_values(root, values, whole=not unfit)
+    if sparse:
+        more = f" (and so in {len(sparse) - 1} more label maps)" if len(sparse) > 1 else ""
         yield (
-            f"{found[0]}{more}: if the others were not annotated, say so with --sparse --force, or with "
+            f"{sparse[0]}{more}: if the others were not annotated, say so with --sparse --force, or with "
             '"annotated" in the entries; otherwise they are learnt and scored as background'
+        )
+
+
+def _of_values(root: ClientRoot, values: Mapping[Path, set[int]], whole: bool) -> Iterator[str]:
+    """Values of no class, or none but 0.
+
+    Args:
+        root: the data root.
+        values: those of each sound label map, ``ignore`` left out.
+        whole: whether all label maps are sound.
+    """
+    found = {0}.union(*values.values())
+    strange = [path for path, held in values.items() if held - root.labels.keys()]
+    if strange:
+        more = f" (and so do {len(strange) - 1} more label maps)" if len(strange) > 1 else ""
+        listed, classes = (", ".join(map(str, sorted(each))) for each in (values[strange[0]], root.labels))
+        cure = "state all classes with --labels, and replace this list with --force"
+        if len(found) == len(root.labels):
+            cure = f"{relabelling(root.root, found, _relabelled(root.root))} makes {classes} of them"
+        yield f"{strange[0]}: holds the values {listed}, where the classes are {classes}{more}; {cure}"
+    if values and whole and found == {0}:
+        yield (
+            f"none of the {len(values)} label maps has any foreground: all voxels are 0, and nothing can be learnt or "
+            "scored of them; export them again, or state with --label_maps which files are label maps"
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from shared_components.data.dicom import (
@@ -16,7 +16,7 @@ from shared_components.data.dicom import (
     series_of,
 )
 from shared_components.data.faults import UnfitFile, in_one_line
-from shared_components.data.names import IMAGE_SUFFIXES, subject_name
+from shared_components.data.names import IMAGE_SUFFIXES, states_sizes, subject_name
 from shared_components.errors import InputError
 
 LOOKED_AT = 5000  # files and folders below one that is searched for images
@@ -98,6 +98,20 @@ def first_image_below(folder: Path, passed_over: Callable[[Path], bool]) -> Path
         passed_over: whether a folder is not to be looked into; hidden ones never are.
     """
     return next(filter(is_image, islice(_entries_below(folder, passed_over), LOOKED_AT)), None)
+
+
+def volumes_left_out(folder: Path, taken: Collection[Path]) -> list[Path]:
+    """Volumes in ``folder`` or below it that are none of ``taken``, among the first thousands of other files.
+
+    Pictures and arrays count only where some of ``taken`` are such: others are previews or notes.
+    """
+    taken = frozenset(taken)
+    entries = chain(sorted(folder.iterdir()), _entries_below(folder, passed_over=taken.__contains__))
+    others = (entry for entry in entries if entry not in taken)
+    all_kinds = not all(map(states_sizes, taken))
+    return [
+        path for path in islice(others, LOOKED_AT) if (all_kinds or states_sizes(path)) and is_image(path)
+    ]
 
 
 def _entries_below(folder: Path, passed_over: Callable[[Path], bool]) -> Iterator[Path]:

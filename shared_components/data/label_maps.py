@@ -76,10 +76,29 @@ def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | Non
     strange = torch.unique(whole(values))
     strange = strange[~torch.isin(strange, known)]
     if labels is not None and len(strange):
-        expected = ", ".join(map(str, sorted(labels)))
+        expected = _named(labels)
         fault = f"label values {_listed(strange)} are outside 'labels' ({expected})"
         cure = f"save it with the values {expected}, or add the classes that are missing to 'labels'"
+        found = sorted(values_in(voxels))
+        if len(found) == len(set(labels)):
+            place = (
+                path.parent.with_name(f"{path.parent.name}_relabelled") if path.parent.name else "relabelled"
+            )
+            cure += (
+                f" (in the repository: {relabelling(path, found, place)} makes {expected} of {_named(found)})"
+            )
         yield Fault(str(path), fault, cure)
+
+
+def relabelling(place: str | Path, values: Collection[int], folder: str | Path) -> str:
+    """The command that writes label maps of these values anew, with 0, 1, 2, … in their order."""
+    named = ",".join(map(str, sorted(values)))
+    words = shlex.join([str(place), "--values", named, "--output_dir", str(folder)])
+    return f"python scripts/prepare_data.py relabel {words}"
+
+
+def _named(values: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(values)))
 
 
 def _no_label_map(path: Path, broken: Tensor, voxels: Tensor) -> Fault:

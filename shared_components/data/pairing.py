@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared_components.data.image_files import image_paths, refuse_irregular, unread_volumes
-from shared_components.data.names import IMAGE_SUFFIXES, subject_name
+from shared_components.data.names import IMAGE_SUFFIXES, is_visit, names_sequence, subject_name
 from shared_components.errors import InputError, shown
 
 _LAYOUTS = (  # images, labels (any of several names), images of the test split, their labels; in lower case
@@ -102,8 +102,9 @@ class _File:
 def find_pairs(root: Path, images: str | None = None, label_maps: str | None = None) -> list[Pair]:
     """Images of a folder with their label maps, by file name, in order of subjects.
 
-    Three layouts are known: ``images/`` and ``labels/`` (or ``masks/``, ``segmentations/``); ``imagesTr/``,
-    ``labelsTr/``, ``imagesTs/`` and ``labelsTs/`` (Decathlon, nnU-Net; the last two are held out for testing);
+    Three layouts are known: ``images/`` and ``labels/`` (or ``masks/``, ``segmentations/``; without any of these
+    ``gt/``, ``seg/`` and the like); ``imagesTr/``, ``labelsTr/``, ``imagesTs/`` and ``labelsTs/`` (Decathlon, nnU-Net;
+    the last two are held out for testing);
     any other folder, searched with its subfolders, where label maps end in ``_seg``, ``_label`` or ``_mask``
     (``s01.nii.gz``, ``s01_seg.nii.gz``), are called so (``s01/t2.nii.gz``, ``s01/seg.nii.gz``) or lie in folders
     called so (BIDS's ``derivatives/labels``). A folder with DICOM files is one image. nnU-Net's ``_0000`` at the end
@@ -128,7 +129,7 @@ def find_pairs(root: Path, images: str | None = None, label_maps: str | None = N
     found, maps = _files(root)
     channels = any(file.stem.endswith("_0000") for file in found)
     if label_maps is not None:
-        maps = _fitting(root, [*found, *maps], "--label_maps", label_maps)
+        maps = _fitting(root, _candidates(root, [*found, *maps], label_maps), "--label_maps", label_maps)
     taken = {file.path for file in maps}
     found = [file for file in found if file.path not in taken]
     if images is not None:
@@ -150,13 +151,20 @@ def find_pairs(root: Path, images: str | None = None, label_maps: str | None = N
     return pairs
 
 
+def label_maps_in(root: Path) -> list[Path]:
+    """The label maps of a folder by its layout; all that is in it where its names tell no label maps from images."""
+    images, maps = _files(root)
+    return [file.path for file in maps or images]
+
+
 def _files(root: Path) -> tuple[list[_File], list[_File]]:
     """What are images and label maps by the folder's layout."""
     folders = {folder.name.lower(): folder for folder in sorted(root.iterdir()) if folder.is_dir()}
     for images, labels, test_images, test_labels in _LAYOUTS:
         if images in folders:
             found = _in_trees(folders, [images]) + _in_trees(folders, [test_images], held_out=True)
-            return found, _in_trees(folders, [*labels, *test_labels])
+            usual = {*labels, *test_labels} & folders.keys()
+            return found, _in_trees(folders, [*labels, *test_labels] if usual else _LABEL_FOLDERS)
     files = [_File.of(path, root) for path in image_paths(root)]
     return [f for f in files if not f.is_label_map()], [f for f in files if f.is_label_map()]
 
@@ -193,6 +201,14 @@ def _in_trees(
 ) -> list[_File]:
     trees = [folders[name] for name in names if name in folders]
     return [_File.of(path, tree, held_out) for tree in trees for path in image_paths(tree)]
+
+
+def _candidates(root: Path, files: Sequence[_File], pattern: str) -> Sequence[_File]:
+    """What a pattern of label maps chooses from: the layout's files or, where it fits none, all below the folder."""
+    if any(_stars(root, file, pattern) is not None for file in files):
+        return files
+    known = {file.path for file in files}
+    return [*files, *(_File.of(path, root) for path in image_paths(root) if path not in known)]
 
 
 def _fitting(root: Path, files: Sequence[_File], flag: str, pattern: str) -> list[_File]:
@@ -240,11 +256,23 @@ def _told_apart(root: Path, images: Sequence[_File], chosen: str | None) -> list
         if other := seen.get(key):
             raise InputError(
                 f"{image.path}: a second image of {'_'.join(key)!r} beside {other.path}; give each subject one image, "
-                "under a name or in a folder of its own, or choose one of several with --images, such as "
-                f"--images '*{_kind(other)}' (of several sequences, each makes a data root; --images '*' takes all)"
+                f"under a name or in a folder of its own, or choose {_choice(root, images, other)}"
             )
         seen[key] = image
     raise AssertionError("keys that are not unique have a second one")
+
+
+def _choice(root: Path, images: Sequence[_File], image: _File) -> str:
+    """How to choose images of which each subject has one: those of a folder, or those that are called as ``image``."""
+    folders, stems = {each.folders for each in images}, {each.stem for each in images}
+    visits = image.folders and all(is_visit(each.folders[-1]) for each in images if each.folders)
+    if image.folders and (visits or len(folders) < len(stems)) and not any(map(names_sequence, stems)):
+        folder = image.path.parent.relative_to(root).as_posix()
+        return f"one of several folders with --images, such as --images '{folder}/*' (--images '*' takes all)"
+    return (
+        f"one of several with --images, such as --images '*{_kind(image)}' (of several sequences, each makes a data "
+        "root, of a copy of its files in a folder of its own; --images '*' takes all)"
+    )
 
 
 def _kind(image: _File) -> str:

@@ -1,4 +1,4 @@
-"""Whose images they are: told by a pattern, by a table, or guessed from names such as P00_ED and P00_ES."""
+"""Whose images they are: told by a pattern, by a table, or guessed from folders and names such as P00_ED, P00_ES."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import re
 import threading
 import unicodedata
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from shared_components.data.names import DAY, VISIT, YEAR, is_visit
 from shared_components.data.pairing import Pair, name_parts
 from shared_components.errors import InputError, name_fault, shown
 from shared_components.interrupts import limited
@@ -22,28 +23,114 @@ _NAME = r"(.*\d.*?)[_. -]"  # whoever has a number of his own
 _SERIAL = re.compile(_NAME + r"\d{1,2}$")
 _KIND = re.compile(
     _NAME
-    + r"([a-z]{1,5}|T[12]w?|[LR]\d?|(t|f|fr|frame|phase|v|visit|ses|session|run|scan|time|tp|acq|rep|day|"
+    + rf"((?<!\d[.-]\d\d[.-]){YEAR}|{DAY}|"
+    + r"[a-z]{1,5}|T[12]w?|[LR]\d?|(t|f|fr|frame|phase|v|visit|ses|session|run|scan|time|tp|acq|rep|day|"
     r"week|month|m|w|slice)-?\d{1,4}|pre\w*|post\w*|baseline|follow-?up\d*)$",
     re.IGNORECASE,
 )
+_DATED = re.compile(rf"(.*?\w)[_. -]+{VISIT}$", re.IGNORECASE)  # whoever has no number
+_DATE = re.compile(rf"{YEAR}|{DAY}")
+_DATE_FIRST = re.compile(rf"{DAY}[_. -]+(?P<rest>.*[a-z].*)$", re.IGNORECASE)
+_LETTER = re.compile(r"(.*\d)[a-e]$", re.IGNORECASE)
+_LAYOUT_FOLDER = re.compile(r"images?(tr|ts)?", re.IGNORECASE)
+_ROOM = re.compile(  # a folder of many patients
+    r"(site|cent(er|re)|hospital|klinik|clinic|institut\w*|scanner|vendor|ward|batch|fold|group|cohort|"
+    r"train|training|val|validation|test|testing|controls?|patients|subjects|healthy|cases)[_. -]?\w{0,3}",
+    re.IGNORECASE,
+)
+_PATIENT = re.compile(r"(sub|subj|subject|pat|patient|case|p|id)[_. -]?\d+([_. -].*)?", re.IGNORECASE)
 _SECONDS = 2  # of a pattern on all names; one that takes longer would never end
 _MANY = 10  # images of one patient beyond which a guess is none
 _LONGEST_PATH = 1000  # letters
 
 
-def guessed_patients(names: Collection[str]) -> dict[str, str]:
-    """Each name's patient, as far as names tell: what stands before an ending such as ``_ED``, ``_frame01`` or ``_2``.
+def likely_patients(images: Mapping[str, str | os.PathLike]) -> dict[str, str]:
+    """Each subject's patient, as far as the folders of the images tell, or where they do not, the subjects' names.
 
-    Endings that are mere numbers count only where patients outnumber each one's images, since ``site1_07`` may be as
-    well a subject of a site. A patient's name has a number in it, and he has few images.
+    What a folder for a visit (``2019``, ``visit1``) or a sequence lies in is a patient, and so is an outermost folder
+    of few images, where such folders outnumber each one's images; ``P0/2019/t1.nii.gz`` is an image of ``P0``.
+
+    Args:
+        images: a subject to its image's path.
+    Returns:
+        Subject to patient; a subject of whom nothing tells is a patient of its own.
+    """
+    owners = _owning_levels(_levels(list(images.values())))
+    found = dict(zip(images, map("_".join, owners), strict=True))
+    return found if shared_patients(found) else guessed_patients(images)
+
+
+def _levels(images: Sequence[str | os.PathLike]) -> list[tuple[str, ...]]:
+    """Of each image the folders in which images differ, from the outermost on, and its name where names differ."""
+    parts = [name_parts(image, channels=False) for image in images]
+    longest = max((len(each) - 1 for each in parts), default=0)
+    differ = [place for place in range(longest) if len({each[:-1][place : place + 1] for each in parts}) > 1]
+    levels = [[each[place] for place in differ if place < len(each) - 1] for each in parts]
+    stems = [each[-1:] for each in parts] if len({each[-1] for each in parts}) > 1 else [()] * len(parts)
+    return [
+        (*(folder for folder in folders if not _LAYOUT_FOLDER.fullmatch(folder)), *stem)
+        for folders, stem in zip(levels, stems, strict=True)
+    ]
+
+
+def _owning_levels(images: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+    """Of each image's levels those that name its patient; all of them where they tell nothing."""
+    visits = [
+        place
+        for place in range(max(map(len, images), default=0))
+        if all(is_visit(name) for levels in images for name in levels[place : place + 1])
+    ]
+    if visits and visits[0]:
+        owners = [levels[: visits[0]] for levels in images]
+    else:
+        owners = [tuple(n for place, n in enumerate(levels) if place not in visits) for levels in images]
+    if visits and all(owners) and _are_patients(owners, owners):  # however many visits
+        return owners
+    for depth in range(1, max(map(len, images), default=0)):
+        owners = [levels[:depth] for levels in images]
+        most = max(Counter(owners).values())
+        if (
+            most < len(set(owners))
+            and most <= min(_MANY, 0.75 * len(images))
+            and _are_patients(owners, images)
+        ):
+            return owners
+    return images
+
+
+def _are_patients(owners: Sequence[tuple[str, ...]], images: Sequence[tuple[str, ...]]) -> bool:
+    """Whether those of several images may be patients: not a site, nor all images, nor what holds patients."""
+    several = {owner for owner, count in Counter(owners).items() if count > 1}
+    inner = [
+        levels[len(owner)].removeprefix(owner[-1])
+        for owner, levels in zip(owners, images, strict=True)
+        if owner in several and len(levels) > len(owner)
+    ]
+    return (
+        bool(several)
+        and len(set(owners)) > 1
+        and not any(_ROOM.fullmatch(owner[-1]) for owner in several)
+        and not (inner and all(map(_PATIENT.fullmatch, inner)))
+    )
+
+
+def guessed_patients(names: Collection[str]) -> dict[str, str]:
+    """Each name's patient, as far as names tell: what stands before an ending such as ``_ED``, ``_2019`` or ``_2``.
+
+    Where a name has no number but that of the ending, or the ending is a mere number or a letter, it counts only where
+    patients outnumber each one's images, since ``site1_07`` may be as well a subject of a site. A patient has few
+    images.
 
     Returns:
         Name to patient; a name that tells nothing is a patient of its own.
     """
     found = {name: _stem(name) for name in names}
-    groups = _groups({name: _serial(stem) for name, stem in found.items()})
-    if len(groups) > max((len(group) for group in groups.values()), default=0):
-        found = {name: _serial(stem) for name, stem in found.items()}
+    for shortened, more in ((_undated, 0), (_without_letters, 0), (_without_serials, 1)):
+        short = shortened({*found.values()})
+        patients = {name: _stem(short[stem]) for name, stem in found.items()}
+        groups = _groups(patients)
+        if len(groups) >= max((len(group) for group in groups.values()), default=0) + more:
+            found = patients
     many = {patient for patient, group in _groups(found).items() if len(group) > _MANY}
     return {name: name if patient in many else patient for name, patient in found.items()}
 
@@ -51,14 +138,33 @@ def guessed_patients(names: Collection[str]) -> dict[str, str]:
 def _stem(name: str) -> str:
     if bids := _BIDS.match(name):
         return bids[1]
-    while kind := _KIND.match(name):
+    while (kind := _KIND.match(name)) and not _DATE.fullmatch(kind[1]):
         name = kind[1]
     return name
 
 
-def _serial(name: str) -> str:
-    serial = _SERIAL.match(name)
-    return serial[1] if serial else name
+def _undated(names: Collection[str]) -> dict[str, str]:
+    """Names without a visit at their end or a date before them."""
+    dated = {name: _DATED.match(name) for name in names}
+    first = {name: _DATE_FIRST.match(name) for name in names}
+    return {
+        name: match[1] if (match := dated[name]) else match["rest"] if (match := first[name]) else name
+        for name in names
+    }
+
+
+def _without_letters(names: Collection[str]) -> dict[str, str]:
+    """Names without a letter after their number, where ``a`` is among these letters."""
+    return {
+        name: match[1]
+        if (match := _LETTER.match(name)) and not {f"{match[1]}a", f"{match[1]}A"}.isdisjoint(names)
+        else name
+        for name in names
+    }
+
+
+def _without_serials(names: Collection[str]) -> dict[str, str]:
+    return {name: match[1] if (match := _SERIAL.match(name)) else name for name in names}
 
 
 def _groups(patients: Mapping[str, str]) -> dict[str, list[str]]:

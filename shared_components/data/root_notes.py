@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
+from nibabel.orientations import io_orientation
 
 from shared_components.data.client_root import Entry
 from shared_components.data.dataset_json import SPLITS
@@ -17,13 +21,24 @@ from shared_components.data.label_maps import FEW, like_a_label_map
 from shared_components.data.names import states_sizes
 from shared_components.data.nifti import forms_apart, is_nifti, open_nifti
 from shared_components.data.volume_check import LabelFound
+from shared_components.data.volumes import NATIVE
 from shared_components.errors import counted
+
+_ACROSS = ("left to right", "back to front", "bottom to top")
+_THICK = 2  # times the other edges: then a volume was taken in slices across its longest edge
 
 
 class Seen:
-    """Takes in one sound image or label map after the other, and says at the end what only all of them tell."""
+    """Takes in one sound image or label map after the other, and says at the end what only all of them tell.
 
-    def __init__(self) -> None:
+    Args:
+        orientation: axis codes, slices along the last; ``None`` or ``"native"`` for the files' own axes.
+    """
+
+    def __init__(self, orientation: str | None = None) -> None:
+        self.orientation = None if orientation == "native" else orientation
+        # images in thick slices across another axis of the body than the orientation's, which one, and voxel edges, mm
+        self.turned: dict[Path, tuple[int, np.ndarray]] = {}
         self.airless: list[Path] = []  # images whose air is NaN
         self.sizeless: list[Path] = []  # images that do not say how large a voxel is
         self.placeless: list[Path] = []  # images that do not say where they lie
@@ -33,15 +48,24 @@ class Seen:
         # slices of a split's label maps, and all of these volumes
         self.annotated = dict.fromkeys(SPLITS, (0, 0))
 
-    def image(self, path: Path, image: Tensor) -> None:
+    def image(self, path: Path, image: MetaTensor) -> None:
         if torch.isnan(image.as_tensor()).any():
             self.airless.append(path)
         if not states_sizes(path):
             self.sizeless.append(path)
         if like_a_label_map(image.as_tensor()):
             self.label_like.append(path)
+        self._turn(path, image)
         if is_nifti(path):
             self._place(path, forms_apart(open_nifti(path)))
+
+    def _turn(self, path: Path, image: MetaTensor) -> None:
+        edges = np.asarray(affine_to_spacing(image.affine, 3))
+        body = io_orientation(np.asarray(image.affine, dtype=np.float64))[:, 0].astype(int)
+        read = 2 if self.orientation is None else list(body).index(_axis(self.orientation[-1]))
+        longest = int(edges.argmax())
+        if longest != read and edges[longest] >= _THICK * np.delete(edges, longest).max():
+            self.turned[path] = int(body[longest]), np.sort(edges)
 
     def _place(self, path: Path, apart: float | None) -> None:
         if apart is None:
@@ -63,6 +87,7 @@ class Seen:
 
     def notes(self, file: str, names: Any, expected: set[int] | None) -> Iterator[Fault]:
         yield from self._placing_notes(file)
+        yield from self._turned_notes(file)
         if self.label_like:
             fault = (
                 f"{counted(len(self.label_like), 'image')} with no more than {FEW} different whole numbers, as label "
@@ -88,6 +113,23 @@ class Seen:
             fault = f"no label map has a voxel of the class {classes}"
             yield Fault(file, fault, "nothing can be learnt or scored of it here; look whether that is right")
 
+    def _turned_notes(self, file: str) -> Iterator[Fault]:
+        if not self.turned:
+            return
+        axis = Counter(axis for axis, _ in self.turned.values()).most_common(1)[0][0]
+        images = {path: edges for path, (each, edges) in self.turned.items() if each == axis}
+        path, edges = next(iter(images.items()))
+        given = "of the file's third axis" if self.orientation is None else f"orientation {self.orientation}"
+        fault = (
+            f"{counted(len(images), 'image')} of slices {edges[2]:.3g} mm thick from {_ACROSS[axis]} ({path.name}: "
+            f"{edges[0]:.3g} × {edges[1]:.3g} mm within them), which {given} cuts into slices with pixels that long"
+        )
+        cure = (
+            f"overrides: {{orientation: {NATIVE[axis]}}} reads their own slices, for all clients alike; sizes for it "
+            f"are proposed by check --orientation {NATIVE[axis]}"
+        )
+        yield Fault(file, fault, cure)
+
     def _placing_notes(self, file: str) -> Iterator[Fault]:
         if self.placed_twice:
             most = max(self.placed_twice, key=self.placed_twice.__getitem__)
@@ -102,3 +144,8 @@ class Seen:
             fault = f"{counted(len(self.placeless), 'image')} that no header places {named}"
             cure = "which side is left is a guess; export them with their orientation"
             yield Fault(file, fault, cure)
+
+
+def _axis(code: str) -> int:
+    """The axis of the body, 0 to 2, that a letter such as ``S`` stands for."""
+    return next(axis for axis, codes in enumerate(("RL", "AP", "SI")) if code in codes)

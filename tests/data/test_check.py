@@ -337,6 +337,31 @@ def test_a_qform_that_is_none_is_passed_over_where_the_sform_counts(data_root):
     assert report.faults == [] and report.notes == []
 
 
+PSR = np.array([[0, 0, 4.0, 0], [-1.5, 0, 0, 0], [0, 1.5, 0, 0], [0, 0, 0, 1]])  # sagittal
+
+
+def test_thick_slices_across_another_axis_are_noted_once_with_the_orientation_that_reads_them(
+    data_root, save_image
+):
+    root = data_root[0]
+    for number in (2, 3):
+        save_image(root / f"images/s{number}.nii.gz", noise(number, (44, 40, 14)), PSR)
+    (note,) = inspect_client_root(root, orientation="LAS").notes
+    assert str(note) == (
+        f"{root}/dataset.json: 2 images of slices 4 mm thick from left to right (s2.nii.gz: 1.5 × 1.5 mm within them), "
+        "which orientation LAS cuts into slices with pixels that long; overrides: {orientation: ASR} reads their own "
+        "slices, for all clients alike; sizes for it are proposed by check --orientation ASR"
+    )
+    for orientation in ("ASR", "SPL", None):
+        assert inspect_client_root(root, orientation=orientation).notes == []
+
+
+@pytest.mark.parametrize("edges", [(3.0, 1.6, 1.0), (3.0, 3.0, 1.0), (1.0, 1.0, 4.0)])
+def test_volumes_of_no_thick_slices_or_of_the_usual_ones_are_not_noted(data_root, save_image, edges):
+    save_image(data_root[0] / "images/s3.nii.gz", noise(), np.diag([*edges, 1.0]))
+    assert inspect_client_root(data_root[0]).notes == []
+
+
 def test_images_that_look_like_label_maps_are_noted(data_root, save_image):
     save_image(
         data_root[0] / "images/s3.nii.gz", (np.arange(np.prod(SHAPE)) % 3).reshape(SHAPE).astype(np.float32)

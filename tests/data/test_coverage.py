@@ -114,6 +114,8 @@ def test_advice_without_a_federation_file():
     text = advice({"a.nii": filled(100)[0], "b.nii": filled(180)[0]})
     assert "up to 180 mm (b.nii)" in text
     assert "{image_size: 48, spacing: 3.8}" in text and "{image_size: 64, spacing: 2.9}" in text
+    assert "overrides: {orientation: ASR, image_size: 48, " in advice({"a.nii": filled(100)[0]}, "ASR")
+    assert "overrides: {orientation: native, image_size: 48, " in advice({"a.nii": filled(100)[0]}, None)
 
 
 def test_nonsense_is_refused():

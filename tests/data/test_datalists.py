@@ -123,6 +123,25 @@ def test_label_maps_that_are_not_read_are_remarked(folder):
     )
 
 
+def test_volumes_that_are_in_no_entry_are_remarked(folder, save_image):
+    make_datalist(folder, "t2")
+    assert [line for line in remarks(ClientRoot.load(folder)) if "not taken" in line] == []
+    for path in ("prob/s00.nii.gz", "prob/s01.nii.gz", "imagesTs/x.nii.gz", "stray.nii.gz", ".hidden.nii.gz"):
+        save_image(folder / path, np.zeros((4, 4, 2), np.float32))
+    (folder / "preview.png").touch()
+    assert sorted(line for line in remarks(ClientRoot.load(folder)) if "not taken" in line) == [
+        "1 volume in imagesTs/ is not taken, such as imagesTs/x.nii.gz; images belong into images/",
+        "1 volume is not taken, such as stray.nii.gz; images belong into images/",
+        "2 volumes in prob/ are not taken, such as prob/s00.nii.gz; where they are label maps, say --label_maps "
+        "'prob/*' --force; images belong into images/",
+    ]
+    assert not any("not taken" in line for line in remarks(ClientRoot.load(folder), chosen=True))
+    for name in "abc":
+        save_image(folder / name / "x.nii.gz", np.zeros((4, 4, 2), np.float32))
+    (line,) = [line for line in remarks(ClientRoot.load(folder)) if "not taken" in line]
+    assert line.startswith("7 volumes are not taken, such as ")
+
+
 def test_a_failure_leaves_the_old_list(folder, save_image):
     (folder / "dataset.json").write_text("mine")
     save_image(folder / "labels/nobody.nii.gz", np.zeros(SHAPE, np.uint8))

@@ -28,6 +28,23 @@ def test_images_and_labels_folders_of_different_formats(tmp_path):
     assert found(tmp_path) == [("a", "images/a.nii.gz", "labels/a.seg.nrrd"), ("b", "images/b.mha", None)]
 
 
+@pytest.mark.parametrize("folder", ["label", "seg", "mask", "gt", "GT"])
+def test_other_names_of_the_folder_for_label_maps(tmp_path, folder):
+    files(tmp_path, "images/a.nii.gz", f"{folder}/a.nii.gz")
+    assert found(tmp_path) == [("a", "images/a.nii.gz", f"{folder}/a.nii.gz")]
+    files(tmp_path, "labels/a.nii.gz")
+    assert found(tmp_path) == [("a", "images/a.nii.gz", "labels/a.nii.gz")]
+    assert find_pairs(tmp_path, label_maps=f"{folder}/*")[0].label == tmp_path / folder / "a.nii.gz"
+
+
+def test_a_pattern_finds_label_maps_that_no_layout_knows(tmp_path):
+    files(tmp_path, "images/a.nii.gz", "truth/a.nii.gz")
+    assert found(tmp_path) == [("a", "images/a.nii.gz", None)]
+    assert find_pairs(tmp_path, label_maps="truth/*")[0].label == tmp_path / "truth/a.nii.gz"
+    with pytest.raises(InputError, match="'nowhere/\\*' fits none of 2 files"):
+        find_pairs(tmp_path, label_maps="nowhere/*")
+
+
 def test_a_flat_folder_with_suffixes(tmp_path):
     files(tmp_path, "a.nii.gz", "a_seg.nii.gz", "b.nii", "b-Mask.nii", "c.nrrd")
     assert found(tmp_path) == [
@@ -165,6 +182,18 @@ def test_hidden_files_are_left_out(tmp_path):
             ["p/t1.nii", "p/t2.nii", "q/t1.nii", "q/t2.nii"],
             r"second image of 'p' beside .*--images '\*t1\.nii'",
         ),
+        (
+            ["p/t1.nii", "p/t2.nii", "p/flair.nii", "q/t1.nii", "q/t2.nii", "q/flair.nii"],
+            r"'p' .*--images '\*flair\.nii' \(of several sequences, each makes a data root, of a copy of its files in ",
+        ),
+        (
+            [f"session{visit}/P{n}.nii.gz" for visit in (1, 2) for n in range(3)],
+            r"'session1' .*choose one of several folders with --images, such as --images 'session1/\*' \(--images '\*'",
+        ),
+        (
+            [f"images/{visit}/P{n}.nii.gz" for visit in (2019, 2020, 2021) for n in range(2)],
+            r"--images 'images/2019/\*' \(--images '\*' takes all\)",
+        ),
         (["p/t2.nii", "q/t2.nii", "p/manual.nii", "p/auto.nii"], "a second image of 'p' beside"),
     ],
 )
@@ -172,6 +201,11 @@ def test_folders_of_no_sense_are_refused(tmp_path, names, message):
     files(tmp_path, *names)
     with pytest.raises(InputError, match=message):
         find_pairs(tmp_path)
+
+
+def test_the_cure_for_visits_keeps_one_image_of_each_patient(tmp_path):
+    files(tmp_path, *(f"session{visit}/P{n}.nii.gz" for visit in (1, 2) for n in range(3)))
+    assert [pair.subject for pair in find_pairs(tmp_path, "session1/*")] == ["P0", "P1", "P2"]
 
 
 def test_a_missing_folder_is_refused(tmp_path):

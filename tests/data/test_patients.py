@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from shared_components.data.check import inspect_client_root
 from shared_components.data.pairing import Pair, find_pairs
 from shared_components.data.patients import (
     guessed_patients,
+    likely_patients,
     patients_by_pattern,
     patients_by_table,
     shared_patients,
@@ -51,6 +53,9 @@ def test_names_of_one_patient(names):
         [f"site{site}_{number:02d}" for site in range(4) for number in range(9)],
         ["A0S9V9", "A1D0Q7"],
         [f"t1_{name}" for name in "abcdefghijklmnop"],  # too many for one patient
+        [f"case_{number}" for number in range(1998, 2008)],
+        [f"2019-03-{day:02d}_scan" for day in (1, 2, 3)],
+        ["P1a", "P2b", "P3c"],
     ],
 )
 def test_names_that_tell_nothing(names):
@@ -60,6 +65,81 @@ def test_names_that_tell_nothing(names):
 def test_mere_numbers_count_where_patients_outnumber_images():
     names = [f"p{patient}_{image}" for patient in range(3) for image in (1, 2)]
     assert shared(names) == [names[:2], names[2:4], names[4:]]
+
+
+@pytest.mark.parametrize("names", [["P0_2019", "P0_2021"], ["P0_2019-03-01", "P0_20210402", "P0_01.04.2022"]])
+def test_years_and_days_are_visits(names):
+    assert shared(names) == [names]
+
+
+@pytest.mark.parametrize("ends", [("_2019", "_2021"), ("_visit1", "_visit2"), ("_2019-03-01", "_01.04.2021")])
+def test_patients_without_a_number_count_where_they_outnumber_their_visits(ends):
+    names = [f"{patient}{end}" for patient in ("Meier", "Huber") for end in ends]
+    assert shared(names) == [names[:2], names[2:]]
+    assert shared(names[:2]) == []
+
+
+@pytest.mark.parametrize("form", ["{p}{v}", "2019-03-0{n}_{p}"])
+def test_letters_behind_patients_and_dates_before_them(form):
+    names = [form.format(p=p, v=v, n=n) for p in ("P0", "P1", "P2") for n, v in enumerate("ab", 1)]
+    assert shared(names) == [names[:2], names[2:4], names[4:]]
+
+
+FIVE = ("P0", "P1", "P2", "P3", "P4")
+NAMES = ("Meier", "Huber", "Schmidt")
+
+
+def in_folders(form: str, **words: tuple[str, ...]) -> dict[str, list[str]]:
+    """The likely patients of several images whose paths are every combination of the words."""
+    paths = [form.format(**dict(zip(words, chosen, strict=True))) for chosen in product(*words.values())]
+    return shared_patients(likely_patients({path: Path("/root", path) for path in paths}))
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("{p}/{v}/t1.nii.gz", {"p": FIVE, "v": ("2019", "2021")}),
+        ("{p}/{v}/t1.nii.gz", {"p": NAMES, "v": ("2019-03-01", "20210402_MR", "01.02.2023", "baseline")}),
+        ("images/{p}/{v}/scan.nii.gz", {"p": NAMES[:2], "v": tuple(f"visit{n}" for n in range(12))}),
+        ("{p}/{v}/scan.nii.gz", {"p": NAMES, "v": ("old", "new")}),
+        ("{p}/scan-{p}-{v}.nii.gz", {"p": NAMES, "v": ("old", "new")}),
+        ("{v}/{p}.nii.gz", {"v": ("session1", "session2"), "p": FIVE}),
+        ("{p}/{v}.nii.gz", {"p": NAMES, "v": ("T1", "flair")}),
+        ("sub-{p}/ses-{v}/anat/sub-{p}_ses-{v}_T1w.nii.gz", {"p": ("01", "02"), "v": ("1", "2", "3")}),
+    ],
+)
+def test_folders_say_whose_visits_they_hold(form, words):
+    found = in_folders(form, **words)
+    assert [name.removeprefix("sub-") for name in found] == list(words["p"])
+    assert {len(images) for images in found.values()} == {len(words["v"])}
+
+
+def test_patients_of_two_sites_are_two():
+    found = in_folders("{s}/{p}/{v}/t1.nii", s=("Bern", "Basel"), p=NAMES, v=("2019", "2020"))
+    assert list(found) == [f"{site}_{name}" for site in ("Bern", "Basel") for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("{p}/t1.nii.gz", {"p": FIVE}),
+        ("images/{p}/t1.nii.gz", {"p": FIVE}),
+        ("{v}/{p}.nii.gz", {"v": ("train", "val", "test", "extra"), "p": ("1", "2", "3")}),
+        ("site{s}/sc{p}.nii.gz", {"s": ("1", "2", "3", "4"), "p": ("1", "2", "3")}),
+        ("{s}/{p}.nii.gz", {"s": ("Bern", "Basel", "Milan"), "p": ("p01", "p02")}),
+        ("{s}/{p}/t1.nii.gz", {"s": ("Bern", "Basel"), "p": NAMES}),
+        ("sub-{p}/anat/sub-{p}_T1w.nii.gz", {"p": ("01", "02")}),
+    ],
+)
+def test_folders_of_sites_and_layouts_are_no_patients(form, words):
+    assert in_folders(form, **words) == {}
+
+
+def test_visits_of_some_patients_alone():
+    paths = ("P0/2019/t1.nii", "P0/2021/t1.nii", "P1/2020/t1.nii", "P2/t1.nii")
+    assert likely_patients({path: path for path in paths}) == dict(
+        zip(paths, ("P0", "P0", "P1", "P2"), strict=True)
+    )
 
 
 def test_a_pattern_with_one_group():
@@ -205,6 +285,15 @@ def test_the_check_warns_of_one_patient_in_two_splits(data_root, describe):
         f"{root}/dataset.json: P00_ED (training) and P00_ES (validation) look like images of one patient, P00; keep "
         "them in one split, or give every entry its 'patient' if they are not"
     ]
+    for key, name, visit in (("training", "P00_ED", "2019"), ("validation", "P00_ES", "2021")):
+        (root / f"images/Meier/{visit}").mkdir(parents=True)
+        content[key][-1] = {"image": f"images/Meier/{visit}/t1.nii.gz", "subject": f"Meier_{visit}"}
+        (root / f"images/{name}.nii.gz").rename(root / content[key][-1]["image"])
+    describe(root, content)
+    (note,) = inspect_client_root(root).notes
+    assert "Meier_2019 (training) and Meier_2021 (validation) look like images of one patient, Meier;" in str(
+        note
+    )
     content["training"][-1]["patient"], content["validation"][-1]["patient"] = "p1", "p2"
     describe(root, content)
     assert inspect_client_root(root).notes == []

@@ -210,6 +210,43 @@ def test_threshold_makes_label_maps_of_probability_maps(prepare, folder):
     assert "name at least one" in prepare("threshold", "--output_dir", hard).stderr
 
 
+def test_the_cure_for_other_label_values_works(prepare, folder):
+    for path in (folder / "labels").iterdir():
+        label = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(255 * np.asarray(label.dataobj), label.affine), path)
+    refused = prepare("make-datalist", folder, "--domain", "t2").stderr
+    made = prepare("make-datalist", folder, *MAKE)
+    (note,) = [line for line in made.stdout.splitlines() if "holds the values" in line]
+    assert note.startswith(f"note: {folder}/labels/") and "(and so do 4 more label maps)" in note
+    cure = note.split("prepare_data.py ")[1].split(" makes 0, 1 of them")[0]
+    assert f"{cure} renumbers them in that order" in refused
+    assert prepare("check", folder).returncode == 1
+    ended = prepare(*shlex.split(cure))
+    assert ended.stdout.startswith(f"wrote 5 label maps into {folder}_relabelled; ") and not ended.returncode
+    assert prepare("relabel", folder, "--values", "0,255", "--replace").returncode == 0
+    made = prepare("make-datalist", folder, *MAKE, "--force")
+    assert "holds the values" not in made.stdout and prepare("check", folder).returncode == 0
+    again = prepare("relabel", folder, "--values", "0,255", "--replace")
+    assert again.returncode == 2 and "expected no values but 0, 255, found 1; name all" in again.stderr
+    for words in ((), ("--replace", "--output_dir", folder / "x")):
+        assert (
+            "expected --output_dir or --replace"
+            in prepare("relabel", folder, "--values", "0,1", *words).stderr
+        )
+    assert "--values: expected" in prepare("relabel", folder, "--values", "0", "--replace").stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--labels", "background,brain")])
+def test_label_maps_of_background_alone_are_pointed_out(prepare, folder, words):
+    for path in (folder / "labels").iterdir():
+        label = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.zeros(label.shape, np.uint8), label.affine), path)
+    made = prepare("make-datalist", folder, "--domain", "t2", *words)
+    assert (
+        "note: none of the 5 label maps has any foreground: all voxels are 0, and nothing can" in made.stdout
+    )
+
+
 def test_notes_are_printed_and_stop_nothing(prepare, folder):
     prepare("make-datalist", folder, "--domain", "t1", "--labels", "background,brain,csf")
     ended = prepare("check", folder)
@@ -267,6 +304,47 @@ def test_a_guess_of_patients_is_confirmed_at_the_keyboard(prepare, hearts, monke
     assert ended.returncode == 0, ended.stderr
     assert "Keep each patient's images in one split? [Y/n]" in ended.stdout
     assert ("patient" in (hearts / "dataset.json").read_text()) == shared
+
+
+@pytest.fixture
+def visits(folder):
+    """Five patients with a folder for each of two visits."""
+    for number, label in enumerate(sorted((folder / "labels").iterdir())):
+        for visit in ("2019", "2021"):
+            place = folder / f"all/P{number}/{visit}"
+            place.mkdir(parents=True)
+            noise = np.random.default_rng(int(visit) + number).normal(size=(8, 8, 3)).astype(np.float32)
+            nibabel.save(nibabel.Nifti1Image(noise, np.eye(4)), place / "t1.nii.gz")
+            (place / "seg.nii.gz").write_bytes(label.read_bytes())
+    return folder / "all"
+
+
+def test_visits_in_folders_below_the_patient_are_asked_about_and_kept_together(prepare, visits, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    ended = prepare("make-datalist", visits, *MAKE)
+    assert ended.returncode == 2
+    assert "P0_2019, P0_2021 look like images of one patient, P0 (5 such patients)" in ended.stderr
+    ended = prepare("make-datalist", visits, *MAKE, "--patients", "guess", "--validation", "0.2")
+    assert ended.returncode == 0 and "they stay in one split" in ended.stdout
+    content = json.loads((visits / "dataset.json").read_text())
+    patients = {split: [entry["patient"] for entry in content[split]] for split in SPLITS}
+    assert {split: len(names) for split, names in patients.items()} == {
+        "training": 6,
+        "validation": 2,
+        "test": 2,
+    }
+    assert sorted(map(len, map(set, patients.values()))) == [1, 1, 3]
+
+
+def test_the_cure_for_sequences_in_folders_works(prepare, visits, monkeypatch):
+    for place in [*visits.glob("*/2*")]:
+        place.rename(place.with_name({"2019": "T1", "2021": "T2"}[place.name]))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    ended = prepare("make-datalist", visits, *MAKE)
+    cure = shlex.split(ended.stderr.splitlines()[-1].split("choose one with ")[1])
+    assert cure == ["--images", "*/T1/*"]
+    made = prepare("make-datalist", visits, *MAKE, *cure, "--label_maps", "*/T1/seg*")
+    assert "training 4 (4 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in made.stdout
 
 
 def test_a_table_names_patients(prepare, hearts, tmp_path):
