@@ -27,7 +27,7 @@ from shared_components.data.coverage import Frame, advice
 from shared_components.data.datalists import make_datalist, remarks
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.frames import split_frames
-from shared_components.data.names import subject_name
+from shared_components.data.names import names_time, subject_name
 from shared_components.data.pairing import Pair
 from shared_components.data.patients import (
     likely_patients,
@@ -180,11 +180,12 @@ def _guess(images: Mapping[str, Path], ask: bool) -> dict[str, str]:
 
 def _sequence(image: Path, ending: str) -> str:
     """How to choose the images of one sequence, where they end as ``image`` does."""
-    if ending and subject_name(image).endswith(ending):
+    word = ending.lstrip("_. -")
+    if not word or names_time(word):
+        return ""
+    if subject_name(image).endswith(ending):
         return f"; where they are sequences, choose one with --images '*{ending}.*'"
-    if ending.lstrip("_") in image.parts:
-        return f"; where they are sequences, choose one with --images '*/{ending.lstrip('_')}/*'"
-    return ""
+    return f"; where they are sequences, choose one with --images '*/{word}/*'" if word in image.parts else ""
 
 
 def _counts(root: ClientRoot) -> str:

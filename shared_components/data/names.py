@@ -53,3 +53,8 @@ def is_visit(folder: str) -> bool:
 def names_sequence(stem: str) -> bool:
     """Whether a word in a file's name is that of a sequence, such as ``t1`` or ``FLAIR``."""
     return re.search(rf"(^|[_. -]){_SEQUENCE}($|[_. -])", stem, re.IGNORECASE) is not None
+
+
+def names_time(text: str) -> bool:
+    """Whether a part of a name tells a visit and no sequence, as ``2019`` or ``visit1``."""
+    return not names_sequence(text) and re.fullmatch(VISIT, text, re.IGNORECASE) is not None

@@ -324,6 +324,7 @@ def test_visits_in_folders_below_the_patient_are_asked_about_and_kept_together(p
     ended = prepare("make-datalist", visits, *MAKE)
     assert ended.returncode == 2
     assert "P0_2019, P0_2021 look like images of one patient, P0 (5 such patients)" in ended.stderr
+    assert ended.stderr.endswith("or name them with --patient_pattern or a table\n")
     ended = prepare("make-datalist", visits, *MAKE, "--patients", "guess", "--validation", "0.2")
     assert ended.returncode == 0 and "they stay in one split" in ended.stdout
     content = json.loads((visits / "dataset.json").read_text())
