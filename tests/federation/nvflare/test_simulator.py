@@ -140,6 +140,7 @@ def test_segmentation_with_fedprox_over_sites_of_one_and_two_domains(tmp_path):
     assert_same_run(run(values, "local"), run(values, "nvflare"), ("global.pt", "segmentation.pt"))
 
 
+@pytest.mark.thorough
 def test_fedbn_leaves_every_client_a_model_of_its_own_and_clipped_halves_travel(roots, tmp_path):
     aggregator = {"_target_": "shared_components.federation.FedBN", "mu": 0.01}
     travels = {"exchange": {"dtype": "float16", "down": "float16"}, "privacy": {"clip": 0.05}}
@@ -153,6 +154,7 @@ def test_fedbn_leaves_every_client_a_model_of_its_own_and_clipped_halves_travel(
     assert {(row["bytes_up"], row["bytes_down"]) for row in rows} == {(str(size // 2), str(size // 2))}
 
 
+@pytest.mark.thorough
 def test_noise_is_told_with_every_round_and_counted_at_the_site(roots, tmp_path, capfd):
     noise = {"privacy": {"clip": 0.1, "noise": 2.0}, "exchange": {}, "rounds": 2, "engine": "nvflare"}
     aggregator = {"_target_": "shared_components.federation.FedBN"}
