@@ -27,6 +27,7 @@ from shared_components.data.coverage import Frame, advice
 from shared_components.data.datalists import make_datalist, remarks
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.frames import split_frames
+from shared_components.data.label_conversion import Relabelling, relabel_maps, threshold_map
 from shared_components.data.names import names_time, subject_name
 from shared_components.data.pairing import Pair
 from shared_components.data.patients import (
@@ -36,7 +37,6 @@ from shared_components.data.patients import (
     shared_patients,
 )
 from shared_components.data.spinal_cord import SITES, make_spinal_cord
-from shared_components.data.thresholding import Relabelling, relabel_maps, threshold_map
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, counted
 

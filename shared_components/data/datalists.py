@@ -225,19 +225,13 @@ def _classes(
         if values != set(range(len(values))):
             raise InputError(
                 f"the label maps hold the values {', '.join(map(str, sorted(values)))}; expected 0, 1, 2, … without "
-                f"a gap: {relabelling(root, values, _relabelled(root))} renumbers them in that order; or state all "
+                f"a gap: {relabelling(root, values)} renumbers them in that order; or state all "
                 "classes with --labels if some do not occur here"
             )
         return {"0": "background"} | {str(value): f"class_{value}" for value in range(1, len(values))}
     if isinstance(labels, Mapping):
         return {str(value): str(name) for value, name in labels.items()}
     return {str(value): str(name) for value, name in enumerate(labels)}
-
-
-def _relabelled(root: Path) -> Path:
-    """A folder beside a root for its label maps with other values."""
-    root = root.resolve()
-    return root.with_name(f"{root.name}_relabelled")
 
 
 def _values(path: Path, ignore: int | None) -> set[int]:
@@ -354,7 +348,7 @@ def _of_values(root: ClientRoot, values: Mapping[Path, set[int]], whole: bool) -
         listed, classes = (", ".join(map(str, sorted(each))) for each in (values[strange[0]], root.labels))
         cure = "state all classes with --labels, and replace this list with --force"
         if len(found) == len(root.labels):
-            cure = f"{relabelling(root.root, found, _relabelled(root.root))} makes {classes} of them"
+            cure = f"{relabelling(root.root, found)} makes {classes} of them"
         yield f"{strange[0]}: holds the values {listed}, where the classes are {classes}{more}; {cure}"
     if values and whole and found == {0}:
         yield (

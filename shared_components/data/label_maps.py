@@ -13,6 +13,7 @@ and ``"ignore": 255`` beside ``labels`` names a value that marks single voxels a
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,18 +82,17 @@ def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | Non
         cure = f"save it with the values {expected}, or add the classes that are missing to 'labels'"
         found = sorted(values_in(voxels))
         if len(found) == len(set(labels)):
-            place = (
-                path.parent.with_name(f"{path.parent.name}_relabelled") if path.parent.name else "relabelled"
-            )
-            cure += (
-                f" (in the repository: {relabelling(path, found, place)} makes {expected} of {_named(found)})"
-            )
+            cure += f" (in the repository: {relabelling(path, found)} makes {expected} of {_named(found)})"
         yield Fault(str(path), fault, cure)
 
 
-def relabelling(place: str | Path, values: Collection[int], folder: str | Path) -> str:
-    """The command that writes label maps of these values anew, with 0, 1, 2, … in their order."""
-    named = ",".join(map(str, sorted(values)))
+def relabelling(place: str | Path, values: Collection[int]) -> str:
+    """The command that writes the label maps ``place``, a file or a folder, anew, with 0, 1, 2, … in the order of
+    their values; beside the folder.
+    """
+    place = Path(place)
+    home = Path(os.path.abspath(place if place.is_dir() else place.parent))
+    named, folder = ",".join(map(str, sorted(values))), home.with_name(f"{home.name}_relabelled")
     words = shlex.join([str(place), "--values", named, "--output_dir", str(folder)])
     return f"python scripts/prepare_data.py relabel {words}"
 

@@ -134,10 +134,12 @@ def _protection(federation: Federation, privacy: Privacy | None) -> Iterator[str
 def _epsilons(federation: Federation, privacy: Privacy) -> str:
     rounds = sorted(rounds_of_clients(federation).values())
     epsilons = [privacy.spent(number) for number in (rounds[0], rounds[-1])]
-    drawn = "in all" if rounds[0] == federation.rounds else f"drawn for {rounds[0]} to {rounds[-1]}"
+    all_rounds = rounds[0] == federation.rounds
+    drawn = "in all" if all_rounds else f"drawn for {rounds[0]} to {rounds[-1]}"
+    stands_in = "" if all_rounds else "; more for one that also trains in the place of others that fail"
     shown = " to ".join(dict.fromkeys(f"{epsilon:.3g}" for epsilon in epsilons))
     little = "; above about 10 that promises little" if epsilons[-1] > LITTLE else ""
     return (
         f"epsilon {shown} at delta {privacy.delta:g} for a client {drawn} of {federation.rounds} rounds, its data "
-        f"against any other{little}"
+        f"against any other{stands_in}{little}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +131,11 @@ def _require_same(source: Path, description: Any, config: Mapping[str, Any]) -> 
 
 
 def _plain(value: Any) -> Any:
-    """Values as they compare, whether a config or a file holds them."""
+    """Values as they compare, whether a config or a file holds them: a number that stands twice counts once."""
     if isinstance(value, Mapping):
         return {int(key) if str(key).isdecimal() else key: str(child) for key, child in value.items()}
-    if isinstance(
-        value, list | tuple
-    ):  # names, or one or two numbers, of which one that stands twice counts once
-        numbers = all(isinstance(child, int | float) for child in value)
-        return _once(value) if numbers else [str(child) for child in value]
-    return value
-
-
-def _once(numbers: Sequence[float]) -> float | list[float]:
-    return numbers[0] if len(set(numbers)) == 1 else list(numbers)
+    if not isinstance(value, list | tuple):
+        return value
+    if not all(isinstance(child, int | float) for child in value):
+        return [str(child) for child in value]
+    return value[0] if len(set(value)) == 1 else list(value)

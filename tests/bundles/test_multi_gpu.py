@@ -11,7 +11,8 @@ import torch
 from monai.bundle import ConfigWorkflow
 from torch import multiprocessing
 
-from tests.bundles.tiny import LABELS, changed_modules, different, workflow
+from shared_components.yaml_files import read_configs
+from tests.bundles.tiny import BUNDLES, LABELS, changed_modules, different, workflow
 
 CONFIGS = {  # the run's name, which begins with the bundle's -> configs; smoke.yaml, merged last, cuts sizes
     "factory": ["train.yaml"],
@@ -82,3 +83,9 @@ def test_two_processes_train_otherwise_than_one(clients, trained, tmp_path):
     build("adaptation", clients, tmp_path).run()
     alone = checkpoint(tmp_path)["network"]
     assert changed_modules(alone, checkpoint(trained / "adaptation")["network"])
+
+
+def test_the_mean_of_gradients_is_asked_for_before_the_trainer_that_clips_them():
+    folder = BUNDLES / "segmentation" / "configs"
+    config = read_configs(folder / f"{name}.yaml" for name in ("common", "train", "multi_gpu"))
+    assert config["run"][0] == "@shared_updates"

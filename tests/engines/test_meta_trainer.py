@@ -134,6 +134,25 @@ def test_the_warm_up_trains_the_anatomy_encoder_alone_with_plain_steps():
     assert set(trainer.state.metrics) == {"dice", "focal"}
 
 
+def test_gradients_are_clipped_after_what_was_to_be_done_with_them_before_the_trainer_was_made():
+    """Such as their mean over several processes."""
+    steps = []
+
+    def enlarged(optimizer, *_):
+        for parameter in optimizer.param_groups[0]["params"]:
+            if parameter.grad is not None:
+                parameter.grad *= 1e3
+
+    for clip in (1e-4, None):
+        module = network()
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        optimizer.register_step_pre_hook(enlarged)
+        before = weights(module)
+        trained([{"labelled": episode(1)}], network=module, optimizer=optimizer, clip_value=clip)
+        steps.append((weights(module) - before).abs().max())
+    assert steps[0] <= 1.01 * 0.1 * 1e-4 < steps[1]
+
+
 def test_gradients_are_clipped_by_value():
     _, module = trained([{"labelled": episode(1)}], clip_value=1e-4)
     assert (weights(module) - weights(network())).abs().max() <= 0.1 * 1e-4 * 1.01

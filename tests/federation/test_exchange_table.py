@@ -79,6 +79,7 @@ def test_epsilon_of_clients_that_are_drawn(values):
     low, high = min(rounds.values()), max(rounds.values())
     assert f"epsilon {spent(9, low, 1e-5):.3g} to {spent(9, high, 1e-5):.3g} at" in lines_of(drawn)[-1]
     assert f"drawn for {low} to {high} of 20 rounds" in lines_of(drawn)[-1]
+    assert "more for one that also trains in the place of others that fail" in lines_of(drawn)[-1]
     assert set(rounds_of_clients(federation(values)).values()) == {3}
 
 

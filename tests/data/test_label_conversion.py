@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shared_components.data.check import check_client_root
-from shared_components.data.thresholding import Relabelling, relabel_maps
+from shared_components.data.label_conversion import Relabelling, relabel_maps
 from shared_components.errors import InputError
 
 AFFINE = np.array([[0, 0, 4.0, -7], [-1.5, 0.1, 0, 3], [0, 1.5, 0, 5], [0, 0, 0, 1]])
