@@ -55,11 +55,8 @@ class MaskedSegmentationLoss(nn.Module):
         label = label.long() * (weight > 0)  # a value such as 255 for "not labelled" has no class of its own
         entropy = F.cross_entropy(logits, label[:, 0], reduction="none")
         loss = self.cross_entropy * (entropy * weight[:, 0]).sum() / weight.sum().clamp_min(TINY)
-        dice = (
-            self.soft_dice(logits, one_hot(label, logits.shape[1]), (weight > 0).to(logits))
-            .flatten(1)
-            .mean(dim=1)
-        )  # (B,)
+        known = (weight > 0).to(logits)
+        dice = self.soft_dice(logits, one_hot(label, logits.shape[1]), known).flatten(1).mean(dim=1)  # (B,)
         return loss + self.dice * (dice * labelled).sum() / labelled.sum().clamp_min(1)
 
 
