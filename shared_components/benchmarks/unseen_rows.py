@@ -22,6 +22,7 @@ SELF_TRAINED = ("self_training.yaml",)
 FIRST_ORDER = {"second_order": False}  # half the time; a row of the ablation has the second order
 FULL = "segmentation_augmented"  # what the ablations take something away from
 CONVOLUTIONS = {"looks": "mild", "convolution_probability": 0.5}
+KEPT = {"looks": "strong", "keep_contrast": 0.5}
 DISENTANGLEMENT = (
     "reconstruction_weight",
     "regression_weight",
@@ -82,10 +83,12 @@ ROWS = {
     "averaged": _matched("strong"),
     "self_trained_mild": _self_trained("mild looks", looks="mild"),
     "self_trained_convolutions": _self_trained("mild looks, random convolutions", **CONVOLUTIONS),
+    "self_trained_kept": _self_trained("strong looks that keep half of the contrast", **KEPT),
     "self_trained": _self_trained("strong looks", looks="strong"),
     "segmentation": _ours("segmentation", looks="none"),
     "segmentation_mild": _ours("segmentation, mild looks", looks="mild"),
     "segmentation_convolutions": _ours("segmentation, mild looks, random convolutions", **CONVOLUTIONS),
+    "segmentation_kept": _ours("segmentation, strong looks that keep half of the contrast", **KEPT),
     FULL: _ours("segmentation, strong looks", looks="strong"),
     "no_unlabelled": _without("unlabelled images", unlabelled_updates=False),
     "no_teacher": _without("the teacher of unlabelled images", teacher_epochs=[]),

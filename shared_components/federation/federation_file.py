@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import InputError, shown
+from shared_components.errors import InputError, meant, shown
 from shared_components.federation.client_entry import read_clients
 from shared_components.federation.exchange import read_exchange
 from shared_components.federation.faults import federation_faults
@@ -35,9 +35,12 @@ LARGEST_UPDATE = 100.0  # times the median; honest updates of one round differ b
 REQUIRED = ("bundle", "domains", "clients", "rounds", "updates_per_round", "output_dir")
 SECTIONS = ("overrides", "aggregator", "study")  # what joins the configs of bundles
 AGGREGATORS = ("aggregator", "study: federated_source: aggregator")  # where one stands
-OUR_AGGREGATORS = (
-    r"shared_components\.federation\.(Fed(Avg|AvgM|Adam|BN|Median|Prox|SubAvg)"
-    r"|TrimmedMean|NormBounded|MultiKrum|ServerAverage)"
+OUR_AGGREGATORS = tuple(
+    f"shared_components.federation.{name}"
+    for name in (
+        *("FedAvg", "FedAvgM", "FedAdam", "FedBN", "FedMedian", "FedProx", "FedSubAvg"),
+        *("TrimmedMean", "NormBounded", "MultiKrum", "ServerAverage"),
+    )
 )
 COMPONENT = ("_target_", "_mode_", "_requires_")  # MONAI calls, debugs or imports what stands there
 
@@ -186,9 +189,9 @@ def _within(value: Any, place: str) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             name = re.split("::|#", str(key))[-1]
-            ours = place in AGGREGATORS and isinstance(inner, str) and re.fullmatch(OUR_AGGREGATORS, inner)
-            if name in COMPONENT and not ours:
-                yield f"{place}: {key} {shown(inner)}"
+            aggregator = place in AGGREGATORS and name == "_target_"
+            if name in COMPONENT and not (aggregator and inner in OUR_AGGREGATORS):
+                yield f"{place}: {key} {shown(inner)}{meant(inner, OUR_AGGREGATORS) if aggregator else ''}"
             else:
                 yield from _within(inner, f"{place}: {key}")
     elif isinstance(value, list):

@@ -20,7 +20,7 @@ from shared_components.study.client_stages import study_stages
 from shared_components.study.origins import joined
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
 from shared_components.study.roles import plan_study
-from shared_components.study.settings import SHAPES
+from shared_components.study.settings import SHAPES, setting_faults
 from shared_components.study.source_model import check_source_federation, source_federations
 from shared_components.study.stage import Stage
 from shared_components.study.study import AUDIT_STAGE, CHOICE, Study
@@ -62,15 +62,17 @@ class Step:
 
 
 def check_settings(federation: Federation) -> None:
-    """Check the values of the bundle's config with the federation's overrides, which takes no time.
+    """Check the values of the bundle's config with the federation's overrides, and of a ``study``; takes no time.
 
     Raises:
         InputError: every value that is not what it may be, one a line.
     """
     config = read_configs(federation.config_files)
+    faults = {"": setting_faults(federation.study)}
     if has_our_values(config):
         merged = with_overrides(config, federation.client_overrides(next(iter(federation.clients))))
-        _refuse({"overrides": value_faults(merged)}, federation.name)
+        faults["overrides"] = value_faults(merged)
+    _refuse(faults, federation.name)
 
 
 def plan(federation: Federation, study: bool | None = None) -> str:

@@ -260,6 +260,15 @@ def test_the_projects_own_aggregators_need_no_trust(values, tmp_path):
     assert read_federation(file, trusted=False).aggregator == aggregator
 
 
+def test_a_slip_in_an_aggregators_name_is_not_answered_with_trust_alone(values, tmp_path):
+    aggregator = {"_target_": "shared_components.federation.TrimedMean"}
+    file = write_file(tmp_path / "f.yaml", values, aggregator=aggregator)
+    with pytest.raises(
+        InputError, match=r"TrimedMean' \(did you mean 'shared_components\.federation\.TrimmedMean'\?\)"
+    ):
+        read_federation(file, trusted=False)
+
+
 def test_all_faults_at_once(values):
     with pytest.raises(InputError, match="3 problems") as caught:
         federation(values, rounds=0, engine="flower", round=1)

@@ -193,5 +193,13 @@ def test_settings_alone_are_checked_without_building(factory):
     check_settings(replace(given, overrides=SMOKE))
 
 
+def test_a_study_is_checked_before_any_data(factory):
+    given = read(factory, study={"job": 2, "synthesize": 3})
+    with pytest.raises(
+        InputError, match=r"2 problems in the settings\nstudy: key 'job' is unknown.*\nstudy: 'synth"
+    ):
+        check_settings(given)
+
+
 def test_times_in_words():
     assert [duration(s) for s in (0.1, 59, 61, 3600, 6000)] == ["1 s", "59 s", "1 min", "60 min", "1.7 h"]
