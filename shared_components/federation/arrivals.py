@@ -6,7 +6,7 @@ Of what arrived, those updates count that have the right form, are finite and no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from torch import Tensor
@@ -24,6 +24,7 @@ from shared_components.federation.sites import Answer
 
 RELEASED = "released"  # how many protected updates have left a client
 EXPECTED = ("images", "seconds")  # values that every answer has
+COMPARED = 3  # updates of which one can be told from the others by its size
 
 
 def arrived(
@@ -60,6 +61,7 @@ def client_row(
     global_weights: NamedTensors,
     left_out: str | None = None,
     seconds: float = 0.0,
+    norm: float | None = None,
 ) -> dict[str, Any]:
     """A client's row of ``rounds.csv``; bytes are those of the tensors as they travelled.
 
@@ -71,6 +73,7 @@ def client_row(
         global_weights: name -> tensor, what the round began with.
         left_out: why its update does not count, though it may have left the client; None: it counts.
         seconds: of the round, for a client that is left out.
+        norm: of its update, for one that counts.
     """
     if left_out is not None:
         answer = Answer({"images": 0, "seconds": seconds, RELEASED: answer.values.get(RELEASED)})
@@ -81,6 +84,7 @@ def client_row(
         "seconds": round(answer.values["seconds"], 3),
         "bytes_up": sum(tensor.nbytes for tensor in answer.tensors.values()),
         "bytes_down": federation.exchange.bytes_down(global_weights),
+        **({} if norm is None or left_out is not None else {"update_norm": float(f"{norm:.6g}")}),
         **({} if left_out is None else {"left_out": " ".join(left_out.split())}),
         **_spent(answer, federation.privacy),
         **{k: v for k, v in answer.values.items() if k not in (*EXPECTED, RELEASED)},
@@ -115,17 +119,22 @@ def _spent(answer: Answer, privacy: Privacy | None) -> dict[str, float]:
 
 
 def screen(
-    updates: Mapping[str, NamedTensors], global_weights: NamedTensors, largest: float | None
-) -> dict[str, str]:
-    """Why updates are left out of their round.
+    updates: Mapping[str, NamedTensors],
+    global_weights: NamedTensors,
+    largest: float | None,
+    earlier: Sequence[float] = (),
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Why updates are left out of their round, and how large the others are.
 
     Args:
         updates: client -> name -> tensor, the clients' weights after the round.
         global_weights: name -> tensor, what the round began with; the layout that all must have.
         largest: an update whose difference from the global weights has a norm of more than so many times the
             median of the round's is left out; None: none is. Of an even number of updates the lower median counts.
+        earlier: norms of updates that counted in earlier rounds; where fewer than three can be compared, the median
+            is that of these as well.
     Returns:
-        Client to the reason, in one line, for those that do not count.
+        Client to the reason, in one line, for those that do not count; and client to norm for those that do.
     """
     refused: dict[str, str] = {}
     norms: dict[str, float] = {}
@@ -139,13 +148,16 @@ def screen(
             refused[client] = str(error).removeprefix(f"client {client}: ")
         else:
             norms[client] = l2_norm(updates[client], global_weights)
-    if largest is None or not norms:
-        return refused
-    median = sorted(norms.values())[(len(norms) - 1) // 2]
-    for client, norm in norms.items():
+    few = len(norms) < COMPARED
+    compared = sorted([*norms.values(), *(earlier if few else ())])
+    if largest is None or not compared:
+        return refused, norms
+    median, whose = compared[(len(compared) - 1) // 2], "run" if few and earlier else "round"
+    for client, norm in list(norms.items()):
         if norm > largest * median > 0:
+            del norms[client]
             refused[client] = (
-                f"its update is {norm / median:.3g} times as large as the round's median update, "
+                f"its update is {norm / median:.3g} times as large as the {whose}'s median update, "
                 f"more than largest_update ({largest:g}); its training diverged or it was tampered with"
             )
-    return refused
+    return refused, norms

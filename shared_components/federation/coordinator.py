@@ -133,7 +133,7 @@ class Coordinator:
     def _one_round(self, before: Committed, table: RoundsCsv) -> tuple[Committed, list[dict[str, Any]]]:
         number, start = before.round + 1, time.perf_counter()
         federation = self._federation
-        answers, updates, left_out = self._trained(number, before)
+        answers, updates, left_out, norms = self._trained(number, before, table.norms())
         counted = [name for name in sorted(answers) if name not in left_out]
         self._refuse_too_few(number, counted, left_out, answers)
         images = {name: answers[name].values["images"] for name in counted}
@@ -142,7 +142,16 @@ class Coordinator:
         after = Committed(number, weights, states, self._aggregator.state_dict())
         seconds = time.perf_counter() - start
         rows = [
-            client_row(federation, number, name, answers[name], before.weights, left_out.get(name), seconds)
+            client_row(
+                federation,
+                number,
+                name,
+                answers[name],
+                before.weights,
+                left_out.get(name),
+                seconds,
+                norms.get(name),
+            )
             for name in (*counted, *left_out)
         ]
         table.append(rows)
@@ -151,10 +160,11 @@ class Coordinator:
         return after, rows
 
     def _trained(
-        self, number: int, before: Committed
-    ) -> tuple[dict[str, Answer], dict[str, dict[str, Tensor]], dict[str, str]]:
+        self, number: int, before: Committed, earlier: Sequence[float]
+    ) -> tuple[dict[str, Answer], dict[str, dict[str, Tensor]], dict[str, str], dict[str, float]]:
         """What the drawn clients gave, and others in the place of those that cannot be counted, as long as these are
-        too few: answers, updates, and why some are left out.
+        too few: answers, updates, why some are left out, and norms of the updates of the others, beside which
+        ``earlier`` are those of earlier rounds.
         """
         federation, names = self._federation, self._names
         order = random.Random(f"{federation.seed} {number} others").sample(sorted(names), len(names))
@@ -162,15 +172,17 @@ class Coordinator:
         answers: dict[str, Answer] = {}
         updates: dict[str, dict[str, Tensor]] = {}
         left_out: dict[str, str] = {}
+        norms: dict[str, float] = {}
         while drawn:
             found = self._sites.train(number, before, drawn)
             self._check()
             usable, refused = arrived(found, federation, before.weights)
             answers, updates, left_out = answers | found, updates | usable, left_out | refused
-            left_out |= screen(updates, before.weights, federation.largest_update)
+            found_out, norms = screen(updates, before.weights, federation.largest_update, earlier)
+            left_out |= found_out
             missing = max(0, federation.min_clients - len(answers) + len(left_out))
             drawn = [name for name in order if name not in answers][:missing]
-        return answers, updates, left_out
+        return answers, updates, left_out, norms
 
     def _refuse_too_few(
         self,

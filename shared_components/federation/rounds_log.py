@@ -14,13 +14,16 @@ from shared_components.errors import InputError, counted
 from shared_components.records import read_table, write_table
 
 CURE = "remove it to go on without its rows"
-FIXED = ("round", "client", "images", "seconds", "bytes_up", "bytes_down", "left_out", "released", "epsilon")
+FIXED = (
+    *("round", "client", "images", "seconds", "bytes_up", "bytes_down"),
+    *("update_norm", "left_out", "released", "epsilon"),
+)
 
 
 class RoundsCsv:
-    """``rounds.csv``: columns ``round, client, images, seconds, bytes_up, bytes_down, left_out, released, epsilon``.
+    """``rounds.csv``: the columns of ``FIXED`` and one for each metric.
 
-    A column for each metric follows.
+    ``update_norm`` is the L2 norm of what a client's round has changed, where it counts.
     ``left_out`` says why a client's update does not count in a round; it has no images and no bytes up then.
     ``released`` is how many updates have left a client so far, those of rounds that were done again included, and
     ``epsilon`` what they have spent, if they get noise (see ``privacy.py``).
@@ -46,6 +49,10 @@ class RoundsCsv:
         """Add a round's rows; a metric that no round had before gets a new column."""
         self.rows += [{k: str(v) for k, v in row.items()} for row in rows]
         self._write()
+
+    def norms(self) -> list[float]:
+        """Of all updates that have counted."""
+        return [float(row["update_norm"]) for row in self.rows if "update_norm" in row]
 
     def _write(self) -> None:
         metrics = dict.fromkeys(key for row in self.rows for key in row if key not in FIXED)

@@ -85,6 +85,7 @@ def test_rows_tell_bytes_on_the_wire_and_epsilon(halved, noisy):
         "bytes_down": 4 * 4 + 8,
         "loss": 0.25,
     }
+    assert client_row(halved, 3, "north", answer(), GLOBAL, norm=1 / 3)["update_norm"] == 0.333333
     row = client_row(noisy, 3, "north", answer(released=7), GLOBAL)
     assert row["epsilon"] == pytest.approx(spent(4.0, 7, 1e-5), rel=1e-5) and row["released"] == 7
 
@@ -106,7 +107,8 @@ def update(size: float, **changes) -> dict[str, torch.Tensor]:
 
 
 def test_sound_updates_all_count():
-    assert screen({"a": update(1.0), "b": update(50.0), "c": update(2.0)}, BEFORE, 100) == {}
+    refused, norms = screen({"a": update(1.0), "b": update(50.0), "c": update(2.0)}, BEFORE, 100)
+    assert refused == {} and norms == {"a": 1.0, "b": 50.0, "c": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -124,8 +126,8 @@ def test_sound_updates_all_count():
 )
 def test_size_is_measured_by_the_lower_median(sizes, largest, refused):
     updates = {name: update(size) for name, size in zip("abcd", sizes, strict=False)}
-    found = screen(updates, BEFORE, largest)
-    assert "".join(found) == refused
+    found, norms = screen(updates, BEFORE, largest)
+    assert "".join(found) == refused and norms.keys() == updates.keys() - found.keys()
     for reason in found.values():
         assert "times as large as the round's median update, more than largest_update (100)" in reason
 
@@ -141,11 +143,29 @@ def test_size_is_measured_by_the_lower_median(sizes, largest, refused):
     ],
 )
 def test_wrong_updates_are_told_and_do_not_count_in_the_median(wrong, reason):
-    found = screen({"a": update(1.0, **wrong), "b": update(1.0), "c": update(1000.0)}, BEFORE, 100)
+    found, _ = screen({"a": update(1.0, **wrong), "b": update(1.0), "c": update(1000.0)}, BEFORE, 100)
     assert list(found) == ["a", "c"] and found["a"].startswith(reason)
 
 
 def test_what_is_missing_is_told():
     short = update(1.0)
     del short["steps"]
-    assert screen({"a": short, "b": update(1.0)}, BEFORE, 100)["a"].startswith("'steps' is missing")
+    assert screen({"a": short, "b": update(1.0)}, BEFORE, 100)[0]["a"].startswith("'steps' is missing")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "earlier", "refused"),
+    [
+        ((101.0,), (1.0, 1.0), "a"),  # one client a round: the run's updates are what there is
+        ((99.0,), (1.0, 1.0), ""),
+        ((101.0,), (1e3, 1.0, 1e3), ""),  # whatever single one was small
+        ((1.0, 101.0), (1.0, 1.0), "b"),
+        ((1.0, 1.0, 101.0), (1e6, 1e6), "c"),  # three speak for themselves
+    ],
+)
+def test_where_few_train_an_update_is_measured_by_those_of_earlier_rounds(sizes, earlier, refused):
+    updates = {name: update(size) for name, size in zip("abc", sizes, strict=False)}
+    found, _ = screen(updates, BEFORE, 100, earlier)
+    assert "".join(found) == refused
+    whose = "round" if len(sizes) == 3 else "run"
+    assert all(f"as the {whose}'s median update" in reason for reason in found.values())

@@ -130,6 +130,16 @@ def test_a_client_that_cannot_export_its_own_model_is_named_and_the_others_do(va
         assert_same(load_tensors(unbroken / file)["model"], load_tensors(resumed / file)["model"])
 
 
+def test_where_one_client_trains_a_huge_update_is_told_by_those_of_earlier_rounds(values):
+    names = list(values["clients"])
+    (seed,) = [s for s in range(20) if drawn_clients(names, 1, s, 2) == ["south"]][:1]
+    folder = run(values, "huge", 1, clients_per_round=1, seed=seed)  # its own first round
+    ((where, reason),) = left_out(folder).items()
+    assert where == (2, "south") and re.search(r"times as large as the run's median update", reason)
+    norms = [float(r["update_norm"]) for r in read_rows(folder / "rounds.csv") if "update_norm" in r]
+    assert len(norms) == 3 and max(norms) < 100 * min(norms)
+
+
 def test_no_export_at_all_ends_the_run(values):
     for name in values["clients"]:
         in_the_way(values, name)
