@@ -60,11 +60,11 @@ class SliceDataset(Dataset):
     """Slices of the volumes that ``data`` names, as a network takes them; deterministic.
 
     ``dataset[i]`` is ``{"image": float32 (1, S, S) in [-1, 1], "label": int64 (1, S, S), "labelled": bool (),
-    "domain": int64 (), "volume": int64 (), "position": float32 (), "interval": float32 (2,)}``. The volume is its
-    item's number. The position of slice i of D is its relative height ``(i + 1/2) / D``; the interval holds the
-    heights that are nearer to it than to the volume's other slices in the dataset, so that all of them together cover
-    [0, 1]. An image of one slice has no height: both are NaN. The label is -1 where nobody annotated, and a slice is
-    labelled if it is anything else anywhere.
+    "domain": int64 (), "index": int64 (), "volume": int64 (), "position": float32 (), "interval": float32 (2,)}``. The
+    index is i, the volume its item's number. The position of slice i of D is its relative height ``(i + 1/2) / D``; the
+    interval holds the heights that are nearer to it than to the volume's other slices in the dataset, so that all of
+    them together cover [0, 1]. An image of one slice has no height: both are NaN. The label is -1 where nobody
+    annotated, and a slice is labelled if it is anything else anywhere.
 
     Args:
         data: ``{"image": path, "label": path or absent, "domain": name, "subject": name}``, with ``annotated`` and
@@ -166,6 +166,7 @@ class SliceDataset(Dataset):
             "label": self._no_label if label is None else label[number].long(),
             "labelled": torch.tensor(self._has_label[index]),
             "domain": self._domains[item],
+            "index": torch.tensor(index),
             "volume": torch.tensor(item),
             "position": torch.tensor((number + 0.5) / depth if depth > 1 else torch.nan),
             "interval": torch.tensor(self._intervals[index]),

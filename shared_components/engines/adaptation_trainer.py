@@ -19,7 +19,7 @@ from shared_components.errors import InputError
 from shared_components.losses.adversarial import (
     generator_nonsaturating_loss,
 )
-from shared_components.networks.flips import pseudo_labels
+from shared_components.networks.pseudo_labels import LabelMemory, pseudo_labels
 from shared_components.networks.translator import AdaptationNetwork
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -47,8 +47,8 @@ class AdaptationTrainer(UpdateTrainer):
     A phase of 0 updates is left out: without phases 1 and 2 this is plain self-training of the source model.
 
     Args:
-        train_data_loader: batches with "image" (B, 1, S, S), "label", "labelled", "domain", "position" of own slices,
-            and "source", "twin", "source_label", "source_position" of synthetic ones.
+        train_data_loader: batches with "image" (B, 1, S, S), "label", "labelled", "domain", "position", "index" of own
+            slices, and "source", "twin", "source_label", "source_position" of synthetic ones.
         network: segmenter, teacher, translator, discriminator.
         optimizer: the segmenter's.
         translator_optimizer: the translator's.
@@ -115,6 +115,7 @@ class AdaptationTrainer(UpdateTrainer):
         self.consistency_weight, self.twin_weight = consistency_weight, twin_weight
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         self.own_share, self.own_labels = own_share, own_labels
+        self._taught = LabelMemory(network.teacher)
         self._base_rates = {
             id(o): [group["lr"] for group in o.param_groups]
             for o in (optimizer, translator_optimizer, discriminator_optimizer)
@@ -126,7 +127,10 @@ class AdaptationTrainer(UpdateTrainer):
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict:
         """One update of the phase that the update's number falls in."""
-        batch = {name: value.to(self.state.device, non_blocking=True) for name, value in batchdata.items()}
+        batch = {
+            name: value if name == "index" else value.to(self.state.device, non_blocking=True)
+            for name, value in batchdata.items()
+        }
         self.network.train()
         step = self.state.iteration - 1
         translation, segmentation, self_training = self.phases
@@ -243,6 +247,7 @@ class AdaptationTrainer(UpdateTrainer):
         They are -1 where the teacher is too unsure.
         """
         teacher = partial(self._passed, self.network.teacher)
-        pseudo = pseudo_labels(teacher, batch["image"][:count], self.confidence, self.agreement)
+        find = partial(pseudo_labels, teacher, confidence=self.confidence, agreement=self.agreement)
+        pseudo = self._taught(find, batch["image"][:count], batch["index"][:count])
         known = batch["labelled"][:count, None, None, None] & (batch["label"][:count] >= 0)
         return torch.where(known, batch["label"][:count], pseudo)

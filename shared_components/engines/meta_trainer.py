@@ -24,7 +24,7 @@ from shared_components.engines.update_trainer import UpdateTrainer, in_float32
 from shared_components.errors import InputError
 from shared_components.losses.generalisation import GeneralisationLoss
 from shared_components.networks.disentangled import DisentangledNetwork, DisentangledOutput
-from shared_components.networks.weight_average import FrozenTeacher
+from shared_components.networks.pseudo_labels import FrozenTeacher
 from shared_components.value_rules import whole
 
 Batch = dict[str, Tensor]
@@ -147,20 +147,20 @@ class MetaTrainer(UpdateTrainer):
 
     def _learn(self, episode: Episode, kind: str) -> Losses:
         """One meta-learning update; none while a loss of labels alone waits for the teacher."""
-        episode = self._on_device(episode)
         taught = kind == "unlabelled" and self._taught_by_now
-        if taught:
-            episode = {half: self._taught(batch) for half, batch in episode.items()}
+        given, episode = episode, self._on_device(episode)
+        if taught:  # the indices stay on the CPU, where they are read
+            episode = {half: self._taught(batch, given[half]["index"]) for half, batch in episode.items()}
         labelled = kind == "labelled" or taught
         if not labelled and self.waits and not self.loss_function.unsupervised:
             return {}
         return self._update(self._augmented(episode), kind, labelled)
 
-    def _taught(self, batch: Batch) -> Batch:
+    def _taught(self, batch: Batch, index: Tensor) -> Batch:
         """The batch with the teacher's labels where it has none of its own."""
         own = batch["labelled"][:, None, None, None] & (batch["label"] >= 0)
         with self.lower_precision():
-            taught = self.teacher(batch["image"])
+            taught = self.teacher(batch["image"], index)
         return batch | {"label": torch.where(own, batch["label"], taught)}
 
     def _augmented(self, episode: Episode) -> dict[str, Batch]:

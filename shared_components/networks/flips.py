@@ -43,26 +43,6 @@ def check_flips(flips: Sequence[int]) -> tuple[int, ...]:
     return tuple(flips)
 
 
-@torch.no_grad()
-def pseudo_labels(
-    network: Scores, image: Tensor, confidence: float = 0.0, agreement: bool = False, axis: int = 0
-) -> Tensor:
-    """Labels (B, 1, H, W) that ``network`` gives ``image`` (B, 1, H, W), -1 where it is unsure.
-
-    Args:
-        network: image to class scores (B, C, H, W).
-        image: slices.
-        confidence: a label of smaller probability is left out.
-        agreement: so is one that the mirror image does not get.
-        axis: in-plane axis of the mirror.
-    """
-    probability, label = torch.softmax(network(image).float(), dim=1).max(dim=1, keepdim=True)
-    sure = probability >= confidence
-    if agreement:
-        sure &= mirrored_scores(network, image, [axis]).argmax(dim=1, keepdim=True) == label
-    return label.masked_fill(~sure, -1)
-
-
 class MirrorDisagreement:
     """How much of what a network finds in a slice it does not find in the mirror image.
 

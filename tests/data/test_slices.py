@@ -41,10 +41,11 @@ def test_a_slice_is_what_a_network_takes(items):
         "labelled": (torch.bool, ()),
         "domain": (torch.int64, ()),
         "position": (torch.float32, ()),
+        "index": (torch.int64, ()),
         "volume": (torch.int64, ()),
         "interval": (torch.float32, (2,)),
     }
-    assert first["domain"] == 1
+    assert first["domain"] == 1 and [int(slices[i]["index"]) for i in (0, 7)] == [0, 7]
     images = torch.stack([slices[i]["image"] for i in range(len(slices))])
     assert images.min() == -1
     assert images.max() == 1

@@ -47,6 +47,7 @@ def batch(domain: list[int], labelled: list[bool]) -> dict[str, Tensor]:
         "image": torch.rand(count, 1, SIZE, SIZE) * 2 - 1,
         "label": torch.randint(0, CLASSES, (count, 1, SIZE, SIZE)),
         "labelled": torch.tensor(labelled),
+        "index": torch.arange(count),
         "domain": torch.tensor(domain),
         "position": torch.rand(count),
     }

@@ -27,6 +27,7 @@ def batches(count: int) -> list[dict]:
             "image": image(),
             "label": torch.zeros(4, 1, 24, 24, dtype=torch.long),
             "labelled": torch.zeros(4, dtype=torch.bool),
+            "index": 4 * number + torch.arange(4),
             "domain": torch.ones(4, dtype=torch.long),
             "position": (torch.arange(4) + 0.5) / 4,
             "source": image(),
@@ -34,7 +35,7 @@ def batches(count: int) -> list[dict]:
             "source_label": (image() > 0).long(),
             "source_position": (torch.arange(4) + 0.5) / 4,
         }
-        for _ in range(count)
+        for number in range(count)
     ]
 
 

@@ -12,8 +12,8 @@ from shared_components.errors import InputError
 from shared_components.losses.generalisation import GeneralisationLoss
 from shared_components.networks.adain_decoder import AdainDecoder
 from shared_components.networks.disentangled import AnatomySegmenter, DisentangledNetwork
+from shared_components.networks.pseudo_labels import FrozenTeacher
 from shared_components.networks.style_encoder import StyleEncoder
-from shared_components.networks.weight_average import FrozenTeacher
 from tests.engines.test_factory_trainer import Reads
 
 
@@ -31,6 +31,7 @@ def half(seed: int, domain: int) -> dict[str, torch.Tensor]:
         "label": torch.randint(2, (2, 1, 16, 16), generator=random),
         "domain": torch.full((2,), domain),
         "labelled": torch.tensor([True, False]),
+        "index": 2 * seed + torch.arange(2),
     }
 
 
@@ -116,11 +117,11 @@ def test_the_teacher_labels_what_has_no_label_from_its_epoch_on():
     assert [labelled for labelled, _ in seen] == [False, True]
     batch = episode(1)["meta_train"]
     assert torch.equal(seen[1][1][0], batch["label"][0])  # its own label
-    assert torch.equal(seen[1][1][1], teacher(batch["image"])[1])
+    assert torch.equal(seen[1][1][1], teacher(batch["image"], batch["index"])[1])
     partly = batch | {"label": torch.where(torch.arange(16) < 5, -1, batch["label"])}
-    taught = trainer._taught(partly)["label"]
+    taught = trainer._taught(partly, partly["index"])["label"]
     assert torch.equal(taught[0, ..., 5:], batch["label"][0, ..., 5:])
-    assert torch.equal(taught[0, ..., :5], teacher(batch["image"])[0, ..., :5])
+    assert torch.equal(taught[0, ..., :5], teacher(batch["image"], batch["index"])[0, ..., :5])
 
 
 def test_the_warm_up_trains_the_anatomy_encoder_alone_with_plain_steps():

@@ -10,7 +10,6 @@ from shared_components.networks.flips import (
     check_flips,
     flip_averaged,
     mirrored_scores,
-    pseudo_labels,
 )
 
 
@@ -63,16 +62,6 @@ def test_axes_that_slices_do_not_have(flips):
     with pytest.raises(InputError, match="flips: expected in-plane axes"):
         check_flips(flips)
     assert check_flips([1, 0]) == (1, 0)
-
-
-def test_pseudo_labels_are_the_networks_and_leave_out_what_it_is_unsure_of():
-    network, image = Lopsided(4.5), slices()
-    assert torch.equal(pseudo_labels(network, image), network(image).argmax(1, keepdim=True))
-    sure = pseudo_labels(network, image, confidence=0.9)  # 1 / (1 + exp(-0.5)) = 0.62 in the top rows
-    assert bool((sure[:, :, :2] == -1).all()) and torch.equal(sure[0, 0, :, 0] >= 0, torch.arange(8) > 1)
-    agreed = pseudo_labels(network, image, agreement=True)
-    rows = agreed[0, 0, :, 0].tolist()
-    assert rows == [-1, -1, 0, 1, 1, 0, -1, -1]
 
 
 def test_disagreement_is_the_share_of_all_that_is_found():
