@@ -16,6 +16,7 @@ from shared_components.federation.statistics.published import (
     class_name,
     percentile_name,
     rounded,
+    rounded_deviation,
 )
 
 ALL = "all"
@@ -121,7 +122,7 @@ def _pooled(parts: Sequence[Summary]) -> Summary:
     n = sum(part.n for part in parts)
     mean = sum(part.n * part.mean for part in parts) / n
     squares = sum((part.n - 1) * part.sd**2 + part.n * (part.mean - mean) ** 2 for part in parts)
-    return Summary(n, rounded(mean), rounded(sqrt(squares / max(1, n - 1))))
+    return Summary(n, rounded(mean), rounded_deviation(sqrt(squares / max(1, n - 1)), mean))
 
 
 def _mixed(lines: Sequence[Line]) -> list[float | None]:

@@ -34,6 +34,7 @@ STATES = ("labelled", "partly labelled", "unlabelled")
 """What a volume is labelled: in every slice, in some slices, or not at all."""
 
 MINIMUM = 3
+EQUAL = 1e-9  # deviation of equal values, at most, as a share of their mean
 DIGITS = 4  # significant ones of a published mean
 Cells = dict[str, dict[str, int | None]]
 VOXELS = ("voxel in a slice, first, mm", "voxel in a slice, second, mm", "voxel from slice to slice, mm")
@@ -219,13 +220,19 @@ def _measures(
 
 
 def _summary(values: Sequence[float]) -> dict[str, float]:
+    mean = float(np.mean(values))
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"n": len(values), "mean": rounded(float(np.mean(values))), "sd": rounded(spread)}
+    return {"n": len(values), "mean": rounded(mean), "sd": rounded_deviation(spread, mean)}
 
 
 def rounded(value: float) -> float:
     """A number with :data:`DIGITS` significant digits: more of them would tell single values apart."""
     return float(f"{value:.{DIGITS}g}")
+
+
+def rounded_deviation(deviation: float, mean: float) -> float:
+    """As :func:`rounded`; 0 where it is no more than what floating point makes of equal values."""
+    return rounded(deviation) if deviation > EQUAL * abs(mean) else 0.0
 
 
 def _shares(kept: Sequence[VolumeNumbers], minimum: int) -> list[float | None]:

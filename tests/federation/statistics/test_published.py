@@ -37,6 +37,11 @@ def test_cells_means_and_shares_by_hand():
     json.dumps(found)
 
 
+def test_equal_values_do_not_deviate():
+    found = told(patients(6, spacing=(0.1 + 0.2, 0.7, 1.1)))
+    assert [measure["sd"] for measure in found["measures"].values()] == [0.0] * len(found["measures"])
+
+
 @pytest.mark.parametrize(("number", "shown"), [(0, 0), (1, None), (2, None), (3, 3)])
 def test_cells_of_fewer_patients_are_withheld_and_empty_ones_are_not(number, shown):
     found = told(patients(5) + patients(number, "labelled", first=5))
