@@ -24,7 +24,6 @@ from shared_components.federation.sites import Answer
 
 RELEASED = "released"  # how many protected updates have left a client
 EXPECTED = ("images", "seconds")  # values that every answer has
-COMPARED = 3  # updates of which one can be told from the others by its size
 
 
 def arrived(
@@ -131,8 +130,7 @@ def screen(
         global_weights: name -> tensor, what the round began with; the layout that all must have.
         largest: an update whose difference from the global weights has a norm of more than so many times the
             median of the round's is left out; None: none is. Of an even number of updates the lower median counts.
-        earlier: norms of updates that counted in earlier rounds; where fewer than three can be compared, the median
-            is that of these as well.
+        earlier: norms of updates that counted in earlier rounds; one that is alone in its round is measured by these.
     Returns:
         Client to the reason, in one line, for those that do not count; and client to norm for those that do.
     """
@@ -148,11 +146,12 @@ def screen(
             refused[client] = str(error).removeprefix(f"client {client}: ")
         else:
             norms[client] = l2_norm(updates[client], global_weights)
-    few = len(norms) < COMPARED
-    compared = sorted([*norms.values(), *(earlier if few else ())])
+    compared, whose = sorted(norms.values()), "round"
+    if len(norms) == 1 and earlier:
+        compared, whose = sorted([*norms.values(), *earlier]), "run"
     if largest is None or not compared:
         return refused, norms
-    median, whose = compared[(len(compared) - 1) // 2], "run" if few and earlier else "round"
+    median = compared[(len(compared) - 1) // 2]
     for client, norm in list(norms.items()):
         if norm > largest * median > 0:
             del norms[client]

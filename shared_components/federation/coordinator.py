@@ -178,7 +178,8 @@ class Coordinator:
             self._check()
             usable, refused = arrived(found, federation, before.weights)
             answers, updates, left_out = answers | found, updates | usable, left_out | refused
-            found_out, norms = screen(updates, before.weights, federation.largest_update, earlier)
+            sound = {name: updates[name] for name in updates if name not in left_out}
+            found_out, norms = screen(sound, before.weights, federation.largest_update, earlier)
             left_out |= found_out
             missing = max(0, federation.min_clients - len(answers) + len(left_out))
             drawn = [name for name in order if name not in answers][:missing]
