@@ -151,7 +151,10 @@ def test_tables_of_scores_and_rounds_hold_no_formula(tmp_path):
     }
     RoundsCsv(tmp_path / "rounds.csv", last_round=0).append([row])
     assert (
-        (tmp_path / "rounds.csv").read_text().splitlines()[1].startswith("1,'-north,2,1.5,3,4,,,,-0.5,crc32:")
+        (tmp_path / "rounds.csv")
+        .read_text()
+        .splitlines()[1]
+        .startswith("1,'-north,2,1.5,3,4,,,,,-0.5,crc32:")
     )
     assert read_rows(tmp_path / "rounds.csv") == [{key: str(value) for key, value in row.items()}]
 
