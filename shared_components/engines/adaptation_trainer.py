@@ -107,7 +107,6 @@ class AdaptationTrainer(UpdateTrainer):
                 f"self_training_rounds: expected 1 to {max(phases[2], 1)}, the updates of self-training, found {rounds}"
             )
         self.phases, self.rounds = tuple(phases), rounds
-        self.confidence, self.agreement = confidence, agreement
         self.own_augmentation = own_augmentation or augmentation
         self.translator_optimizer = translator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -115,7 +114,10 @@ class AdaptationTrainer(UpdateTrainer):
         self.consistency_weight, self.twin_weight = consistency_weight, twin_weight
         self.r1_gamma, self.r1_every = r1_gamma, r1_every
         self.own_share, self.own_labels = own_share, own_labels
-        self._taught = LabelMemory(network.teacher)
+        teacher = partial(self._passed, network.teacher)
+        self._taught = LabelMemory(
+            network.teacher, partial(pseudo_labels, teacher, confidence=confidence, agreement=agreement)
+        )
         self._base_rates = {
             id(o): [group["lr"] for group in o.param_groups]
             for o in (optimizer, translator_optimizer, discriminator_optimizer)
@@ -127,7 +129,7 @@ class AdaptationTrainer(UpdateTrainer):
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict:
         """One update of the phase that the update's number falls in."""
-        batch = {
+        batch = {  # the index stays on the CPU, where it is read
             name: value if name == "index" else value.to(self.state.device, non_blocking=True)
             for name, value in batchdata.items()
         }
@@ -246,8 +248,6 @@ class AdaptationTrainer(UpdateTrainer):
 
         They are -1 where the teacher is too unsure.
         """
-        teacher = partial(self._passed, self.network.teacher)
-        find = partial(pseudo_labels, teacher, confidence=self.confidence, agreement=self.agreement)
-        pseudo = self._taught(find, batch["image"][:count], batch["index"][:count])
+        pseudo = self._taught(batch["image"][:count], batch["index"][:count])
         known = batch["labelled"][:count, None, None, None] & (batch["label"][:count] >= 0)
         return torch.where(known, batch["label"][:count], pseudo)

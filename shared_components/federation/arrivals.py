@@ -83,7 +83,7 @@ def client_row(
         "seconds": round(answer.values["seconds"], 3),
         "bytes_up": sum(tensor.nbytes for tensor in answer.tensors.values()),
         "bytes_down": federation.exchange.bytes_down(global_weights),
-        **({} if norm is None or left_out is not None else {"update_norm": float(f"{norm:.6g}")}),
+        **({} if norm is None else {"update_norm": float(f"{norm:.6g}")}),
         **({} if left_out is None else {"left_out": " ".join(left_out.split())}),
         **_spent(answer, federation.privacy),
         **{k: v for k, v in answer.values.items() if k not in (*EXPECTED, RELEASED)},

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError, meant, shown
+from shared_components.federation import aggregators
 from shared_components.federation.client_entry import read_clients
 from shared_components.federation.exchange import read_exchange
 from shared_components.federation.faults import federation_faults
@@ -37,10 +38,8 @@ SECTIONS = ("overrides", "aggregator", "study")  # what joins the configs of bun
 AGGREGATORS = ("aggregator", "study: federated_source: aggregator")  # where one stands
 OUR_AGGREGATORS = tuple(
     f"shared_components.federation.{name}"
-    for name in (
-        *("FedAvg", "FedAvgM", "FedAdam", "FedBN", "FedMedian", "FedProx", "FedSubAvg"),
-        *("TrimmedMean", "NormBounded", "MultiKrum", "ServerAverage"),
-    )
+    for name in aggregators.__all__
+    if isinstance(getattr(aggregators, name), type)
 )
 COMPONENT = ("_target_", "_mode_", "_requires_")  # MONAI calls, debugs or imports what stands there
 

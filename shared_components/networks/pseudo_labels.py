@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -41,32 +42,32 @@ class LabelMemory:
 
     Args:
         network: whose labels they are.
+        find: slices (B, 1, H, W) to labels (B, 1, H, W), int64, by the network.
         most: bytes of labels to remember; those of further slices are found anew each time.
     """
 
-    def __init__(self, network: nn.Module, most: int = MEMORY) -> None:
-        self.network, self.most = network, most
+    def __init__(self, network: nn.Module, find: Callable[[Tensor], Tensor], most: int = MEMORY) -> None:
+        self.network, self.find, self.most = network, find, most
         self._labels: dict[int, Tensor] = {}
         self._bytes = 0
         self._version = 0
 
-    def __call__(self, find: Callable[[Tensor], Tensor], image: Tensor, index: Tensor) -> Tensor:
+    def __call__(self, image: Tensor, index: Tensor) -> Tensor:
         """Labels (B, 1, H, W), int64.
 
         Args:
-            find: slices (B, 1, H, W) to labels, by the network, always in the same way.
             image: slices (B, 1, H, W).
             index: (B,) integers that tell the slices apart, best on the CPU, so that nothing waits for the device.
         """
         self._forget_if_changed()
         return torch.cat(
-            [self._label(find, one, key) for one, key in zip(image.split(1), index.tolist(), strict=True)]
+            [self._label(one, key) for one, key in zip(image.split(1), index.tolist(), strict=True)]
         )
 
-    def _label(self, find: Callable[[Tensor], Tensor], image: Tensor, key: int) -> Tensor:
+    def _label(self, image: Tensor, key: int) -> Tensor:
         if key in self._labels:
             return self._labels[key].long()
-        label = find(image)
+        label = self.find(image)
         kept = label.to(torch.int16)
         if self._bytes + kept.nbytes <= self.most:
             self._labels[key] = kept
@@ -96,7 +97,7 @@ class FrozenTeacher(nn.Module):
         super().__init__()
         object.__setattr__(self, "_pupil", pupil)  # no child: its tensors are not the teacher's
         self.network = copy.deepcopy(pupil).requires_grad_(False).eval()
-        self.memory = LabelMemory(self.network)
+        self.memory = LabelMemory(self.network, partial(pseudo_labels, self.network))
         self.register_buffer("ready", torch.tensor(False))
 
     def renew(self) -> None:
@@ -104,10 +105,7 @@ class FrozenTeacher(nn.Module):
         self.network.load_state_dict(self._pupil.state_dict())
         self.ready.fill_(True)
 
-    @torch.no_grad()
     def forward(self, image: Tensor, index: Tensor) -> Tensor:
         """``image`` (B, 1, H, W) to labels (B, 1, H, W), int64; ``index`` (B,) tells the slices apart."""
-        return self.memory(self._labels, image, index)
-
-    def _labels(self, image: Tensor) -> Tensor:
-        return self.network.eval()(image).argmax(dim=1, keepdim=True)
+        self.network.eval()
+        return self.memory(image, index)

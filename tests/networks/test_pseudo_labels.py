@@ -37,9 +37,9 @@ def labels_of(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
 def test_each_slice_is_labelled_once_and_alone():
     network, image = Counted(), torch.randn(4, 1, 5, 5)
     expected = nn.Conv2d.forward(network, image).argmax(1, keepdim=True)
-    memory = LabelMemory(network)
+    memory = LabelMemory(network, lambda x: labels_of(network, x))
     for rows in ([2, 0], [0, 1, 2], [3, 3, 0]):
-        found = memory(lambda x: labels_of(network, x), image[rows], torch.tensor(rows))
+        found = memory(image[rows], torch.tensor(rows))
         assert found.dtype == torch.int64 and torch.equal(found, expected[rows])
     assert network.shown == [1] * 4
 
@@ -47,8 +47,8 @@ def test_each_slice_is_labelled_once_and_alone():
 @pytest.mark.parametrize("change", ["load", "step", "average"])
 def test_labels_of_a_network_that_has_changed_are_forgotten(change):
     network, image, index = Counted(), torch.randn(1, 1, 5, 5), torch.tensor([0])
-    memory = LabelMemory(network)
-    memory(lambda x: labels_of(network, x), image, index)
+    memory = LabelMemory(network, lambda x: labels_of(network, x))
+    memory(image, index)
     if change == "load":
         network.load_state_dict(nn.Conv2d(1, 3, 1).state_dict())
     elif change == "step":
@@ -58,15 +58,15 @@ def test_labels_of_a_network_that_has_changed_are_forgotten(change):
         with torch.no_grad():
             torch._foreach_neg_([tensor.detach() for tensor in network.parameters()])
     network.shown.clear()
-    found = memory(lambda x: labels_of(network, x), image, index)
+    found = memory(image, index)
     assert network.shown == [1] and torch.equal(found, labels_of(network, image))
 
 
 def test_what_goes_beyond_the_memory_is_found_anew():
     network, image = Counted(), torch.randn(3, 1, 5, 5)
-    memory = LabelMemory(network, most=2 * 25 * 2)  # two slices of int16
+    memory = LabelMemory(network, lambda x: labels_of(network, x), most=2 * 25 * 2)  # two slices of int16
     for _ in range(2):
-        memory(lambda x: labels_of(network, x), image, torch.arange(3))
+        memory(image, torch.arange(3))
     assert len(network.shown) == 4
 
 
