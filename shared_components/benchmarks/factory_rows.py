@@ -124,6 +124,17 @@ ROWS = {
     "often": FactoryRow("2 updates a round", updates=2),
     "half": FactoryRow("half of the clients drawn", drawn=0.5),
     "in_turn": FactoryRow("one client a round, in turn", drawn=0.0),
+    "in_turn_both": FactoryRow(
+        "one client a round, in turn, discriminator exchanged too",
+        overrides={"federation::shared": [*MODULES, "discriminator"]},
+        drawn=0.0,
+    ),
+    "in_turn_often": FactoryRow(
+        "one client a round, in turn, 2 updates, discriminator exchanged too",
+        overrides={"federation::shared": [*MODULES, "discriminator"]},
+        updates=2,
+        drawn=0.0,
+    ),
     "in_turn_common": FactoryRow(
         "one client a round, in turn; poses of 0.3, all rows common but the finest two, never at half the size",
         overrides={**ONE_ANATOMY, "growth": {}},

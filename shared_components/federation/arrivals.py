@@ -6,6 +6,7 @@ Of what arrived, those updates count that have the right form, are finite and no
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -20,10 +21,14 @@ from shared_components.federation.aggregators.aggregation import (
 )
 from shared_components.federation.federation import Federation
 from shared_components.federation.privacy import Privacy
+from shared_components.federation.rounds_log import FIXED
 from shared_components.federation.sites import Answer
 
 RELEASED = "released"  # how many protected updates have left a client
 EXPECTED = ("images", "seconds")  # values that every answer has
+COORDINATORS = frozenset(FIXED) - {*EXPECTED, RELEASED}  # columns of rounds.csv that no client fills
+MOST_IMAGES = 10**9  # of a client; whoever claims more would be all of the mean
+LONGEST_NAME = 100  # letters, of a metric
 
 
 def arrived(
@@ -96,13 +101,26 @@ def _values_fault(values: Mapping[str, Any], privacy: Privacy | None) -> str | N
         if name not in values:
             return f"expected its '{name}', found none"
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if name in COORDINATORS or not _is_column(name):
+            return f"expected a name of a column of its own for its metric, found {shown(name)}; call it otherwise"
+        if isinstance(value, bool) or not isinstance(value, int | float) or _is_beyond_float(value):
             return f"expected a number as its '{name}', found {shown(value)}"
-        if name in EXPECTED and not (math.isfinite(value) and value >= 0):
-            return f"expected a number from 0 up as its '{name}', found {value}"
+    images, seconds = (values[name] for name in EXPECTED)
+    if not 0 < images <= MOST_IMAGES:
+        return f"expected its number of images, above 0 and at most {MOST_IMAGES:g}, found {shown(images)}"
+    if not (math.isfinite(seconds) and seconds >= 0):
+        return f"expected a number from 0 up as its 'seconds', found {shown(seconds)}"
     if privacy is not None and privacy.noise and not _counts(values.get(RELEASED)):
         return "expected the number of updates that have left it, by which its epsilon is counted, found none"
     return None
+
+
+def _is_column(name: Any) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
+
+
+def _is_beyond_float(value: float) -> bool:
+    return isinstance(value, int) and abs(value) > sys.float_info.max
 
 
 def _counts(value: Any) -> TypeGuard[int]:
@@ -129,7 +147,8 @@ def screen(
         updates: client -> name -> tensor, the clients' weights after the round.
         global_weights: name -> tensor, what the round began with; the layout that all must have.
         largest: an update whose difference from the global weights has a norm of more than so many times the
-            median of the round's is left out; None: none is. Of an even number of updates the lower median counts.
+            median of the round's is left out; None: none is. Of an even number of updates the lower median counts;
+            those that changed nothing do not.
         earlier: norms of updates that counted in earlier rounds; one that is alone in its round is measured by these.
     Returns:
         Client to the reason, in one line, for those that do not count; and client to norm for those that do.
@@ -146,14 +165,14 @@ def screen(
             refused[client] = str(error).removeprefix(f"client {client}: ")
         else:
             norms[client] = l2_norm(updates[client], global_weights)
-    compared, whose = sorted(norms.values()), "round"
-    if len(norms) == 1 and earlier:
-        compared, whose = sorted([*norms.values(), *earlier]), "run"
+    compared, whose = sorted(filter(None, norms.values())), "round"
+    if len(compared) == 1 and any(earlier):
+        compared, whose = sorted([*compared, *filter(None, earlier)]), "run"
     if largest is None or not compared:
         return refused, norms
     median = compared[(len(compared) - 1) // 2]
     for client, norm in list(norms.items()):
-        if norm > largest * median > 0:
+        if norm > largest * median:
             del norms[client]
             refused[client] = (
                 f"its update is {norm / median:.3g} times as large as the {whose}'s median update, "

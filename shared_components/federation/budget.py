@@ -18,6 +18,7 @@ from shared_components.federation.privacy import composed
 from shared_components.files import make_folder
 from shared_components.records import read_record, write_record
 
+LEDGER = "privacy.json"
 UNKNOWN = "put a copy of it back; without it nobody knows what this site has spent"
 UNCOUNTED = "put a copy of it back, or start over with --force, which counts from 0"
 
@@ -92,14 +93,15 @@ class Ledger:
     """``privacy.json`` in a client's own folder: ``updates`` that have left, and the last one's ``norm`` as it was
     before it was clipped, by which ``clip`` can be chosen. The file never leaves the client.
 
-    An update is entered before it leaves, so a round that is broken off and done again counts twice.
+    An update is entered before it leaves, so a round that is broken off and done again counts twice, also where the
+    run has to begin anew for it.
 
     Args:
         folder: the client's own.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
-        self.path = Path(folder) / "privacy.json"
+        self.path = Path(folder) / LEDGER
 
     @property
     def updates(self) -> int:

@@ -171,9 +171,11 @@ def gaussian(count: int, entropy: Callable[[int], bytes] = os.urandom) -> Tensor
     and take the noise off.
 
     Args:
-        count: how many, above 0.
+        count: how many.
         entropy: number -> that many random bytes.
     """
+    if not count:  # torch makes no tensor of an empty buffer
+        return torch.empty(0, dtype=torch.float64)
     pairs = -(-count // 2)
     words = torch.frombuffer(bytearray(entropy(16 * pairs)), dtype=torch.int64)
     uniform = words.bitwise_and_(2**53 - 1).double().add_(0.5).mul_(2.0**-53)  # above 0

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from shared_components.errors import InputError
+from shared_components.federation.budget import LEDGER
 from shared_components.federation.bundle_workflow import bundle_config
-from shared_components.federation.federation import Federation
+from shared_components.federation.federation import BUDGET, Federation
 from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.rounds_log import read_rows
@@ -79,16 +80,19 @@ class RunFolder:
         resume: bool = False,
         force: bool = False,
         digests: FileDigests | None = None,
+        renew: bool = False,
     ) -> Committed | None:
         """Make the folder ready for ``federation``; the caller holds its lock.
 
-        A run without a whole round has nothing to lose, so it starts over, with whatever settings.
+        A run without a whole round has nothing to lose, so it starts over, with whatever settings. Updates with noise
+        that have left its clients still count, unless ``force`` says otherwise; in a site's budget they do for good.
 
         Args:
             federation: what is to run.
             resume: go on with the run that the folder holds; in a folder without a run, start one.
             force: throw away the run that the folder holds, whatever state it is in.
             digests: of the clients' files; by default kept in the folder.
+            renew: begin anew as with ``force``, but go on counting updates.
         Returns:
             The last whole round to go on from, or None at the start.
         Raises:
@@ -101,10 +105,10 @@ class RunFolder:
             self.federation_file: federation.as_dict(),
             self.bundle_file: bundle_config(federation),
         }
-        committed = None if force else self._whole_rounds(resume)
+        committed = None if force or renew else self._whole_rounds(resume)
         start = start_of(federation)
         if committed is None:
-            self._clear(federation)
+            self._clear(federation, kept=(BUDGET,) if force else (BUDGET, LEDGER))
         else:
             refuse_other_start(self.start_file, start)
             self._check_same_settings(federation, settings)
@@ -205,8 +209,13 @@ class RunFolder:
         self.lock.check()
         write_record(self.exports_file, {"left_out": dict(left_out)})
 
-    def _clear(self, federation: Federation) -> None:
-        """Remove what a run writes, and nothing else that may lie in the folder; its settings last."""
+    def _clear(self, federation: Federation, kept: Collection[str]) -> None:
+        """Remove what a run writes, and nothing else that may lie in the folder; its settings last.
+
+        Args:
+            federation: what is to run.
+            kept: names of files in the clients' folders that stay.
+        """
         globals_ = (self.global_file, self.previous_file, self.next_file)
         runs = (self.federation_file, self.bundle_file, *globals_, self.rounds_file)
         if not any(file.exists() for file in runs):
@@ -224,8 +233,12 @@ class RunFolder:
             self.tensorboard,
         )
         settings = (self.data_file, self.versions_file, self.bundle_file, self.federation_file)
-        for place in (*made, self.root / "clients", *settings):
+        clients = (self.root / "clients").glob("*/*")
+        for place in (*made, *(file for file in clients if file.name not in kept), *settings):
             remove_tree(place)
+        for folder in (self.root / "clients").glob("*"):
+            if not any(folder.iterdir()):
+                remove_tree(folder)
 
     def _check_same_settings(self, federation: Federation, settings: Mapping[Path, dict]) -> None:
         begun = {file: read_record(file, CURE, sealed=True) for file in settings}

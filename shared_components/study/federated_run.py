@@ -54,7 +54,7 @@ class FederatedRun:
         purpose = _purpose(self.federation, digests, self._states)
         noted = found_record(self.folder.root / PURPOSE)
         other = resume and noted is not None and noted["purpose"] != purpose
-        self._committed = self.folder.open(self.federation, resume, force or other, digests)
+        self._committed = self.folder.open(self.federation, resume, force, digests, renew=other)
         write_record(self.folder.root / PURPOSE, {"purpose": purpose})
 
     @property

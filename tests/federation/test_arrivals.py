@@ -51,8 +51,16 @@ def test_what_arrives_is_put_back_onto_the_global_weights(halved):
         ),
         (Answer(WELL, {}), "'w' is missing"),
         (Answer({"seconds": 1.0}, answer().tensors), "expected its 'images', found none"),
-        (answer(images=-1), "expected a number from 0 up as its 'images', found -1"),
-        (answer(images=math.nan), "expected a number from 0 up as its 'images', found nan"),
+        (answer(images=-1), "expected its number of images, above 0 and at most 1e+09, found -1"),
+        (answer(images=0), "expected its number of images, above 0 and at most 1e+09, found 0"),
+        (answer(images=math.nan), "expected its number of images, above 0 and at most 1e+09, found nan"),
+        (answer(images=1e308), "expected its number of images, above 0 and at most 1e+09, found 1e+308"),
+        (answer(images=10**400), "expected a number as its 'images', found 1000"),
+        (answer(loss=10**400), "expected a number as its 'loss', found 1000"),
+        (answer(epsilon=0.1), "expected a name of a column of its own for its metric, found 'epsilon'"),
+        (answer(round=1.5), "expected a name of a column of its own for its metric, found 'round'"),
+        (answer(update_norm=1e30), "expected a name of a column of its own for its metric, found 'update_norm'"),
+        (answer(**{"a\nb": 1.0}), "expected a name of a column of its own for its metric, found 'a"),
         (answer(images="many"), "expected a number as its 'images', found 'many'"),
         (answer(loss="low"), "expected a number as its 'loss', found 'low'"),
         (answer(seconds=math.inf), "expected a number from 0 up as its 'seconds', found inf"),
@@ -161,11 +169,12 @@ def test_what_is_missing_is_told():
         ((101.0,), (1e3, 1.0, 1e3), ""),  # whatever single one was small
         ((50.0,), (0.1,), "a"),  # of two the smaller one is the median
         ((1.0, 101.0), (1e6, 1e6), "b"),  # two speak for themselves
+        ((101.0, 0.0), (1.0, 0.0, 1.0), "a"),  # who changes nothing speaks for nobody
     ],
 )
 def test_an_update_that_is_alone_in_its_round_is_measured_by_those_of_earlier_ones(sizes, earlier, refused):
     updates = {name: update(size) for name, size in zip("ab", sizes, strict=False)}
     found, _ = screen(updates, BEFORE, 100, earlier)
     assert "".join(found) == refused
-    whose = "run" if len(sizes) == 1 else "round"
+    whose = "round" if all(sizes) and len(sizes) > 1 else "run"
     assert all(f"as the {whose}'s median update" in reason for reason in found.values())

@@ -27,6 +27,11 @@ def update(scale=1.0, count=1000):
     return {name: scale * torch.randn(count, generator=generator) for name in ("a", "b")}
 
 
+def test_an_empty_tensor_gets_no_noise():
+    found = Privacy(clip=1.0, noise=2.0).protect({"none": torch.empty(0, 3), "w": torch.ones(2)})
+    assert gaussian(0).shape == (0,) and found["none"].shape == (0, 3)
+
+
 def test_noise_is_standard_normal():
     drawn = gaussian(200_001, known()).numpy()
     assert len(drawn) == 200_001 and drawn.dtype == np.float64

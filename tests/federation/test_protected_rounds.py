@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from shared_components.errors import InputError
-from shared_components.federation import worker
-from shared_components.federation.budget import Ledger
-from shared_components.federation.federation import client_plan
+from shared_components.federation import coordinator, worker
+from shared_components.federation.budget import Budget, Ledger
+from shared_components.federation.federation import BUDGET, client_plan
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.privacy import Privacy, spent
 from shared_components.federation.rounds_log import read_rows
@@ -33,8 +33,8 @@ def two(values):
     return {**values, "clients": clients, "rounds": 2, "exchange": {"dtype": "float32", "down": "float32"}}
 
 
-def run(values, resume=False, quiet=True, **changes) -> Path:
-    return LocalEngine(federation({**values, **changes}), quiet=quiet).run(resume=resume)
+def run(values, resume=False, quiet=True, force=False, **changes) -> Path:
+    return LocalEngine(federation({**values, **changes}), quiet=quiet).run(resume=resume, force=force)
 
 
 def weights(folder: Path) -> dict:
@@ -188,6 +188,40 @@ def test_a_client_stops_taking_part_before_its_epsilon_goes_beyond_its_own_limit
     two["clients"]["north"]["privacy"] = {"epsilon_at_most": 2 * limit}
     run(two, resume=True, **{**changes, "rounds": 5})
     assert Ledger(RunFolder(folder).client("north")).updates == 3
+
+
+@pytest.fixture
+def broken_off(two, monkeypatch):
+    """A run with noise that was killed in its first round, after its updates had left; and what is to go on with it."""
+    changes = {"privacy": NOISE, "aggregator": FEDBN, "rounds": 1}
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(coordinator, "screen", killed)
+        run(two, **changes)
+    clients = [RunFolder(two["output_dir"]).client(name) for name in ("north", "south")]
+    assert [Ledger(folder).updates for folder in clients] == [1, 1]
+    return changes, clients
+
+
+@pytest.mark.parametrize("go_on", [{"resume": True}, {}])
+def test_updates_of_a_run_that_begins_anew_without_a_whole_round_still_count(two, broken_off, go_on):
+    changes, clients = broken_off
+    rows = read_rows(run(two, **changes, **go_on) / "rounds.csv")
+    assert [row["released"] for row in rows] == ["2", "2"]
+    assert [float(row["epsilon"]) for row in rows] == pytest.approx([spent(2.0, 2, 1e-5)] * 2, rel=1e-5)
+    assert [Budget(folder / BUDGET).squares for folder in clients] == [2.0, 2.0]
+
+
+def test_force_counts_a_run_from_zero_and_never_what_a_site_has_spent(two, broken_off):
+    changes, clients = broken_off
+    (clients[0] / "state.7.pt").touch()
+    run(two, force=True, **changes)
+    assert [Ledger(folder).updates for folder in clients] == [1, 1]
+    assert [Budget(folder / BUDGET).squares for folder in clients] == [2.0, 2.0]
+    assert not (clients[0] / "state.7.pt").exists()
 
 
 def test_a_missing_accountant_is_told_before_anybody_trains(two, monkeypatch):

@@ -240,7 +240,8 @@ class FedBN(FedProx):
         Raises:
             InputError: there is none.
         """
-        layers = [(name, module) for name, module in network.named_modules() if isinstance(module, NORMS)]
+        every = network.named_modules(remove_duplicate=False)  # state_dict has each of a layer's names
+        layers = [(name, module) for name, module in every if isinstance(module, NORMS)]
         names = {f"{name}.{key}" for name, module in layers for key in module.state_dict()}
         if not names:
             raise InputError(

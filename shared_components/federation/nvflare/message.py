@@ -26,6 +26,7 @@ from pathlib import Path
 TENSOR, FILE = "tensor ", "file "  # what the names of parameters begin with
 NAME = r"[\w][\w.-]{0,99}"  # of a file: no folder, nothing hidden
 LONGEST_TEXT = 100_000  # letters, of a text among the values
+LARGEST_INTEGER = 2**63
 DEEPEST = 8  # levels of lists and tables among the values
 
 
@@ -113,8 +114,13 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     elif isinstance(value, list | tuple):
         parts = [*value]
     else:
-        return value is None or isinstance(value, int | float) or _is_short(value)
+        return value is None or _is_number(value) or _is_short(value)
     return depth < DEEPEST and all(_is_plain(part, depth + 1) for part in parts)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that float64 reaches; an integer of a thousand digits is not."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= LARGEST_INTEGER)
 
 
 def _is_short(value: Any) -> bool:

@@ -223,6 +223,14 @@ def test_names_of_normalisation_layers():
     assert FedAvg().private_names(network) == FedProx().private_names(network) == set()
 
 
+def test_a_norm_of_two_names_is_kept_under_both():
+    network = nn.Module()
+    network.norm = nn.BatchNorm1d(2)
+    network.body = nn.Sequential(nn.Linear(2, 2), network.norm)
+    shared = network.state_dict().keys() - FedBN().private_names(network)
+    assert shared == {"body.0.weight", "body.0.bias"}
+
+
 def test_a_network_without_norms_that_learn_is_refused(values):
     network = {"_target_": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 2}
     network |= {"channels": [4, 8], "strides": [2], "norm": "instance"}
