@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.federation import Federation
 from shared_components.hyper_parameters import check_values, has_our_values
 from shared_components.tensors import names_below
+
+EXPORT = "federation::export"
+"""Id of a bundle's config: writes the federation's deliverable from the global weights in the network."""
 
 
 def bundle_config(federation: Federation) -> dict[str, Any]:
@@ -105,6 +108,39 @@ def shared_names(
         names.update(found)
     names -= aggregator.private_names(network)
     return [name for name in tensors if name in names]
+
+
+def check_export(
+    parser: ConfigParser, network: nn.Module, shared: Collection[str], aggregator: FedAvg, bundle_root: str
+) -> None:
+    """Refuse an export of tensors that the network keeps private: whoever gets the file would get one client's own,
+    neither averaged nor clipped nor disturbed.
+
+    Of a bundle that exports by a component with ``_mode_: callable``, the modules are looked at that it is given.
+
+    Args:
+        parser: of the bundle's config, whose network is built.
+        network: the trainer's.
+        shared: names of its exchanged tensors.
+        aggregator: the federation's; where it leaves each client a model of its own, nothing is refused.
+        bundle_root: for the message.
+    Raises:
+        InputError: a private tensor would be exported.
+    """
+    section = parser.get(EXPORT)
+    if aggregator.personal or not isinstance(section, dict) or section.get("_mode_") != "callable":
+        return
+    given = parser.get_parsed_content(EXPORT).keywords.values()
+    modules = [module for module in given if isinstance(module, nn.Module)]
+    written = {id(tensor) for module in modules for tensor in module.state_dict(keep_vars=True).values()}
+    private = {name: tensor for name, tensor in network.state_dict(keep_vars=True).items() if name not in shared}
+    found = next((name for name, tensor in private.items() if id(tensor) in written), None)
+    if found is not None:
+        raise InputError(
+            f"{bundle_root}: {EXPORT} writes '{found}', which federation::shared keeps at each client: everybody "
+            f"would get one client's own, unprotected; add '{found.split('.')[0]}' to federation::shared, or let "
+            f"{EXPORT} take a module that is exchanged"
+        )
 
 
 def layout_of(network: nn.Module, modules: Sequence[str], aggregator: FedAvg, bundle_root: str) -> Layout:

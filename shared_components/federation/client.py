@@ -17,7 +17,7 @@ from shared_components.engines.saved_state import RandomState, restore
 from shared_components.errors import InputError
 from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.aggregators.aggregation import check_finite, check_same_layout
-from shared_components.federation.bundle_workflow import build_workflow, shared_names
+from shared_components.federation.bundle_workflow import EXPORT, build_workflow, check_export, shared_names
 from shared_components.federation.start import Start, carry_over_of, weights_of
 from shared_components.files import load_tensors, save_tensors
 from shared_components.tensors import misfit
@@ -75,8 +75,8 @@ class FederatedClient:
         aggregator: the federation's, which may keep tensors at the client or steer its training; None: plain
             averaging.
     Raises:
-        InputError: the bundle's epoch is not ``updates`` long, a shared module does not exist, or the aggregator
-            does not suit the network.
+        InputError: the bundle's epoch is not ``updates`` long, a shared module does not exist, a private one would be
+            exported, or the aggregator does not suit the network.
     """
 
     def __init__(
@@ -100,6 +100,9 @@ class FederatedClient:
             shared = self._content("federation::shared", lambda: [""])
         self._check_epoch_length(updates)
         self._shared_names = shared_names(self.trainer.network, shared, self._aggregator, bundle_root)
+        with self._own_randomness(keep=False):
+            network, parser = self.trainer.network, self._workflow.parser
+            check_export(parser, network, self._shared_names, self._aggregator, bundle_root)
 
     @property
     def shared_tensors(self) -> dict[str, Tensor]:
@@ -249,9 +252,9 @@ class FederatedClient:
         """
         with self._own_randomness(keep=False):
             self.load_shared(weights)
-            found = "federation::export" in self._workflow.parser
+            found = EXPORT in self._workflow.parser
             if found:
-                content = self._workflow.parser.get_parsed_content("federation::export")
+                content = self._workflow.parser.get_parsed_content(EXPORT)
                 if callable(content):  # a component with ``_mode_: callable``
                     content()
         return found

@@ -28,7 +28,7 @@ from shared_components.data.slices import CACHES, SliceDataset
 from shared_components.engines.saved_state import RandomState
 from shared_components.errors import InputError, cause, shown
 from shared_components.federation.aggregators import FedAvg
-from shared_components.federation.bundle_workflow import Layout, layout_of
+from shared_components.federation.bundle_workflow import Layout, check_export, layout_of
 from shared_components.hyper_parameters import UNBUILDABLE, has_our_values, value_faults
 from shared_components.yaml_files import references
 
@@ -114,7 +114,7 @@ def rehearse(
         timed: try updates.
         aggregator: of the federation whose exchanged tensors are asked for.
     Raises:
-        InputError: the aggregator does not suit the network.
+        InputError: the aggregator does not suit the network, or a private tensor would be exported.
     """
     merged = with_overrides(config, overrides)
     if has_our_values(config) and (faults := value_faults(merged)):
@@ -128,7 +128,10 @@ def rehearse(
             return Rehearsal((_blamed(config, overrides, Path(folder), cause(error)),))
         if aggregator is None or network is None:
             return result
-        return replace(result, layout=_layout(parser, network, aggregator, bundle_root))
+        layout = _layout(parser, network, aggregator, bundle_root)
+        if result.updates is not None:  # the trainer is built, and so is what it exports
+            check_export(parser, network, layout.shared, aggregator, bundle_root)
+        return replace(result, layout=layout)
 
 
 def with_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

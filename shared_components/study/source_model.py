@@ -111,9 +111,20 @@ def check_source_federation(study: Study) -> None:
             f"study: 'federated_source' is for two labelled clients or more, found {', '.join(study.sources)}; "
             "leave it out, or label more"
         )
-    faults = federation_faults(source_federation(study)) if study.federates_source else []
+    faults = _source_faults(source_federation(study)) if study.federates_source else []
     if faults:
         raise InputError("; ".join(f"study: federated_source: {fault}" for fault in faults))
+
+
+def _source_faults(federation: Federation) -> list[str]:
+    faults = federation_faults(federation)
+    noisy = federation.privacy is not None and federation.privacy.noise
+    if not faults and noisy and federation.make_aggregator().personal:
+        faults.append(
+            f"with {federation.aggregator['_target_'].split('.')[-1]} the model that the other clients get holds norms "
+            "of one client's own, without the noise of 'privacy'; take FedAvg or FedProx, or leave out the noise"
+        )
+    return faults
 
 
 def pretraining(study: Study, clients: Iterable[str]) -> dict[str, Any]:

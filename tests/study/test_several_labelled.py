@@ -226,6 +226,13 @@ def test_where_norms_are_private_each_labelled_client_uses_its_own_model(values)
     assert [Path(path).parent.name for path in paths] == ["north", "west", "north"]
 
 
+def test_norms_that_get_no_noise_are_not_handed_out_where_updates_do(values):
+    noisy = {**values, "privacy": {"clip": 1.0, "noise": 1.0}}
+    study_stages(plan_study(made(noisy)))
+    with pytest.raises(InputError, match="federated_source: with FedBN the model that the other clients get holds"):
+        study_stages(plan_study(made(noisy, federated_source={"aggregator": FEDBN})))
+
+
 def test_check_tells_of_both_federations(values):
     text = plan(made(values))
     assert "then the source model, among north and west:" in text
