@@ -133,7 +133,9 @@ def check_export(
     given = parser.get_parsed_content(EXPORT).keywords.values()
     modules = [module for module in given if isinstance(module, nn.Module)]
     written = {id(tensor) for module in modules for tensor in module.state_dict(keep_vars=True).values()}
-    private = {name: tensor for name, tensor in network.state_dict(keep_vars=True).items() if name not in shared}
+    private = {
+        name: tensor for name, tensor in network.state_dict(keep_vars=True).items() if name not in shared
+    }
     found = next((name for name, tensor in private.items() if id(tensor) in written), None)
     if found is not None:
         raise InputError(

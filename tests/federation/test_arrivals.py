@@ -59,7 +59,10 @@ def test_what_arrives_is_put_back_onto_the_global_weights(halved):
         (answer(loss=10**400), "expected a number as its 'loss', found 1000"),
         (answer(epsilon=0.1), "expected a name of a column of its own for its metric, found 'epsilon'"),
         (answer(round=1.5), "expected a name of a column of its own for its metric, found 'round'"),
-        (answer(update_norm=1e30), "expected a name of a column of its own for its metric, found 'update_norm'"),
+        (
+            answer(update_norm=1e30),
+            "expected a name of a column of its own for its metric, found 'update_norm'",
+        ),
         (answer(**{"a\nb": 1.0}), "expected a name of a column of its own for its metric, found 'a"),
         (answer(images="many"), "expected a number as its 'images', found 'many'"),
         (answer(loss="low"), "expected a number as its 'loss', found 'low'"),

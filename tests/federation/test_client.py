@@ -70,9 +70,15 @@ def test_the_trainer_is_told_the_rounds_number_or_counts_its_own(make):
 
 
 def test_what_a_client_keeps_to_itself_is_no_deliverable(make):
-    export = {"_target_": "shared_components.networks.weights.export_model", "_mode_": "callable", "path": "x.pt"}
+    export = {
+        "_target_": "shared_components.networks.weights.export_model",
+        "_mode_": "callable",
+        "path": "x.pt",
+    }
     whole = {"federation::export": {**export, "network": "@network"}}
-    with pytest.raises(InputError, match=r"federation::export writes 'model\.2\S+', which federation::shared keeps"):
+    with pytest.raises(
+        InputError, match=r"federation::export writes 'model\.2\S+', which federation::shared keeps"
+    ):
         make(**whole)
     make(**whole, **{"federation::shared": [""]})
     make(**{"federation::export": {**export, "network": "$@network.model[0]"}})

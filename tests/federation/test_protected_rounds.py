@@ -198,9 +198,10 @@ def broken_off(two, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(coordinator, "screen", killed)
-        run(two, **changes)
+        with pytest.raises(KeyboardInterrupt):
+            run(two, **changes)
     clients = [RunFolder(two["output_dir"]).client(name) for name in ("north", "south")]
     assert [Ledger(folder).updates for folder in clients] == [1, 1]
     return changes, clients

@@ -122,7 +122,9 @@ def test_what_does_not_go_together_with_the_network_is_told(factory, values):
         InputError, match=r"^aggregator: FedBN keeps the tensors of normalisation layers, of which"
     ):
         plan(read(factory, aggregator={"_target_": "shared_components.federation.FedBN"}))
-    with pytest.raises(InputError, match=r"federation::export writes 'generator_ema\.\S+', which federation::shared"):
+    with pytest.raises(
+        InputError, match=r"federation::export writes 'generator_ema\.\S+', which federation::shared"
+    ):
         plan(read(factory, overrides={"federation::shared": ["generator"]}))
 
 

@@ -229,7 +229,9 @@ def test_where_norms_are_private_each_labelled_client_uses_its_own_model(values)
 def test_norms_that_get_no_noise_are_not_handed_out_where_updates_do(values):
     noisy = {**values, "privacy": {"clip": 1.0, "noise": 1.0}}
     study_stages(plan_study(made(noisy)))
-    with pytest.raises(InputError, match="federated_source: with FedBN the model that the other clients get holds"):
+    with pytest.raises(
+        InputError, match="federated_source: with FedBN the model that the other clients get holds"
+    ):
         study_stages(plan_study(made(noisy, federated_source={"aggregator": FEDBN})))
 
 

@@ -177,7 +177,9 @@ def unflat(vector: Tensor, like: NamedTensors, names: list[str]) -> dict[str, Te
 def _mean(vectors: list[Tensor], weights: list[float]) -> tuple[Tensor, bool]:
     """Mean of the vectors and whether all is finite; in pieces that stay in the processor's cache."""
     if not (vectors[0].is_floating_point() or vectors[0].is_complex()):
-        return torch.stack(vectors).to(torch.int64).amax(dim=0).to(vectors[0].dtype), True  # uint16 has no amax
+        return torch.stack(vectors).to(torch.int64).amax(dim=0).to(
+            vectors[0].dtype
+        ), True  # uint16 has no amax
     wide = torch.complex128 if vectors[0].is_complex() else torch.float64
     total, means, finite = math.fsum(weights), [], True
     for pieces in zip(*(vector.split(PIECE) for vector in vectors), strict=True):

@@ -7,13 +7,13 @@ lack of memory, is an answer to the coordinator and not the end of the job. MONA
 from __future__ import annotations
 
 import contextlib
-import traceback
 from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError
 from shared_components.federation.aggregators.aggregation import from_blocks
 from shared_components.federation.lane import Lane
+from shared_components.federation.nvflare.failures import Told, note_failure, told_outside
 from shared_components.federation.nvflare.message import Done, Message, Work
 from shared_components.files import (
     load_tensors,
@@ -21,7 +21,6 @@ from shared_components.files import (
     remove_tree,
     save_tensors,
     write_atomically,
-    write_text,
 )
 
 DIED = "the worker process died; it was killed or ran out of memory; it is started anew for what comes next"
@@ -42,16 +41,17 @@ class SiteClient:
         self._lane = Lane(threads=1, died=DIED, ready=import_tasks)
 
     def answer(self, task: str, request: Message) -> Message:
-        """Do a task; whatever goes wrong is the answer's ``failure``, with the stack trace at the site."""
+        """Do a task; whatever goes wrong is the answer's ``failure``, as far as it may be told outside.
+
+        All of it is in ``error.txt`` at the site, in the client's own folder or in the job's.
+        """
         try:
             return self._done(task, request)
+        except Told as error:
+            return Message(failure=str(error))
         except Exception as error:  # of any kind, or the job would end for everybody
-            with contextlib.suppress(InputError):
-                write_text(self._folder / "error.txt", "".join(traceback.format_exception(error)))
-            cause = " ".join(str(error).split())
-            return Message(
-                failure=cause if isinstance(error, InputError) else f"{type(error).__name__}: {cause}"
-            )
+            note_failure(self._folder.parent, error)
+            return Message(failure=told_outside(error, (self._folder.parent, self._kit)))
 
     def __enter__(self) -> SiteClient:
         self._lane.__enter__()
@@ -91,15 +91,22 @@ def run_task(custom: Path, kit: Path, name: str, task: str, work: Work) -> Done:
         task: a name of the job's tasks, such as those of ``site_tasks.TASKS``.
         work: what is asked.
     Raises:
-        InputError: the site, the job or the client is not fit.
+        Told: the client is not fit, in words that may leave the site, which are noted among what does.
+        InputError: the site or the job is not fit.
     """
     from shared_components.federation.nvflare.job_file import read_parts, tasks_of
-    from shared_components.federation.nvflare.site_tasks import note_sent, site_job
+    from shared_components.federation.nvflare.site_tasks import FAILURE, note_sent, site_job, told_of
 
     tasks = tasks_of(read_parts(custom))
     if task not in tasks:
         raise InputError(f"task {task}: unknown here; the tasks are {', '.join(tasks)}")
-    job = site_job(custom, kit, name)
-    done = tasks[task](job, work)
-    note_sent(job, custom.parents[1].name, task, work, done)
+    job, number = site_job(custom, kit, name), custom.parents[1].name
+    try:
+        done = tasks[task](job, work)
+    except Exception as error:
+        note_failure(job.folder, error)
+        told = told_of(job, error, (custom.parents[1], kit))
+        note_sent(job, number, task, work, Done({FAILURE: told}))
+        raise Told(told) from error
+    note_sent(job, number, task, work, done)
     return done

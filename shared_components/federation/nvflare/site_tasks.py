@@ -6,7 +6,7 @@ that the job names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from shared_components.federation import worker
 from shared_components.federation.aggregators.aggregation import from_blocks
 from shared_components.federation.federation import ClientPlan, Federation, client_plan
 from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
+from shared_components.federation.nvflare.failures import ERROR_FILE, in_one_line, told_outside
 from shared_components.federation.nvflare.job_file import JobParts, read_job, read_parts
 from shared_components.federation.nvflare.message import Done, Work
 from shared_components.federation.nvflare.places import Place, read_site
@@ -86,6 +87,8 @@ def export(job: SiteJob, work: Work) -> Done:
     return Done(values, files=[job.federation.export_path] if shared else [])
 
 
+FAILURE = "failure"  # what a record of what has left calls one
+
 TASKS: dict[str, Callable[[SiteJob, Work], Done]] = {
     "build": build,
     "initial_weights": initial_weights,
@@ -136,13 +139,29 @@ def note_sent(job: SiteJob, number: str, task: str, work: Work, done: Done) -> N
         task=task,
         about=work.values.get("round", work.values.get("stage", "")),
         tensors=len(tensors),
-        bytes=sum(t.nbytes for t in tensors.values()) + sum(file.stat().st_size for file in done.files),
+        bytes=sum(t.nbytes for t in tensors.values())
+        + sum(file.stat().st_size for file in done.files)
+        + len(done.values.get(FAILURE, "")),
         files=", ".join(files),
         values=", ".join(done.values),
         epsilon=f"{privacy.spent(released):.6g}" if privacy and released else "",
     )
     if job.plan is not None:  # of a site that trains nothing the table tells all
         record.sum_up(job.federation.name, job.plan)
+
+
+def told_of(job: SiteJob, error: BaseException, own: Sequence[Path]) -> str:
+    """What of a failure of this job may leave the site: all of it in a rehearsal, which is on one machine.
+
+    Args:
+        job: at this site.
+        error: what went wrong.
+        own: folders of the job and of the startup kit.
+    """
+    if job.place.rehearsal:
+        return in_one_line(error)
+    folders = (job.folder, Path(job.federation.output_dir), Path(job.place.folder), *own)
+    return told_outside(error, folders, job.place.data_roots)
 
 
 def _compare_data(job: SiteJob, resumed: bool) -> None:
@@ -158,8 +177,8 @@ def _compare_data(job: SiteJob, resumed: bool) -> None:
     changes = data_changes(before, data) if before else []
     if changes:
         raise InputError(
-            f"its data are not those that the rounds so far were trained on: {told(changes)}; put them back, or "
-            "start over with --force"
-        )
+            f"its data are not those that the rounds so far were trained on, as {ERROR_FILE} at its site tells; put "
+            "them back, or start over with --force"
+        ) from InputError(told(changes))
     write_record(folder / "data.json", data)
     digests.keep()

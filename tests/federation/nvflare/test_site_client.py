@@ -17,6 +17,7 @@ from tests.federation.tiny import federation, file_values, make_root
 
 pytest.importorskip("nvflare")
 from shared_components.federation.nvflare.controller import FederationController
+from shared_components.federation.nvflare.failures import WITHHELD
 from shared_components.federation.nvflare.job import write_job
 from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.places import VARIABLE
@@ -83,7 +84,7 @@ def test_whatever_goes_wrong_is_an_answer(site):
         assert slow.failure.startswith("no answer within 0.001 s (round_timeout)")
         (kit / "local" / "fedfoundry.yaml").unlink()
         assert "expected the site file of north" in client.answer("build", Message({"round": 0})).failure
-        assert "Traceback" in (custom.parents[1] / "exchange" / "error.txt").read_text()
+        assert "Traceback" in (custom.parents[1] / "error.txt").read_text()
 
 
 def test_a_job_with_less_privacy_than_the_site_demands_is_refused_whatever_it_asks_for(site):
@@ -112,6 +113,22 @@ def test_other_data_than_the_run_began_with_are_refused_by_the_site(site):
         (images / "s0.nii.gz").write_bytes((images / "s1.nii.gz").read_bytes())
         failure = client.answer("build", Message({"round": 1})).failure
         assert failure.startswith(
-            "its data are not those that the rounds so far were trained on: client north: "
+            "its data are not those that the rounds so far were trained on, as error.txt"
         )
-        assert "images/s0.nii.gz" in failure
+        assert "s0" not in failure
+    own = kit / "fedfoundry/tiny/clients/north"
+    assert (
+        "images/s0.nii.gz + labels/s0.nii.gz of training is another file" in (own / "error.txt").read_text()
+    )
+    last = read_table(own / "sent.csv", "")[-1]
+    assert (last["task"], last["about"], last["values"]) == ("build", "1", "failure")
+    assert last["bytes"] == str(len(failure))
+
+
+def test_a_failure_that_names_a_patients_file_stays_at_the_site(site):
+    values, kit, custom = site
+    images = Path(values["clients"]["north"]["data_root"]) / "images"
+    (images / "s0.nii.gz").unlink()
+    with SiteClient(custom, kit, "north") as client:
+        assert client.answer("build", Message({"round": 0})).failure.endswith(WITHHELD)
+    assert "s0.nii.gz" in (kit / "fedfoundry/tiny/clients/north/error.txt").read_text()

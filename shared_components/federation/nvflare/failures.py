@@ -1,0 +1,74 @@
+"""What of a failure may leave a site: not what names its files, folders or subjects."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from shared_components.errors import InputError
+from shared_components.files import make_folder, write_text
+
+ERROR_FILE = "error.txt"
+WITHHELD = f"its cause may name what stays at its site; it is in {ERROR_FILE} there"
+SAME_EVERYWHERE = {"images", "labels"}  # names that tell of nobody
+OURS = r"\bstate\.\d+\.pt|\bscripts/\w+\.(py|sh)"  # what is not looked at: a number may be a patient's as well
+SHORTEST = 3  # letters, of a name that can tell of somebody
+
+
+class Told(InputError):
+    """A failure in words that may leave the site."""
+
+
+def told_outside(error: BaseException, own: Sequence[Path], data_roots: Sequence[str] = ()) -> str:
+    """A failure in one line, or where it may name what stays at the site, that it does.
+
+    Paths in the site's ``own`` folders of this program are told by their last part. Whatever then has a path in it, or
+    the name of a file, a folder, a subject or a patient of the data, is withheld.
+
+    Args:
+        error: what went wrong.
+        own: folders in which this program keeps runs, kits and jobs.
+        data_roots: the site's data.
+    """
+    text = in_one_line(error)
+    for folder in own:
+        text = re.sub(rf"{re.escape(str(folder))}(/[^\s:;,']*)*", lambda found: Path(found[0]).name, text)
+    without = re.sub(OURS, "", text)
+    if os.sep in without or any(_stands_in(name, without) for root in data_roots for name in _names(root)):
+        return WITHHELD if isinstance(error, InputError) else f"{type(error).__name__}: {WITHHELD}"
+    return text
+
+
+def in_one_line(error: BaseException) -> str:
+    """What went wrong, with its kind where it is none that this program tells of."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+
+
+def note_failure(folder: Path, error: BaseException) -> None:
+    """Write what went wrong, with the stack trace, to ``error.txt`` in a folder that does not leave the site."""
+    with contextlib.suppress(InputError):
+        write_text(make_folder(folder) / ERROR_FILE, "".join(traceback.format_exception(error)))
+
+
+def _stands_in(name: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _names(root: str) -> Iterator[str]:
+    """What stands in a data root that may tell of somebody."""
+    from shared_components.data.client_root import read_entries  # the room imports MONAI
+    from shared_components.data.dataset_json import DATASET_FILE, read_description
+    from shared_components.data.names import subject_name
+
+    same = {*SAME_EVERYWHERE, DATASET_FILE}
+    found: set[str] = set()
+    for _, folders, files in os.walk(root):
+        found |= {*folders, *files, *map(subject_name, files)}
+    for entry in read_entries(root, read_description(root)[0])[0]:
+        found |= {entry.subject, *([entry.patient] if entry.patient else [])}
+    yield from (name for name in found if len(name) >= SHORTEST and name.lower() not in same)

@@ -1,0 +1,64 @@
+"""What of a failure may leave a site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared_components.data.dataset_json import dataset_head, write_dataset
+from shared_components.errors import InputError
+from shared_components.federation.nvflare.failures import WITHHELD, note_failure, told_outside
+
+KIT = Path("/srv/kit")
+
+
+@pytest.fixture
+def root(tmp_path) -> str:
+    """A data root whose files, folders, subjects and patients have names."""
+    for name in ("images/SMITH_1954.nii.gz", "images/0042/ct.nii.gz"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    entries = [
+        {"image": "images/SMITH_1954.nii.gz", "patient": "J. Smith"},
+        {"image": "images/0042/ct.nii.gz", "subject": "Doe"},
+    ]
+    write_dataset(tmp_path, {**dataset_head("north", "t1", "MR", {0: "background"}), "training": entries})
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SMITH_1954.nii.gz: could not be read",
+        "smith_1954: two label maps",
+        "subject Doe stands in two splits",
+        "patient J. Smith stands in two splits",
+        "0042 holds two series",
+        "/mnt/pacs/x.nii: could not be read",
+        "images/x.nii: could not be read",
+    ],
+)
+def test_what_names_somebodys_data_is_withheld(root, text):
+    assert told_outside(InputError(text), [KIT], [root]) == WITHHELD
+    assert told_outside(ValueError(text), [KIT], [root]) == f"ValueError: {WITHHELD}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("update 3: 'w' holds NaN\nor infinite values", "update 3: 'w' holds NaN or infinite values"),
+        ("expected images and labels, found doed", "expected images and labels, found doed"),
+        ("python scripts/federate.py join writes one", "python scripts/federate.py join writes one"),
+        (f"{KIT}/fedfoundry/tiny/state.42.pt: no state", "state.42.pt: no state"),
+        (f"{KIT}/fedfoundry/tiny/state.0042.pt: no state", "state.0042.pt: no state"),
+    ],
+)
+def test_the_rest_is_told(root, text, told):
+    assert told_outside(InputError(text), [KIT], [root]) == told
+
+
+def test_all_of_it_is_noted_at_the_site(tmp_path):
+    note_failure(tmp_path / "north", ValueError("SMITH"))
+    assert "ValueError: SMITH" in (tmp_path / "north" / "error.txt").read_text()
