@@ -52,6 +52,7 @@ RULES: Mapping[str, Rule] = {
     # what a federation agrees on
     "domains": such(several(NAME, 1, 1000), "no two alike", lambda value: len(set(value)) == len(value)),
     "label_domains": several(NAME, 0, 1000),
+    "flat_domains": several(NAME, 0, 1000),
     "source_domains": several(NAME, 1, 1000),
     "held_out": optional(NAME),
     "labels": such(

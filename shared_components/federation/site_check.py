@@ -9,7 +9,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from shared_components.data.check import RootReport, inspect_client_root
 from shared_components.data.client_root import read_entries
 from shared_components.data.coverage import Frame, Reach, coverage, proposal
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, read_description
+from shared_components.data.faults import Fault
+from shared_components.data.volume_check import ImageGrid
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError
 from shared_components.federation.bundle_workflow import bundle_config
@@ -28,6 +30,9 @@ from shared_components.federation.federation import Federation
 
 FAULTS = "check.txt"
 """In a client's own folder at its site: the faults of its data, with their cures."""
+
+FLAT = "flat_domains"
+"""Id of the factory's config: the domains whose images are single slices, where noise keeps it from learning that."""
 
 SEEN = ("image_size", "spacing", "orientation", "percentiles")
 """Ids of a bundle's config that say what its networks see of an image."""
@@ -115,12 +120,51 @@ def site_check(federation: Federation, client: str, progress: bool = False) -> S
         )
         for root, domain in zip(entry.data_roots, entry.domains, strict=True)
     ]
+    orientation = "RAS" if frame is None else slice_axes(frame.orientation)
+    reports = [
+        replace(
+            report, faults=[*report.faults, *_slice_faults(report, domain, federation, parser, orientation)]
+        )
+        for report, domain in zip(reports, entry.domains, strict=True)
+    ]
     return SiteCheck(
         faults=tuple(str(fault) for report in reports for fault in report.faults),
         notes=tuple(str(note) for report in reports for note in report.notes),
         reaches={name: reach for report in reports for name, reach in report.reaches.items()},
         report=_report(reports, federation, parser),
     )
+
+
+def _slice_faults(
+    report: RootReport, domain: str, federation: Federation, parser: ConfigParser, orientation: str | None
+) -> Iterator[Fault]:
+    """Whether a factory that noise keeps from learning which domains are single slices is told of this one."""
+    noisy = federation.privacy is not None and federation.privacy.noise
+    depths = [_depth(grid, orientation) for each, grid in report.images if each.split == "training"]
+    if not noisy or FLAT not in parser or not depths:
+        return
+    file, named = str(Path(report.root) / DATASET_FILE), parser.get_parsed_content(FLAT)
+    if max(depths) == 1 and domain not in named:
+        yield Fault(
+            file,
+            "all its training images are single slices, of which noise (section privacy) keeps the factory from "
+            "learning, so that it would draw them at heights that nobody has trained",
+            f"set overrides: {FLAT}: {json.dumps([*named, domain])}",
+        )
+    if max(depths) > 1 and domain in named:
+        yield Fault(
+            file,
+            f"{FLAT} names {domain!r}, and its training images have up to {max(depths)} slices",
+            "take it out of there",
+        )
+
+
+def _depth(grid: ImageGrid, orientation: str | None) -> int:
+    """How many slices an image has, along the last of the axis codes or the file's last axis."""
+    if orientation is None:
+        return grid.shape[-1]
+    pair = next(pair for pair in ("RL", "AP", "SI") if orientation[-1] in pair)
+    return next(size for size, code in zip(grid.shape, grid.axes, strict=True) if code in pair)
 
 
 def _report(reports: Sequence[RootReport], federation: Federation, parser: ConfigParser) -> SiteReport:

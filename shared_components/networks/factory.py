@@ -68,6 +68,7 @@ def export_generator(
     labels: Mapping[int, str],
     spacing: float | Sequence[float] | None,
     orientation: str | None,
+    flat_domains: Sequence[str] = (),
 ) -> Path:
     """Write the factory's deliverable: weights, how to rebuild the network, and what its slices mean.
 
@@ -78,8 +79,10 @@ def export_generator(
         labels: the federation's label set.
         spacing: in-plane pixel size in mm, one number or two, None if slices were not resampled.
         orientation: axis codes of the volumes; the last letter is the slicing axis.
+        flat_domains: those of single slices, if the generator has not counted what it was trained on.
     Raises:
-        InputError: a spacing that is none, weights that are not finite, or a file that cannot be written.
+        InputError: a spacing that is none, a flat domain that is none of the domains, weights that are not finite, or a
+            file that cannot be written.
     """
     description = {
         "generator": dict(generator.arguments),
@@ -88,7 +91,19 @@ def export_generator(
         "spacing": _plain_spacing(spacing),
         "orientation": orientation,
     }
-    return export_model(generator, path, description)
+    return export_model(_told_of(generator, domains, flat_domains), path, description)
+
+
+def _told_of(generator: Generator, domains: Sequence[str], flat: Sequence[str]) -> Generator:
+    """The generator, or a copy that knows which domains are single slices."""
+    strange = [name for name in flat if name not in domains]
+    if strange:
+        raise InputError(f"flat_domains: expected some of {', '.join(domains)}, found {strange[0]!r}")
+    if not flat:
+        return generator
+    told = copy.deepcopy(generator)
+    told.slices_seen[[list(domains).index(name) for name in flat]] = told.slices_seen.new_tensor([1, 0])
+    return told
 
 
 def _plain_spacing(spacing: float | Sequence[float] | None) -> float | list[float] | None:

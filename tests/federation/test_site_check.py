@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 from shared_components.data.coverage import Frame
 from shared_components.errors import InputError
 from shared_components.federation.data_check import check_clients
+from shared_components.federation.privacy import Privacy
 from shared_components.federation.site_check import SiteReport, bundle_version, frame_of, site_check
 from tests.federation.statistics.volumes import save
-from tests.federation.tiny import TINY_BUNDLE, federation
+from tests.federation.tiny import TINY_BUNDLE, federation, make_root
 
 
 @pytest.fixture
@@ -55,6 +57,30 @@ def test_faults_stay_at_the_site_which_reports_their_number_and_kind(sick):
     text = json.dumps(check.report.as_dict())
     assert "patients" not in text and "nii" not in text and "/" not in text
     assert SiteReport.from_dict(json.loads(text)).as_dict() == check.report.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("depth", "named", "noise", "told"),
+    [
+        (1, [], 1.0, 'set overrides: flat_domains: ["t2"]'),
+        (1, ["t2"], 1.0, ""),
+        (1, [], 0.0, ""),
+        (3, [], 1.0, ""),
+        (3, ["t2"], 1.0, "flat_domains names 't2', and its training images have up to 3 slices"),
+    ],
+)
+def test_with_noise_the_factory_is_told_of_single_slices(values, tmp_path, depth, named, noise, told):
+    root = make_root(tmp_path / "south", "t2", 2, seed=0)
+    for file in (root / "images").iterdir():
+        save(file, np.random.default_rng(len(file.name)).random((8, 8, depth), np.float32), (2, 2, 2))
+        save(root / "labels" / file.name, np.ones((8, 8, depth), np.uint8), (2, 2, 2))
+    content = json.loads((root / "dataset.json").read_text())
+    (root / "dataset.json").write_text(json.dumps({**content, "training": content["training"][:1]}))
+    values["clients"]["south"] = {"data_root": str(root), "domain": "t2"}
+    made = factory(values, flat_domains=named)
+    check = site_check(replace(made, privacy=Privacy(1.0, noise)), "south")
+    assert len(check.faults) == bool(told) and all(told in fault for fault in check.faults)
+    assert check.report.faults == ({"dataset.json": 1} if told else {})
 
 
 def test_a_report_that_is_none_is_refused():

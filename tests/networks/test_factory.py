@@ -53,6 +53,16 @@ def test_a_factory_file_rebuilds_the_generator(generator, tmp_path):
         domain_index(path, "east")
 
 
+def test_a_file_says_which_domains_are_single_slices_where_the_training_could_not(generator, tmp_path):
+    described = (["a", "b"], {0: "x"}, 4.0, "RAS")
+    loaded = load_generator(
+        export_generator(generator, tmp_path / "factory.pt", *described, flat_domains=["b"])
+    )
+    assert [loaded.is_flat(domain) for domain in (0, 1)] == [False, True] and not generator.is_flat(1)
+    with pytest.raises(InputError, match="flat_domains: expected some of a, b, found 'c'"):
+        export_generator(generator, tmp_path / "factory.pt", *described, flat_domains=["c"])
+
+
 @pytest.mark.parametrize(
     ("spacing", "stated"), [(None, None), (4, 4.0), ([5, 4.5], [5.0, 4.5]), ((4, 4), 4.0)]
 )
