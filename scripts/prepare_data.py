@@ -27,7 +27,7 @@ from shared_components.data.coverage import Frame, advice
 from shared_components.data.datalists import make_datalist, remarks
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.frames import split_frames
-from shared_components.data.label_conversion import Relabelling, relabel_maps, threshold_map
+from shared_components.data.label_conversion import Relabelling, relabel_maps, threshold_maps
 from shared_components.data.names import names_time, subject_name
 from shared_components.data.pairing import Pair
 from shared_components.data.patients import (
@@ -226,9 +226,7 @@ def threshold(*maps: str, output_dir: str, at: float = 0.5) -> None:
         output_dir: where the label maps go, each under the name of its probability map.
         at: the threshold.
     """
-    files = [threshold_map(str(path), str(output_dir), float(at)) for path in maps]
-    if not files:
-        raise InputError("threshold: name at least one probability map")
+    files = threshold_maps([str(path) for path in maps], str(output_dir), float(at))
     print(f"wrote {counted(len(files), 'label map')} into {output_dir}")
 
 

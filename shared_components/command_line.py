@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +16,7 @@ from typing import Any
 
 import fire
 from fire.helptext import HelpText
+from fire.parser import DefaultParseValue
 from fire.trace import FireTrace
 
 from shared_components.errors import InputError, os_error_line
@@ -78,13 +81,13 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
     Raises:
         SystemExit: with code 2 after an :class:`InputError`, a file that is missing or cannot be read or written
             (one line on stderr) or a command line that does not parse; 130 after Ctrl-C, 143 after SIGTERM, 129 after
-            SIGHUP; 0 after ``--help``; else a command's own code.
+            SIGHUP, 141 where nobody reads the output any more; 0 after ``--help``; else a command's own code.
     """
     if callable(component):
         commands: object = _deferred(component)
     else:
         commands = {name: _deferred(function) for name, function in component.items()}
-    words = [_as_typed(word) for word in (sys.argv[1:] if argv is None else argv)]
+    words = _as_typed(component, sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
         print(_help(component, words))
         raise SystemExit(0)
@@ -95,6 +98,11 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
     try:
         with Interrupts().noticed():
             call._run()
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -110,9 +118,41 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
         raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
 
 
-def _as_typed(word: str) -> str:
-    """Quote a name such as ``2024_01``, which fire would take for the number 202401."""
-    return f'"{word}"' if re.fullmatch(r"\d+(_\d+)+", word) else word
+def _reader_is_gone() -> bool:
+    """Whether what reads the output, such as ``head``, has ended; then the rest of it goes nowhere."""
+    output, poll = sys.stdout.fileno(), select.poll()
+    poll.register(output, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # for the flush at the end of Python
+    return True
+
+
+def _as_typed(component: Callable | Mapping[str, Callable], words: Sequence[str]) -> list[str]:
+    """Quote what is a text and fire would take for a number: a name such as ``2024_01``, and what a flag gets that is
+    a text, as in ``--domain 1.50``.
+    """
+    function = component if callable(component) else component.get(next(iter(words), ""))
+    parameters = {} if function is None else inspect.signature(function).parameters
+    texts = {name for name, each in parameters.items() if str(each.annotation) in ("str", "str | None")}
+    typed, is_text = [], False
+    for word in words:
+        flag_name, equals, value = word.partition("=")
+        name = flag_name.removeprefix("--").replace("-", "_") if word.startswith("--") else ""
+        if name in texts and equals:
+            typed.append(f"{flag_name}={_quoted(value)}")
+        elif (is_text and not name) or re.fullmatch(r"\d+(_\d+)+", word):
+            typed.append(_quoted(word))
+        else:
+            typed.append(word)
+        is_text = name in texts and not equals
+    return typed
+
+
+def _quoted(value: str) -> str:
+    """A text such that fire takes it for one; ``None`` stays none."""
+    parsed = DefaultParseValue(value)
+    return value if parsed is None or isinstance(parsed, str) else repr(value)
 
 
 def _help(component: Callable | Mapping[str, Callable], words: Sequence[str]) -> str:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -176,6 +178,30 @@ def test_a_folder_named_by_a_date_stays_text():
     seen = []
     run(lambda folder: seen.append((folder, type(folder))), ["2024_01"])
     assert seen == [("2024_01", str)]
+
+
+@pytest.mark.parametrize("given", ["1.50", "1e5", "0x10", "[t1]", "True", "t 1", "2024_01"])
+@pytest.mark.parametrize("form", [["--domain={}"], ["--domain", "{}"]])
+def test_a_text_that_looks_like_a_number_stays_text(given, form):
+    seen = []
+
+    def command(*, domain: str, more: str | None = None, at: float = 0.5) -> None:
+        seen.append((domain, more, at))
+
+    run({"make": command}, ["make", *(word.format(given) for word in form), "--more=None", "--at", "0.25"])
+    assert seen == [(given, None, 0.25)]
+
+
+def test_a_reader_that_has_gone_ends_the_command_quietly():
+    code = (
+        "from shared_components.command_line import run\n"
+        "def many() -> None:\n    for number in range(100_000):\n        print(number)\n"
+        "run(many, [])\n"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    program.stdout.readline()
+    program.stdout.close()
+    assert (program.stderr.read(), program.wait()) == (b"", 141)
 
 
 @pytest.mark.parametrize("words", ["a, 2", ("a", 2), ["a ", "2"]])

@@ -28,6 +28,7 @@ from shared_components.data.label_maps import (
     listed_slices,
     mark_unknown,
     relabelling,
+    renumbered,
     slices_of,
     value_faults,
     values_in,
@@ -225,7 +226,7 @@ def _classes(
         if values != set(range(len(values))):
             raise InputError(
                 f"the label maps hold the values {', '.join(map(str, sorted(values)))}; expected 0, 1, 2, … without "
-                f"a gap: {relabelling(root, values)} renumbers them in that order; or state all "
+                f"a gap: {relabelling(root, values, ignore)} renumbers them in that order; or state all "
                 "classes with --labels if some do not occur here"
             )
         return {"0": "background"} | {str(value): f"class_{value}" for value in range(1, len(values))}
@@ -347,11 +348,18 @@ def _of_values(root: ClientRoot, values: Mapping[Path, set[int]], whole: bool) -
         more = f" (and so do {len(strange) - 1} more label maps)" if len(strange) > 1 else ""
         listed, classes = (", ".join(map(str, sorted(each))) for each in (values[strange[0]], root.labels))
         cure = "state all classes with --labels, and replace this list with --force"
-        if len(found) == len(root.labels):
-            cure = f"{relabelling(root.root, found)} makes {classes} of them"
+        if renumbered(found, root.labels):
+            cure = f"{relabelling(root.root, found, root.ignore)} makes {classes} of them"
         yield f"{strange[0]}: holds the values {listed}, where the classes are {classes}{more}; {cure}"
+    training = [Path(item["label"]) for item in root.items("training", labelled=True)]
+    trained = [values[path] for path in training if path in values]
     if values and whole and found == {0}:
         yield (
             f"none of the {len(values)} label maps has any foreground: all voxels are 0, and nothing can be learnt or "
             "scored of them; export them again, or state with --label_maps which files are label maps"
+        )
+    elif trained and whole and {0}.union(*trained) == {0}:
+        yield (
+            f"none of the label maps of 'training' ({len(trained)}) has any foreground: all voxels are 0, and nothing "
+            "can be learnt of them; export them again, or name those that have some in 'training'"
         )

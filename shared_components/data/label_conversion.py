@@ -26,16 +26,44 @@ from shared_components.files import write_atomically
 _KEEPING = (".nii", ".nii.gz")  # files that are written with the header that they had
 
 
-def threshold_map(path: str | os.PathLike, folder: str | os.PathLike, at: float = 0.5) -> Path:
-    """Write ``<folder>/<name>.nii.gz``, on the map's grid: 1 where the map is at least ``at``, else 0.
+def threshold_maps(
+    maps: Sequence[str | os.PathLike], folder: str | os.PathLike, at: float = 0.5
+) -> list[Path]:
+    """Write ``<folder>/<name>.nii.gz`` of each map, on its grid: 1 where it is at least ``at``, else 0; nothing before
+    all have been read.
 
     Raises:
-        InputError: the map cannot be read, holds NaN or values beyond 0 to 1, ``at`` is no probability, or the file is
-            there already.
+        InputError: no map, one that cannot be read, holds NaN or values beyond 0 to 1, two of one name, ``at`` is no
+            probability, or a file is there already.
     """
-    path = Path(path)
     if not 0 < at <= 1:
         raise InputError(f"--at: expected a probability above 0, up to 1, found {at:g}")
+    paths = list(dict.fromkeys(map(Path, maps)))
+    if not paths:
+        raise InputError("threshold: name at least one probability map")
+    files = _places_in(Path(folder), paths)
+    for path in paths:
+        _thresholded(path, at)
+    return [write_nifti(file, *_thresholded(path, at)) for path, file in zip(paths, files, strict=True)]
+
+
+def _places_in(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """Where each goes: under its own name."""
+    files: dict[Path, Path] = {}
+    for path in paths:
+        file = folder / f"{subject_name(path)}.nii.gz"
+        if file in files:
+            raise InputError(
+                f"{path}: has the name of {files[file]}, so that both would be {file}; threshold them one after the "
+                "other, each into a folder of its own"
+            )
+        _refuse_old(file)
+        files[file] = path
+    return list(files)
+
+
+def _thresholded(path: Path, at: float) -> tuple[np.ndarray, np.ndarray]:
+    """The label map ``(X, Y, Z)`` of a probability map, and its affine."""
     volume = _loaded(path)
     voxels = volume.numpy()[0]
     if not (np.isfinite(voxels).all() and voxels.min() >= 0 and voxels.max() <= 1 + 1e-6):
@@ -43,9 +71,7 @@ def threshold_map(path: str | os.PathLike, folder: str | os.PathLike, at: float 
             f"{path}: expected probabilities from 0 to 1, found {voxels.min():g} to {voxels.max():g}; divide by the "
             "largest value first"
         )
-    file = Path(folder) / f"{subject_name(path)}.nii.gz"
-    _refuse_old(file)
-    return write_nifti(file, (voxels >= at).astype(np.uint8), to_affine_nd(3, volume.affine.numpy()))
+    return (voxels >= at).astype(np.uint8), to_affine_nd(3, volume.affine.numpy())
 
 
 def _loaded(path: Path) -> MetaTensor:

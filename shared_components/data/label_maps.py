@@ -55,20 +55,24 @@ def _is_whole(values: Tensor) -> Tensor:
     return (values - whole(values)).abs() <= tolerance
 
 
-def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | None) -> Iterator[Fault]:
+def value_faults(
+    path: str | Path, voxels: Tensor, labels: Collection[int] | None, ignore: int | None = None
+) -> Iterator[Fault]:
     """Values that no label map has, or, if ``labels`` are given, none of these classes.
 
     Args:
         path: the label map.
         voxels: what it holds, of any shape.
-        labels: the values that may occur; ``None`` if they are not known.
+        labels: the values of classes that may occur; ``None`` if they are not known.
+        ignore: the value of voxels that nobody annotated, which may occur as well; ``None``: there is none.
     """
     path = Path(path)
     bad = int((~torch.isfinite(voxels)).sum())
     if bad:
         yield Fault(str(path), f"{bad} voxels of the label are NaN or infinite", "replace them with 0")
         return
-    known = torch.tensor(sorted(labels or ()), dtype=voxels.dtype)
+    marked = [] if ignore is None else [ignore]
+    known = torch.tensor(sorted({*(labels or ()), *marked}), dtype=voxels.dtype)
     values = torch.unique(voxels[~torch.isin(voxels, known)])  # sorts the few that are not known
     broken = values[~_is_whole(values)]
     if len(broken):
@@ -77,23 +81,30 @@ def value_faults(path: str | Path, voxels: Tensor, labels: Collection[int] | Non
     strange = torch.unique(whole(values))
     strange = strange[~torch.isin(strange, known)]
     if labels is not None and len(strange):
-        expected = _named(labels)
+        expected = _named([*labels, *marked])
         fault = f"label values {_listed(strange)} are outside 'labels' ({expected})"
         cure = f"save it with the values {expected}, or add the classes that are missing to 'labels'"
-        found = sorted(values_in(voxels))
-        if len(found) == len(set(labels)):
-            cure += f" (in the repository: {relabelling(path, found)} makes {expected} of {_named(found)})"
+        found = sorted(values_in(voxels) - {*marked})
+        if renumbered(found, labels):
+            command = relabelling(path, found, ignore)
+            cure += f" (in the repository: {command} makes {_named(labels)} of {_named(found)})"
         yield Fault(str(path), fault, cure)
 
 
-def relabelling(place: str | Path, values: Collection[int]) -> str:
+def renumbered(values: Collection[int], labels: Collection[int]) -> bool:
+    """Whether values that are counted anew, as 0, 1, 2, …, become those of ``labels``."""
+    return sorted(labels) == list(range(len(values)))
+
+
+def relabelling(place: str | Path, values: Collection[int], ignore: int | None = None) -> str:
     """The command that writes the label maps ``place``, a file or a folder, anew, with 0, 1, 2, … in the order of
-    their values; beside the folder.
+    their values but for ``ignore``, which stays; beside the folder.
     """
     place = Path(place)
     home = Path(os.path.abspath(place if place.is_dir() else place.parent))
     named, folder = ",".join(map(str, sorted(values))), home.with_name(f"{home.name}_relabelled")
-    words = shlex.join([str(place), "--values", named, "--output_dir", str(folder)])
+    kept = [] if ignore is None else ["--ignore", str(ignore)]
+    words = shlex.join([str(place), "--values", named, *kept, "--output_dir", str(folder)])
     return f"python scripts/prepare_data.py relabel {words}"
 
 

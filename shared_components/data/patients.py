@@ -248,8 +248,12 @@ def patients_by_table(pairs: Collection[Pair], path: str | os.PathLike) -> dict[
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
     """Number of the line, image and patient of a table's rows."""
     try:
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), skipinitialspace=True)
+        text = path.read_text(encoding="utf-8-sig")
+        between = next((mark for mark in ",;\t" if mark in text.partition("\n")[0]), ",")
+        reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, delimiter=between)
         columns, rows = list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        raise InputError(f"--patients: {path} is no UTF-8 text ({error}); save it as CSV in UTF-8") from error
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
@@ -261,6 +265,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
         )
     for line, row in rows:
         image, patient = (str(row[column] or "").strip() for column in ("image", "patient"))
+        image = image.replace("\\", "/")  # as Windows writes paths
         fault = name_fault(image, _LONGEST_PATH) or name_fault(patient)
         if fault:
             raise InputError(f"{path}: line {line}: {fault}; state an image and its patient in every line")

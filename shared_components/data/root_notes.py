@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class Seen:
         self.placeless: list[Path] = []  # images that do not say where they lie
         self.placed_twice: dict[Path, float] = {}  # images that say it in two ways, how many voxels apart
         self.label_like: list[Path] = []  # images that look like label maps
-        self.values: list[Set[int] | None] = []  # of each label map; None where it has a fault
+        # split to the values of each of its label maps; None where it has a fault
+        self.values: dict[str, list[Set[int] | None]] = {split: [] for split in SPLITS}
         # slices of a split's label maps, and all of these volumes
         self.annotated = dict.fromkeys(SPLITS, (0, 0))
 
@@ -74,16 +75,22 @@ class Seen:
             self.placed_twice[path] = apart
 
     def label(self, entry: Entry, found: LabelFound | None) -> None:
-        self.values.append(None if found is None else found.values)
+        self.values[entry.split].append(None if found is None else found.values)
         if found is not None:
             annotated, slices = self.annotated[entry.split]
             self.annotated[entry.split] = annotated + found.annotated, slices + found.slices
 
     def faults(self, file: str) -> Iterator[Fault]:
-        if self.values and not any(values is None or values - {0} for values in self.values):
-            fault = f"none of the {len(self.values)} label maps has any foreground: all voxels are 0"
-            cure = "export the label maps again, or take the 'label' of images without one out"
-            yield Fault(file, fault, cure)
+        cure = "export the label maps again, or take the 'label' of images without one out"
+        every = [values for split in SPLITS for values in self.values[split]]
+        if _all_empty(every):
+            yield Fault(
+                file, f"none of the {len(every)} label maps has any foreground: all voxels are 0", cure
+            )
+        elif _all_empty(self.values["training"]):
+            number = len(self.values["training"])
+            fault = f"none of the label maps of 'training' ({number}) has any foreground: all voxels are 0"
+            yield Fault(file, fault, f"{cure}, or name those that have some in 'training'")
 
     def notes(self, file: str, names: Any, expected: set[int] | None) -> Iterator[Fault]:
         yield from self._placing_notes(file)
@@ -105,13 +112,25 @@ class Seen:
             yield Fault(
                 file, fault, "1 mm is assumed; convert them to NIfTI with the right sizes if they differ"
             )
-        if not expected or not self.values or None in self.values:
-            return
-        absent = sorted(expected - {0}.union(*self.values))
-        if absent and set().union(*self.values) - {0}:
-            classes = ", ".join(f"{value} {names.get(str(value), '')}".strip() for value in absent)
-            fault = f"no label map has a voxel of the class {classes}"
-            yield Fault(file, fault, "nothing can be learnt or scored of it here; look whether that is right")
+        every = [values for split in SPLITS for values in self.values[split]]
+        if expected and every and None not in every and set().union(*every) - {0}:
+            yield from self._class_notes(file, names, expected, set().union(*every))
+
+    def _class_notes(self, file: str, names: Any, expected: set[int], found: set[int]) -> Iterator[Fault]:
+        """Classes of which no label map has a voxel, or none of those that are trained on."""
+
+        def note(where: str, absent: set[int], cure: str) -> Iterator[Fault]:
+            if absent:
+                classes = ", ".join(
+                    f"{value} {names.get(str(value), '')}".strip() for value in sorted(absent)
+                )
+                yield Fault(file, f"no label map{where} has a voxel of the class {classes}", cure)
+
+        look = "look whether that is right"
+        yield from note("", expected - {0} - found, f"nothing can be learnt or scored of it here; {look}")
+        trained = {0}.union(*self.values["training"])
+        if self.values["training"] and trained != {0}:
+            yield from note(" of 'training'", found - trained, f"nothing can be learnt of it here; {look}")
 
     def _turned_notes(self, file: str) -> Iterator[Fault]:
         if not self.turned:
@@ -144,6 +163,11 @@ class Seen:
             fault = f"{counted(len(self.placeless), 'image')} that no header places {named}"
             cure = "which side is left is a guess; export them with their orientation"
             yield Fault(file, fault, cure)
+
+
+def _all_empty(maps: Sequence[Set[int] | None]) -> bool:
+    """Whether there are label maps, all sound, and none has any foreground."""
+    return bool(maps) and not any(values is None or values - {0} for values in maps)
 
 
 def _axis(code: str) -> int:

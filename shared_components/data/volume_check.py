@@ -103,9 +103,7 @@ def check_label(
     if label is None:
         return LabelFound(), faults
     voxels, known = label.as_tensor(), dict(known or {})
-    ignore = known.get(IGNORE)
-    allowed = labels if labels is None or ignore is None else {*labels, ignore}
-    faults += value_faults(path, voxels, allowed)
+    faults += value_faults(path, voxels, labels, known.get(IGNORE))
     found, unfit = (LabelFound(), []) if faults else _known(path, voxels, known)
     faults += unfit
     if image is not None:

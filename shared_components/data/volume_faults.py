@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
@@ -213,8 +214,27 @@ def reading_fault(path: str | os.PathLike, error: BaseException) -> Fault:
         return _fault(path, "is damaged (its checksum does not fit)", "copy it again from its source")
     if isinstance(cause, EOFError) or any(word in reason.lower() for word in _OF_CUT_FILES):
         return _fault(path, f"unreadable: it ends too early ({reason})", "copy it again from its source")
+    if packed := _packing(path):
+        return _fault(path, *packed)
     cure = f"copy it again if it is damaged, or convert it to {FORMATS}"
     return _fault(path, f"not an image that can be read ({reason})", cure)
+
+
+def _packing(path: Path) -> tuple[str, str] | None:
+    """Fault and cure of a NIfTI file that is called as packed and is not, or the other way round."""
+    name, begin = path.name.lower(), b""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        begin = file.read(4)
+    if name.endswith(".nii") and begin.startswith(b"\x1f\x8b"):
+        return "is packed (gzip), unlike its name", f"rename it to {path.name}.gz"
+    if name.endswith(".nii.gz") and begin in _NIFTI_BEGINS:
+        return "is not packed (gzip), unlike its name", f"rename it to {path.name[:-3]}"
+    return None
+
+
+_NIFTI_BEGINS = [
+    size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")
+]  # of the header, bytes
 
 
 _OF_CUT_FILES = (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
+import pydoc
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ def federation_faults(federation: Federation) -> list[str]:
         *_client_faults(federation),
         *_bundle_faults(federation),
         *_start_faults(federation),
+        *_output_faults(federation),
     ]
 
 
@@ -55,6 +58,8 @@ def _number_faults(federation: Federation) -> list[str]:
     faults = []
     for key, (least, most) in NUMBERS.items():
         value = getattr(federation, key)
+        if key == "clients_per_round" and not federation.clients:
+            continue  # that there are none is told
         if not _is_whole(value) or not least <= value <= most:
             bounds = f"{least} to {most}" if _is_whole(value) and value > most else f"{least} up"
             faults.append(f"'{key}' must be a whole number from {bounds}, found {shown(value)}")
@@ -88,6 +93,16 @@ def _start_faults(federation: Federation) -> list[str]:
     if Path(federation.output_dir) in (here, *list(here.parents)[:2]):  # a rehearsal's job lies further down
         return [f"{place} lies in 'output_dir', where the new run is written; name another 'output_dir'"]
     return []
+
+
+def _output_faults(federation: Federation) -> list[str]:
+    """What a run writes lies in a data root, where the next data list would take it for images."""
+    here = Path(federation.output_dir)
+    return [
+        f"'output_dir' {here} lies in a data root of client {shown(name)}; name a folder outside"
+        for name, client in federation.clients.items()
+        if any(Path(root) in (here, *here.parents) for root in client.data_roots)
+    ]
 
 
 def _is_number(value: Any) -> bool:
@@ -190,9 +205,29 @@ def _aggregator_faults(federation: Federation) -> list[str]:
     try:
         federation.make_aggregator()
     except (ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
+        strange = _strange_argument(federation.aggregator)
+        if strange:
+            return [strange]
         found = input_error_in(error)
         return [f"'aggregator' cannot be made: {' '.join(str(found or error).split())}"]
     return []
+
+
+def _strange_argument(config: Mapping[str, Any]) -> str:
+    """Which key of an aggregator's config is none of its arguments, in a line; empty if all are."""
+    made = pydoc.locate(str(config.get("_target_")))
+    if not callable(made):
+        return ""
+    known = inspect.signature(made).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values()):
+        return ""
+    strange = next((key for key in map(str, config) if not key.startswith("_") and key not in known), None)
+    name = str(config["_target_"]).rsplit(".", 1)[-1]
+    return (
+        ""
+        if strange is None
+        else f"aggregator: {shown(strange)} is no argument of {name}{meant(strange, known)}"
+    )
 
 
 def _override_faults(federation: Federation) -> list[str]:

@@ -136,7 +136,7 @@ def score_case(prediction: Path, case: Mapping[str, Any], labels: Mapping[int, s
     classes: set[int] = {0, *map(int, labels)}
     ignore = case.get(IGNORE)
     refuse(value_faults(prediction, predicted, classes))
-    refuse(value_faults(Path(case["label"]), reference, classes if ignore is None else {*classes, ignore}))
+    refuse(value_faults(Path(case["label"]), reference, classes, ignore))
     reference = mark_unknown(reference, case)
     axes = reference_affine[:3, :3]
     return [

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,6 +38,7 @@ BESIDE = {  # of these that take seconds each, in one line
     SHAPES: "at each labelled client the shapes of its labels, in numbers",
     CHOICE: "at each other client the choice of its model",
 }
+SEGMENTER = ("segmenter_channels", "network_def")  # ids of the adaptation's configs that shape it
 UNKNOWN = "what is exchanged: not known before the bundle has read its data; rounds.csv tells the bytes"
 UNPROTECTED = (
     "what a study passes on beside it (source model, synthetic volumes, shapes of labels, scores) gets no clipping "
@@ -153,14 +155,43 @@ def _planned(federation: Federation, study: bool | None) -> Study | None:
 def _stages(study: Study) -> list[Step]:
     """The stages of a study, of each kind one built and timed."""
     stages = study_stages(study)
-    kinds: dict[tuple[str, str], Rehearsal] = {}
+    kinds: dict[tuple[str, str], Stage] = {}
     for stage in stages:
-        kind = (stage.name, stage.bundle)
-        if kind not in kinds:
-            overrides = {"bundle_root": stage.bundle, "output_dir": str(stage.folder), **stage.overrides}
-            kinds[kind] = rehearse(read_configs(stage.config_files), overrides, stage.bundle)
-    _refuse({f"study: {name}": result.faults for (name, _), result in kinds.items()}, study.federation.name)
-    return [_step(stage, kinds[stage.name, stage.bundle]) for stage in stages]
+        kinds.setdefault((stage.name, stage.bundle), stage)
+    configs = {
+        kind: with_overrides(read_configs(stage.config_files), _own(stage)) for kind, stage in kinds.items()
+    }
+    of_segmenters = {name: config for (name, bundle), config in configs.items() if bundle == study.adaptation}
+    _refuse({"": list(_unlike(of_segmenters))}, study.federation.name)
+    results = {
+        kind: rehearse(read_configs(stage.config_files), _own(stage), stage.bundle)
+        for kind, stage in kinds.items()
+    }
+    _refuse({f"study: {name}": result.faults for (name, _), result in results.items()}, study.federation.name)
+    return [_step(stage, results[stage.name, stage.bundle]) for stage in stages]
+
+
+def _own(stage: Stage) -> dict[str, Any]:
+    return {"bundle_root": stage.bundle, "output_dir": str(stage.folder), **stage.overrides}
+
+
+def _unlike(configs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each id that shapes the segmenter and differs between stages, which read one another's models.
+
+    Args:
+        configs: a stage's name to its config, with its overrides.
+    """
+    for id in SEGMENTER:
+        values = {name: repr(config[id]) for name, config in configs.items() if id in config}
+        if len(set(values.values())) > 1:
+            told = "; ".join(
+                f"{value} in {joined([name for name in values if values[name] == value])}"
+                for value in dict.fromkeys(values.values())
+            )
+            yield (
+                f"study: '{id}' shapes the segmenter, whose weights the stages hand on, and differs: {told}; set it "
+                "under 'study: overrides', which are of every stage"
+            )
 
 
 def _step(stage: Stage, result: Rehearsal) -> Step:

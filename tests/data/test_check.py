@@ -12,9 +12,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from shared_components.data.check import check_client_root, inspect_client_root, overview
+from shared_components.data.label_maps import value_faults
 
 SHAPE = (12, 10, 6)
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -81,6 +83,19 @@ def test_text_named_as_nifti(data_root, only_fault):
 def test_compressed_text_named_as_nifti(data_root, only_fault):
     (data_root[0] / "images/s3.nii.gz").write_bytes(gzip.compress(b"patient refused" * 100))
     assert "s3.nii.gz: not an image that can be read" in only_fault()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_nifti_file_whose_name_tells_wrongly_whether_it_is_packed(
+    data_root, describe, save_image, only_fault, packed
+):
+    root, content = data_root
+    right, wrong = ("images/n.nii.gz", "images/n.nii")[:: 1 if packed else -1]
+    save_image(root / right, noise())
+    (root / right).rename(root / wrong)
+    describe(root, content | {"validation": [{"image": wrong}]})
+    line = only_fault()
+    assert line.endswith(f"unlike its name; rename it to {Path(right).name}"), line
 
 
 def test_empty_file(data_root, only_fault):
@@ -187,11 +202,33 @@ def test_a_root_whose_label_maps_are_all_empty(data_root, save_image, only_fault
     )
 
 
+def test_a_root_whose_label_maps_to_train_on_are_all_empty(data_root, describe, save_image, only_fault):
+    root, content = data_root
+    save_image(root / "labels/s1.nii.gz", np.zeros(SHAPE, np.uint8))
+    labelled = [item for item in content["training"] if "label" in item]
+    assert len(labelled) == 1, labelled
+    line = only_fault()
+    assert "none of the label maps of 'training' (1) has any foreground: all voxels are 0; export" in line
+    assert line.endswith("or name those that have some in 'training'")
+
+
+def test_a_relabelling_is_proposed_where_it_gives_the_classes():
+    voxels = torch.tensor([0.0, 2.0, 255.0])
+    (fault,) = value_faults("l/a.nii", voxels, {0, 1}, ignore=255)
+    assert "outside 'labels' (0, 1, 255)" in str(fault)
+    assert "relabel l/a.nii --values 0,2 --ignore 255 --output_dir" in str(
+        fault
+    ) and "makes 0, 1 of 0, 2)" in str(fault)
+    assert list(value_faults("l", voxels, {0, 2}, ignore=255)) == []
+    (fault,) = value_faults("l", torch.tensor([0.0, 1.0]), {0, 2})  # classes with a gap
+    assert "relabel" not in str(fault)
+
+
 def test_an_empty_label_map_among_others_is_fine_and_an_absent_class_is_noted(
     data_root, describe, save_image
 ):
     root, content = data_root
-    save_image(root / "labels/s1.nii.gz", np.zeros(SHAPE, np.uint8))
+    save_image(root / "labels/s4.nii.gz", np.zeros(SHAPE, np.uint8))
     describe(root, content | {"labels": {"0": "background", "1": "brain", "2": "csf"}})
     report = inspect_client_root(root)
     assert report.faults == []
@@ -271,7 +308,7 @@ def test_label_of_another_affine(data_root, save_image, only_fault):
 def test_a_label_whose_affine_differs_by_rounding_is_fine(data_root, save_image):
     affine = AFFINE.copy()
     affine[:3, 3] += 1e-3
-    save_image(data_root[0] / "labels/s1.nii.gz", np.zeros(SHAPE, np.uint8), affine)
+    save_image(data_root[0] / "labels/s1.nii.gz", np.ones(SHAPE, np.uint8), affine)
     assert check_client_root(data_root[0]) == []
 
 

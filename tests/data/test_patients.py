@@ -268,6 +268,19 @@ def test_tables_of_no_sense(tmp_path, text, message):
         patients_by_table(pairs("s1.nii", "s2.nii", "s3.nii"), tmp_path / "patients.csv")
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_tables_as_excel_and_windows_write_them(tmp_path, mark):
+    lines = ["image,patient", r"C:\data\images\s1.nii,p1", r"images\s2.nii,p2"]
+    (tmp_path / "t.csv").write_text("\ufeff" + "\r\n".join(line.replace(",", mark) for line in lines))
+    assert patients_by_table(pairs("s1.nii", "s2.nii"), tmp_path / "t.csv") == {"s1": "p1", "s2": "p2"}
+
+
+def test_a_table_in_another_encoding(tmp_path):
+    (tmp_path / "t.csv").write_text("image,patient\ns1,Müller\n", encoding="latin-1")
+    with pytest.raises(InputError, match=r"t\.csv is no UTF-8 text \(.*\); save it as CSV in UTF-8"):
+        patients_by_table(pairs("s1.nii"), tmp_path / "t.csv")
+
+
 def test_a_table_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"--patients: .*none\.csv cannot be read as a table \(No such file"):
         patients_by_table(pairs("s1.nii"), tmp_path / "none.csv")

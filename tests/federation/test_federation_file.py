@@ -141,6 +141,10 @@ def test_places_of_what_is_exported(values):
             {"aggregator": {"_target_": "shared_components.federation.FedProx", "mu": -1}},
             "'mu' must be a number from 0 up, found -1",
         ),
+        (
+            {"aggregator": {"_target_": "shared_components.federation.FedAvgM", "momentu": 0.7}},
+            r"aggregator: 'momentu' is no argument of FedAvgM \(did you mean 'momentum'\?\)",
+        ),
         ({"aggregator": "FedAvg"}, "'aggregator' must hold 'key: value' lines"),
         (
             {"overrides": {"learning_rat": 1}},

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -208,6 +209,10 @@ def test_threshold_makes_label_maps_of_probability_maps(prepare, folder):
         in prepare("threshold", folder / "images/s3.nii.gz", "--output_dir", folder / "new").stderr
     )
     assert "name at least one" in prepare("threshold", "--output_dir", hard).stderr
+    (folder / "other").mkdir()
+    twice = [maps[0], shutil.copy(maps[0], folder / "other")]
+    assert "has the name of" in prepare("threshold", *twice, "--output_dir", folder / "new").stderr
+    assert not (folder / "new").exists()
 
 
 def test_the_cure_for_other_label_values_works(prepare, folder):

@@ -167,6 +167,11 @@ def test_what_does_not_go_together_with_the_network_is_told(factory, values):
         ),
         ({"study": {"overrides": {"segmenter_channels": [4]}}}, "segmenter_channels: .*at least 2 of them"),
         (
+            {"study": {"pretrain": {"segmenter_channels": [4, 8, 8, 8]}}},
+            r"study: 'segmenter_channels' shapes the segmenter, .* differs: \[4, 8, 8, 8\] in .*source_model.*; set it "
+            "under 'study: overrides'",
+        ),
+        (
             {"study": {"train": {"labelled_per_batch": 99}}},
             "labelled_per_batch: 99 does not fit: .* 0 to batch_size",
         ),
