@@ -7,9 +7,10 @@ a slip, such as a spacing in metres, that would compute for minutes or fill the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError, cause, shown
@@ -47,6 +48,21 @@ CORRECT_AXES = text(
     r"native|(?=.*[RL])(?=.*[AP])(?=.*[SI]).{3}",
     "'native' or one letter each of R/L, A/P and S/I (as in 'RAS')",
 )
+
+
+def _is_window(value: Sequence[int]) -> bool:
+    return all(size == -1 or size >= 16 for size in value)
+
+
+def _is_device(value: Any) -> bool:
+    try:
+        device = torch.device(value)
+    except (RuntimeError, TypeError, ValueError):
+        return False
+    return device.type != "cuda" or (
+        torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    )
+
 
 RULES: Mapping[str, Rule] = {
     # what a federation agrees on
@@ -239,7 +255,7 @@ RULES: Mapping[str, Rule] = {
     "split": choice("training", "validation", "test", "all"),
     "labelled": optional(flag()),
     "slice_batch": BATCH,
-    "window": several(either(whole(-1, -1), whole(1, 4096)), 2, 2),
+    "window": such(several(whole(-1, 4096), 2, 2), "-1 for all of it or 16 and more", _is_window),
     "overlap": such(number(0, 1), "below 1", lambda value: value < 1),
     "multiple": whole(1, 4096),
     "downsampling": whole(1, 4096),
@@ -248,6 +264,7 @@ RULES: Mapping[str, Rule] = {
     "probabilities": flag(),
     "scores_path": text(),
     # habits
+    "device": Rule("cpu, or cuda or cuda:N where there is one", _is_device),
     "resume": flag(),
     "quiet": flag(),
     "amp": flag(),

@@ -29,9 +29,10 @@ def show_input_errors() -> None:
 
     ``python -m monai.bundle`` wraps whatever a config's expression raises, so that the text would stand in the
     middle of two stack traces. To be called first in a config's ``initialize``; code that catches errors is not
-    affected.
+    affected, nor is a program of one's own that runs the config.
     """
-    sys.excepthook = _print_error
+    if _is_monai_bundle(sys.argv[0]):
+        sys.excepthook = _print_error
 
 
 def check_command_line() -> None:
@@ -46,7 +47,7 @@ def check_command_line() -> None:
             hyper-parameter is not what it may be; a config file that is ambiguous.
     """
     program, *words = sys.argv
-    if Path(program).parts[-3:] != ("monai", "bundle", "__main__.py") or words[:1] != ["run"]:
+    if not _is_monai_bundle(program) or words[:1] != ["run"]:
         return
     given = dict(_arguments(words))
     for name, value in given.items():
@@ -55,17 +56,25 @@ def check_command_line() -> None:
             raise InputError(
                 f"--{name} {value}: expected Python's notation, found a text; write --{name} {meant}"
             )
-    if "config_file" not in given:  # it stands in an --args_file
+    place = given.get("args_file", "")
+    stored = ConfigParser.load_config_file(place) if Path(place).is_file() else {}
+    files = given.get("config_file") or stored.get("config_file")
+    if not files:  # MONAI tells that there is none
         return
-    config = read_configs(_files(given["config_file"]))
+    config = read_configs(_files(files) if isinstance(files, str) else ensure_tuple(files))
     known = {*signature(run).parameters, *config}
-    for name in given:
+    for name in (*given, *stored):
         id = ReferenceResolver.normalize_id(name).split(ID_SEP_KEY)[0].lstrip("+~").replace("-", "_")
         if id not in known:
             near = nearest(id, known)
             cure = f"did you mean --{near}?" if near else "their ids alone can be set"
             raise InputError(f"--{name}: is no id of the config files; {cure}")
-    check_values(_merged(config, given))
+    check_values(_merged(config, stored, given))
+
+
+def _is_monai_bundle(program: str) -> bool:
+    """Whether the program is ``python -m monai.bundle``."""
+    return Path(program).parts[-3:] == ("monai", "bundle", "__main__.py")
 
 
 def _arguments(words: list[str]) -> Iterator[tuple[str, str]]:
@@ -83,11 +92,15 @@ def _files(config_file: str) -> Sequence[str]:
     return [config_file] if Path(config_file).is_file() else config_file.split(",")
 
 
-def _merged(config: dict[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """The config with the command line's values, taken as python-fire takes them, an empty one for true."""
-    parser = ConfigParser(config)
-    own = {name: value for name, value in given.items() if name not in signature(run).parameters}
-    parser.update({k.replace("-", "_"): DefaultParseValue(v) if v else True for k, v in own.items()})
+def _merged(config: dict[str, Any], stored: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """The config with the values of an ``--args_file`` and then the command line's, which are taken as python-fire
+    takes them, an empty one for true.
+    """
+    parser, own = ConfigParser(config), signature(run).parameters
+    typed = {
+        k.replace("-", "_"): DefaultParseValue(v) if v else True for k, v in given.items() if k not in own
+    }
+    parser.update({name: value for name, value in stored.items() if name not in own} | typed)
     return parser.get()
 
 

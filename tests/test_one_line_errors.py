@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from shared_components.errors import InputError, input_error_in
 from shared_components.one_line_errors import check_command_line
 
 PROGRAM = """
+import sys
+sys.argv[0] = '/site-packages/monai/bundle/__main__.py'
 from shared_components.errors import InputError
 from shared_components.one_line_errors import show_input_errors
 show_input_errors()
@@ -58,6 +61,36 @@ def test_any_other_error_keeps_its_trace():
 def test_an_error_without_one_among_its_causes_has_none():
     assert input_error_in(RuntimeError("x")) is None
     assert str(input_error_in(InputError("x"))) == "x"
+
+
+def test_a_program_of_ones_own_keeps_its_traces():
+    program = PROGRAM.format(error="InputError").replace("monai/bundle", "mine")
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    assert ended.returncode == 1 and "Traceback" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("stored", "words", "message"),
+    [
+        ({}, ["--probabilites", "True"], r"--probabilites: is no id .*; did you mean --probabilities\?$"),
+        ({"probabilites": True}, [], r"--probabilites: is no id .*; did you mean --probabilities\?$"),
+        ({"cache": "ram"}, [], "^cache: expected one of memory, disk, none, found 'ram'$"),
+        ({"cache": "ram"}, ["--cache", "disk", "--resume=3"], "^resume: expected true or false, found 3$"),
+    ],
+)
+def test_an_args_file_is_checked_as_the_command_line_is(tmp_path, monkeypatch, stored, words, message):
+    (tmp_path / "a.yaml").write_text("resume: false\ncache: memory\nprobabilities: true\n")
+    (tmp_path / "args.json").write_text(json.dumps({"config_file": str(tmp_path / "a.yaml"), **stored}))
+    program = "/site-packages/monai/bundle/__main__.py"
+    monkeypatch.setattr(sys, "argv", [program, "run", "--args_file", str(tmp_path / "args.json"), *words])
+    with pytest.raises(InputError, match=message):
+        check_command_line()
 
 
 @pytest.fixture
@@ -135,7 +168,7 @@ def test_config_files_may_be_named_as_monai_takes_them(monkeypatch, tmp_path, fi
         check_command_line()
 
 
-def test_config_files_that_an_args_file_names_are_not_looked_into(monkeypatch):
+def test_an_args_file_that_is_missing_is_for_monai_to_tell(monkeypatch):
     words = ["/monai/bundle/__main__.py", "run", "--args_file", "a.json", "--no_id", "1"]
     monkeypatch.setattr(sys, "argv", words)
     check_command_line()

@@ -115,7 +115,10 @@ class SliceDataset(Dataset):
                 f"image_size: expected a multiple of {multiple} pixels, the network's total stride, found {size}"
             )
         if not data:
-            raise InputError("no volumes: the data roots' dataset.json name none for this split")
+            raise InputError(
+                "no volumes: the data roots' dataset.json name none for this split, or none with a label where labels "
+                "are needed; add some to it"
+            )
         if slices_per_volume is not None and slices_per_volume < 1:
             raise InputError(f"slices_per_volume: expected at least 1 or null, found {slices_per_volume}")
         self.items = [dict(item) for item in data]

@@ -87,12 +87,26 @@ def twin_slices(
     doubt: Doubt | None = None,
     most: float = 1.0,
     labels: Mapping[int, str] | None = None,
+    client_dir: str | Sequence[str] | None = None,
     **slices: Any,
 ) -> TwinSlices:
-    """Twins of two synthetic data roots of the classes ``labels``; ``slices`` go to both of class ``dataset``."""
-    roots = (source_dir, twin_dir)
-    source, twin = (dataset(datalist(root, "training", labels=labels), **slices) for root in roots)
-    return TwinSlices(source, twin, doubt, most)
+    """Twins of two synthetic data roots of the classes ``labels``; ``slices`` go to both of class ``dataset``.
+
+    Raises:
+        InputError: the twins are not in the look of the client whose data roots ``client_dir`` names.
+    """
+    source, twin = (datalist(root, "training", labels=labels) for root in (source_dir, twin_dir))
+    if client_dir is not None:
+        mine, others = (
+            {item["domain"] for item in items} for items in (datalist(client_dir, "training"), twin)
+        )
+        if not others <= mine:
+            raise InputError(
+                f"{twin_dir}: twins of domain {', '.join(sorted(others))}, where the client's images are of "
+                f"{', '.join(sorted(mine))}; name twins in the client's look as twin_dir, those of the source as "
+                "source_dir"
+            )
+    return TwinSlices(dataset(source, **slices), dataset(twin, **slices), doubt, most)
 
 
 class SourceSlices(Dataset):

@@ -23,7 +23,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import digest
 from shared_components.federation.sites import read_committed
 from shared_components.files import load_tensors
-from shared_components.networks.weights import is_state_dict
+from shared_components.networks.weights import as_compared, is_state_dict
 from shared_components.records import found_record, read_record
 from shared_components.tensors import misfit
 
@@ -201,22 +201,12 @@ def refuse_other_meaning(start: Start, domains: list[str], kept: Mapping[str, An
             f"{', '.join(map(str, known))}, found {', '.join(domains)}; put new ones behind them"
         )
     for id, value in kept.items():
-        if id in start.description and _plain(start.description[id]) != _plain(value):
+        if id in start.description and as_compared(start.description[id]) != as_compared(value):
             where = "as the start has it" if id == "labels" else "in 'overrides'"
             raise InputError(
                 f"{start.name}: '{id}': expected {start.description[id]}, with which the start was trained, found "
                 f"{value}; set it {where}, or name another start"
             )
-
-
-def _plain(value: Any) -> Any:
-    """A number and a list of it twice are the same spacing; lists and tuples are alike, and 1 and "1" as keys."""
-    if isinstance(value, Mapping):
-        return {str(key): entry for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        numbers = list(value)
-        return numbers[0] if numbers and all(number == numbers[0] for number in numbers) else numbers
-    return value
 
 
 def start_of(federation: Federation) -> Start | None:

@@ -21,7 +21,7 @@ from shared_components.errors import InputError, cause, counted, input_error_in
 from shared_components.files import load_tensors
 from shared_components.inferers.case_dataset import FAULT, note_faults
 from shared_components.networks.flips import check_flips, flip_averaged
-from shared_components.networks.weights import filled, is_state_dict
+from shared_components.networks.weights import check_description, filled, is_state_dict
 
 MISFIT = re.compile("sizes? of tensors?|shapes cannot be multiplied", re.IGNORECASE)  # torch's words
 
@@ -132,13 +132,16 @@ class ModelLoader(CheckpointLoader):
         load_path: file written by ``torch.save`` with the keys of ``load_dict``, or for a single module its bare state
             dict, as the model zoo has it.
         load_dict: name to module.
+        settings: name to value, such as ``labels`` and ``spacing``: what the file says of its training must not be
+            something else; a bare state dict says nothing.
     Raises:
-        InputError: (when the engine starts) the file is missing, unreadable, lacks a name, or its tensors do
-            not fit the module.
+        InputError: (when the engine starts) the file is missing, unreadable, lacks a name, its tensors do not fit the
+            module, or it was trained with other settings.
     """
 
-    def __init__(self, load_path: str, load_dict: dict) -> None:
+    def __init__(self, load_path: str, load_dict: dict, settings: Mapping[str, Any] | None = None) -> None:
         super().__init__(load_path=load_path, load_dict=load_dict, map_location="cpu", strict=True)
+        self.settings = dict(settings or {})
 
     def __call__(self, engine: Engine) -> None:
         checkpoint = load_tensors(self.load_path)
@@ -150,6 +153,10 @@ class ModelLoader(CheckpointLoader):
                 f"{self.load_path}: expected a key '{absent[0]}', found {sorted(map(str, checkpoint))[:8]}; "
                 "give a checkpoint that this bundle's training wrote"
             )
+        cure = "merge the config file of its training last (--config_file), or set that value"
+        check_description(
+            self.load_path, checkpoint.get("description"), self.settings, "this config has", cure
+        )
         for name, module in self.load_dict.items():
             filled(module, checkpoint[name], self.load_path)
         self.logger.info(f"loaded {', '.join(self.load_dict)} from {self.load_path}")

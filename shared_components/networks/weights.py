@@ -129,3 +129,34 @@ def added_tensors(network: nn.Module) -> dict[str, Tensor]:
         if hasattr(module, "added_tensors")
         for tensor, value in module.added_tensors().items()
     }
+
+
+def check_description(
+    path: str | os.PathLike, description: Any, settings: Mapping[str, Any], whose: str, cure: str
+) -> None:
+    """Refuse weights that say of their training something else than the settings with which they are to be used.
+
+    Args:
+        path: their file, for the message.
+        description: what it says; anything but a table says nothing.
+        settings: name to value, such as ``labels``, ``spacing`` and ``orientation``.
+        whose: whose the settings are, for the message.
+        cure: what to do about it.
+    Raises:
+        InputError: naming the first difference.
+    """
+    for name, value in settings.items() if isinstance(description, Mapping) else ():
+        found, wanted = as_compared(description.get(name, value)), as_compared(value)
+        if found != wanted:
+            raise InputError(f"{path}: trained with {name} {found}, but {whose} {wanted}; {cure}")
+
+
+def as_compared(value: Any) -> Any:
+    """Values as they compare, whether a config or a file holds them: a number that stands twice counts once."""
+    if isinstance(value, Mapping):
+        return {int(key) if str(key).isdecimal() else key: str(child) for key, child in value.items()}
+    if not isinstance(value, list | tuple):
+        return value
+    if not all(isinstance(child, int | float) for child in value):
+        return [str(child) for child in value]
+    return value[0] if len(set(value)) == 1 else list(value)

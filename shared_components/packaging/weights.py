@@ -16,7 +16,7 @@ from shared_components.errors import InputError, input_error_in
 from shared_components.files import load_tensors, save_tensors
 from shared_components.networks.ensemble import members_of
 from shared_components.networks.factory import export_generator, factory_description, load_generator
-from shared_components.networks.weights import with_weights
+from shared_components.networks.weights import check_description, with_weights
 from shared_components.packaging.archive import rewrite_zip
 
 ENSEMBLE = "shared_components.networks.ensemble.Ensemble"
@@ -118,24 +118,9 @@ def _write_factory(config: Mapping[str, Any], source: Path, target: Path) -> Non
 
 def _require_same(source: Path, description: Any, config: Mapping[str, Any]) -> None:
     """What the weights say of their training against the config."""
-    if not isinstance(description, Mapping):
-        return
-    for name in ("domains", "labels", "spacing", "orientation"):
-        id = "source_domains" if name == "domains" and "source_domains" in config else name
-        wanted = _plain(parsed(config, id))
-        if name in description and _plain(description[name]) != wanted:
-            raise InputError(
-                f"{source}: trained with {name} {_plain(description[name])}, but the package's config has {wanted}; "
-                "give the settings of its training with --config"
-            )
-
-
-def _plain(value: Any) -> Any:
-    """Values as they compare, whether a config or a file holds them: a number that stands twice counts once."""
-    if isinstance(value, Mapping):
-        return {int(key) if str(key).isdecimal() else key: str(child) for key, child in value.items()}
-    if not isinstance(value, list | tuple):
-        return value
-    if not all(isinstance(child, int | float) for child in value):
-        return [str(child) for child in value]
-    return value[0] if len(set(value)) == 1 else list(value)
+    ids = {name: name for name in ("domains", "labels", "spacing", "orientation")}
+    if "source_domains" in config:
+        ids["domains"] = "source_domains"
+    settings = {name: parsed(config, id) for name, id in ids.items()}
+    cure = "give the settings of its training with --config"
+    check_description(source, description, settings, "the package's config has", cure)

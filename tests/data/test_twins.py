@@ -42,6 +42,15 @@ def twins(tmp_path) -> TwinSlices:
     return twin_slices(source, twin, **SLICES)
 
 
+def test_twins_that_are_not_in_the_clients_look_are_refused(tmp_path):
+    source, twin = make_root(tmp_path / "a", "t1", 1.0), make_root(tmp_path / "b", "t2", -1.0)
+    assert len(twin_slices(source, twin, client_dir=twin, **SLICES)) == 12
+    with pytest.raises(
+        InputError, match=r"a: twins of domain t1, where the client's images are of t2; name twins"
+    ):
+        twin_slices(twin, source, client_dir=[twin], **SLICES)
+
+
 def test_pairs_the_same_slice_of_the_same_subject(twins):
     assert len(twins) == 12 and twins.labelled == list(range(12)) and twins.unlabelled == []
     for index in (0, 5, 7):

@@ -166,6 +166,35 @@ def load(path, network) -> None:
     engine.run([0])
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labels": {0: "a", 1: "b"}, "spacing": [2, 2], "orientation": "RAS"}, ""),
+        (
+            {"labels": {0: "a", 1: "c"}},
+            r"labels \{0: 'a', 1: 'b'\}, but this config has \{0: 'a', 1: 'c'\}",
+        ),
+        (
+            {"spacing": 1.0},
+            r"model\.pt: trained with spacing 2, but this config has 1\.0; merge the config file",
+        ),
+        ({"orientation": "ASL"}, "trained with orientation RAS, but this config has ASL"),
+        ({"domains": ["x"]}, ""),
+    ],
+)
+def test_weights_of_a_training_with_other_settings_are_refused(tmp_path, settings, message):
+    network = nn.Linear(3, 2)
+    description = {"labels": {"0": "a", "1": "b"}, "spacing": 2, "orientation": "RAS"}
+    torch.save({"model": network.state_dict(), "description": description}, tmp_path / "model.pt")
+    engine = Engine(lambda engine, batch: None)
+    ModelLoader(str(tmp_path / "model.pt"), {"model": network}, settings).attach(engine)
+    if not message:
+        engine.run([0])
+        return
+    with pytest.raises(InputError, match=message):
+        engine.run([0])
+
+
 def test_weights_are_loaded_when_the_engine_starts(tmp_path):
     source, network = nn.Linear(3, 2), nn.Linear(3, 2)
     torch.save({"model": source.state_dict()}, tmp_path / "model.pt")
