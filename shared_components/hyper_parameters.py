@@ -260,7 +260,7 @@ RULES: Mapping[str, Rule] = {
     "multiple": whole(1, 4096),
     "downsampling": whole(1, 4096),
     "flips": such(several(whole(0, 1), 0, 2), "no two alike", lambda value: len(set(value)) == len(value)),
-    "largest_component": either(several(whole(0, 255), 0, 255), flag()),
+    "largest_component": either(flag(), several(whole(0, 255), 0, 255)),
     "probabilities": flag(),
     "scores_path": text(),
     # habits

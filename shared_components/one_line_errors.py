@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 from ast import literal_eval
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser, ReferenceResolver, run
-from monai.bundle.utils import ID_SEP_KEY
+from monai.bundle import ConfigParser, run
 from monai.utils import ensure_tuple
 
 from shared_components.errors import InputError, input_error_in, nearest, os_error_line
 from shared_components.hyper_parameters import check_values
-from shared_components.yaml_files import read_configs
+from shared_components.yaml_files import read_configs, references, top_id
 
 MISREAD = {"true": "True", "false": "False", "null": "'$None'"}  # word: what would have that meaning
 
@@ -39,7 +38,8 @@ def check_command_line() -> None:
     """Refuse what ``python -m monai.bundle run`` would misunderstand in silence.
 
     It takes values in Python's notation, so that ``--resume false`` would be a text, which counts as true; and an id
-    that no config has, as ``--probabilites True``, it would set for nobody. A value that its id may not have would fail
+    that no config has, as ``--probabilites True``, it would set for nobody; of one that this run does not read, a note
+    tells. A value that its id may not have would fail
     somewhere inside, or after minutes. To be called in a config's ``initialize``.
 
     Raises:
@@ -64,12 +64,28 @@ def check_command_line() -> None:
     config = read_configs(_files(files) if isinstance(files, str) else ensure_tuple(files))
     known = {*signature(run).parameters, *config}
     for name in (*given, *stored):
-        id = ReferenceResolver.normalize_id(name).split(ID_SEP_KEY)[0].lstrip("+~").replace("-", "_")
+        id = top_id(name).lstrip("~").replace("-", "_")
         if id not in known:
             near = nearest(id, known)
             cure = f"did you mean --{near}?" if near else "their ids alone can be set"
             raise InputError(f"--{name}: is no id of the config files; {cure}")
-    check_values(_merged(config, stored, given))
+    merged = _merged(config, stored, given)
+    check_values(merged)
+    for name in _unread(merged, (*given, *stored), given.get("run_id", "run")):
+        print(f"note: --{name}: nothing of this run reads it", file=sys.stderr)
+
+
+def _unread(config: Mapping[str, Any], given: Iterable[str], run_id: str) -> Iterator[str]:
+    """Names of ``given`` whose ids nothing refers to that is run, by whatever way."""
+    read: set[str] = set()
+    found = {"imports", "initialize", "finalize", top_id(run_id)} & config.keys()
+    while found:
+        read |= found
+        found = {id for each in found for id in references(config[each])} & config.keys() - read
+    for name in given:
+        id = top_id(name).replace("-", "_")
+        if id in config and id not in read and name not in signature(run).parameters:
+            yield name
 
 
 def _is_monai_bundle(program: str) -> bool:

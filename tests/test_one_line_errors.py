@@ -168,6 +168,24 @@ def test_config_files_may_be_named_as_monai_takes_them(monkeypatch, tmp_path, fi
         check_command_line()
 
 
+def test_a_value_that_the_run_does_not_read_is_noted(tmp_path, monkeypatch, capsys):
+    text = "size: 3\nspacing: 1\nnet: {size: '@size'}\ninitialize: []\nrun: [$@net]\nother: ['@spacing']\n"
+    (tmp_path / "a.yaml").write_text(text)
+    words = [
+        "run",
+        "--config_file",
+        str(tmp_path / "a.yaml"),
+        "--size",
+        "4",
+        "--spacing=2",
+    ]
+    for more, noted in ([], "note: --spacing: nothing of this run reads it\n"), (["--run_id", "other"], None):
+        monkeypatch.setattr(sys, "argv", ["/site-packages/monai/bundle/__main__.py", *words, *more])
+        check_command_line()
+        told = capsys.readouterr().err
+        assert told == noted if noted else "--size" in told and "--spacing" not in told
+
+
 def test_an_args_file_that_is_missing_is_for_monai_to_tell(monkeypatch):
     words = ["/monai/bundle/__main__.py", "run", "--args_file", "a.json", "--no_id", "1"]
     monkeypatch.setattr(sys, "argv", words)

@@ -243,7 +243,7 @@ class DiscriminatorAugmentation(nn.Module):
         unknown = [name for name in transforms if name not in TRANSFORMS]
         if unknown or len(set(transforms)) != len(transforms):
             raise InputError(
-                f"transforms: expected names among {', '.join(TRANSFORMS)}, no two alike, found {list(transforms)}"
+                f"ada_transforms: expected names among {', '.join(TRANSFORMS)}, no two alike, found {list(transforms)}"
             )
         self.transforms = tuple(name for name in TRANSFORMS if name in transforms)
         self.target, self.images, self.every, self.limit = target, images, every, limit

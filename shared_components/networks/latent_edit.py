@@ -29,7 +29,7 @@ class LatentEdit(nn.Module):
         strength: of the step, in multiples of how far w lies from its mean (root mean square).
         rows: first and last row of W+ that the step is made in, and whose layers name the directions; None: all.
     Raises:
-        InputError: a direction or rows that the generator does not have.
+        InputError: a direction or rows that the generator does not have, or a strength without a direction.
     Source: Karras et al. 2019, Sec. 5 and App. B (truncation); Shen & Zhou 2021 (directions).
     """
 
@@ -42,6 +42,10 @@ class LatentEdit(nn.Module):
         rows: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        if strength and direction is None:
+            raise InputError(
+                f"strength: expected the direction that goes with {strength}, found none; name it with direction"
+            )
         self.rows = generator.rows
         self.truncation = float(truncation)
         means = means_by_position(generator) if truncation != 1 else torch.zeros(1, 1, 1, 1)

@@ -67,6 +67,11 @@ def test_it_adds_nothing_to_weights(generator):
     assert list(LatentEdit(generator, 0.5, direction=0, strength=1.0).state_dict()) == []
 
 
+def test_a_strength_without_a_direction_is_refused(generator):
+    with pytest.raises(InputError, match=r"strength: expected the direction that goes with 0\.5, found none"):
+        LatentEdit(generator, strength=0.5)
+
+
 def test_a_direction_that_is_not_there_is_refused(generator):
     with pytest.raises(InputError, match="direction: expected one of 0 to 11, or null, found 12"):
         LatentEdit(generator, direction=12)
