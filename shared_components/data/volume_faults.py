@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import os
 import re
+import zlib
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -222,14 +222,17 @@ def reading_fault(path: str | os.PathLike, error: BaseException) -> Fault:
 
 def _packing(path: Path) -> tuple[str, str] | None:
     """Fault and cure of a NIfTI file that is called as packed and is not, or the other way round."""
-    name, begin = path.name.lower(), b""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        begin = file.read(4)
-    if name.endswith(".nii") and begin.startswith(b"\x1f\x8b"):
-        return "is packed (gzip), unlike its name", f"rename it to {path.name}.gz"
-    if name.endswith(".nii.gz") and begin in _NIFTI_BEGINS:
-        return "is not packed (gzip), unlike its name", f"rename it to {path.name[:-3]}"
-    return None
+    name, called_packed = path.name, path.name.lower().endswith(".nii.gz")
+    try:
+        with path.open("rb") if called_packed else gzip.open(path) as file:
+            begin = file.read(4)
+    except (OSError, EOFError, zlib.error):
+        return None
+    if begin not in _NIFTI_BEGINS or not name.lower().endswith((".nii", ".nii.gz")):
+        return None
+    if called_packed:
+        return "is not packed (gzip), unlike its name", f"rename the file to {name[:-3]}"
+    return "is packed (gzip), unlike its name", f"rename the file to {name}.gz"
 
 
 _NIFTI_BEGINS = [

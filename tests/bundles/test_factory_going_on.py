@@ -111,7 +111,10 @@ def teachers(folder: Path, rounds: Mapping[str, int]) -> dict[str, dict]:
     return {name: state["rehearsal"] for name, state in states.items()}
 
 
-@pytest.mark.parametrize("shared", [["generator", "generator_ema"], ["generator"]])
+ALONE = {"federation::shared": ["generator"], "federation::export::generator": "$@network.generator"}
+
+
+@pytest.mark.parametrize("shared", [{"federation::shared": ["generator", "generator_ema"]}, ALONE])
 def test_a_client_that_failed_in_the_first_round_rehearses_what_the_federation_began_with(
     factory, root, tmp_path, monkeypatch, shared
 ):
@@ -123,7 +126,7 @@ def test_a_client_that_failed_in_the_first_round_rehearses_what_the_federation_b
         return trained(client, weights, number)
 
     monkeypatch.setattr(FederatedClient, "run_round", run_round)
-    overrides = SIZES | HELD | {"federation::shared": shared}
+    overrides = SIZES | HELD | shared
     both = hospitals(root, tmp_path) | {"min_clients": 1, "overrides": overrides}
     run(root, tmp_path / "run", factory / "factory.pt", **both)
     rows = read_rows(tmp_path / "run/rounds.csv")
@@ -155,7 +158,7 @@ def test_the_check_of_one_that_fits_tries_it(factory, root, tmp_path):
 
 
 def test_what_the_start_drew_is_held_where_averages_are_not_exchanged_then_or_before(factory, root, tmp_path):
-    alone = {"overrides": SIZES | HELD | {"federation::shared": ["generator"]}, "rounds": 1}
+    alone = {"overrides": SIZES | HELD | ALONE, "rounds": 1}
     first = run(root, tmp_path / "first", factory / "factory.pt", **alone)
     teacher = load_tensors(first / "clients/east/state.1.pt")["objects"]["rehearsal"]["teacher.constant"]
     assert torch.equal(teacher, load_generator(factory / "factory.pt").constant)

@@ -95,7 +95,7 @@ def test_a_nifti_file_whose_name_tells_wrongly_whether_it_is_packed(
     (root / right).rename(root / wrong)
     describe(root, content | {"validation": [{"image": wrong}]})
     line = only_fault()
-    assert line.endswith(f"unlike its name; rename it to {Path(right).name}"), line
+    assert line.endswith(f"unlike its name; rename the file to {Path(right).name}"), line
 
 
 def test_empty_file(data_root, only_fault):
