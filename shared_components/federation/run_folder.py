@@ -236,7 +236,7 @@ class RunFolder:
         clients = (self.root / "clients").glob("*/*")
         for place in (*made, *(file for file in clients if file.name not in kept), *settings):
             remove_tree(place)
-        for folder in (self.root / "clients").glob("*"):
+        for folder in (self.root / "clients").glob("*/"):
             if not any(folder.iterdir()):
                 remove_tree(folder)
 

@@ -15,9 +15,7 @@ from shared_components.files import make_folder, write_text
 ERROR_FILE = "error.txt"
 WITHHELD = f"its cause may name what stays at its site; it is in {ERROR_FILE} there"
 SAME_EVERYWHERE = {"images", "labels"}  # names that tell of nobody
-OURS = (
-    r"\bstate\.\d+\.pt|\bscripts/\w+\.(py|sh)"  # what is not looked at: a number may be a patient's as well
-)
+OURS = r"\bstate\.\d+\.pt|\bscripts/\w+\.(py|sh)"  # not looked at: a number may be a patient's as well
 SHORTEST = 3  # letters, of a name that can tell of somebody
 
 
