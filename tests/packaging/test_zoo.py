@@ -126,6 +126,7 @@ def test_workflows_have_the_properties_that_other_programs_read(packages, models
     places = {"bundle_root": packages[bundle].folder, "output_dir": tmp_path, "dataset_dir": roots["t1"]}
     if name == ("adaptation", "train"):
         places |= {"source_model_path": models[bundle], "source_dir": roots["t1"], "twin_dir": roots["t2"]}
+        places["dataset_dir"] = roots["t2"]
     flow = create_workflow(
         config_file=config(packages[bundle], workflow),
         workflow_type="train" if workflow in ("train", "pretrain") else "inference",

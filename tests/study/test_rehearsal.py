@@ -51,7 +51,12 @@ def test_updates_are_counted_and_timed_and_the_random_state_is_kept(tmp_path):
     ("bundle", "files", "overrides", "updates"),
     [
         ("adaptation", ("pretrain",), {"val_interval": 1}, 800),
-        ("adaptation", ("train",), {"source_dir": "x/t1", "twin_dir": "x/t2", "phases": [3, 4, 5]}, 12),
+        (
+            "adaptation",
+            ("train",),
+            {"dataset_dir": "x/t2", "source_dir": "x/t1", "twin_dir": "x/t2", "phases": [3, 4, 5]},
+            12,
+        ),
         ("adaptation", ("train", "self_training"), {}, 6),
         ("adaptation", ("synthesize",), {}, None),
         ("adaptation", ("inference", "evaluate"), {}, None),
