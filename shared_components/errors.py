@@ -43,8 +43,14 @@ def cause(error: BaseException, limit: int = 300) -> str:
     found = input_error_in(error)
     while found is None and error.__cause__ is not None and "the referring item" not in str(error):
         error = error.__cause__  # MONAI's word for a reference to nothing says more than what lies below it
-    text = " ".join((str(found) if found else f"{type(error).__name__}: {error}").split())
+    text = failure_line(found or error)
     return text if len(text) <= limit else f"{text[:limit]} …"
+
+
+def failure_line(error: BaseException) -> str:
+    """What went wrong, in one line, with its kind where it is none that this program tells of."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
 
 
 def shown(value: object, limit: int = 80) -> str:

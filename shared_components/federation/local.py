@@ -6,7 +6,6 @@ The local one has every client here, in worker processes, without a service or a
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,16 +13,16 @@ from typing import Any
 
 from torch import Tensor
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, failure_line
 from shared_components.federation import worker
 from shared_components.federation.aggregators.aggregation import from_blocks
 from shared_components.federation.coordinator import Coordinator, Engine
 from shared_components.federation.federation import Federation, client_plan
 from shared_components.federation.lane import Lane, tell_while
 from shared_components.federation.run_folder import RunFolder
-from shared_components.federation.sites import CURE, Answer, Committed, Sites
+from shared_components.federation.sites import CURE, Answer, Committed, Sites, note_failure
 from shared_components.federation.start import own_state, start_of
-from shared_components.files import load_tensors, remove_files, save_tensors, write_text
+from shared_components.files import load_tensors, remove_files, save_tensors
 from shared_components.interrupts import Interrupts
 
 
@@ -124,17 +123,7 @@ class LocalSites(Sites):
         error = future.exception()
         if error is None:
             return Answer(values=future.result() or {})
-        cause = " ".join(str(error).split())
-        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        return Answer(failure=f"{kind}{cause}", more=self._noted(name, error))
-
-    def _noted(self, name: str, error: BaseException) -> str:
-        """The file with the stack trace; none where it cannot be written, as on a full disk."""
-        try:
-            report = write_text(self._folder.error_file(name), "".join(traceback.format_exception(error)))
-        except InputError:
-            return ""
-        return str(report)
+        return Answer(failure=failure_line(error), more=note_failure(self._folder.client(name), error))
 
     def _with_update(self, name: str, answer: Answer, round: int) -> Answer:
         """The answer with the tensors that the client has written."""

@@ -30,7 +30,7 @@ from shared_components.federation.run_settings import (
     without_demands,
 )
 from shared_components.federation.site_check import begun_with, version_changes, versions
-from shared_components.federation.sites import Committed, read_committed
+from shared_components.federation.sites import ERROR_FILE, Committed, read_committed
 from shared_components.federation.start import refuse_other_start, start_of
 from shared_components.files import remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
@@ -72,7 +72,7 @@ class RunFolder:
 
     def error_file(self, name: str) -> Path:
         """Why a client failed last."""
-        return self.client(name) / "error.txt"
+        return self.client(name) / ERROR_FILE
 
     def open(
         self,

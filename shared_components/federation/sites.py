@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from shared_components.errors import InputError
-from shared_components.files import load_tensors
+from shared_components.files import load_tensors, make_folder, write_text
 
+ERROR_FILE = "error.txt"
 CURE = "the run is whole up to its last round: mend it and go on with --resume"
 
 
@@ -72,6 +74,19 @@ class Sites(ABC):
     @abstractmethod
     def export(self, committed: Committed, clients: Sequence[str]) -> dict[str, Answer]:
         """Let clients write the bundle's deliverable from the global weights."""
+
+
+def note_failure(folder: Path, error: BaseException) -> str:
+    """Write what went wrong, with the stack trace, to ``error.txt`` in a folder that does not leave the site.
+
+    Returns:
+        The file; empty where none can be written, as on a full disk.
+    """
+    try:
+        text = "".join(traceback.format_exception(error))
+        return str(write_text(make_folder(folder) / ERROR_FILE, text))
+    except InputError:
+        return ""
 
 
 def refuse_failures(answers: Mapping[str, Answer], doing: str) -> None:

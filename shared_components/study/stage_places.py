@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 
-from shared_components.errors import InputError, os_error_line
+from shared_components.errors import InputError, failure_line, os_error_line
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.lane import Lane
 from shared_components.one_line_errors import line_of
@@ -163,5 +163,5 @@ def _cause(error: BaseException) -> str:
     line = line_of(error)
     while line is None and error.__cause__ is not None:
         error = error.__cause__
-    text = " ".join((line or f"{type(error).__name__}: {error}").split())
+    text = " ".join((line or failure_line(error)).split())
     return text if len(text) <= 500 else f"{text[:500]} …"

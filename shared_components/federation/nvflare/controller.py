@@ -15,7 +15,7 @@ from nvflare.app_common.workflows.model_controller import ModelController
 from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, failure_line
 from shared_components.federation.coordinator import Coordinator
 from shared_components.federation.data_check import check_reports
 from shared_components.federation.federation import Federation
@@ -62,7 +62,7 @@ class FederationController(ModelController):
             failure = str(error)
             self.panic(failure)
         except Exception as error:
-            failure = f"{type(error).__name__}: {error}"
+            failure = failure_line(error)
             raise
         finally:
             write_outcome(Path(self.get_run_dir()), failure)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from shared_components.errors import InputError
-from shared_components.files import make_folder, write_text
+from shared_components.errors import InputError, failure_line
+from shared_components.federation.sites import ERROR_FILE
 
-ERROR_FILE = "error.txt"
 WITHHELD = f"its cause may name what stays at its site; it is in {ERROR_FILE} there"
 SAME_EVERYWHERE = {"images", "labels"}  # names that tell of nobody
 OURS = r"\bstate\.\d+\.pt|\bscripts/\w+\.(py|sh)"  # not looked at: a number may be a patient's as well
@@ -34,25 +31,13 @@ def told_outside(error: BaseException, own: Sequence[Path], data_roots: Sequence
         own: folders in which this program keeps runs, kits and jobs.
         data_roots: the site's data.
     """
-    text = in_one_line(error)
+    text = failure_line(error)
     for folder in own:
         text = re.sub(rf"{re.escape(str(folder))}(/[^\s:;,']*)*", lambda found: Path(found[0]).name, text)
     without = re.sub(OURS, "", text)
     if os.sep in without or any(_stands_in(name, without) for root in data_roots for name in _names(root)):
         return WITHHELD if isinstance(error, InputError) else f"{type(error).__name__}: {WITHHELD}"
     return text
-
-
-def in_one_line(error: BaseException) -> str:
-    """What went wrong, with its kind where it is none that this program tells of."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
-
-
-def note_failure(folder: Path, error: BaseException) -> None:
-    """Write what went wrong, with the stack trace, to ``error.txt`` in a folder that does not leave the site."""
-    with contextlib.suppress(InputError):
-        write_text(make_folder(folder) / ERROR_FILE, "".join(traceback.format_exception(error)))
 
 
 def _stands_in(name: str, text: str) -> bool:

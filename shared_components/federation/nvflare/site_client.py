@@ -13,8 +13,9 @@ from typing import Any
 from shared_components.errors import InputError
 from shared_components.federation.aggregators.aggregation import from_blocks
 from shared_components.federation.lane import Lane
-from shared_components.federation.nvflare.failures import Told, note_failure, told_outside
+from shared_components.federation.nvflare.failures import Told, told_outside
 from shared_components.federation.nvflare.message import Done, Message, Work
+from shared_components.federation.sites import note_failure
 from shared_components.files import (
     load_tensors,
     make_folder,

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import torch
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, failure_line
 from shared_components.federation import worker
 from shared_components.federation.aggregators.aggregation import from_blocks
 from shared_components.federation.federation import ClientPlan, Federation, client_plan
 from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
-from shared_components.federation.nvflare.failures import ERROR_FILE, in_one_line, told_outside
+from shared_components.federation.nvflare.failures import told_outside
 from shared_components.federation.nvflare.job_file import JobParts, read_job, read_parts
 from shared_components.federation.nvflare.message import Done, Work
 from shared_components.federation.nvflare.places import Place, read_site
 from shared_components.federation.sent_record import SentRecord
 from shared_components.federation.site_check import FAULTS, site_check
+from shared_components.federation.sites import ERROR_FILE
 from shared_components.federation.start import own_state, start_of
 from shared_components.files import load_tensors, write_text
 from shared_components.records import found_record, write_record
@@ -159,7 +160,7 @@ def told_of(job: SiteJob, error: BaseException, own: Sequence[Path]) -> str:
         own: folders of the job and of the startup kit.
     """
     if job.place.rehearsal:
-        return in_one_line(error)
+        return failure_line(error)
     folders = (job.folder, Path(job.federation.output_dir), Path(job.place.folder), *own)
     return told_outside(error, folders, job.place.data_roots)
 

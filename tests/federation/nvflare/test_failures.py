@@ -8,7 +8,8 @@ import pytest
 
 from shared_components.data.dataset_json import dataset_head, write_dataset
 from shared_components.errors import InputError
-from shared_components.federation.nvflare.failures import WITHHELD, note_failure, told_outside
+from shared_components.federation.nvflare.failures import WITHHELD, told_outside
+from shared_components.federation.sites import note_failure
 
 KIT = Path("/srv/kit")
 
