@@ -27,7 +27,7 @@ from shared_components.records import found_record
 from shared_components.report.run_sections import epsilon_text
 from shared_components.study.settings import PREDICTIONS, VARIANTS
 from shared_components.study.source_model import FEDERATED
-from shared_components.study.stage import DONE
+from shared_components.study.stage import DONE, LOG
 from shared_components.study_record import (
     FILE_NAME,
     ModelMatrix,
@@ -206,14 +206,25 @@ def study_status(folder: str | os.PathLike) -> str | None:
     runs = [name for name in ("factory", *VARIANTS) if (folder / name / "federation.yaml").is_file()]
     if "factory" not in runs:
         return None
-    patterns = (f"*/{DONE}", f"clients/*/*/{DONE}", f"unseen/*/*/{DONE}")
-    files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
-    done = [file.parent for file in files if found_record(file) is not None]
-    stages = [f"  {place.relative_to(folder).as_posix().removeprefix('clients/')}: done" for place in done]
+    held = FolderLock(folder).is_held()
     told = (f"{name}: {replace(run_status(folder / name), part=True)}" for name in runs)
-    end = (
-        []
-        if FolderLock(folder).is_held()
-        else ["stopped: give the command that began it again, with --resume"]
-    )
-    return "\n".join([*told, *stages, *end])
+    end = [] if held else ["stopped: give the command that began it again, with --resume"]
+    return "\n".join([*told, *_stage_lines(folder, held), *end])
+
+
+def _stage_lines(folder: Path, held: bool) -> Iterator[str]:
+    """A line for each stage that is done or was begun here; stages of other machines are known when they are done."""
+    places = {
+        file.parent
+        for pattern in ("*", "clients/*/*", "unseen/*/*")
+        for name in (DONE, LOG)
+        for file in folder.glob(f"{pattern}/{name}")
+    }
+    for place in sorted(places):
+        name = place.relative_to(folder).as_posix().removeprefix("clients/")
+        if found_record(place / DONE) is not None:
+            yield f"  {name}: done"
+        elif held:
+            yield f"  {name}: under way, see {_short(place / LOG)}"
+        else:
+            yield f"  {name}: not finished; what it printed, and why it failed if it did, is in {_short(place / LOG)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -222,10 +223,17 @@ def test_a_second_study_is_refused_before_anything_is_touched(finished, values, 
 
 
 def test_a_study_that_was_stopped_goes_on_as_a_whole(finished):
-    record = finished / "study.json"
-    record.rename(finished / "record")
+    record, done = finished / "study.json", finished / "clients" / "south" / "adaptation" / "done.json"
+    for file in (record, done):
+        file.rename(file.with_suffix(".aside"))
     status = study_status(finished)
-    (finished / "record").rename(record)
+    with FolderLock(finished).held():
+        running = study_status(finished)
+    for file in (record, done):
+        file.with_suffix(".aside").rename(file)
+    assert re.search(r"south/adaptation: not finished; .* in \S*south/adaptation/log\.txt\n", status)
+    assert re.search(r"south/adaptation: under way, see \S*south/adaptation/log\.txt", running)
+    assert "north/source_model: done" in status and "--resume" not in running
     assert "factory: tiny study: round 1 of 1, done" in status
     assert status.endswith("stopped: give the command that began it again, with --resume")
     assert status.count("--resume") == 1
