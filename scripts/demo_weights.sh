@@ -19,8 +19,8 @@ cp "$out/clients/south/adaptation/model.pt" bundles/adaptation/models/demo.pt
 configs=bundles/segmentation/configs
 segmentation() { # name of the demo, data roots, further arguments
     .venv/bin/python -W ignore -m monai.bundle run --bundle_root bundles/segmentation \
-        --config_file "['$configs/common.yaml','$configs/train.yaml','$configs/self_training.yaml','$configs/$1.yaml']" \
-        --dataset_dir "$2" --output_dir "$out/$1" --ckpt_path "$out/$1/model.pt" --picture_every 0 \
+        --config_file "['$configs/common.yaml','$configs/train.yaml','$configs/$1.yaml']" \
+        --dataset_dir "$2" --output_dir "$out/$1" --ckpt_path "$out/$1/model.pt" \
         --max_epochs 40 --warm_up_epochs 24 "${@:3}"
     cp "$out/$1/model.pt" "bundles/segmentation/models/$1.pt"
 }

@@ -96,7 +96,9 @@ class _Update:
 
         torch.manual_seed(0)
         parser = ConfigParser()
-        parser.read_config([str(CONFIGS / f"{name}.yaml") for name in ("common", "train", "paper")])
+        parser.read_config(
+            [str(CONFIGS / f"{name}.yaml") for name in ("common", "train", "meta_learning", "paper")]
+        )
         parser["device"] = "cpu"
         self.network: nn.Module = parser.get_parsed_content("disentangled_network").train()
         self.loss = parser.get_parsed_content("loss")

@@ -18,9 +18,9 @@ from shared_components.metrics.intervals import Design
 
 UNET: dict[str, Any] = {"configs": ("unet.yaml",), "network": {"anatomy_channels": "$len(@labels)"}}
 AVERAGED = {"average": 0.99, "batch_size": 8}  # as ours, whose batch has two halves of 4
-SELF_TRAINED = ("self_training.yaml",)
+META_LEARNING = ("meta_learning.yaml",)
 FIRST_ORDER = {"second_order": False}  # half the time; a row of the ablation has the second order
-FULL = "segmentation_augmented"  # what the ablations take something away from
+FULL = "meta_learning_augmented"  # what the ablations take something away from
 CONVOLUTIONS = {"looks": "mild", "convolution_probability": 0.5}
 KEPT = {"looks": "strong", "keep_contrast": 0.5}
 DISENTANGLEMENT = (
@@ -64,15 +64,15 @@ def _matched(looks: str) -> UnseenRow:
 
 
 def _self_trained(name: str, **overrides: Any) -> UnseenRow:
-    return UnseenRow(f"self-trained U-Net, {name}", SELF_TRAINED, overrides)
+    return UnseenRow(f"self-trained U-Net, {name}", overrides=overrides)
 
 
-def _ours(name: str, **overrides: Any) -> UnseenRow:
-    return UnseenRow(name, overrides={**FIRST_ORDER, **overrides})
+def _meta_learned(name: str, **overrides: Any) -> UnseenRow:
+    return UnseenRow(f"meta-learning, {name}", META_LEARNING, {**FIRST_ORDER, **overrides})
 
 
 def _without(what: str, **overrides: Any) -> UnseenRow:
-    return UnseenRow(f"without {what}", overrides={**FIRST_ORDER, **overrides}, ablation=True)
+    return UnseenRow(f"without {what}", META_LEARNING, {**FIRST_ORDER, **overrides}, ablation=True)
 
 
 ROWS = {
@@ -85,17 +85,17 @@ ROWS = {
     "self_trained_convolutions": _self_trained("mild looks, random convolutions", **CONVOLUTIONS),
     "self_trained_kept": _self_trained("strong looks that keep half of the contrast", **KEPT),
     "self_trained": _self_trained("strong looks", looks="strong"),
-    "segmentation": _ours("segmentation", looks="none"),
-    "segmentation_mild": _ours("segmentation, mild looks", looks="mild"),
-    "segmentation_convolutions": _ours("segmentation, mild looks, random convolutions", **CONVOLUTIONS),
-    "segmentation_kept": _ours("segmentation, strong looks that keep half of the contrast", **KEPT),
-    FULL: _ours("segmentation, strong looks", looks="strong"),
+    "meta_learning": _meta_learned("no looks", looks="none"),
+    "meta_learning_mild": _meta_learned("mild looks", looks="mild"),
+    "meta_learning_convolutions": _meta_learned("mild looks, random convolutions", **CONVOLUTIONS),
+    "meta_learning_kept": _meta_learned("strong looks that keep half of the contrast", **KEPT),
+    FULL: _meta_learned("strong looks", looks="strong"),
     "no_unlabelled": _without("unlabelled images", unlabelled_updates=False),
     "no_teacher": _without("the teacher of unlabelled images", teacher_epochs=[]),
     "no_disentanglement": _without("disentanglement losses", **dict.fromkeys(DISENTANGLEMENT, 0.0)),
     "no_meta_learning": _without("meta-learning", meta_learning=False),
     "no_average": _without("the running average of the weights", average=0.0),
-    "second_order": UnseenRow("with the second order", overrides={"second_order": True}, ablation=True),
+    "second_order": UnseenRow("with the second order", META_LEARNING, {"second_order": True}, ablation=True),
     "synthetic": UnseenRow("segmentation on synthetic volumes, all labels of one site", synthetic=True),
     "bound": UnseenRow(
         "U-Net trained on the unseen domain, all its labels",

@@ -108,7 +108,7 @@ def total_loss(losses: Losses) -> Tensor:
     """
     if not losses:
         raise InputError(
-            "the loss of an unlabelled update has no term: give reconstruction or domain a weight, or set "
+            "the loss of an unlabelled update has no term: name teacher_epochs, merge meta_learning.yaml, or set "
             "unlabelled_updates: false"
         )
     return torch.stack(list(losses.values())).sum()

@@ -1,4 +1,4 @@
-"""Semi-supervised meta-learning over domains (method 3)."""
+"""Training over several domains with few labels: meta-learning, or plain (method 3)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class MetaTrainer(UpdateTrainer):
         adapted: modules of the network that the inner step moves; ``[""]`` is the whole network.
         inner_rate: step size of the inner step.
         second_order: differentiate through the inner step.
-        meta_learning: without it, both halves are one batch of plain training.
+        meta_learning: without it, both halves are one batch of plain training; with no weight but those of the
+            segmentation, that is a U-Net which trains itself on.
         clip_value: largest absolute value of a gradient's entry; None for no clipping.
         supervised: the rest of ``UpdateTrainer``; ``compiled`` has no use here.
     Raises:
@@ -102,7 +103,7 @@ class MetaTrainer(UpdateTrainer):
             optimizer.register_step_pre_hook(self._clip)
         if 0 < self.state.max_epochs <= warm_up_epochs:
             self.logger.warning(
-                "warm_up_epochs (%d) leaves none of the %d epochs for meta-learning; lower it or raise max_epochs",
+                "warm_up_epochs (%d) leaves none of the %d epochs for what comes after; lower it or raise max_epochs",
                 warm_up_epochs,
                 self.state.max_epochs,
             )

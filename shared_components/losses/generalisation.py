@@ -18,6 +18,8 @@ from shared_components.networks.disentangled import DisentangledOutput
 class GeneralisationLoss(nn.Module):
     """Terms of the meta-train and the meta-test loss; a term of weight 0 is left out and costs nothing.
 
+    By default those of the segmentation alone count; ``meta_learning.yaml`` has the published weights of the others.
+
     Args:
         classes: number of classes C, background included.
         reconstruction: weight of the mean absolute difference between reconstruction and image.
@@ -42,11 +44,11 @@ class GeneralisationLoss(nn.Module):
     def __init__(
         self,
         classes: int,
-        reconstruction: float = 1.0,
-        regression: float = 0.1,
-        prior: float = 0.1,
-        domain: float = 1.0,
-        rank_weight: float = 0.1,
+        reconstruction: float = 0.0,
+        regression: float = 0.0,
+        prior: float = 0.0,
+        domain: float = 0.0,
+        rank_weight: float = 0.0,
         rank: int | None = None,
         segmentation: float = 5.0,
         focal_gamma: float = 2.0,

@@ -58,10 +58,10 @@ def test_table_holds_all_that_is_finished_in_the_folder(tmp_path):
 
 def test_any_method_may_be_the_reference(tmp_path):
     bench = UnseenBench("spine_unseen", tmp_path)
-    for row, dice in (("self_trained_mild", 0.6), ("segmentation_mild", 0.5)):
+    for row, dice in (("self_trained_mild", 0.6), ("meta_learning_mild", 0.5)):
         finish(UnseenRun(bench, 0, "nwu", row), dice)
     table = report("spine_unseen", tmp_path, reference="self-trained U-Net, mild looks")
-    assert "| segmentation, mild looks | 0.500 | 0.500 | -0.100 [-0.100, -0.100] |" in table
+    assert "| meta-learning, mild looks | 0.500 | 0.500 | -0.100 [-0.100, -0.100] |" in table
     assert table.startswith("Spinal cords of six real hospitals")
     with pytest.raises(InputError, match=r"reference: expected one of U-Net; .*, found 'best'"):
         report("spine_unseen", tmp_path, reference="best")
@@ -147,10 +147,10 @@ def test_mean_and_deviation_over_seeds_and_mean_over_domains():
 
 def test_partial_table_says_how_many_seeds_a_cell_has():
     found = [result("unet", "C", 0, 0.5), result("unet", "C", 1, 0.7), result("unet", "D", 0, 0.1)]
-    found.append(result("segmentation", "D", 1, 0.3))
+    found.append(result("meta_learning", "D", 1, 0.3))
     dice = cells(unseen_tables(HEARTS, found), "Dice")
     assert dice["U-Net"][:3] == ["0.600 ± 0.141", "0.100 (1)", "0.300 (1)"]  # seed 1 has no mean yet
-    assert dice["segmentation"][:3] == ["–", "0.300 (1)", "–"]
+    assert dice["meta-learning, no looks"][:3] == ["–", "0.300 (1)", "–"]
 
 
 def test_distance_without_value_is_left_out():
@@ -167,19 +167,19 @@ def test_ablation_is_a_table_of_its_own_and_pairs_the_seeds():
     full, without = "0.767 ± 0.153", "0.600 ± 0.141 (2)"
     assert cells(table, "Ablation: Dice") == {
         "Ablation: Dice": ["C", "mean", f"difference to {ROWS[FULL].name}"],
-        "segmentation, strong looks": [full, full, "–"],
+        "meta-learning, strong looks": [full, full, "–"],
         "without meta-learning": [without, without, "-0.100 [-0.100, -0.100]"],
     }
-    assert list(cells(table, "Dice")) == ["Dice", "segmentation, strong looks"]
+    assert list(cells(table, "Dice")) == ["Dice", "meta-learning, strong looks"]
 
 
 def test_only_a_difference_that_excludes_zero_is_bold():
     found = [result(FULL, "C", seed, 0.6) for seed in range(3)]
     found += [result("unet", "C", seed, dice) for seed, dice in enumerate((0.5, 0.65, 0.55))]
-    found += [result("segmentation", "C", seed, dice) for seed, dice in enumerate((0.5, 0.58, 0.55))]
+    found += [result("meta_learning", "C", seed, dice) for seed, dice in enumerate((0.5, 0.58, 0.55))]
     dice = cells(unseen_tables(HEARTS, found), "Dice")
     assert dice["U-Net"][-1] == "-0.033 [-0.100, +0.050]"
-    assert dice["segmentation"][-1] == "**-0.057 [-0.100, -0.020]**"
+    assert dice["meta-learning, no looks"][-1] == "**-0.057 [-0.100, -0.020]**"
 
 
 def test_ablation_alone_needs_no_full_method():

@@ -104,9 +104,9 @@ def test_rows_differ_in_what_their_names_say(hearts):
         "second_order": {"second_order"},
         "no_disentanglement": set(DISENTANGLEMENT),
     }
-    assert differences["segmentation"] - {"ckpt_path"} == {"looks"}
-    assert stages(hearts, "segmentation")[0].overrides["looks"] == "none"
-    assert differences["segmentation_mild"] - {"ckpt_path"} == {"looks"}
+    assert differences["meta_learning"] - {"ckpt_path"} == {"looks"}
+    assert stages(hearts, "meta_learning")[0].overrides["looks"] == "none"
+    assert differences["meta_learning_mild"] - {"ckpt_path"} == {"looks"}
     for row in ("unet", "unet_augmented", "bound"):
         training, evaluation = stages(hearts, row)
         assert "unet.yaml" in training.configs
@@ -140,12 +140,16 @@ def test_evaluation_waits_for_its_own_training(hearts):
 
 @pytest.mark.parametrize("looks", ["mild", "strong"])
 def test_the_fair_baseline_lacks_meta_learning_and_disentanglement_alone(looks, hearts):
-    baseline, ours = {"mild": ("self_trained_mild", "segmentation_mild"), "strong": ("self_trained", FULL)}[
+    baseline, ours = {"mild": ("self_trained_mild", "meta_learning_mild"), "strong": ("self_trained", FULL)}[
         looks
     ]
     one, other = (merged(stages(hearts, row)[0]).get() for row in (baseline, ours))
-    different = {key for key in one if one[key] != other[key]} - {"ckpt_path", "second_order"}
-    assert different == {"meta_learning", *DISENTANGLEMENT}
+    different = {key for key in one if one[key] != other[key]} - {
+        "ckpt_path",
+        "second_order",
+        "picture_every",
+    }
+    assert different == {"meta_learning", "shared_modules", *DISENTANGLEMENT}
     assert one["looks"] == looks and one["teacher_epochs"] and one["average"] and one["unlabelled_updates"]
 
 

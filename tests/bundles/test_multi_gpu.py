@@ -19,7 +19,7 @@ CONFIGS = {  # the run's name, which begins with the bundle's -> configs; smoke.
     "adaptation": ["pretrain.yaml"],
     "segmentation": ["train.yaml"],
     "factory-paper": ["train.yaml", "paper.yaml"],
-    "segmentation-paper": ["train.yaml", "paper.yaml"],
+    "segmentation-paper": ["train.yaml", "meta_learning.yaml", "paper.yaml"],
 }
 HEARTS = {"domains": ["t1"], "labels": LABELS}
 CUT = {"anatomy_encoder::features": [4, 4, 8, 8, 8, 4], "style_hidden": 16}

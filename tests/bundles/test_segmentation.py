@@ -40,9 +40,14 @@ def roots(tmp_path_factory) -> list[str]:
     return [str(make_root(folder / domain, domain, seed=n)) for n, domain in enumerate(DOMAINS)]
 
 
-def training(roots: list[str], output_dir: Path, *more: str, **overrides) -> ConfigWorkflow:
+def plain_training(roots: list[str], output_dir: Path, *more: str, **overrides) -> ConfigWorkflow:
     values = VALUES | {"dataset_dir": roots, "output_dir": output_dir, "ckpt_path": output_dir / "model.pt"}
     return workflow("segmentation", "train.yaml", *more, **(values | {"label_fraction": 0.5} | overrides))
+
+
+def training(roots: list[str], output_dir: Path, **overrides) -> ConfigWorkflow:
+    """By meta-learning, which has the most parts."""
+    return plain_training(roots, output_dir, "meta_learning.yaml", **overrides)
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +58,43 @@ def trained(roots, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def plainly_trained(roots, tmp_path_factory) -> Path:
+    """The same by the default recipe."""
+    folder = tmp_path_factory.mktemp("plain")
+    plain_training(roots, folder, held_out="pet").run()
+    return folder
+
+
 def rows_of(folder: Path) -> list[dict[str, str]]:
     return read_table(folder / "metrics.csv", "train again")
 
 
-@pytest.mark.parametrize("more", [(), ("unet.yaml",), ("self_training.yaml",)])
+@pytest.mark.parametrize("more", [(), ("unet.yaml",), ("meta_learning.yaml",)])
 def test_it_has_what_monai_asks_for(roots, tmp_path, more):
-    assert not training(roots, tmp_path, *more).check_properties()
+    assert not plain_training(roots, tmp_path, *more).check_properties()
 
 
-def test_training_leaves_table_checkpoint_and_the_anatomy_encoder(trained):
+def test_meta_learning_begins_after_the_warm_up(trained):
+    warm_up, *after = rows_of(trained)
+    assert warm_up["reconstruction"] == warm_up["meta_test"] == ""
+    assert all(float(row[name]) > 0 for row in after for name in ("reconstruction", "meta_test"))
+
+
+def test_by_default_scores_and_the_teachers_labels_are_all_that_is_learnt_from(plainly_trained):
+    warm_up, *after = rows_of(plainly_trained)
+    assert {"reconstruction", "domain", "meta_test"}.isdisjoint(warm_up)
+    assert warm_up["unlabelled"] == "" and all(float(row["unlabelled"]) > 0 for row in after)
+    network = torch.load(plainly_trained / "checkpoint.pt", weights_only=True)["network"]
+    parts = {name.split(".")[0] for name in network}
+    assert {"anatomy_encoder", "style_encoder", "decoder"} < parts  # a checkpoint fits either recipe
+
+
+@pytest.mark.parametrize("recipe", ["trained", "plainly_trained"])
+def test_training_leaves_table_checkpoint_and_the_anatomy_encoder(recipe, request):
+    trained = request.getfixturevalue(recipe)
     rows = rows_of(trained)
     assert all(0 <= float(row["validation_dice"]) <= 1 for row in rows)
-    assert rows[0]["reconstruction"] == "" and float(rows[1]["reconstruction"]) > 0
     checkpoint = torch.load(trained / "checkpoint.pt", weights_only=True)
     exported = torch.load(trained / "model.pt", weights_only=True)
     assert different(exported["model"], checkpoint["best_weights"]["tensors"]) == []
@@ -84,6 +113,12 @@ def test_killed_training_resumes_exactly(roots, trained, tmp_path, update):
     else:
         training(roots, tmp_path, held_out="pet", resume=True).run()
     assert_same_run(trained, tmp_path, "model.pt")
+
+
+def test_the_default_recipe_resumes_exactly_too(roots, plainly_trained, tmp_path):
+    kill_at(plain_training(roots, tmp_path, held_out="pet"), 5)
+    plain_training(roots, tmp_path, held_out="pet", resume=True).run()
+    assert_same_run(plainly_trained, tmp_path, "model.pt")
 
 
 def test_no_image_of_the_held_out_domain_is_ever_opened(roots, trained, tmp_path):
@@ -126,7 +161,7 @@ def test_every_switch_trains_and_makes_a_difference(roots, trained, tmp_path, op
 
 
 def test_the_plain_unet_trains_on_the_same_labelled_subjects(roots, tmp_path):
-    flow = training(roots, tmp_path, "unet.yaml", max_epochs=2)
+    flow = plain_training(roots, tmp_path, "unet.yaml", max_epochs=2)
     flow.run()
     full = training(roots, tmp_path).parser.get_parsed_content("train::dataset")
     dataset = flow.parser.get_parsed_content("train::dataset")
@@ -157,8 +192,8 @@ def test_it_runs_from_inside_the_bundles_folder(roots, tmp_path):
         command += [f"--{name}", str(value)]
     subprocess.run(command, cwd=BUNDLES / "segmentation", check=True, capture_output=True)
     assert (tmp_path / "model.pt").is_file()
-    warm_up, meta_learning = rows_of(tmp_path)
-    assert warm_up["meta_test"] == "" and float(meta_learning["meta_test"]) > 0
+    warm_up, taught = rows_of(tmp_path)
+    assert warm_up["unlabelled"] == "" and float(taught["unlabelled"]) > 0
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["teacher"]["ready"]
 
 
@@ -171,14 +206,13 @@ def test_the_published_settings_tell_their_augmentation():
     assert [type(step).__name__ for step in steps] == ["RandAffined", "RandFlipd", "RandFlipd", "RandBlurd"]
 
 
-def test_monai_algo_trains_two_rounds(roots, tmp_path):
+@pytest.mark.parametrize(
+    ("more", "trained_too"),
+    [((), set()), (("meta_learning.yaml",), {"style_encoder", "decoder", "domain_classifier"})],
+)
+def test_monai_algo_trains_two_rounds(roots, tmp_path, more, trained_too):
     values = VALUES | {"dataset_dir": roots, "output_dir": tmp_path, "warm_up_epochs": 0}
-    before, after, updates = federated_by_monai("segmentation", "train.yaml", **values)
+    before, after, updates = federated_by_monai("segmentation", "train.yaml", *more, **values)
     assert updates == 4
-    assert changed_modules(before, after) >= {
-        "anatomy_encoder",
-        "style_encoder",
-        "decoder",
-        "domain_classifier",
-    }
+    assert changed_modules(before, after) == {"anatomy_encoder", "averaged_encoder", *trained_too}
     assert SIZES["spacing"] == 4.0

@@ -15,6 +15,7 @@ from shared_components.networks.disentangled import AnatomySegmenter, Disentangl
 from shared_components.networks.pseudo_labels import FrozenTeacher
 from shared_components.networks.style_encoder import StyleEncoder
 from tests.engines.test_factory_trainer import Reads
+from tests.losses.test_generalisation import PUBLISHED
 
 
 def network() -> DisentangledNetwork:
@@ -46,7 +47,7 @@ def trained(batches=BATCHES, **options) -> tuple[MetaTrainer, nn.Module]:
     module = options.pop("network", None) or network()
     defaults = {
         "optimizer": torch.optim.SGD(module.parameters(), lr=0.1),
-        "loss_function": GeneralisationLoss(2, pixels=50),
+        "loss_function": GeneralisationLoss(2, **PUBLISHED, pixels=50),
     }
     trainer = MetaTrainer(
         device=torch.device("cpu"), max_epochs=1, train_data_loader=batches, network=module,
@@ -87,7 +88,7 @@ def test_the_second_order_and_the_choice_of_parameters_matter():
 def test_plain_training_is_gradient_descent_on_both_halves_together():
     batch = [{"labelled": episode(1)}]
     _, found = trained(batch, meta_learning=False, clip_value=None)
-    expected, loss = network().train(), GeneralisationLoss(2, pixels=50)
+    expected, loss = network().train(), GeneralisationLoss(2, **PUBLISHED, pixels=50)
     joined = {key: torch.cat([h[key] for h in episode(1).values()]) for key in half(1, 0)}
     torch.manual_seed(1)
     sum(loss.meta_train(expected(joined["image"]), joined, True).values()).backward()
@@ -110,8 +111,8 @@ def test_the_teacher_labels_what_has_no_label_from_its_epoch_on():
     teacher = FrozenTeacher(AnatomySegmenter(module.anatomy_encoder, 2))
     trainer = MetaTrainer(
         device=torch.device("cpu"), max_epochs=2, train_data_loader=[{"unlabelled": episode(1)}], network=module,
-        optimizer=torch.optim.SGD(module.parameters(), lr=0.1), loss_function=Loss(2, pixels=50), teacher=teacher,
-        teacher_epochs=[2],
+        optimizer=torch.optim.SGD(module.parameters(), lr=0.1), loss_function=Loss(2, **PUBLISHED, pixels=50), teacher_epochs=[2],
+        teacher=teacher,
     )  # fmt: skip
     trainer.run()
     assert [labelled for labelled, _ in seen] == [False, True]
@@ -172,7 +173,7 @@ def test_augmentation_sees_both_halves_once_an_episode():
 
 
 def test_an_update_without_any_loss_is_told():
-    loss = GeneralisationLoss(2, reconstruction=0, regression=0, prior=0, domain=0, rank_weight=0)
+    loss = GeneralisationLoss(2)
     for meta_learning in (True, False):
         with pytest.raises(InputError, match="unlabelled_updates: false"):
             trained(loss_function=loss, meta_learning=meta_learning)
@@ -184,8 +185,8 @@ def test_an_update_without_any_loss_is_told():
 
 def test_without_disentanglement_plain_training_makes_class_scores_alone():
     """Neither codes nor reconstruction, which cost more than half of the time; the losses are the same."""
-    plain = GeneralisationLoss(2, reconstruction=0, regression=0, prior=0, domain=0, rank_weight=0)
-    assert not plain.disentangles and GeneralisationLoss(2, reconstruction=0, domain=0).disentangles
+    plain = GeneralisationLoss(2)
+    assert not plain.disentangles and GeneralisationLoss(2, regression=0.1).disentangles
     batch = [{"labelled": episode(1)}]
     trainer, found = trained(batch, loss_function=plain, meta_learning=False)
     before = network()
@@ -220,7 +221,7 @@ def test_wrong_settings_are_told(option, message):
 
 def test_a_warm_up_without_end_is_pointed_out(caplog):
     trained(warm_up_epochs=1)
-    assert "warm_up_epochs (1) leaves none of the 1 epochs for meta-learning" in caplog.text
+    assert "warm_up_epochs (1) leaves none of the 1 epochs for what comes after" in caplog.text
     caplog.clear()
     trained()
     assert "warm_up_epochs" not in caplog.text
@@ -241,7 +242,7 @@ def test_an_iteration_reads_nothing_of_the_device(teacher_epochs, warm_up):
     teacher = FrozenTeacher(AnatomySegmenter(module.anatomy_encoder, 2))
     engine, _ = trained(
         network=module, optimizer=torch.optim.SGD(module.parameters(), lr=0.1), teacher=teacher,
-        teacher_epochs=teacher_epochs, warm_up_epochs=warm_up, loss_function=Unchecked(2, pixels=50),
+        teacher_epochs=teacher_epochs, warm_up_epochs=warm_up, loss_function=Unchecked(2, **PUBLISHED, pixels=50),
     )  # fmt: skip
     with Reads() as reads:
         engine._iteration(engine, BATCHES[0])

@@ -25,7 +25,7 @@ def values(tmp_path_factory):
         make_client(folder / name, name, splits, seed)
     return {
         "bundle": str(REPO / "bundles" / "segmentation"),
-        "configs": ["common.yaml", "train.yaml", "smoke.yaml"],
+        "configs": ["common.yaml", "train.yaml", "meta_learning.yaml", "smoke.yaml"],
         "domains": ["a", "b", "c", "d"],
         "labels": {0: "background", 1: "brain"},
         "clients": {
@@ -82,6 +82,23 @@ def test_a_client_without_any_label_takes_part(values):
     rows = {row["client"]: row for row in read_rows(folder / "rounds.csv")}
     assert float(rows["none"]["unlabelled"]) > 0 and "dice" not in rows["none"]
     assert float(rows["one"]["dice"]) > 0
+
+
+def test_a_client_without_any_label_learns_from_the_common_models_labels(values):
+    """By the default recipe: what it adds begins with the teacher."""
+    data = Path(values["clients"]["one"]["data_root"]).parent
+    clients = {**values["clients"], "none": {"data_root": str(data / "d"), "domain": "d"}}
+    overrides = {**values["overrides"], "val_interval": 0, "warm_up_epochs": 1, "teacher_epochs": [2]}
+    plain = {
+        "configs": ["common.yaml", "train.yaml", "smoke.yaml"],
+        "overrides": overrides,
+        "clients": clients,
+    }
+    folder = run(values, "plain", **plain)
+    rows = [row for row in read_rows(folder / "rounds.csv") if row["client"] == "none"]
+    assert [float(row.get("unlabelled") or 0) > 0 for row in rows] == [False, True]
+    sent = load_tensors(folder / "global.pt")["model"]
+    assert {name.split(".")[0] for name in sent} == {"anatomy_encoder", "averaged_encoder"}
 
 
 def test_private_norms_and_private_modules_resume_exactly(values):

@@ -18,6 +18,7 @@ from shared_components.networks.style_encoder import StyleEncoder
 PRIOR = {"regression", "kl", "hsic", "rank"}
 BOTH = {"reconstruction", "domain"}
 SEGMENTATION = {"dice", "focal"}
+PUBLISHED = {"reconstruction": 1.0, "regression": 0.1, "prior": 0.1, "domain": 1.0, "rank_weight": 0.1}
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_every_term_against_its_definition(network, batch, gamma, background):
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_which_terms_each_loss_has(network, batch, labelled):
-    loss, out = GeneralisationLoss(3), network(batch["image"])
+    loss, out = GeneralisationLoss(3, **PUBLISHED), network(batch["image"])
     segmentation = SEGMENTATION if labelled else set()
     assert set(loss.meta_train(out, batch, labelled)) == BOTH | PRIOR | segmentation
     assert set(loss.meta_test(out, batch, labelled)) == BOTH | segmentation
@@ -95,19 +96,23 @@ def test_which_terms_each_loss_has(network, batch, labelled):
     ],
 )
 def test_weight_zero_leaves_a_term_out(network, batch, weight, left_out):
-    terms = GeneralisationLoss(3, **{weight: 0.0}).meta_train(network(batch["image"]), batch, labelled=True)
+    terms = GeneralisationLoss(3, **(PUBLISHED | {weight: 0.0})).meta_train(
+        network(batch["image"]), batch, labelled=True
+    )
     assert set(terms) == (BOTH | PRIOR | SEGMENTATION) - left_out
 
 
 def test_a_rank_term_left_out_draws_no_pixels(network, batch):
     out, state = network(batch["image"]), torch.get_rng_state()
-    GeneralisationLoss(3, rank_weight=0.0, pixels=5).meta_train(out, batch, labelled=False)
+    GeneralisationLoss(3, **(PUBLISHED | {"rank_weight": 0.0}), pixels=5).meta_train(
+        out, batch, labelled=False
+    )
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_unlabelled_batches_need_no_label_and_labelled_ones_do(network, batch):
     del batch["label"]
-    loss, out = GeneralisationLoss(3), network(batch["image"])
+    loss, out = GeneralisationLoss(3, **PUBLISHED), network(batch["image"])
     assert set(loss.meta_test(out, batch, labelled=False)) == BOTH
     with pytest.raises(InputError, match=r"labelled batch: expected a label, found \['domain', 'image'\]"):
         loss.meta_test(out, batch, labelled=True)
@@ -122,7 +127,7 @@ def test_focal_exponents_without_a_second_derivative(gamma):
 def test_a_label_that_the_network_has_no_class_for(network, batch):
     batch["label"][0, 0, 0, 0] = 3
     with pytest.raises(InputError, match=r"label: expected 0\.\.2, found 0\.\.3"):
-        GeneralisationLoss(3).meta_test(network(batch["image"]), batch, labelled=True)
+        GeneralisationLoss(3, **PUBLISHED).meta_test(network(batch["image"]), batch, labelled=True)
 
 
 def trained(network: torch.nn.Module) -> dict[str, Tensor]:
@@ -144,7 +149,7 @@ def test_gradient_through_an_inner_step_against_finite_differences(network, batc
     network.double()
     batch = {name: tensor.double() if name == "image" else tensor for name, tensor in batch.items()}
     # MONAI's focal loss computes in single precision, too coarse for differences: Dice stands for both
-    loss = GeneralisationLoss(3, pixels=50)
+    loss = GeneralisationLoss(3, **PUBLISHED, pixels=50)
     loss.focal = torch.nn.CrossEntropyLoss()
     parameters = {name: p.detach().clone().requires_grad_() for name, p in trained(network).items()}
     grads = torch.autograd.grad(meta_loss(network, loss, batch, parameters, 0.1), list(parameters.values()))
@@ -166,13 +171,13 @@ def test_empty_slices_have_finite_second_order_gradients(network, image):
     count = len(image)
     batch = {"image": image, "label": torch.zeros_like(image).long(), "domain": torch.zeros(count).long()}
     parameters = trained(network)
-    meta_loss(network, GeneralisationLoss(3), batch, parameters, 1e-3).backward()
+    meta_loss(network, GeneralisationLoss(3, **PUBLISHED), batch, parameters, 1e-3).backward()
     assert all(torch.isfinite(p.grad).all() for p in parameters.values())
 
 
 def test_the_segmentation_terms_have_a_second_derivative(batch):
     scores = torch.randn(4, 3, 8, 8, requires_grad=True)
-    loss = GeneralisationLoss(3)
+    loss = GeneralisationLoss(3, **PUBLISHED)
 
     def first_derivative(s: Tensor) -> Tensor:
         return torch.autograd.grad(sum(loss.supervised(s, batch).values()), s, create_graph=True)[0]
@@ -197,7 +202,7 @@ def test_certain_predictions_right_or_wrong_have_finite_second_derivatives(batch
 
 def test_unknown_pixels_have_no_say(network, batch):
     """Rows that nobody annotated change nothing: the loss is that of the other rows."""
-    loss = GeneralisationLoss(3)
+    loss = GeneralisationLoss(3, **PUBLISHED)
     scores = network(batch["image"]).scores
     half = {"label": batch["label"][..., :4, :]}
     partly = {"label": batch["label"].clone()}
@@ -209,7 +214,7 @@ def test_unknown_pixels_have_no_say(network, batch):
 
 
 def test_nothing_known_teaches_nothing(network, batch):
-    terms = GeneralisationLoss(3).supervised(
+    terms = GeneralisationLoss(3, **PUBLISHED).supervised(
         network(batch["image"]).scores, {"label": torch.full((4, 1, 8, 8), -1)}
     )
     assert [terms[name].item() for name in ("dice", "focal")] == [0, 0]

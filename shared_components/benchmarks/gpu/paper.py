@@ -65,7 +65,7 @@ def segmentation(place: CheckPlace) -> Iterator[CheckedPart]:
         values = _values(place, "paper_segmentation", iterations) | cut | more
         values |= {"dataset_dir": [data(place, "t1"), f"{run_folder(place, 'synthetic')}/t2"]}
         values |= {"domains": ["t1", "t2"], "labels": LABELS, "val_interval": 0}
-        flow = place.workflow("segmentation", ("train.yaml", "paper.yaml"), values)
+        flow = place.workflow("segmentation", ("train.yaml", "meta_learning.yaml", "paper.yaml"), values)
         yield CheckedPart(f"an iteration, {name}", *trained(place, flow, 2))
     yield from _parts(place, flow)
     values = {name: cut[name] for name in cut if name not in TRAINING_ALONE} | {"labels": LABELS}
