@@ -162,4 +162,8 @@ def _label(volume: VolumeGenerator, z: Tensor, segment: Segment, classes: int) -
 
 
 def _dice(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-    return compute_dice(torch.stack(first), torch.stack(second), include_background=False)
+    """(volumes, C - 1), NaN where neither has the class: one that is in one of them alone does not agree."""
+    one, other = torch.stack(first), torch.stack(second)
+    dice = compute_dice(one, other, include_background=False, ignore_empty=False)
+    absent = ~((one != 0) | (other != 0))[:, 1:].flatten(2).any(2)
+    return dice.masked_fill(absent, torch.nan)

@@ -15,6 +15,7 @@ from shared_components.federation.privacy import Privacy
 from shared_components.files import size
 
 LISTED = 6  # private modules that are named one by one
+CONDITION = "condition.linear.weight"  # of which each domain has a column
 LITTLE = 10  # an epsilon above this promises little
 HEAD = ("module", "tensors", "numbers", "up", "down")
 
@@ -38,14 +39,41 @@ def exchange_table(federation: Federation, layout: Layout) -> str:
 
 def exchange_faults(federation: Federation, layout: Layout) -> list[str]:
     """What would go wrong with these tensors, a line each."""
-    variances = [name for name in layout.shared if name.split(".")[-1] == "running_var"]
-    if not variances or federation.privacy is None or not federation.privacy.noise:
-        return []
-    return [
-        f"privacy: noise can make the running variances of batch norm negative ('{variances[0]}' and "
-        f"{len(variances) - 1} more are exchanged); keep norms at the clients (aggregator FedBN), or use norms "
-        "without running statistics"
-    ]
+    noisy = federation.privacy is not None and federation.privacy.noise
+    return [*(_noise_faults(layout.shared) if noisy else ()), *_minority_faults(federation, layout.shared)]
+
+
+def _noise_faults(shared: Mapping[str, Tensor]) -> Iterator[str]:
+    """Of tensors that are no weights, and that noise spoils."""
+    variances = [name for name in shared if name.split(".")[-1] == "running_var"]
+    if variances:
+        yield (
+            f"privacy: noise can make the running variances of batch norm negative ('{variances[0]}' and "
+            f"{len(variances) - 1} more are exchanged); keep norms at the clients (aggregator FedBN), or use norms "
+            "without running statistics"
+        )
+    encodings = next((name for name in shared if name.split(".")[-1] == "encodings"), None)
+    if encodings:
+        yield (
+            f"privacy: noise drowns the semantic encodings of the domains ('{encodings}' is exchanged), of which the "
+            "condition would then be made; refine without noise, or set overrides: semantic_condition: false"
+        )
+
+
+def _minority_faults(federation: Federation, shared: Mapping[str, Tensor]) -> Iterator[str]:
+    """Of domains that too few clients have for an aggregator that follows the majority, in a conditional network."""
+    if not federation.make_aggregator().majority or not any(name.endswith(CONDITION) for name in shared):
+        return
+    clients = federation.clients
+    having = {d: sum(d in client.domains for client in clients.values()) for d in federation.domains}
+    few = [domain for domain, number in having.items() if 0 < 2 * number <= len(clients)]
+    if few:
+        kind = type(federation.make_aggregator()).__name__
+        yield (
+            f"aggregator: {kind} leaves out what no majority of the clients trains, so the look of {few[0]}, which "
+            f"{having[few[0]]} of {len(clients)} clients have, would never be learnt; take NormBounded, which bounds "
+            "every client, or FedAvg"
+        )
 
 
 def rounds_of_clients(federation: Federation) -> dict[str, int]:

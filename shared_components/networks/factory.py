@@ -102,7 +102,9 @@ def _told_of(generator: Generator, domains: Sequence[str], flat: Sequence[str]) 
     if not flat:
         return generator
     told = copy.deepcopy(generator)
-    told.slices_seen[[list(domains).index(name) for name in flat]] = told.slices_seen.new_tensor([1, 0])
+    told.slices_seen[[list(domains).index(name) for name in flat]] = told.slices_seen.new_tensor(
+        [True, False]
+    )
     return told
 
 

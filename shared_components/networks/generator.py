@@ -125,8 +125,9 @@ class Generator(nn.Module):
         self.image_bias = nn.Parameter(torch.zeros(len(channels), image_channels + classes))
         # an integer buffer: a federation keeps the furthest client's, so that all grow together
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        # 1 where domain k has been trained on slices without a height, and on slices with one
-        self.register_buffer("slices_seen", torch.zeros(domains, 2, dtype=torch.int64))
+        # whether domain k has been trained on slices without a height, and on slices with one; a switch, which
+        # whichever client turns it on turns on for all
+        self.register_buffer("slices_seen", torch.zeros(domains, 2, dtype=torch.bool))
 
     def rated_parameters(
         self, noise_rate: float, condition_rate: float = 1.0
@@ -159,12 +160,14 @@ class Generator(nn.Module):
     def remember(self, domain: Tensor, position: Tensor) -> None:
         """Count an update, and which domains were trained with and without heights; arguments as in :meth:`mapping`."""
         self.updates += 1
-        self.slices_seen.index_put_((domain, (~position.isnan()).long()), torch.ones_like(domain))
+        self.slices_seen.index_put_(
+            (domain, (~position.isnan()).long()), torch.ones_like(domain, dtype=torch.bool)
+        )
 
     def is_flat(self, domain: int) -> bool:
         """Whether a domain was trained on single-slice images alone, so that it knows no heights."""
         without, within = self.slices_seen[domain].tolist()
-        return bool(without) and not within
+        return without and not within
 
     def heights(self, domain: int, slices: int) -> Tensor:
         """Heights (slices,) of the slices of a whole volume of a domain: all trained, or NaN where it knows none."""

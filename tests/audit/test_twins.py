@@ -82,6 +82,13 @@ def test_a_class_that_neither_sees_has_no_dice(twins_tmp_generator):
     assert found[0, 1].isnan().all()
 
 
+@pytest.mark.parametrize("seen", [0, 1])
+def test_a_class_that_one_of_two_sees_does_not_agree(twins_tmp_generator, seen):
+    limits = {seen: 0.0, 1 - seen: 9.0}
+    found = twin_dice(twins_tmp_generator, {k: above(limits[k]) for k in (0, 1)}, 2, volumes=2, slices=4)
+    assert found[0, 1].tolist() == [[0.0]] * 2
+
+
 def test_drawn_label_maps_agree_wholly_with_a_network_that_gives_the_same(twins_tmp_generator):
     torch.manual_seed(0)
     labelled = Generator(**{**twins_tmp_generator.arguments, "classes": 2}).eval()

@@ -111,8 +111,8 @@ def test_the_teacher_labels_what_has_no_label_from_its_epoch_on():
     teacher = FrozenTeacher(AnatomySegmenter(module.anatomy_encoder, 2))
     trainer = MetaTrainer(
         device=torch.device("cpu"), max_epochs=2, train_data_loader=[{"unlabelled": episode(1)}], network=module,
-        optimizer=torch.optim.SGD(module.parameters(), lr=0.1), loss_function=Loss(2, **PUBLISHED, pixels=50), teacher_epochs=[2],
-        teacher=teacher,
+        optimizer=torch.optim.SGD(module.parameters(), lr=0.1), teacher_epochs=[2],
+        loss_function=Loss(2, **PUBLISHED, pixels=50), teacher=teacher,
     )  # fmt: skip
     trainer.run()
     assert [labelled for labelled, _ in seen] == [False, True]

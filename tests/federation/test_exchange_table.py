@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from shared_components.federation.bundle_workflow import layout_of, shared_names
 from shared_components.federation.coordinator import drawn_clients
 from shared_components.federation.exchange_table import exchange_faults, exchange_table, rounds_of_clients
 from shared_components.federation.privacy import spent
+from shared_components.networks.condition import ConditionEmbedding, EncodedCondition
 from tests.federation.tiny import federation
 
 ONLY_FEDBN = {"_target_": "shared_components.federation.FedBN"}
@@ -99,6 +102,30 @@ def test_noise_on_running_variances_is_refused(values):
     assert exchange_faults(noisy, layout_of(Network(), [""], FedBN(), "b")) == []
     assert exchange_faults(federation(values, privacy={"clip": 1}), shared) == []
     assert exchange_faults(federation(values), shared) == []
+
+
+def test_noise_on_semantic_encodings_is_refused(values):
+    network = nn.Module()
+    network.condition = EncodedCondition(2, 4, 8, encoding=3)
+    layout = layout_of(network, [""], FedAvg(), "b")
+    (fault,) = exchange_faults(federation(values, privacy={"clip": 1, "noise": 1}), layout)
+    assert "drowns the semantic encodings of the domains ('condition.encodings' is exchanged)" in fault
+    assert exchange_faults(federation(values, privacy={"clip": 1}), layout) == []
+
+
+@pytest.mark.parametrize("name", ["FedMedian", "TrimmedMean", "MultiKrum"])
+def test_a_look_that_no_majority_has_is_refused_where_the_majority_rules(values, name):
+    network = nn.Module()
+    network.condition = ConditionEmbedding(2, 4, 8)
+    layout = layout_of(network, [""], FedAvg(), "b")
+    kind = {"_target_": f"shared_components.federation.{name}"}
+    (fault,) = exchange_faults(federation(values, aggregator=kind), layout)
+    assert re.search(rf"{name} leaves out .* the look of \w+, which 1 of 3 clients have", fault)
+    assert (
+        exchange_faults(federation(values, aggregator=kind), layout_of(Network(), [""], FedAvg(), "b")) == []
+    )
+    for other in ({"_target_": "shared_components.federation.NormBounded"}, None):
+        assert exchange_faults(federation(values, aggregator=other), layout) == []
 
 
 def test_exchanged_names_are_in_the_networks_order_and_unknown_modules_refused():

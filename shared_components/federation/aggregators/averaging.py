@@ -32,10 +32,13 @@ class FedAvg:
 
     Attributes:
         personal: whether clients keep tensors that a model needs, so that each exports a model of its own.
+        majority: whether what a minority of the clients alone trains is left out, such as the look of a scanner that
+            no other client has.
     Source: McMahan et al. 2017.
     """
 
     personal = False
+    majority = False
 
     def __call__(
         self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors

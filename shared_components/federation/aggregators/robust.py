@@ -37,6 +37,8 @@ from shared_components.value_rules import number, whole
 class EqualWeights(FedAvg):
     """The base of those for which every client counts the same, whatever number of images it says it has."""
 
+    majority = True
+
     def __call__(
         self, updates: Mapping[str, NamedTensors], weights: Mapping[str, float], global_weights: NamedTensors
     ) -> dict[str, Tensor]:
@@ -84,6 +86,7 @@ class TrimmedMean(EqualWeights):
     def __init__(self, beta: float = 0.2) -> None:
         check(number(0, 0.5), "beta", beta)
         self.beta = beta
+        self.majority = beta > 0
 
     def middle(self, updates: Mapping[str, NamedTensors]) -> dict[str, Tensor]:
         return trimmed_mean(updates, self.beta)
@@ -142,15 +145,17 @@ class MultiKrum(EqualWeights):
 
     def middle(self, updates: Mapping[str, NamedTensors]) -> dict[str, Tensor]:
         kept = nearest_clients(updates, self.odd)
-        return federated_average({client: updates[client] for client in kept}, dict.fromkeys(kept, 1.0))
+        mean = federated_average({client: updates[client] for client in kept}, dict.fromkeys(kept, 1.0))
+        switches = [name for name, tensor in mean.items() if tensor.dtype == torch.bool]
+        return mean | {n: torch.stack([update[n] for update in updates.values()]).any(0) for n in switches}
 
 
 def coordinate_median(updates: Mapping[str, NamedTensors]) -> dict[str, Tensor]:
     """The median over the clients of every single element.
 
-    Of an even number of clients it is the mean of the two in the middle, in float64, cast back. Integer and boolean
-    buffers, which have no mean, take the lower of the two. Every client counts the same: a number of images is what
-    the client says. One client alone gets its own tensors back bit for bit.
+    Of an even number of clients it is the mean of the two in the middle, in float64, cast back. Integer buffers, which
+    have no mean, take the lower of the two; booleans are set where any client's is. Every client counts the same: a
+    number of images is what the client says. One client alone gets its own tensors back bit for bit.
 
     Args:
         updates: client -> name -> tensor; every client sends the same names, shapes and dtypes.
@@ -196,8 +201,8 @@ def norm_bounded_mean(
     :math:`w + \sum_c \frac{n_c}{\sum n}\,\min\!\left(1, \frac{B}{\lVert\theta_c - w\rVert}\right)(\theta_c - w)`.
 
     The norm is that of all floating point and complex elements together. A client within the bound goes in as it is,
-    so that with a large bound the result is :func:`federated_average`'s bit for bit. Integer and boolean buffers,
-    whose change has no length, take the lower median.
+    so that with a large bound the result is :func:`federated_average`'s bit for bit. Integer buffers,
+    whose change has no length, take the lower median; booleans are set where any client's is.
 
     Args:
         updates: client -> name -> tensor, :math:`\theta_c`; every client sends the same names, shapes and dtypes.
@@ -285,8 +290,10 @@ def _pieces(vectors: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _middle(rows: Sequence[Tensor], trimmed: int) -> Tensor:
-    """Mean of the sorted elements without ``trimmed`` at either end; of integers the lower median."""
+    """Mean of the sorted elements without ``trimmed`` at either end; of integers the lower median, of booleans any."""
     ordered = _sorted_elements(rows)
+    if rows[0].dtype == torch.bool:
+        return ordered[-1]
     if not has_mean(rows[0]):
         return ordered[(len(rows) - 1) // 2]
     kept = ordered[trimmed : len(rows) - trimmed]

@@ -39,6 +39,18 @@ def test_what_they_make_of_one_odd_client_that_claims_many_images(aggregator, ex
     assert made["w"].tolist() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("aggregator", [FedMedian(), TrimmedMean(), NormBounded(), MultiKrum()])
+def test_a_switch_that_one_client_turns_on_is_on_for_all(aggregator):
+    updates = {
+        c: u | {"seen": torch.tensor([c == "c", False, c != "b"]), "count": torch.tensor(n)}
+        for n, (c, u) in enumerate(UPDATES.items())
+    }
+    start = START | {"seen": torch.zeros(3, dtype=torch.bool), "count": torch.tensor(0)}
+    made = aggregator(updates, IMAGES, start)
+    assert made["seen"].tolist() == [True, False, True]
+    assert made["count"] == 1  # no number of a client's own choice
+
+
 def test_plain_averaging_follows_it():
     assert FedAvg()(UPDATES, IMAGES, START)["w"].tolist() == pytest.approx([29.89, 39.85], rel=1e-3)
 
@@ -129,7 +141,7 @@ def test_norms_are_bounded_by_hand():
     bounded = norm_bounded_mean(updates, {"a": 1, "b": 1, "c": 2}, BEGUN)
     # norms 5, 1, 20: the bound is 5; (3 4) + (0 -1) + 2 (0 5) over 4
     assert bounded["w"].tolist() == [0.75, 3.25]
-    assert (bounded["n"].item(), bounded["on"].item()) == (1, False)
+    assert (bounded["n"].item(), bounded["on"].item()) == (1, True)
     start = {**BEGUN, "w": torch.tensor([0.0, 2.0])}
     given = norm_bounded_mean({"a": update(0.0, 12.0)}, {"a": 3}, start, bound=2.5)
     assert given["w"].tolist() == [0.0, 4.5]
