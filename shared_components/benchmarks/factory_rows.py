@@ -161,6 +161,7 @@ def federation_values(
     """
     times = len(clients) if row.joint and not row.share else 1
     drawn = max(1, round(len(clients) * row.drawn))
+    grown = updates * times * len(clients) // (drawn * GROWTH)  # the generator counts those of every round
     first = next(iter(clients))
     clients = {**clients, first: labelled} if row.labelled else clients
     named = {d: {"data_root": root, "domain": d} for d, root in clients.items()}
@@ -170,8 +171,8 @@ def federation_values(
         "rounds": max(1, round(updates / row.updates * len(clients) / drawn)),
         "updates_per_round": row.updates * times,
         "overrides": {
-            "growth": {2: updates * times // GROWTH},
-            "fade": max(1, updates * times // (3 * GROWTH)),
+            "growth": {2: grown},
+            "fade": max(1, grown // 3),
             "picture_every": 0,
             **({"label_domains": [first]} if row.labelled else {}),
             **row.overrides,

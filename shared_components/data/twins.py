@@ -18,7 +18,7 @@ Doubt = Callable[[Sequence[Tensor]], Tensor]
 class TwinSlices(Dataset):
     """Slices of the same synthetic subjects in two domains, paired slice by slice.
 
-    ``dataset[i]`` is ``{"source": (1, S, S), "twin": (1, S, S), "source_label": (1, S, S) int64,
+    ``dataset[i]`` is ``{"source": (1, S, S), "twin": (1, S, S), "twin_domain": (), "source_label": (1, S, S) int64,
     "source_position": ()}``.
 
     Args:
@@ -55,7 +55,8 @@ class TwinSlices(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         number = self._kept[index]
-        return _pair(self.source[number], self.twin[number])
+        twin = self.twin[number]
+        return _source_item(self.source[number]) | {"twin": twin["image"], "twin_domain": twin["domain"]}
 
 
 def _believable(source: SliceDataset, doubt: Doubt, most: float) -> list[int]:
@@ -70,13 +71,11 @@ def _believable(source: SliceDataset, doubt: Doubt, most: float) -> list[int]:
     return kept
 
 
-def _pair(source: dict[str, Tensor], twin: dict[str, Tensor]) -> dict[str, Tensor]:
+def _source_item(slice: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
-        "source": source["image"],
-        "twin": twin["image"],
-        "source_label": source["label"],
-        "source_domain": source["domain"],
-        "source_position": source["position"],
+        "source": slice["image"],
+        "source_label": slice["label"],
+        "source_position": slice["position"],
     }
 
 
@@ -110,7 +109,7 @@ def twin_slices(
 
 
 class SourceSlices(Dataset):
-    """Real labelled slices in the place of synthetic ones; each is its own twin. Those without a label are left out.
+    """Real labelled slices in the place of synthetic ones, without twins. Those without a label are left out.
 
     Args:
         source: slices of a labelled client.
@@ -123,7 +122,7 @@ class SourceSlices(Dataset):
             raise InputError(
                 "source: expected slices with labels, found none; name the labelled client's data root"
             )
-        self.source, self.twin, self._labelled = source, source, source.labelled
+        self.source, self._labelled = source, source.labelled
         self.labelled = list(range(len(source.labelled)))
         self.unlabelled: list[int] = []
 
@@ -131,8 +130,7 @@ class SourceSlices(Dataset):
         return len(self._labelled)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        slice = self.source[self._labelled[index]]
-        return _pair(slice, slice)
+        return _source_item(self.source[self._labelled[index]])
 
 
 def source_slices(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -175,11 +175,10 @@ class AdaptationTrainer(UpdateTrainer):
         losses = self._discriminator_step(batch, step)
         discriminator = self.network.discriminator.requires_grad_(False)
         fake = self._passed(self.network.translator, batch["source"])
-        domain = batch["domain"][:1].expand(len(fake))
-        logits = self._passed(discriminator, fake, domain, batch["source_position"])
+        logits = self._passed(discriminator, fake, _looked_for(batch), batch["source_position"])
         adversarial = generator_nonsaturating_loss(logits)
         consistency = self.loss_function(self._passed(self.network.teacher, fake), batch["source_label"])
-        twin = F.l1_loss(fake, batch["twin"])
+        twin = F.l1_loss(fake, batch["twin"]) if "twin" in batch else torch.zeros_like(consistency)
         total = adversarial + self.consistency_weight * consistency + self.twin_weight * twin
         self.translator_optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -196,17 +195,16 @@ class AdaptationTrainer(UpdateTrainer):
         real = batch["image"].detach().requires_grad_(lazy)
         with torch.no_grad():
             fake = self._passed(self.network.translator, batch["source"])
-        domain = batch["domain"][:1].expand(len(fake))
         real_logits = self._passed(discriminator, real, batch["domain"], batch["position"], exact=lazy)
-        fake_logits = self._passed(discriminator, fake, domain, batch["source_position"])
+        fake_logits = self._passed(discriminator, fake, _looked_for(batch), batch["source_position"])
         penalty = self.r1_gamma / 2 * self.r1_every if lazy else 0.0
         return critic_step(self.discriminator_optimizer, real, real_logits, fake_logits, penalty)
 
     # --- phases 2 and 3 ------------------------------------------------------------------------------------------
 
     def _synthetic_slices(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Each synthetic slice in one of its looks: translated (if there is a phase 1), twin or source."""
-        looks = [batch["twin"], batch["source"]]
+        """Each synthetic slice in one of its looks: translated (with a phase 1), twin (if it has one) or source."""
+        looks = [batch[look] for look in ("twin", "source") if look in batch]
         if self.phases[0]:
             with torch.no_grad():
                 looks.insert(0, self._passed(self.network.translator, batch["source"]))
@@ -236,7 +234,7 @@ class AdaptationTrainer(UpdateTrainer):
         size = len(batch["image"])
         own = batch["image"][: max(1, round(size * self.own_share))]
         own, label = self.own_augmentation(own, self._own_labels(batch, len(own)))
-        if len(own) < size and self.phases[1]:
+        if len(own) < size and "source" in batch:
             images, labels = (part[len(own) :] for part in self._synthetic_slices(batch))
             images, labels = self.augmentation(images, labels)
             own, label = torch.cat([own, images]), torch.cat([label, labels])
@@ -251,3 +249,11 @@ class AdaptationTrainer(UpdateTrainer):
         pseudo = self._taught(batch["image"][:count], batch["index"][:count])
         known = batch["labelled"][:count, None, None, None] & (batch["label"][:count] >= 0)
         return torch.where(known, batch["label"][:count], pseudo)
+
+
+def _looked_for(batch: Mapping[str, Tensor]) -> Tensor:
+    """Domains (B,) that translations are to look like: of their twins, else of the client's own slices in turn."""
+    if "twin_domain" in batch:
+        return batch["twin_domain"]
+    own = batch["domain"]
+    return own[torch.arange(len(batch["source"]), device=own.device) % len(own)]

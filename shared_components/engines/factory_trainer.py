@@ -246,8 +246,8 @@ class FactoryTrainer(UpdateTrainer):
         fake = self._draw(self._w_plus(domain, position), level, fade, known)
         loss = self.loss_function(self._judge(self.augmentation(fake), domain, position, fade))
         losses = {"generator": loss.detach()}
-        if self.semantic is not None and self.semantic.active:
-            losses["semantic"] = self.semantic(fake[:, :1], domain)  # without label maps
+        if self.semantic is not None and self.semantic.active and self.growth.is_finest(level):
+            losses["semantic"] = self.semantic(fake[:, :1], domain)  # images, as sharp as those of the mean
             loss = loss + self.semantic.weight * losses["semantic"]
             losses["semantic"] = losses["semantic"].detach()
         self.optimizer.zero_grad(set_to_none=True)

@@ -46,6 +46,10 @@ class Growth:
         factor = 2 ** (len(self.sizes) - 1 - level)
         return F.avg_pool2d(image, factor) if factor > 1 else image
 
+    def is_finest(self, level: int) -> bool:
+        """Whether a level has the resolution of the training slices."""
+        return level == len(self.sizes) - 1
+
     def pixels(self, level: int) -> float:
         """Share of the finest resolution's pixels that a level has."""
         return (self.sizes[level] / self.sizes[-1]) ** 2

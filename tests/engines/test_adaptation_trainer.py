@@ -193,6 +193,47 @@ def test_slices_take_turns_in_their_looks():
     assert torch.equal(images[0], batch["twin"][0]) and torch.equal(images[1], batch["source"][1])
 
 
+def test_without_twins_every_second_slice_is_translated():
+    engine = trainer((1, 1, 0))
+    batch = {name: value for name, value in batches(1)[0].items() if name != "twin"}
+    images, _ = engine._synthetic_slices(batch)
+    same = [torch.equal(image, source) for image, source in zip(images, batch["source"], strict=True)]
+    assert same == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"), [({}, [0, 1, 0, 1]), ({"twin_domain": torch.tensor([1, 0, 0, 0])}, [1, 0, 0, 0])]
+)
+def test_translations_are_judged_as_what_they_are_to_look_like(monkeypatch, more, expected):
+    own = {"domain": torch.tensor([0, 1, 0, 1])}
+    engine = trainer((1, 0, 0), train_data_loader=[batches(1)[0] | own | more])
+    judged = []
+    passed = Discriminator.forward
+
+    def noted(self, image, domain, position):
+        judged.append(domain.tolist())
+        return passed(self, image, domain, position)
+
+    monkeypatch.setattr(Discriminator, "forward", noted)
+    engine.run()
+    assert judged == [[0, 1, 0, 1], expected, expected]  # own slices, then translations by both steps
+
+
+@pytest.mark.parametrize("phases", [(0, 1, 1), (0, 0, 1)])
+def test_synthetic_slices_fill_a_batch_of_self_training(phases):
+    sizes = []
+
+    class Loss(KnownDiceCELoss):
+        def forward(self, scores, label):
+            sizes.append(len(scores))
+            return super().forward(scores, label)
+
+    engine = trainer(phases, own_share=0.5)
+    engine.loss_function = Loss()
+    engine.run()
+    assert set(sizes) == {4}
+
+
 def test_phases_are_checked():
     with pytest.raises(InputError, match="phases: expected three numbers"):
         trainer((0, 1, -1))

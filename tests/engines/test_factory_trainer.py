@@ -357,6 +357,18 @@ def told(**settings) -> FactoryTrainer:
     return trainer(2, encoding=99, semantic=semantic, **settings)
 
 
+def test_coarse_images_are_not_compared_with_the_mean_of_fine_ones():
+    slices = [{"image": torch.zeros(1, 24, 24), "domain": torch.tensor(1)}]
+    semantic = SemanticAlignment(RandomEncoder(), 1.0, slices, ["a", "b"])
+    seen = []
+    engine = trainer(3, semantic=semantic, growth={2: 2}, fade=1)
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: seen.append("semantic" in e.state.output["loss"])
+    )
+    engine.run()
+    assert seen == [False, False, True]
+
+
 def test_the_condition_is_told_the_clients_own_encoding_in_every_epoch_whatever_a_federation_sends():
     engine = told(encoded_share=1.0)
     engine.run()
