@@ -125,7 +125,7 @@ def test_what_the_file_leaves_to_the_bundle_is_shorter_too():
     assert found["study"] == {
         "pretrain": {"max_epochs": 5},
         "train": {"phases": [0, 200, 100]},
-        "self_training": {"phases": [0, 0, 100]},
+        "self_training": {"phases": [0, 0, 300]},
     }
 
 
