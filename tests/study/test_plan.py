@@ -101,7 +101,7 @@ def test_what_is_exchanged_is_told_first(factory, values):
     assert list(rows) == ["generator", "generator_ema", "all"]
     tensors, numbers = (int(rows["all"][column].replace(",", "")) for column in (0, 1))
     assert tensors == 2 * int(rows["generator"][0]) and numbers > 10_000
-    assert rows["all"][4] == "float16+int64" and rows["all"][7] == "float32+int64"
+    assert rows["all"][4] == "float16+bool+int64" and rows["all"][7] == "float32+bool+int64"
     assert "stays at the client: discriminator, optimisers" in lines[7]
     assert (
         "(source model, synthetic volumes, shapes of labels, scores) gets no clipping and no noise"
