@@ -292,6 +292,8 @@ def value_faults(config: Mapping[str, Any]) -> list[str]:
     """
     parser = ConfigParser(copy.deepcopy(dict(config)))
     faults = {id: fault for id in RULES if id in config for fault in _faults(parser, id)}
+    if {"labels", "largest_component"} <= config.keys() - faults.keys():
+        faults |= _strange_labels(parser)
     first = [fault for id, fault in faults.items() if not references(config[id]) & set(faults)]
     return first or list(faults.values())  # in a circle each follows from another
 
@@ -305,6 +307,16 @@ def _faults(parser: ConfigParser, id: str) -> Iterator[str]:
     fault = RULES[id].fault(id, value)
     if fault is not None:
         yield fault
+
+
+def _strange_labels(parser: ConfigParser) -> dict[str, str]:
+    """A fault where the largest part of a label is to be kept that no class has."""
+    labels, wanted = (parser.get_parsed_content(id) for id in ("labels", "largest_component"))
+    known = sorted({int(value) for value in labels} - {0})
+    strange = [value for value in wanted if value not in known] if isinstance(wanted, list) else []
+    if not strange:
+        return {}
+    return {"largest_component": f"largest_component: expected labels of {known}, found {strange[0]}"}
 
 
 def has_our_values(config: Mapping[str, Any]) -> bool:

@@ -103,6 +103,17 @@ def test_every_augmentation_keeps_the_contrast_that_is_asked_for(bundle, files):
             assert section["keep_contrast"] == "@keep_contrast"
 
 
+def test_the_largest_part_is_kept_of_labels_that_there_are():
+    def faults(**values):
+        return value_faults({"labels": {0: "background", 1: "brain", 2: "skull"}} | values)
+
+    assert faults(largest_component=[1, 2]) == faults(largest_component=False) == []
+    assert faults(largest_component=[1, 7]) == ["largest_component: expected labels of [1, 2], found 7"]
+    assert faults(largest_component=[0]) == ["largest_component: expected labels of [1, 2], found 0"]
+    (fault,) = faults(largest_component=[1, 700])
+    assert "from 0 to 255" in fault
+
+
 def test_every_rule_is_of_some_config():
     ids = set(itertools.chain.from_iterable(config(*workflow) for workflow in WORKFLOWS))
     assert set(RULES) - ids == set()
