@@ -91,12 +91,14 @@ def as_seen(image: MetaTensor, orientation: str | None) -> MetaTensor:
 
 
 def foreground(voxels: Tensor) -> np.ndarray:
-    """Voxels of a volume brighter than air, by Otsu's threshold, which separates two classes best.
+    """Voxels of a volume brighter than air, by Otsu's threshold, which separates two classes best; all of a constant one.
 
     Source: Otsu 1979, IEEE Trans. Syst. Man Cybern. 9(1), eq. 18.
     """
     low, high = intensity_range(voxels, (0.5, 99.5))
-    values = voxels.clamp(low, high).numpy()
+    values = voxels.clamp(low, high).double().numpy()  # the squares of large float32 are infinite
+    if low == high:
+        return np.ones_like(values, bool)
     counts, edges = np.histogram(values, _BINS)
     middles = (edges[:-1] + edges[1:]) / 2
     below, total = counts.cumsum(), (counts * middles).cumsum()

@@ -76,7 +76,8 @@ class LoadVolume(LoadImage):
         As with MONAI, its metadata stand beside it where ``image_only`` is set to False.
         """
         chosen = reader or next(each for each in reversed(self.readers) if each.verify_suffix(filename))
-        loaded = super().__call__(filename, chosen)
+        with np.errstate(over="ignore"):  # float64 that float32 cannot hold becomes infinite, which is told
+            loaded = super().__call__(filename, chosen)
         image = loaded if self.image_only else loaded[0]  # MONAI Label wants the metadata beside it
         # pictures and arrays state no place in space, and what is found in them is written where they are taken to lie
         image.meta.setdefault(MetaKeys.ORIGINAL_AFFINE, image.affine.clone())

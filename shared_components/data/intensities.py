@@ -23,6 +23,7 @@ from shared_components.errors import InputError
 _DOMINATED = 0.01  # percentiles that span less than this share of the whole range see the background only
 _HANDFUL = 2e-4  # share of the voxels, on either side, that may be anything
 _ENOUGH = 2**22  # voxels to judge by; sorting those of a large CT would take longer than segmenting it
+_BEYOND = 1e30  # grey values above, or below its negative, are none: float32, in which images are read, ends at 3.4e38
 
 
 class AirForNaNd(MapTransform):
@@ -33,7 +34,8 @@ class AirForNaNd(MapTransform):
         blank: let images pass of which all known voxels are equal; a network finds something in those, too. Frames of
             a time series, some of which may be empty, pass anyway.
     Raises:
-        InputError: infinite voxels, NaN that is no background, or an image that shows nothing.
+        InputError: voxels that are infinite or so large that they mean nothing, NaN that is no background, or an image
+            that shows nothing.
     """
 
     def __init__(self, keys: KeysCollection, blank: bool = True, allow_missing_keys: bool = False) -> None:
@@ -101,7 +103,8 @@ class CutOutliersd(_ByPercentilesd):
         low, high = intensity_range(image[:, ::step, ::step, ::step], self.percentiles)
         if high <= low:  # the few voxels that are looked at are all background
             return image
-        return image.clamp(low - (high - low), high + (high - low))
+        limit = torch.finfo(torch.float32).max
+        return image.clamp(max(low - (high - low), -limit), min(high + (high - low), limit))
 
 
 def ordered(percentiles: Sequence[float]) -> tuple[float, float]:
@@ -183,10 +186,13 @@ def voxel_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Fault]:
         path: for the message.
         voxels: ``(1, X, Y, Z)``; NaN is let pass where it is the background, see :func:`surrounded_by_nan`.
     """
-    bad = int((~torch.isfinite(voxels)).sum())
-    if bad and (torch.isinf(voxels).any() or not surrounded_by_nan(voxels)):
-        fault = f"{bad} of {voxels.numel()} voxels are NaN or infinite"
-        yield Fault(str(path), fault, "replace them (0 for outside the body) and save it again")
+    cure = "replace them (0 for outside the body) and save it again"
+    beyond, nan = (int(bad.sum()) for bad in ((voxels > _BEYOND) | (voxels < -_BEYOND), torch.isnan(voxels)))
+    if beyond:  # of float64 in the file, what float32 cannot hold has become infinite
+        fault = f"{beyond} of {voxels.numel()} voxels are infinite or beyond ±{_BEYOND:g}, like a fill value"
+        yield Fault(str(path), fault, cure)
+    elif nan and not surrounded_by_nan(voxels):
+        yield Fault(str(path), f"{nan} of {voxels.numel()} voxels are NaN", cure)
 
 
 def constant_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Fault]:

@@ -138,12 +138,17 @@ def test_one_slice_and_trailing_axis_are_fine(data_root, save_image):
     assert check_client_root(data_root[0]) == []
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_nan_or_infinite_voxels(data_root, save_image, only_fault, bad):
-    image = noise()
+BEYOND = r"infinite or beyond ±1e+30, like a fill value"
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"), [(np.nan, "NaN"), (np.inf, BEYOND), (np.finfo(np.float32).min, BEYOND), (1e300, BEYOND)]
+)
+def test_voxels_that_are_no_grey_values(data_root, save_image, only_fault, bad, told):
+    image = noise().astype(np.float64)
     image[2:4, 0, 0] = bad
     save_image(data_root[0] / "images/s3.nii.gz", image)
-    assert "s3.nii.gz: 2 of 720 voxels are NaN or infinite; replace them" in only_fault()
+    assert f"s3.nii.gz: 2 of 720 voxels are {told}; replace them" in only_fault()
 
 
 def test_constant_image(data_root, save_image, only_fault):
@@ -249,7 +254,7 @@ def test_nan_around_the_body_is_noted_once_and_infinite_voxels_are_refused(data_
     image[8, 8, 4] = np.inf
     save_image(data_root[0] / "images/s3.nii.gz", image)
     (fault,) = check_client_root(data_root[0])
-    assert "voxels are NaN or infinite" in str(fault)
+    assert f"1 of 1792 voxels are {BEYOND}" in str(fault)
 
 
 def test_a_file_that_holds_no_volume_and_a_single_slice_across_the_slices(data_root, describe, save_image):

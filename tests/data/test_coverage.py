@@ -69,6 +69,11 @@ def test_foreground_is_found_by_hand():
     assert foreground(voxels).tolist() == [[[False, False, False], [True, True, True]]]
 
 
+def test_foreground_of_large_values_and_of_one_value():
+    assert foreground(torch.tensor([0.0, 0, 0, 3e29, 3e29, 3e29])).tolist() == [False] * 3 + [True] * 3
+    assert foreground(torch.full((2, 2, 2), 7.0)).all()
+
+
 def test_reaches_together_are_their_mean():
     both = together([Reach(np.array([0, 1.0])), Reach(np.array([0, 0, 0, 1.0]))])
     assert both.shares.tolist() == [0, 0.5, 0, 0.5]

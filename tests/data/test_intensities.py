@@ -127,7 +127,7 @@ def test_air_is_the_darkest_where_that_is_below_zero():
 def test_nan_that_is_no_background_is_refused(place):
     image = torch.ones(1, 5, 5, 5)
     image[(0, *place)] = float("nan")
-    with pytest.raises(InputError, match=r"image: \d of 125 voxels are NaN or infinite; replace them"):
+    with pytest.raises(InputError, match=r"image: \d of 125 voxels are NaN; replace them"):
         AirForNaNd(("image",))({"image": image})
 
 
@@ -182,11 +182,23 @@ def test_half_of_the_border_is_enough_and_less_is_not():
     voxels[0, 3, :, :] = 1
     assert not surrounded_by_nan(voxels)
     (fault,) = voxel_faults("a.nii", voxels)
-    assert str(fault).startswith(
-        f"a.nii: {int(voxels.isnan().sum())} of 216 voxels are NaN or infinite; replace"
-    )
+    assert str(fault).startswith(f"a.nii: {int(voxels.isnan().sum())} of 216 voxels are NaN; replace")
 
 
 @pytest.mark.parametrize("voxels", [torch.full((1, 4, 4, 4), NAN), framed((4, 4, 4), NAN, float("inf"))])
 def test_nothing_but_nan_and_infinity_are_refused(voxels):
     assert len(list(voxel_faults("a.nii", voxels))) == 1
+
+
+@pytest.mark.parametrize("air", [torch.finfo(torch.float32).min, 9.9e36, -float("inf")])
+def test_air_of_a_fill_value_is_refused(air):
+    (fault,) = voxel_faults("a.nii", framed((4, 4, 4), air))
+    assert str(fault).startswith(
+        "a.nii: 56 of 64 voxels are infinite or beyond ±1e+30, like a fill value; replace"
+    )
+    assert list(voxel_faults("a.nii", framed((4, 4, 4), -1e29))) == []
+
+
+def test_outliers_are_cut_though_a_range_beyond_is_no_float():
+    image = torch.from_numpy(np.linspace(-3e38, 3e38, 1000, dtype=np.float32)).reshape(1, 10, 10, 10)
+    assert torch.equal(CutOutliersd(("image",), (0.5, 99.5))({"image": image})["image"], image)
