@@ -91,7 +91,7 @@ def as_seen(image: MetaTensor, orientation: str | None) -> MetaTensor:
 
 
 def foreground(voxels: Tensor) -> np.ndarray:
-    """Voxels of a volume brighter than air, by Otsu's threshold, which separates two classes best; all of a constant one.
+    """Voxels of a volume brighter than air, by Otsu's threshold, which separates two classes best; all of a constant.
 
     Source: Otsu 1979, IEEE Trans. Syst. Man Cybern. 9(1), eq. 18.
     """

@@ -7,7 +7,7 @@ scores and their report need to know.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,12 +22,16 @@ from shared_components.data.image_loader import stored_grid
 from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
+from shared_components.files import remove_files
 from shared_components.inferers.case_writers import probability_file
-from shared_components.inferers.cases import CASE_LIST, OUTPUT_SUFFIX, Case
-from shared_components.records import found_record, read_record, write_record
+from shared_components.inferers.cases import CASE_LIST, OUTPUT_SUFFIX, Case, case_of
+from shared_components.records import found_record, read_record, read_table, write_record, write_table
 
 FAULT = "fault"
 """Key of a case that was not segmented: the text of what is wrong with it."""
+SCORES = "scores.csv"
+"""In an inference run's output folder: what an evaluation found."""
+_OF_ALL_SCORES = ("scores.json", "scores_*.png", "comparison.md", "comparison.json")
 
 
 class CaseDataset(Dataset):
@@ -202,6 +206,33 @@ def _earlier_cases(path: Path, labels: Mapping[str, str]) -> list[Case]:
         and Path(case["image"]).exists()
         and (path.parent / case["segmentation"]).is_file()
     ]
+
+
+def drop_scores(output_dir: str | Path, cases: Collection[str]) -> None:
+    """Take out of ``<output_dir>/scores.csv`` the rows of cases that are segmented anew, and what was made of all rows.
+
+    The summary, the pictures and the comparison that an evaluation wrote beside it go, if a row does; without rows the
+    table goes too. A table that cannot be read stays: its readers tell of it.
+
+    Args:
+        output_dir: the run's folder.
+        cases: names of the cases.
+    """
+    folder = Path(output_dir)
+    table = folder / SCORES
+    try:
+        rows = read_table(table, "evaluate again")
+    except InputError:
+        return
+    listed = {case["case"] for case in (found_record(folder / CASE_LIST) or {}).get("cases", ())}
+    kept = [row for row in rows if case_of(row.get("case", ""), {*cases, *listed}) not in cases]
+    if len(kept) == len(rows):
+        return
+    remove_files(*(path for name in _OF_ALL_SCORES for path in folder.glob(name)))
+    if kept:
+        write_table(table, list(kept[0]), kept)
+    else:
+        remove_files(table)
 
 
 def note_faults(output_dir: str | Path, faults: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ CASE_LIST = "cases.json"
 OUTPUT_SUFFIX = "_seg"
 PROBABILITY_SUFFIX = "_prob"
 _OUTPUT = re.compile(rf"(.+?)({OUTPUT_SUFFIX}|(_t\d+)?{PROBABILITY_SUFFIX})")
+
+_FRAME = re.compile(r"_t\d{2,}$")
 
 Case = dict[str, Any]
 SUFFIXES = (".txt", ".lst", ".list", ".json")
@@ -70,6 +72,16 @@ def find_cases(
             f"'{split}' list has such items (--split all: any of its lists)"
         )
     return _named(found)
+
+
+def case_of(name: str, cases: Collection[str]) -> str | None:
+    """Which case a row of a score table belongs to: that of its name, else the time series of its frame.
+
+    Args:
+        name: a case's, or of a frame, ``<case>_t00``.
+        cases: names of all cases.
+    """
+    return next((own for own in (name, _FRAME.sub("", name)) if own in cases), None)
 
 
 def tell_left_out(source: object, split: str) -> None:

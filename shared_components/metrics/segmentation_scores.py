@@ -81,8 +81,8 @@ def score_cases(
 ) -> tuple[list[Row], list[str]]:
     """Rows of the cases that can be scored, and a line for each of the others.
 
-    Arguments as of :func:`score_segmentations`. Where inference has noted why there is no segmentation, that is the
-    line.
+    Arguments as of :func:`score_segmentations`. Where inference has noted why a case was not segmented, that is the
+    line: a segmentation that lies there is of an earlier run.
 
     Raises:
         InputError: no cases.
@@ -94,11 +94,10 @@ def score_cases(
     faults: list[str] = []
     with closing(steps(cases, "scoring", "case", progress)) as bar:  # closed before an error is told
         for case in bar:
-            prediction = _prediction(Path(predictions_dir), case)
             try:
-                if str(case["case"]) in noted and not prediction.exists():
+                if str(case["case"]) in noted:
                     raise InputError(noted[str(case["case"])])
-                rows += score_case(prediction, case, labels)
+                rows += score_case(_prediction(Path(predictions_dir), case), case, labels)
             except InputError as error:
                 faults.append(" ".join(str(error).split()))
     return rows, faults

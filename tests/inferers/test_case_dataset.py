@@ -22,7 +22,8 @@ from shared_components.inferers import (
     read_case_list,
     write_case_list,
 )
-from shared_components.inferers.case_dataset import FAULT
+from shared_components.inferers.case_dataset import FAULT, drop_scores
+from shared_components.records import read_table, write_table
 from tests.inferers.known_network import inference, save_network
 
 
@@ -284,3 +285,26 @@ def test_a_second_run_into_a_folder_keeps_the_list_of_what_is_in_it(tmp_path):
     ]
     write_case_list([second], names | {1: "cord"}, out)  # another model's classes
     assert [case["case"] for case in read_case_list(out)[0]] == ["second"]
+
+
+def test_scores_of_finished_cases_stay(tmp_path):
+    names = ("p01", "p01_t02", "p02_t00", "p02_t01")
+    write_case_list(
+        [{"image": "i", "case": name} for name in ("p01", "p01_t02", "p02")], {1: "cord"}, tmp_path
+    )
+    write_table(tmp_path / "scores.csv", ["case", "dice"], [{"case": name, "dice": 1} for name in names])
+    (tmp_path / "scores.json").touch()
+    for anew, left in (
+        ({"other"}, names),
+        ({"p01"}, names[1:]),
+        ({"p02"}, names[1:2]),
+        ({"p01"}, names[1:2]),
+    ):
+        drop_scores(tmp_path, anew)
+        assert [row["case"] for row in read_table(tmp_path / "scores.csv", "")] == list(left)
+        assert (tmp_path / "scores.json").exists() == (anew == {"other"})
+    drop_scores(tmp_path, {"p01_t02"})
+    assert not (tmp_path / "scores.csv").exists()
+    (tmp_path / "scores.csv").write_bytes(b"\xff")
+    drop_scores(tmp_path, {"p01"})
+    assert (tmp_path / "scores.csv").read_bytes() == b"\xff"

@@ -28,6 +28,7 @@ from shared_components.inferers import (
     write_case_list,
 )
 from shared_components.inferers.case_dataset import FAULT
+from shared_components.records import read_table, write_table
 
 
 def volume(path: Path, shape=(16, 14, 5), bad: bool = False) -> None:
@@ -98,6 +99,24 @@ def test_reasons_are_noted_in_the_case_list_and_may_be_told_later(tmp_path):
     assert outputs(tmp_path) == ["a_seg.nii.gz", "cases.json"]
     with pytest.raises(InputError, match="1 of 2 volumes were not segmented"):
         evaluator(tmp_path).run()
+
+
+def test_scores_of_what_is_segmented_anew_are_removed_and_others_stay(tmp_path):
+    for name in ("a", "b"):
+        volume(tmp_path / f"{name}.nii")
+    out = tmp_path / "out"
+    for name in ("scores.json", "scores_1_body.png", "comparison.md"):
+        out.mkdir(exist_ok=True)
+        (out / name).touch()
+    write_table(
+        out / "scores.csv", ["case", "dice"], [{"case": name, "dice": 0.5} for name in ("b_t00", "c")]
+    )
+    evaluator(tmp_path).run()
+    assert [row["case"] for row in read_table(out / "scores.csv", "")] == ["c"]
+    assert outputs(tmp_path) == ["a_seg.nii.gz", "b_seg.nii.gz", "scores.csv"]
+    write_table(out / "scores.csv", ["case", "dice"], [{"case": "b", "dice": 0.5}])
+    evaluator(tmp_path).run()
+    assert outputs(tmp_path) == ["a_seg.nii.gz", "b_seg.nii.gz"]
 
 
 def test_a_fault_of_one_volume_while_it_is_segmented_stops_no_other(tmp_path):

@@ -20,6 +20,7 @@ from shared_components.errors import InputError
 from shared_components.inferers import find_cases
 from shared_components.inferers.case_dataset import note_faults, read_case_list, write_case_list
 from shared_components.metrics import read_scores, score_segmentations, summarize
+from shared_components.metrics.segmentation_scores import score_cases
 
 NAMES = {0: "background", 1: "shell", 2: "core"}
 AFFINE = np.array([[0, -1.5, 0, 3], [0.8, 0, 0, -7], [0, 0, 2.5, 1], [0, 0, 0, 1.0]])
@@ -314,6 +315,14 @@ def test_a_damaged_file_stops_no_other_and_the_reason_of_the_inference_is_told(t
     assert lines[2] == "d.nii.gz: a Cifti2 file, which holds no volume; move it away"
     assert {row["case"] for row in read_scores(tmp_path / "scores.csv")} == {"a"}
     assert (tmp_path / "scores_1_shell.png").is_file()
+
+
+def test_what_an_earlier_run_left_of_a_case_that_failed_is_not_scored(tmp_path):
+    cases = [case(tmp_path, name, blobs(1), blobs(2)) for name in ("a", "b")]
+    write_case_list([each | {"image": f"{each['case']}.nii.gz"} for each in cases], NAMES, tmp_path)
+    note_faults(tmp_path, {"b": "b.nii.gz: is damaged; copy it again"})
+    rows, faults = score_cases(tmp_path, cases, NAMES)
+    assert ({row["case"] for row in rows}, faults) == ({"a"}, ["b.nii.gz: is damaged; copy it again"])
 
 
 def test_slices_that_nobody_annotated_are_left_out_of_all_numbers(tmp_path):
