@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,15 @@ from monai.utils import ensure_tuple
 from shared_components.data.faults import UNREADABLE, UnfitFile, one_line
 from shared_components.data.image_loader import LoadVolume, quietly
 from shared_components.data.names import subject_name
-from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti, write_nifti
-from shared_components.data.volume_faults import file_faults, refuse
+from shared_components.data.nifti import (
+    NiftiReader,
+    is_nifti,
+    open_nifti,
+    portable,
+    world_affine,
+    write_nifti,
+)
+from shared_components.data.volume_faults import file_faults, packing_faults, refuse
 from shared_components.errors import InputError
 
 FRAME_KEY = "frame"
@@ -116,6 +123,22 @@ def split_frames(series: str | os.PathLike, folder: str | os.PathLike | None = N
         InputError: not a readable 4-D image, or one of the files is there already.
     """
     series = Path(series)
+    refuse(file_faults(series))
+    refuse(packing_faults(series))
+    frames, count, affine = _series(series)
+    digits = max(2, len(str(count - 1)))
+    target = Path(folder) if folder is not None else series.parent
+    files = [target / f"{subject_name(series)}_t{t:0{digits}d}.nii.gz" for t in range(count)]
+    taken = next((file for file in files if file.exists()), None)
+    if taken is not None:
+        raise InputError(f"{taken}: is there already; remove it or name another folder with --output_dir")
+    return [write_nifti(file, portable(frame), affine) for frame, file in zip(frames, files, strict=True)]
+
+
+def _series(series: Path) -> tuple[Iterable[np.ndarray], int, np.ndarray]:
+    """Frames ``(X, Y, Z)`` of a 4-D image, those of a NIfTI read one by one, how many there are, and its affine."""
+    if is_nifti(series) and (count := frame_count(series)) > 1:
+        return _frames(series, count), count, world_affine(open_nifti(series))
     try:
         frames = LoadVolume(dtype=None)(series)  # (T, H, W, D)
     except InputError:
@@ -126,12 +149,10 @@ def split_frames(series: str | os.PathLike, folder: str | os.PathLike | None = N
         raise InputError(
             f"{series}: expected a 4-D image, found {'×'.join(map(str, frames.shape[1:]))} voxels"
         )
-    digits = max(2, len(str(len(frames) - 1)))
-    target = Path(folder) if folder is not None else series.parent
-    files = [target / f"{subject_name(series)}_t{t:0{digits}d}.nii.gz" for t in range(len(frames))]
-    taken = next((file for file in files if file.exists()), None)
-    if taken is not None:
-        raise InputError(f"{taken}: is there already; remove it or name another folder with --output_dir")
-    for frame, file in zip(frames, files, strict=True):
-        write_nifti(file, frame.numpy(), frames.affine.numpy())
-    return files
+    return frames.numpy(), len(frames), frames.affine.numpy()
+
+
+def _frames(series: Path, count: int) -> Iterator[np.ndarray]:
+    reader = FrameReader()
+    for reader.frame in range(count):
+        yield np.asarray(reader.read(str(series)).dataobj)

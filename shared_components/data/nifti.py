@@ -52,6 +52,21 @@ def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray) 
     return write_atomically(path, lambda temporary: nibabel.save(image, temporary))
 
 
+def portable(array: np.ndarray) -> np.ndarray:
+    """Voxels in a type that all NIfTI readers agree on, in this machine's byte order.
+
+    Floating point becomes float32; so do integers that int32 cannot hold; of the others long and unsigned ones become
+    int32.
+    """
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    if array.dtype.itemsize > 4 or array.dtype == np.uint32:
+        limits = np.iinfo(np.int32)
+        held = array.size == 0 or limits.min <= int(array.min()) <= int(array.max()) <= limits.max
+        return array.astype(np.int32 if held else np.float32)
+    return array.astype(array.dtype.newbyteorder("="))
+
+
 def length_unit(image: SpatialImage) -> tuple[str, float]:
     """Name and length, mm, of the unit in which a header states its sizes; millimetres where it names none.
 

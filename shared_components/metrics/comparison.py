@@ -12,6 +12,10 @@ from shared_components.files import write_text
 from shared_components.inferers import find_cases
 from shared_components.metrics.score_files import plot_scores, read_scores, summarize, write_scores
 from shared_components.metrics.segmentation_scores import score_cases, told_faults
+from shared_components.records import read_record, write_record
+
+RECORD = "comparison.json"
+"""What a comparison has written, beside it."""
 
 Summaries = Mapping[str, Mapping[str, Mapping[str, float]]]  # method -> class -> statistics
 
@@ -28,7 +32,8 @@ def compare_segmentations(
     They are called ``<case>_seg.nii.gz`` or ``<case>.nii.gz``.
 
     Writes ``<output_dir>/<method>/scores.csv`` and ``scores.json`` (of a single method straight into
-    ``output_dir``), ``scores_<label>_<class>.png`` with all methods, and ``comparison.md``.
+    ``output_dir``), ``scores_<label>_<class>.png`` with all methods, ``comparison.md``, and ``comparison.json``, by
+    which :func:`read_comparison` knows the files of this comparison from those of an earlier one.
 
     Args:
         root: the client data root; its labelled cases are what is scored, its label set names the classes.
@@ -57,9 +62,34 @@ def compare_segmentations(
     faults = list(dict.fromkeys(faults))  # a damaged label is every method's fault, and said once
     if not tables:
         raise InputError(told_faults(faults, len(cases) * len(predictions)))
-    plot_scores(tables, output_dir)
+    pictures = plot_scores(tables, output_dir)
+    written = {method: table.relative_to(output_dir).as_posix() for method, table in tables.items()}
+    write_record(output_dir / RECORD, {"tables": written, "pictures": [path.name for path in pictures]})
     summaries = {method: summarize(read_scores(table)) for method, table in tables.items()}
     return write_text(output_dir / "comparison.md", _comparison_table(summaries)), faults
+
+
+def read_comparison(folder: str | Path) -> tuple[dict[str, Path], list[Path]]:
+    """Each method's table, and the pictures, that :func:`compare_segmentations` has last written into a folder.
+
+    Raises:
+        InputError: ``comparison.json`` is damaged; where there is none, as of earlier versions, all that lies there
+            counts.
+    """
+    folder = Path(folder)
+    if not (folder / RECORD).is_file():
+        tables = {path.parent.name: path for path in sorted(folder.glob("*/scores.csv"))}
+        alone = [folder / "scores.csv"] if (folder / "scores.csv").is_file() and not tables else []
+        return tables or {folder.resolve().name: path for path in alone}, sorted(folder.glob("scores_*.png"))
+    cure = "compare the segmentations again"
+    content = read_record(folder / RECORD, cure)
+    try:
+        tables = {str(method): folder / path for method, path in content["tables"].items()}
+        return tables, [folder / name for name in content["pictures"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{folder / RECORD}: expected tables and pictures, found {error!r}; {cure}"
+        ) from error
 
 
 def named_folders(folders: Sequence[str | Path]) -> dict[str, Path]:

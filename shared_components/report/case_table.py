@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from shared_components.data.dataset_json import DATASET_FILE, SPLITS
 from shared_components.data.names import VOLUME_SUFFIXES, subject_name
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases, read_case_list
-from shared_components.inferers.cases import CASE_LIST, OUTPUT_SUFFIX, Case
+from shared_components.inferers.cases import CASE_LIST, OUTPUT_SUFFIX, Case, case_of
 from shared_components.metrics.score_files import Row
 from shared_components.report.case_volumes import Measures, read_volume
 from shared_components.report.pages import Link, file_link
@@ -95,8 +94,9 @@ def case_table(
     """
     names, lines = list(labels.values()), []
     shown = [case for case in cases if case["case"] in measures]
+    rows = rows_by_case((case["case"] for case in cases), scores)
     for case in shown:
-        own, scored = measures[case["case"]], rows_of(case["case"], scores)
+        own, scored = measures[case["case"]], rows[case["case"]]
         means = [_shown(_means(scored, "dice"), "{:.3f}"), _shown(_means(scored, "hd95_mm"), "{:.1f}")]
         lines.append(
             CaseLine(
@@ -113,10 +113,13 @@ def case_table(
     return CaseTable(lines, _summary(measured, scores, names) if len(shown) > 1 else [])
 
 
-def rows_of(case: str, scores: Sequence[Row]) -> list[Row]:
-    """Scores of a case; of a time series those of its frames, ``<case>_t00``, …."""
-    frame = re.compile(re.escape(case) + r"(_t\d+)?")
-    return [row for row in scores if frame.fullmatch(str(row["case"]))]
+def rows_by_case(cases: Iterable[str], scores: Sequence[Row]) -> dict[str, list[Row]]:
+    """Scores of each case, none or many; of a time series those of its frames, ``<case>_t00``, …."""
+    rows: dict[str, list[Row]] = {case: [] for case in cases}
+    for row in scores:
+        if (case := case_of(str(row["case"]), rows)) is not None:
+            rows[case].append(row)
+    return rows
 
 
 def _volume(frames: np.ndarray, name: str, scored: Sequence[Row]) -> ClassCell:

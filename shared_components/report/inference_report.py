@@ -17,8 +17,9 @@ from shared_components.errors import InputError
 from shared_components.inferers.case_dataset import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores, summarize
+from shared_components.metrics.comparison import read_comparison
 from shared_components.metrics.score_files import Row
-from shared_components.report.case_table import case_table, rows_of, segmented_cases
+from shared_components.report.case_table import case_table, rows_by_case, segmented_cases
 from shared_components.report.case_volumes import Measures, load_case, measure
 from shared_components.report.curves import frames_uri
 from shared_components.report.overlays import legend, orthogonal_picture, slices_picture, telling_frames
@@ -66,6 +67,7 @@ def write_inference_report(
     shown = chosen_cases([case for case in cases if case["case"] in measures], scores, pictured)
     anchors = {case["case"]: f"case-{number}" for number, case in enumerate(shown, 1)}
     summary = summarize(scores) if scores else {}
+    rows = rows_by_case((case["case"] for case in cases), scores)
     return write_page(
         output,
         "inference.html",
@@ -81,7 +83,8 @@ def write_inference_report(
         cases=case_table(cases, measures, scores, labels, output, anchors),
         legend=legend(labels, reference=any("label" in case for case in shown)),
         pictures=[
-            _pictured(case, measures[case["case"]], scores, labels, anchors[case["case"]]) for case in shown
+            _pictured(case, measures[case["case"]], rows[case["case"]], labels, anchors[case["case"]])
+            for case in shown
         ],
         total=len(cases),
     )
@@ -103,8 +106,9 @@ def chosen_cases(cases: Sequence[Case], scores: Sequence[Row], count: int) -> li
     """All cases, or ``count`` of them: half those of lowest Dice, if any are scored, the rest evenly spread."""
     if len(cases) <= count:
         return list(cases)
-    dice = {case["case"]: [float(row["dice"]) for row in rows_of(case["case"], scores)] for case in cases}
-    scored = sorted((name for name in dice if dice[name]), key=lambda name: float(np.mean(dice[name])))
+    rows = rows_by_case((case["case"] for case in cases), scores)
+    dice = {name: float(np.mean([row["dice"] for row in own])) for name, own in rows.items() if own}
+    scored = sorted(dice, key=dice.__getitem__)
     low = set(scored[: count // 2])
     others = [case["case"] for case in cases if case["case"] not in low]
     spread = np.linspace(0, len(others) - 1, count - len(low)).round().astype(int)
@@ -115,7 +119,7 @@ def chosen_cases(cases: Sequence[Case], scores: Sequence[Row], count: int) -> li
 def _pictured(
     case: Case, measures: Measures, scores: Sequence[Row], labels: Mapping[int, str], anchor: str
 ) -> PicturedCase:
-    facts = _facts(case, measures, rows_of(case["case"], scores), labels)
+    facts = _facts(case, measures, scores, labels)
     return PicturedCase(case["case"], anchor, facts, _case_pictures(case, measures, labels))
 
 
@@ -154,17 +158,19 @@ def write_comparison_report(output_dir: str | Path, output: str | Path | None = 
     """Write the report of what ``compare_segmentations`` has written.
 
     Args:
-        output_dir: the folder, with ``<method>/scores.csv``.
+        output_dir: the folder, with ``<method>/scores.csv``, or ``scores.csv`` of a single method.
         output: the page; by default ``<output_dir>/report.html``.
     Raises:
         InputError: no method's scores, or a damaged table.
     """
     folder = Path(output_dir)
     output = Path(output or folder / "report.html")
-    tables = {path.parent.name: path for path in sorted(folder.glob("*/scores.csv"))}
+    tables, pictures = read_comparison(folder)
     scores = {method: rows for method, rows in ((m, read_scores(path)) for m, path in tables.items()) if rows}
     if not scores:
-        raise InputError(f"{folder}: expected scores of several methods, found none; compare them again")
+        raise InputError(
+            f"{folder}: expected scores of one or several methods, found none; compare them again"
+        )
     cases = list(dict.fromkeys(str(row["case"]) for rows in scores.values() for row in rows))
     return write_page(
         output,
@@ -173,10 +179,7 @@ def write_comparison_report(output_dir: str | Path, output: str | Path | None = 
         "",
         [(len(scores), "methods"), (len(cases), "cases")],
         scores=_scores(scores),
-        plots=[
-            picture_part(path, kind="sheet", alternative=path.stem)
-            for path in sorted(folder.glob("scores_*.png"))
-        ],
+        plots=[picture_part(path, kind="sheet", alternative=path.stem) for path in pictures],
         methods=list(scores),
         cases=[_case(case, scores) for case in cases],
         files=[(method, file_link(path, output)) for method, path in tables.items()],
@@ -193,6 +196,6 @@ def _scores(scores: Mapping[str, Sequence[Row]]) -> list[tuple[str, list[ScoreLi
 
 def _case(case: str, scores: Mapping[str, Sequence[Row]]) -> tuple[str, list[str], str]:
     """Its name, Dice under each method, and the best of these."""
-    found = [[float(row["dice"]) for row in rows_of(case, rows)] for rows in scores.values()]
+    found = [[float(row["dice"]) for row in rows if row["case"] == case] for rows in scores.values()]
     means = [f"{np.mean(values):.3f}" if values else "–" for values in found]
     return case, means, max((mean for mean in means if mean != "–"), key=float, default="")

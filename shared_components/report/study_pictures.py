@@ -14,7 +14,7 @@ from shared_components.inferers import read_case_list
 from shared_components.inferers.case_dataset import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores
-from shared_components.report.case_table import rows_of
+from shared_components.report.case_table import rows_by_case
 from shared_components.report.overlays import legend, overlay
 from shared_components.report.pages import Missing, Picture, Titled, file_uri, told
 from shared_components.report.run_sections import DISENTANGLED, newest_pictures, training_pictures
@@ -143,8 +143,8 @@ def _telling_cases(scores: Path, cases: list[str]) -> dict[str, float | None]:
         rows = read_scores(scores)
     except InputError:
         rows = []
-    scored = {name: [float(row["dice"]) for row in rows_of(name, rows)] for name in cases}
-    dice = {name: float(np.mean(values)) for name, values in scored.items() if values}
+    scored = rows_by_case(cases, rows)
+    dice = {name: float(np.mean([row["dice"] for row in own])) for name, own in scored.items() if own}
     order = sorted(dice, key=dice.__getitem__)
     return (
         {name: dice[name] for name in (order[len(order) // 2], order[0])}

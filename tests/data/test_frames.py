@@ -30,6 +30,17 @@ def test_each_frame_becomes_a_volume_that_passes_the_check(tmp_path, save_image)
         assert check_image(file)[1] == []
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "uint32", ">i2", ">f4", "float64", "int8"])
+def test_frames_of_any_type_and_byte_order_are_written(tmp_path, dtype):
+    series = (np.arange(360) % 120).reshape(6, 5, 4, 3).astype(dtype)
+    header = nibabel.Nifti1Header(endianness=">" if dtype.startswith(">") else "<")
+    header.set_data_dtype(dtype)
+    nibabel.save(nibabel.Nifti1Image(series, AFFINE, header), tmp_path / "cine.nii.gz")
+    for t, file in enumerate(split_frames(tmp_path / "cine.nii.gz")):
+        assert np.array_equal(nibabel.load(file).get_fdata(), series[..., t])
+        assert check_image(file)[1] == []
+
+
 def test_another_folder_may_be_named(tmp_path, save_image):
     series = save_image(tmp_path / "cine.nii", np.random.default_rng(0).random((6, 5, 4, 2), np.float32))
     assert split_frames(series, tmp_path / "frames")[0] == tmp_path / "frames/cine_t00.nii.gz"
@@ -50,6 +61,11 @@ def test_a_volume_and_a_text_are_refused(tmp_path, save_image):
     (tmp_path / "text.nii.gz").write_text("text")
     with pytest.raises(InputError, match=r"text\.nii\.gz: not an image that can be read"):
         split_frames(tmp_path / "text.nii.gz")
+    cut = save_image(tmp_path / "cut.nii.gz", np.random.default_rng(0).random((9, 9, 4, 3)))
+    cut.write_bytes(cut.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"cut\.nii\.gz: unreadable: it ends too early"):
+        split_frames(cut, tmp_path / "frames")
+    assert not (tmp_path / "frames").exists()
 
 
 @pytest.mark.parametrize(

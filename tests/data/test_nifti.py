@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from monai.transforms import LoadImage
 
-from shared_components.data.nifti import NiftiReader, open_nifti, volume_shape, world_affine
+from shared_components.data.nifti import NiftiReader, open_nifti, portable, volume_shape, world_affine
 from shared_components.data.volume_faults import file_faults
 from shared_components.errors import InputError
 
@@ -91,3 +91,16 @@ def test_a_unit_of_time_that_does_not_exist_is_nobodys_business(tmp_path):
     nibabel.save(image, tmp_path / "a.nii")
     assert list(file_faults(tmp_path / "a.nii")) == []
     np.testing.assert_allclose(np.diag(read(tmp_path / "a.nii").affine), [2, 2, 3, 1])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest", "kept"),
+    [
+        ("int64", 7, "int32"), ("int64", 2**40, "float32"), ("uint32", 7, "int32"), ("uint32", 2**32 - 1, "float32"),
+        ("uint64", 2**64 - 1, "float32"), (">i2", 7, "int16"), ("uint8", 7, "uint8"), ("float64", 0.5, "float32"),
+    ],
+)  # fmt: skip
+def test_voxels_become_of_a_type_that_all_readers_know(dtype, largest, kept):
+    made = portable(np.array([0, largest], dtype))
+    assert made.dtype == np.dtype(kept) and made.dtype.isnative
+    assert made[1] == pytest.approx(largest)

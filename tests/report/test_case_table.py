@@ -10,7 +10,7 @@ import pytest
 
 from shared_components.data.datalists import make_datalist
 from shared_components.errors import InputError
-from shared_components.report.case_table import case_table, loose_cases, rows_of, segmented_cases
+from shared_components.report.case_table import case_table, loose_cases, rows_by_case, segmented_cases
 from shared_components.report.case_volumes import Measures
 from tests.report.rendered import rendered
 
@@ -77,7 +77,15 @@ def test_a_time_series_has_its_least_and_most_and_the_mean_of_its_frames():
     page = table_of([{"case": "s", "segmentation": "s"}], found, scores)
     (line,) = cells(page)
     assert line[2:5] == ["4×5×6×21×1.25×8 mm", "3.0–5.0Dice 0.800", "1.0–1.0 / 10.0Dice 0.500"]
-    assert len(rows_of("s", scores)) == 3
+
+
+def test_a_row_belongs_to_the_case_of_its_name_before_it_is_a_frame():
+    scores = [row(name, "heart") for name in ("p01", "p01_t2", "p01_t02", "p02_t00", "p02_t01", "p020")]
+    rows = rows_by_case(["p01", "p01_t2", "p01_t02", "p02", "p03"], scores)
+    found = {case: [row["case"] for row in own] for case, own in rows.items()}
+    assert found == {
+        **{name: [name] for name in ("p01", "p01_t2", "p01_t02")}, "p02": ["p02_t00", "p02_t01"], "p03": []
+    }  # fmt: skip
 
 
 def test_cases_that_were_not_measured_are_left_out():

@@ -159,6 +159,14 @@ def test_methods_stand_beside_each_other(tmp_path):
     assert 'href="ours/scores.csv"' in page
 
 
+def test_one_method_is_shown_and_a_case_called_as_a_frame_is_itself(tmp_path):
+    write_scores([row("p01", "heart", 0.9), row("p01_t02", "heart", 0.3)], tmp_path / "out" / "scores.csv")
+    page = write_comparison_report(tmp_path / "out").read_text(encoding="utf-8")
+    assert "<b>1</b><span>methods" in page and "<td>out</td>" in page
+    lines = re.findall(r"<tr><td>(\w+)</td><td[^>]*>(0\.\d+)</td></tr>", page)
+    assert lines == [("p01", "0.900"), ("p01_t02", "0.300")]
+
+
 def test_no_scores_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="expected scores of several methods, found none"):
+    with pytest.raises(InputError, match="expected scores of one or several methods, found none"):
         write_comparison_report(tmp_path)

@@ -55,7 +55,7 @@ def test_a_comparison_is_told_from_scored_segmentations(tmp_path, capsys):
     (tmp_path / "comparison.md").write_text("")
     with pytest.raises(SystemExit, match="2"):
         run(report, [str(tmp_path)])
-    assert "expected scores of several methods" in capsys.readouterr().err
+    assert "expected scores of one or several methods" in capsys.readouterr().err
     nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), tmp_path / "a_seg.nii.gz")
     run(report, [str(tmp_path)])
     assert "<h1>Segmentations in" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from scripts.evaluate import evaluate
 from shared_components.command_line import run
+from shared_components.errors import InputError
 from shared_components.metrics.comparison import named_folders
+from shared_components.report import write_comparison_report
 
 AFFINE = np.diag([-2.0, 2.0, 5.0, 1.0])
 LABELS = {"0": "background", "1": "wall", "2": "cavity"}
@@ -65,7 +68,7 @@ def test_outputs_of_two_models_are_set_side_by_side(root, tmp_path, capsys):
     assert "| cavity | exact_out | 2 | 1.000 ± 0.000 | 0.0 ± 0.0 | 0.0 ± 0.0 | 0 |" in printed
     out = tmp_path / "comparison"
     assert sorted(path.name for path in out.iterdir()) == [
-        "comparison.md", "exact_out", "scores_1_wall.png", "scores_2_cavity.png", "small_out"
+        "comparison.json", "comparison.md", "exact_out", "scores_1_wall.png", "scores_2_cavity.png", "small_out"
     ]  # fmt: skip
     assert (out / "comparison.md").read_text(encoding="utf-8") in printed
     summary = json.loads((out / "small_out" / "scores.json").read_text())
@@ -76,11 +79,26 @@ def test_outputs_of_two_models_are_set_side_by_side(root, tmp_path, capsys):
     assert not (folders[0] / "scores.csv").exists()
 
 
+def test_the_report_shows_the_last_comparison_alone(root, tmp_path):
+    first, second = (predictions(tmp_path / name, shrunk) for name, shrunk in (("first", 0), ("second", 2)))
+    out = tmp_path / "comparison"
+    for folders in ((first, second), (second, root), (first,)):
+        with contextlib.suppress(SystemExit):  # the root holds segmentations of none of the cases
+            run(evaluate, [str(root), *map(str, folders), "--output_dir", str(out)])
+        page = write_comparison_report(out).read_text(encoding="utf-8")
+        assert [f"<td>{name}</td>" in page for name in ("first", "second")] == [
+            first in folders, second in folders
+        ]  # fmt: skip
+    (out / "comparison.json").write_text('{"tables": []}')
+    with pytest.raises(InputError, match=r"comparison\.json: expected tables and pictures, found Attr"):
+        write_comparison_report(out)
+
+
 def test_a_single_folder_takes_its_own_scores(root, tmp_path, capsys):
     folder = predictions(tmp_path / "out", 0)
     run(evaluate, [str(root), str(folder)])
     assert {path.name for path in folder.iterdir()} == {
-        "cine_seg.nii.gz", "still_seg.nii.gz", "comparison.md", "scores.csv", "scores.json",
+        "cine_seg.nii.gz", "still_seg.nii.gz", "comparison.json", "comparison.md", "scores.csv", "scores.json",
         "scores_1_wall.png", "scores_2_cavity.png",
     }  # fmt: skip
     assert "| mean | out | 2 | 1.000 ± 0.000" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from nibabel.spatialimages import SpatialImage
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS, dataset_head, write_dataset
 from shared_components.data.domain_splits import in_drawn_order
 from shared_components.data.faults import UNREADABLE, one_line
-from shared_components.data.nifti import write_nifti
+from shared_components.data.nifti import portable, write_nifti
 from shared_components.errors import InputError
 
 
@@ -97,18 +97,12 @@ def label_map(array: np.ndarray, labels: Mapping[int, str], path: str | Path) ->
 def write_volume(root: Path, volume: Volume) -> dict[str, str]:
     """Write a volume into ``images/`` and ``labels/``; its entry of ``dataset.json``."""
     file = f"{volume.name}.nii.gz"
-    _save(root / "images" / file, volume.image, volume.affine)
+    write_nifti(root / "images" / file, portable(volume.image), volume.affine)
     entry = {"image": f"images/{file}"}
     if volume.label is not None:
-        _save(root / "labels" / file, volume.label, volume.affine)
+        write_nifti(root / "labels" / file, volume.label, volume.affine)
         entry["label"] = f"labels/{file}"
     return entry | {"patient": volume.patient}
-
-
-def _save(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    if array.dtype.kind == "f" or array.dtype.itemsize > 4:  # NIfTI readers disagree on 64-bit integers
-        array = array.astype(np.float32)
-    write_nifti(path, array, affine)
 
 
 def write_description(
