@@ -23,14 +23,17 @@ from shared_components.data.challenges.writing import (
     Description,
     Volume,
     drawn_splits,
+    files_below,
     label_map,
     match_grids,
     open_image,
     refuse_existing,
     voxels,
+    whole_roots,
     write_description,
     write_volume,
 )
+from shared_components.data.nifti import world_affine
 from shared_components.errors import InputError
 from shared_components.steps import steps
 
@@ -103,14 +106,16 @@ def prepare_mnms(
     for subject in subjects:
         domains[subject.row.vendor if by == "vendor" else f"centre{subject.row.centre}"].append(subject)
     refuse_existing(out, list(domains), force)
-    for domain, subjects in sorted(domains.items()):
-        anew = splits == "random"
-        members = _split_anew(subjects, validation, test, f"{seed}/{domain}") if anew else subjects
-        entries: dict[str, list[dict[str, str]]] = defaultdict(list)
-        for subject in steps(members, domain, "subject", progress):
-            volumes = _volumes(subject, unlabelled_frames if subject.split == "training" else 0)
-            entries[subject.split] += [write_volume(out / domain, volume) for volume in volumes]
-        write_description(out / domain, Description(f"M&Ms {domain}", domain, "cine MRI", LABELS), entries)
+    with whole_roots(out, domains) as place:
+        for domain, subjects in sorted(domains.items()):
+            anew = splits == "random"
+            members = _split_anew(subjects, validation, test, f"{seed}/{domain}") if anew else subjects
+            entries: dict[str, list[dict[str, str]]] = defaultdict(list)
+            for subject in steps(members, domain, "subject", progress):
+                volumes = _volumes(subject, unlabelled_frames if subject.split == "training" else 0)
+                entries[subject.split] += [write_volume(place / domain, volume) for volume in volumes]
+            described = Description(f"M&Ms {domain}", domain, "cine MRI", LABELS)
+            write_description(place / domain, described, entries)
     return [out / domain for domain in sorted(domains)]
 
 
@@ -121,7 +126,7 @@ def find_subjects(source: Path, table: Path | None = None, use_all_labels: bool 
     table = table or _find_table(source)
     rows = read_table(table)
     subjects: dict[str, CineSubject] = {}
-    for cine in sorted(file for file in source.rglob("*") if file.name.lower().endswith(_ENDINGS)):
+    for cine in (file for file in files_below(source) if file.name.lower().endswith(_ENDINGS)):
         code = cine.name[: cine.name.lower().rindex("_sa.")]
         if code.upper() not in rows:
             raise InputError(
@@ -188,10 +193,10 @@ def _volumes(subject: CineSubject, unlabelled_frames: int) -> Iterator[Volume]:
         match_grids(labels, cine)
     for column, frame in named.items():
         label = None if labels is None else _frame_label(labels, column, frame)
-        yield Volume(f"{subject.code}_{column}", subject.code, voxels(cine, frame), cine.affine, label)
+        yield Volume(f"{subject.code}_{column}", subject.code, voxels(cine, frame), world_affine(cine), label)
     others = [frame for frame in range(frames) if frame not in named.values()]
     for frame in _evenly(others, unlabelled_frames):
-        yield Volume(f"{subject.code}_t{frame:02d}", subject.code, voxels(cine, frame), cine.affine)
+        yield Volume(f"{subject.code}_t{frame:02d}", subject.code, voxels(cine, frame), world_affine(cine))
 
 
 def _frame_label(labels: SpatialImage, column: str, frame: int) -> np.ndarray:
@@ -225,7 +230,7 @@ def _find_table(source: Path) -> Path:
     Raises:
         InputError: no table with the columns wanted, or several.
     """
-    files = sorted(file for file in source.rglob("*.[cC][sS][vV]") if not file.name.startswith("."))
+    files = [file for file in files_below(source) if file.suffix.lower() == ".csv"]
     fitting = [file for file in files if not _missing(_lines(file))]
     if len(fitting) == 1:
         return fitting[0]

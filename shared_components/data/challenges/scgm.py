@@ -22,14 +22,17 @@ from shared_components.data.challenges.writing import (
     Description,
     Volume,
     drawn_splits,
+    files_below,
     label_map,
     match_grids,
     open_image,
     refuse_existing,
     voxels,
+    whole_roots,
     write_description,
     write_volume,
 )
+from shared_components.data.nifti import world_affine
 from shared_components.errors import InputError
 from shared_components.steps import steps
 
@@ -88,15 +91,16 @@ def prepare_scgm(
     for subject in find_subjects(source):
         sites[subject.site].append(subject)
     refuse_existing(out, list(sites), force)
-    for site, subjects in sorted(sites.items()):
-        labelled = [subject.name for subject in subjects if subject.masks]
-        splits = drawn_splits(labelled, validation, test, f"{seed}/{site}")
-        entries: dict[str, list[dict[str, str]]] = defaultdict(list)
-        for subject in steps(subjects, site, "subject", progress):
-            split = splits.get(subject.name, "training")
-            entries[split].append(write_volume(out / site, _volume(subject, masks, grey_only)))
-        described = Description(f"SCGM {site}", site, "MRI", GREY if grey_only else LABELS)
-        write_description(out / site, described, entries)
+    with whole_roots(out, sites) as place:
+        for site, subjects in sorted(sites.items()):
+            labelled = [subject.name for subject in subjects if subject.masks]
+            splits = drawn_splits(labelled, validation, test, f"{seed}/{site}")
+            entries: dict[str, list[dict[str, str]]] = defaultdict(list)
+            for subject in steps(subjects, site, "subject", progress):
+                split = splits.get(subject.name, "training")
+                entries[split].append(write_volume(place / site, _volume(subject, masks, grey_only)))
+            described = Description(f"SCGM {site}", site, "MRI", GREY if grey_only else LABELS)
+            write_description(place / site, described, entries)
     return [out / site for site in sorted(sites)]
 
 
@@ -110,7 +114,7 @@ def find_subjects(source: Path) -> list[RatedSubject]:
         raise InputError(f"{source}: no such folder; name the folder of the challenge")
     images: dict[tuple[str, str], Path] = {}
     masks: dict[tuple[str, str], dict[int, Path]] = defaultdict(dict)
-    for file in sorted(source.rglob("*")):
+    for file in files_below(source):
         if not (match := _FILE.fullmatch(file.name)):
             continue
         subject, rater = (match[1].lower(), match[2].lower()), match[3]
@@ -136,7 +140,7 @@ def _volume(subject: RatedSubject, masks: str | int, grey_only: bool) -> Volume:
     label = _label(subject, masks) if subject.masks else None
     if grey_only and label is not None:
         label = (label == 1).astype(np.uint8)
-    return Volume(subject.name, subject.name, voxels(image), image.affine, label)
+    return Volume(subject.name, subject.name, voxels(image), world_affine(image), label)
 
 
 def _label(subject: RatedSubject, masks: str | int) -> np.ndarray:

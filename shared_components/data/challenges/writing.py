@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from shared_components.data.domain_splits import in_drawn_order
 from shared_components.data.faults import UNREADABLE, one_line
 from shared_components.data.nifti import portable, write_nifti
 from shared_components.errors import InputError
+from shared_components.files import make_folder, remove_files
+from shared_components.workplaces import workplace
 
 
 class Volume(NamedTuple):
@@ -34,6 +37,15 @@ class Description(NamedTuple):
     domain: str
     modality: str
     labels: Mapping[int, str]
+
+
+def files_below(source: Path) -> list[Path]:
+    """All that lies below a folder, in order, without hidden files and the companions that macOS adds to archives."""
+    return [
+        file
+        for file in sorted(source.rglob("*"))
+        if not any(part.startswith(".") or part == "__MACOSX" for part in file.relative_to(source).parts)
+    ]
 
 
 def open_image(path: Path) -> SpatialImage:
@@ -111,6 +123,22 @@ def write_description(
     """Write ``dataset.json``, the last file of a data root; ``entries`` by split."""
     items = {split: sorted(entries.get(split, []), key=lambda entry: entry["image"]) for split in SPLITS}
     return write_dataset(root, dataset_head(*described) | items)
+
+
+@contextmanager
+def whole_roots(out: Path, domains: Collection[str]) -> Iterator[Path]:
+    """A folder in which ``<domain>/`` is made for all domains, to come into ``out`` once all are whole, else nothing.
+
+    In a data root that is replaced, ``dataset.json`` goes first and comes last; files of other names stay.
+    """
+    with workplace(make_folder(out)) as folder:
+        yield folder
+        for domain in domains:
+            remove_files(out / domain / DATASET_FILE)
+        for domain in domains:
+            for file in sorted((folder / domain).glob("*/*")):
+                file.replace(make_folder(out / domain / file.parent.name) / file.name)
+            (folder / domain / DATASET_FILE).replace(out / domain / DATASET_FILE)
 
 
 def refuse_existing(out: Path, domains: Sequence[str], force: bool) -> None:

@@ -121,6 +121,43 @@ def test_existing_data_roots_are_kept_unless_forced(mnms_folder, tmp_path):
     assert len(json.loads((tmp_path / "out/A/dataset.json").read_text())["training"]) == 6
 
 
+def test_a_fault_leaves_no_part_of_any_data_root_and_old_ones_as_they_were(mnms_folder, tmp_path):
+    write_table(mnms_folder / TABLE, D1D1D1="9")
+    with pytest.raises(InputError, match=r"D1D1D1_sa\.nii\.gz: expected a 4-D cine"):
+        prepare_mnms(mnms_folder, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    write_table(mnms_folder / TABLE)
+    prepare_mnms(mnms_folder, tmp_path / "out")
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    write_table(mnms_folder / TABLE, A1B2C3="3", D1D1D1="9")
+    with pytest.raises(InputError, match="expected a 4-D cine"):
+        prepare_mnms(mnms_folder, tmp_path / "out", force=True)
+    assert before == {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(("unit", "length"), [("meter", 1e-3), ("micron", 1e3)])
+def test_sizes_are_in_the_headers_unit(mnms_folder, tmp_path, unit, length):
+    image = nibabel.Nifti1Image(cine("D1D1D1"), np.diag([length] * 3 + [1]) @ AFFINE)
+    image.header.set_xyzt_units(unit, "sec")
+    nibabel.save(image, mnms_folder / "Testing/D1D1D1/D1D1D1_sa.nii.gz")
+    prepare_mnms(mnms_folder, tmp_path / "out")
+    for folder in ("images", "labels"):
+        written = nibabel.load(tmp_path / f"out/D/{folder}/D1D1D1_ED.nii.gz")
+        assert np.allclose(written.affine, AFFINE, atol=1e-4)
+
+
+def test_companions_that_macos_packs_are_left_alone(mnms_folder, tmp_path):
+    for place in (
+        "__MACOSX/Training/Labeled/A1B2C3/._A1B2C3_sa.nii.gz",
+        "Testing/._X_sa.nii.gz",
+        ".x/Y_sa.nii",
+    ):
+        (mnms_folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (mnms_folder / place).write_text("x")
+    (mnms_folder / f"__MACOSX/{TABLE}").write_bytes((mnms_folder / TABLE).read_bytes())
+    assert len(prepare_mnms(mnms_folder, tmp_path / "out")) == 4
+
+
 def _no_table(source):
     (source / TABLE).unlink()
 

@@ -139,3 +139,23 @@ def test_existing_data_roots_are_kept_unless_forced(scgm_folder, tmp_path):
     with pytest.raises(InputError, match=r"site1/dataset\.json: is there already"):
         prepare_scgm(scgm_folder, tmp_path / "out")
     assert len(prepare_scgm(scgm_folder, tmp_path / "out", force=True)) == 4
+
+
+def test_a_fault_leaves_the_old_data_roots_as_they_were(scgm_folder, tmp_path):
+    prepare_scgm(scgm_folder, tmp_path / "out")
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    (scgm_folder / "training-data/site4-sc03-mask-r2.nii.gz").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"site4-sc03-mask-r2\.nii\.gz: expected a NIfTI file"):
+        prepare_scgm(scgm_folder, tmp_path / "out", grey_only=True, force=True)
+    assert before == {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+
+
+def test_sizes_are_in_the_headers_unit_and_hidden_files_left_alone(scgm_folder, tmp_path):
+    (scgm_folder / ".trash").mkdir()
+    (scgm_folder / ".trash/site1-sc01-image.nii.gz").touch()
+    image = nibabel.Nifti1Image(np.ones(SHAPE, np.float32), np.diag([1e-3] * 3 + [1]) @ AFFINE)
+    image.header.set_xyzt_units("meter")
+    nibabel.save(image, scgm_folder / "training-data/site1-sc01-image.nii.gz")
+    prepare_scgm(scgm_folder, tmp_path / "out")
+    written = nibabel.load(tmp_path / "out/site1/images/site1-sc01.nii.gz")
+    assert np.allclose(written.affine, AFFINE, atol=1e-4)
