@@ -53,12 +53,12 @@ class AirForNaNd(MapTransform):
 
 
 def with_air(image: Tensor) -> Tensor:
-    """``image`` with the value of air in place of NaN; itself if there is none."""
+    """``image`` with the value of air in place of NaN; itself if there is none. Where all is NaN, all becomes 0."""
     voxels = _plain(image)
     nan = torch.isnan(voxels)
     if not nan.any():
         return image
-    filled = voxels.masked_fill(nan, min(0.0, float(voxels[~nan].min())))
+    filled = voxels.masked_fill(nan, min(0.0, 0.0 if nan.all() else float(voxels[~nan].min())))
     return MetaTensor(filled).copy_meta_from(image) if isinstance(image, MetaTensor) else filled
 
 

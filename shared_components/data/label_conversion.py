@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.dataset_json import DATASET_FILE, SPLITS, is_of_nnunet
+from shared_components.data.dataset_json import DATASET_FILE, SPLITS, is_ignore_value, is_of_nnunet
 from shared_components.data.label_maps import value_faults, values_in, whole
 from shared_components.data.names import subject_name
 from shared_components.data.nifti import open_nifti, write_nifti
@@ -95,7 +95,7 @@ class Relabelling:
         ignore: a value that stays as it is: of voxels that nobody annotated.
     Raises:
         InputError: fewer than two values, one twice, more than a label map of bytes can hold, or an ``ignore`` that is
-            one of them, or that a class would get.
+            one of them, that a class would get, or that ``dataset.json`` could not name.
     """
 
     values: Sequence[int]
@@ -107,6 +107,11 @@ class Relabelling:
             raise InputError(
                 f"--values: expected the label maps' values in the order of the classes, as 0,4,7, found "
                 f"{shown(self.values)}; name each once"
+            )
+        if self.ignore is not None and not is_ignore_value(self.ignore):
+            raise InputError(
+                f"--ignore: expected a whole number of up to four digits, found {shown(self.ignore)}; name it last in "
+                "--values instead, and the number that it becomes as 'ignore' in dataset.json"
             )
         if self.ignore is not None and self.ignore in {*self.values, *range(len(self.values))}:
             raise InputError(f"--ignore: expected a value of no class, found {self.ignore}; name another one")

@@ -24,6 +24,7 @@ from shared_components.packaging.settings import (
 from shared_components.packaging.texts import package_metadata
 from shared_components.packaging.versions import require_release
 from shared_components.packaging.weights import for_members, write_torchscript, write_weights
+from shared_components.records import read_text
 
 COMPONENTS = Path(shared_components.__file__).parent
 REPO = COMPONENTS.parent
@@ -158,4 +159,4 @@ def _figures(file: str | Path | None) -> str:
         return texts.NOT_MEASURED
     if not Path(file).is_file():
         raise InputError(f"--figures: {file}: expected a Markdown file, found none; check the path")
-    return Path(file).read_text("utf-8").strip()
+    return read_text(Path(file), "save it as UTF-8").replace("\r\n", "\n").strip()

@@ -17,11 +17,10 @@ from shared_components.errors import InputError
 from shared_components.inferers import find_cases, read_case_list
 from shared_components.inferers.cases import CASE_LIST, OUTPUT_SUFFIX, Case, case_of
 from shared_components.metrics.score_files import Row
-from shared_components.report.case_volumes import Measures, read_volume
+from shared_components.report.case_volumes import Measures, label_values
 from shared_components.report.pages import Link, file_link
 
 FILES = {"image": "image", "segmentation": "result", "label": "label"}  # key of a case -> text of its link
-LOOKED_AT = 5  # segmentations that are searched for label values
 
 
 class ClassCell(NamedTuple):
@@ -242,9 +241,9 @@ def _volumes_of(source: str | Path) -> list[Case]:
 
 
 def _label_values(cases: list[Case]) -> dict[int, str]:
-    """Values in the first few segmentations that can be read, named by their numbers."""
+    """Values in all segmentations that can be read, named by their numbers."""
     values: set[int] = set()
-    for case in cases[:LOOKED_AT]:
+    for case in cases:
         with contextlib.suppress(InputError):  # the report says of each case what is wrong with it
-            values |= {int(value) for value in np.unique(read_volume(case["segmentation"])[0].round())}
+            values |= label_values(case["segmentation"])
     return {value: f"label {value}" for value in sorted(values - {0})}

@@ -60,10 +60,10 @@ def load_case(
     volume = _turned(grid)
     labels = {method: _labels(path, volume, grid) for method, path in predictions.items()}
     truth = None if reference is None else _labels(reference, volume, grid)
-    voxels = np.asarray(with_air(volume))
+    voxels = np.asarray(with_air(volume)) if image else np.zeros(volume.shape, np.float32)
     if truth is not None and ignore is not None:
         truth = np.where(truth == ignore, 0, truth)
-    return CaseVolumes(voxels if image else np.zeros_like(voxels), truth, labels, _edges(volume))
+    return CaseVolumes(voxels, truth, labels, _edges(volume))
 
 
 def _labels(path: str | Path, volume: MetaTensor, grid: str | Path) -> np.ndarray:
@@ -72,7 +72,18 @@ def _labels(path: str | Path, volume: MetaTensor, grid: str | Path) -> np.ndarra
     fault = grid_fault(mine, labels.affine, its, volume.affine)
     if fault:
         raise InputError(f"{path}: expected the grid of its image {grid}: {fault}; segment that volume again")
-    return np.asarray(labels).round().astype(np.int32)
+    return _known(path, np.asarray(labels)).round().astype(np.int32)
+
+
+def _known(path: str | Path, values: np.ndarray) -> np.ndarray:
+    """Label values as they are.
+
+    Raises:
+        InputError: there is NaN among them, or infinity.
+    """
+    if not np.isfinite(values).all():
+        raise InputError(f"{path}: expected label values, found NaN or infinite ones; export it again")
+    return values
 
 
 def read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -123,18 +134,27 @@ def measure(segmentation: str | Path, values: Sequence[int]) -> Measures:
     Raises:
         InputError: no such file, or it cannot be read.
     """
-    path = Path(segmentation)
-    if not path.exists():
-        raise InputError(f"{path}: expected a segmentation, found no file; run the inference again")
-    frames, shape, size, voxel = _nifti(path) if is_nifti(path) else _other(path)
+    frames, shape, size, voxel = _segmentation(Path(segmentation))
     counts = [[int((frame == value).sum()) for value in values] for frame in frames]
     return Measures(
         shape, size, np.asarray(counts, dtype=float).reshape(len(frames), len(values)) * voxel / 1000
     )
 
 
-def _nifti(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...], float]:
+def label_values(segmentation: str | Path) -> set[int]:
+    """Values that occur in a label volume; errors as of :func:`measure`."""
+    return {int(value) for value in np.unique(_segmentation(Path(segmentation))[0])}
+
+
+def _segmentation(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...], float]:
     """Label values (T, …), the shape, the voxels' edges, mm, and their volume, mm³: less where axes are sheared."""
+    if not path.exists():
+        raise InputError(f"{path}: expected a segmentation, found no file; run the inference again")
+    values, *grid = _nifti(path) if is_nifti(path) else _other(path)
+    return _known(path, values), *grid
+
+
+def _nifti(path: Path) -> tuple[np.ndarray, tuple[int, ...], tuple[float, ...], float]:
     try:
         volume = open_nifti(path)
         values = np.asarray(volume.dataobj).reshape(volume_shape(volume.shape))

@@ -13,6 +13,7 @@ from shared_components.data.intensities import (
     intensity_range,
     surrounded_by_nan,
     voxel_faults,
+    with_air,
 )
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
@@ -121,6 +122,10 @@ def test_air_is_the_darkest_where_that_is_below_zero():
     filled = AirForNaNd(("image",))({"image": image})["image"]
     assert float(filled[0, 0, 0, 0]) == -900
     assert torch.equal(filled[0, 1:4, 1:4, 1:4], image[0, 1:4, 1:4, 1:4])
+
+
+def test_nothing_but_nan_becomes_0():
+    assert torch.equal(with_air(torch.full((1, 2, 3, 4), float("nan"))), torch.zeros(1, 2, 3, 4))
 
 
 @pytest.mark.parametrize("place", [(0, 0, 0), (2, 2, 2), (slice(None), 0, 0)])

@@ -108,6 +108,11 @@ def test_maps_of_one_name_keep_their_folders(tmp_path):
         ((0, True), None, "--values: expected"),
         ((0, 4), 4, "--ignore: expected a value of no class, found 4"),
         ((0, 4), 1, "--ignore: expected a value of no class, found 1"),
+        (
+            (0, 4),
+            65535,
+            "--ignore: expected a whole number of up to four digits, found 65535; name it last in",
+        ),
     ],
 )
 def test_values_of_no_sense(values, ignore, message):

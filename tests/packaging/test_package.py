@@ -65,6 +65,12 @@ def test_a_refused_package_leaves_nothing(models, tmp_path, change, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_figures_that_are_no_utf8_are_refused(models, tmp_path):
+    (tmp_path / "figures.md").write_bytes("Précision: 0.9".encode("latin-1"))
+    with pytest.raises(InputError, match=r"figures\.md: expected a text file, .*; save it as UTF-8"):
+        build(models, tmp_path / "out", figures=tmp_path / "figures.md")
+
+
 @pytest.mark.parametrize("out", ["file", "file/out"])
 def test_a_folder_that_cannot_be_made_is_one_line(models, tmp_path, out):
     (tmp_path / "file").write_text("kept")

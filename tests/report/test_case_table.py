@@ -124,6 +124,12 @@ def test_images_and_references_are_found_by_name(tmp_path):
     assert labels == {1: "label 1", 3: "label 3"}
 
 
+def test_classes_are_those_of_all_segmentations(tmp_path):
+    for number in range(8):
+        save(tmp_path / f"p{number}.nii.gz", (0, 1, 2) if number == 7 else (0, 1))
+    assert segmented_cases(tmp_path)[1] == {1: "label 1", 2: "label 2"}
+
+
 def test_a_data_root_gives_images_and_labels_of_all_splits(tmp_path):
     root = tmp_path / "root"
     for name in "abcd":

@@ -101,6 +101,21 @@ def test_an_unreadable_segmentation_does_not_hide_the_others(tmp_path):
     assert page.count("<img") == 2 and "label 1: 0.2 ml" in page
 
 
+def test_a_segmentation_or_an_image_of_nan_does_not_hide_the_others(tmp_path):
+    for place, value in (
+        ("out/a", np.nan),
+        ("out/b", 1),
+        ("out/c", 1),
+        ("images/b", np.nan),
+        ("images/a", 1),
+    ):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(np.full((6, 6, 6), value, np.float32), np.eye(4)), tmp_path / f"{place}.nii")
+    page = read(write_inference_report(tmp_path / "out", images=tmp_path / "images"))
+    assert page.count("a.nii: expected label values, found NaN or infinite ones; export it again") == 1
+    assert page.count("<img") == 2 * 2 and page.count("label 1: 0.2 ml") == 2
+
+
 @pytest.mark.parametrize(
     ("count", "expected"), [(9, "abcdefgh"), (4, "acfh"), (1, "a")], ids=["all", "low and spread", "one"]
 )
