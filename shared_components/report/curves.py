@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,11 @@ NOT_CURVES = {
     *("client", "images", "seconds", "bytes_up", "bytes_down", "bytes", "left_out", "released", "epsilon"),
 }
 FEW = 20  # points up to which each has a dot
+STYLES = ("-", "--", ":", "-.")  # the next once all colours are used
+MANY = len(SERIES) * len(STYLES)  # clients beyond which no eye tells lines apart
+WIDTH = 10.0  # inch
+
+Points = list[tuple[float, float]]
 
 
 def curve_names(rows: Sequence[Mapping[str, str]]) -> list[str]:
@@ -32,7 +37,8 @@ def curve_names(rows: Sequence[Mapping[str, str]]) -> list[str]:
 def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
     """Curves of a CSV: one panel for each column of numbers, one line for each client.
 
-    The first column of ``round``, ``epoch``, ``update`` runs to the right; a column ``client`` tells lines apart.
+    The first column of ``round``, ``epoch``, ``update`` runs to the right; a column ``client`` tells lines apart. Of
+    very many clients the mean and the range are drawn.
 
     Args:
         path: the CSV.
@@ -47,25 +53,75 @@ def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
         raise InputError(
             f"{path}: expected one of {', '.join(STEPS)} and columns of numbers, found {list(rows[0])}"
         )
-    clients = list(dict.fromkeys(row.get("client", "") for row in rows))
+    clients: dict[str, list[Mapping[str, str]]] = {}
+    for row in rows:
+        clients.setdefault(row.get("client", ""), []).append(row)
     columns = min(4, max(2, len(names)))
     lines = -(-len(names) // columns)
-    legend = 0.25 if len(clients) > 1 else 0
-    figure = Figure(figsize=(10, 2.1 * lines + legend), dpi=130, layout="constrained")
+    titles = ["least to most", f"mean of {len(clients)} clients"] if len(clients) > MANY else list(clients)
+    beside, height = _legend_size(titles)
+    figure = Figure(figsize=(WIDTH, 2.1 * lines + height), dpi=130, layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for axis, name in zip(axes, names, strict=False):
-        for client, colour in zip(clients, SERIES * len(clients), strict=False):
-            own = [row for row in rows if row.get("client", "") == client]
-            _draw_line(axis, [(number(row[step]), number(row.get(name))) for row in own], colour, client)
+        points = {
+            client: _points([(number(row[step]), number(row.get(name))) for row in own])
+            for client, own in clients.items()
+        }
+        if len(clients) > MANY:
+            _draw_spread(axis, points, titles)
+        else:
+            _draw_lines(axis, points)
         plain(axis, name)
     for axis in axes[len(names) :]:
         axis.set_axis_off()
-    if legend:
-        handles, titles = axes[0].get_legend_handles_labels()
-        place = {"loc": "outside upper left", "ncols": 6, "frameon": False}
-        figure.legend(handles, titles, fontsize=8, labelcolor=NEUTRAL, **place)
+    if height:
+        _draw_legend(figure, beside)
     figure.supxlabel(step, fontsize=8, color=NEUTRAL)
     return figure_uri(figure)
+
+
+def _points(pairs: Iterable[tuple[float | None, float | None]]) -> Points:
+    """Those with a number on either axis."""
+    return [(x, y) for x, y in pairs if x is not None and y is not None]
+
+
+def _legend_size(titles: Sequence[str]) -> tuple[int, float]:
+    """How many names stand beside each other, and the height of all, inch; 0 for a single one."""
+    width = 0.5 + 0.065 * max(map(len, titles))  # of a name with its line, at 8 points
+    beside = max(1, min(6, int(WIDTH / width)))
+    return beside, 0.1 + 0.17 * -(-len(titles) // beside) if len(titles) > 1 else 0.0
+
+
+def _draw_legend(figure: Figure, beside: int) -> None:
+    """The names of all panels: a line may have no point in the first."""
+    found = {}
+    for axis in figure.axes:
+        for handle, title in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(title, handle)
+    place = {"loc": "outside upper left", "ncols": beside, "frameon": False}
+    figure.legend(found.values(), found.keys(), fontsize=8, labelcolor=NEUTRAL, **place)
+
+
+def _draw_lines(axis: Axes, points: Mapping[str, Points]) -> None:
+    for place, (client, own) in enumerate(points.items()):
+        colour, style = SERIES[place % len(SERIES)], STYLES[place // len(SERIES)]
+        if own:
+            marker = "o" if len(own) <= FEW else None
+            axis.plot(
+                *zip(*own, strict=True), color=colour, linestyle=style, linewidth=1.3, marker=marker,
+                markersize=2.5, label=client,
+            )  # fmt: skip
+
+
+def _draw_spread(axis: Axes, points: Mapping[str, Points], titles: Sequence[str]) -> None:
+    """The range over clients and their mean, of these two titles."""
+    values: dict[float, list[float]] = {}
+    for x, y in (point for own in points.values() for point in own):
+        values.setdefault(x, []).append(y)
+    steps = sorted(values)
+    low, high, mean = ([of(values[x]) for x in steps] for of in (min, max, np.mean))
+    axis.fill_between(steps, low, high, color=SERIES[0], alpha=0.25, linewidth=0, label=titles[0])
+    axis.plot(steps, mean, color=SERIES[0], linewidth=1.5, label=titles[1])
 
 
 def frames_uri(millilitres: np.ndarray, names: Sequence[str]) -> str:
@@ -84,15 +140,6 @@ def frames_uri(millilitres: np.ndarray, names: Sequence[str]) -> str:
     axis.set_xlabel("frame", fontsize=8, color=NEUTRAL)
     plain(axis, "volume, ml")
     return figure_uri(figure)
-
-
-def _draw_line(axis: Axes, points: list[tuple[float | None, float | None]], colour: str, name: str) -> None:
-    points = [point for point in points if None not in point]
-    if points:
-        marker = "o" if len(points) <= FEW else None
-        axis.plot(
-            *zip(*points, strict=True), color=colour, linewidth=1.3, marker=marker, markersize=2.5, label=name
-        )
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
