@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -94,7 +95,7 @@ def _legend_size(titles: Sequence[str]) -> tuple[int, float]:
 
 def _draw_legend(figure: Figure, beside: int) -> None:
     """The names of all panels: a line may have no point in the first."""
-    found = {}
+    found: dict[Any, Any] = {}  # title -> handle
     for axis in figure.axes:
         for handle, title in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(title, handle)
