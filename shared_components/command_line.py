@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import fire
 from fire.helptext import HelpText
@@ -89,8 +89,7 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
         commands = {name: _deferred(function) for name, function in component.items()}
     words = _as_typed(component, sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
-        print(_help(component, words))
-        raise SystemExit(0)
+        _show_help(_help(component, words))
     _require_whole_names(words)
     call = fire.Fire(commands, command=words, serialize=_silent)
     if not isinstance(call, _Call):  # no command was named: fire has printed what there is
@@ -116,6 +115,15 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
         with contextlib.suppress(OSError):  # after SIGHUP there is no terminal
             print("stopped", file=sys.stderr)
         raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
+
+
+def _show_help(text: str) -> NoReturn:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+    raise SystemExit(0)
 
 
 def _reader_is_gone() -> bool:

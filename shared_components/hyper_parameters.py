@@ -87,7 +87,11 @@ RULES: Mapping[str, Rule] = {
     "bundle_root": text(),
     "dataset_dir": FOLDERS,
     "output_dir": text(),
-    "ckpt_path": text(),
+    "ckpt_path": such(
+        text(),
+        "of a model, such as OUT/model.pt, not the training's own checkpoint.pt",
+        lambda path: not path.endswith("checkpoint.pt"),
+    ),
     "export_path": text(),
     "source_model_path": optional(text()),
     "discriminator_path": optional(text()),

@@ -84,7 +84,7 @@ def _unread(config: Mapping[str, Any], given: Iterable[str], run_id: str) -> Ite
         found = {id for each in found for id in references(config[each])} & config.keys() - read
     for name in given:
         id = top_id(name).replace("-", "_")
-        if id in config and id not in read and name not in signature(run).parameters:
+        if id in config and id not in (*read, "bundle_root") and name not in signature(run).parameters:
             yield name
 
 

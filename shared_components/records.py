@@ -53,6 +53,11 @@ def write_record(path: str | os.PathLike, content: Mapping[str, Any]) -> Path:
     return write_text(path, seal(f"{text}\n"))
 
 
+def as_record(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a JSON file of :func:`write_record` gives back of ``content``: keys as texts, tuples as lists."""
+    return json.loads(json.dumps(dict(content), default=str))
+
+
 def read_record(path: str | os.PathLike, cure: str, sealed: bool = False) -> dict[str, Any]:
     """Read what :func:`write_record` wrote.
 

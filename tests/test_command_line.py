@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,14 @@ def test_help_prints_the_docstring_and_does_not_run(words, capsys):
     shown = capsys.readouterr()
     assert "Looks at a folder." in shown.out and "--hidden=HIDDEN" in shown.out and shown.err == ""
     assert "-h," not in shown.out
+
+
+def test_help_that_nobody_reads_ends_quietly():
+    command = f"{sys.executable} scripts/phantoms.py heads -h | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_help_of_no_command_lists_them(capsys):

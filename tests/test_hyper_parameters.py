@@ -122,6 +122,10 @@ def test_every_rule_is_of_some_config():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        (
+            {"ckpt_path": "out/checkpoint.pt"},
+            r"ckpt_path: .*not the training's own checkpoint\.pt, found 'out",
+        ),
         ({"image_size": 0}, "image_size: expected a whole number from 8 to 4096, found 0"),
         ({"image_size": "48"}, "image_size: .* found '48'; this is a text, write 48 without quotes"),
         ({"spacing": 1e-6}, "spacing: expected a number from 0.05 to 100 mm, or .*, or null, found 1e-06"),

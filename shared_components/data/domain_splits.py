@@ -76,9 +76,10 @@ def domain_items(
     items = [item for root in loaded for item in root.items(split, labelled)]
     if not items:
         kind = {True: "labelled ", False: "unlabelled ", None: ""}[labelled]
+        without = ", or set val_interval: 0 to train without" if split == "validation" else ""
         raise InputError(
             f"{split}: no {kind}images in {', '.join(map(str, sources)) or 'any data root'}"
-            f"{'' if held_out is None else f' ({held_out!r} is held out)'}; add some to their {DATASET_FILE}"
+            f"{'' if held_out is None else f' ({held_out!r} is held out)'}; add some to their {DATASET_FILE}{without}"
         )
     if labelled is not False:
         refuse_other_classes([root for root in loaded if root.items(split, labelled=True)], labels)
@@ -161,3 +162,16 @@ def _fractions(fraction: float | Mapping[str, float], domains: Sequence[str]) ->
 
 def _count(fraction: float, subjects: int) -> int:
     return math.ceil(round(fraction * subjects, 6))  # 0.07 of 100 is 7.000000000000001, which is no 8
+
+
+def require_labels(items: Sequence[Mapping[str, str]]) -> None:
+    """Refuse to train where nobody has labels; in a federation a client without any learns from the others'.
+
+    Raises:
+        InputError: no item has a label.
+    """
+    if not any("label" in item for item in items):
+        raise InputError(
+            f"training: expected labels of some of the {len(items)} images, found none; add label maps to the "
+            f"{DATASET_FILE} of a data root"
+        )

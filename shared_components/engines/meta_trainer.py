@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -101,12 +101,11 @@ class MetaTrainer(UpdateTrainer):
         self.meta_learning, self.clip_value = meta_learning, clip_value
         if clip_value is not None:  # after the mean over processes, whose hook is of a handler, made before
             optimizer.register_step_pre_hook(self._clip)
-        if 0 < self.state.max_epochs <= warm_up_epochs:
-            self.logger.warning(
-                "warm_up_epochs (%d) leaves none of the %d epochs for what comes after; lower it or raise max_epochs",
-                warm_up_epochs,
-                self.state.max_epochs,
-            )
+        if self.state.max_epochs:
+            for line in _schedule_notes(
+                self.state.max_epochs, warm_up_epochs, teacher_epochs if self.waits else ()
+            ):
+                self.logger.warning(line)
 
     def _note_teacher(self) -> None:
         """At the start of an epoch: renewed, loaded from a checkpoint, or not yet there."""
@@ -223,6 +222,25 @@ class MetaTrainer(UpdateTrainer):
 
     def _clip(self, *_: object) -> None:
         torch.nn.utils.clip_grad_value_(self.network.parameters(), self.clip_value)
+
+
+def _schedule_notes(epochs: int, warm_up: int, teacher: Sequence[int]) -> Iterator[str]:
+    """What of a training never comes, or comes too early, as its epochs are."""
+    if warm_up >= epochs:
+        yield (
+            f"warm_up_epochs ({warm_up}) leaves none of the {epochs} epochs for what comes after; "
+            "lower it or raise max_epochs"
+        )
+    if teacher and min(teacher) > epochs:
+        yield (
+            f"teacher_epochs ({', '.join(map(str, teacher))}) lie after the last of the {epochs} epochs: slices "
+            "without labels teach nothing; lower them or raise max_epochs"
+        )
+    if teacher and min(teacher) <= warm_up:
+        yield (
+            f"teacher_epochs begin with {min(teacher)}, within the warm-up of {warm_up} epochs: the first teacher "
+            "knows little; begin after it"
+        )
 
 
 def _check_settings(

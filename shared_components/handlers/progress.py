@@ -12,7 +12,11 @@ from ignite.engine import Engine, Events
 from ignite.handlers.tqdm_logger import ProgressBar
 from monai.handlers import ValidationHandler
 
-from shared_components.records import read_table, write_record, write_table
+from shared_components.errors import InputError, shown
+from shared_components.records import as_record, found_record, read_table, write_record, write_table
+
+MAY_CHANGE = ("dataset_dir", "max_epochs", "learning_rate", "inner_rate")
+"""Settings with which a run may go on: where the data lie now, how long, and what a diverging one needs."""
 
 
 class EpochProgress:
@@ -73,11 +77,15 @@ class SettingsFile:
     Args:
         path: the JSON file; its folder is made.
         settings: names and values; one that JSON has no form for is written as text.
+        resume: the run goes on with what was trained before, by the same settings but for ``MAY_CHANGE``.
+    Raises:
+        InputError: (when a run is resumed) a setting is another than that of the file.
     """
 
-    def __init__(self, path: str | os.PathLike, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | os.PathLike, settings: Mapping[str, Any], resume: bool = False) -> None:
         self.path = Path(path)
         self.settings = dict(settings)
+        self.resume = resume
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
@@ -85,6 +93,17 @@ class SettingsFile:
 
     def __call__(self, engine: Engine | None = None) -> None:
         """Write the file."""
+        before = found_record(self.path) if self.resume else None
+        now = as_record(self.settings)
+        changed = [
+            name for name in now if before and name not in MAY_CHANGE and before.get(name) != now[name]
+        ]
+        if changed:
+            name = changed[0]
+            raise InputError(
+                f"{self.path}: the run to resume had {name}: {shown(before.get(name))}, now it is "
+                f"{shown(now[name])}; put it back, or start over with resume: false"
+            )
         write_record(self.path, self.settings)
 
 

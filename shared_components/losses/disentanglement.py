@@ -110,11 +110,14 @@ def ordered_eigenvalue(matrix: Tensor, index: int) -> Tensor:
         matrix: symmetric, (A, A).
         index: 0..A-1.
     Returns:
-        Scalar.
+        Scalar; NaN for a matrix that is not finite.
     Source: Kato 1995, Perturbation Theory for Linear Operators, Sec. II.2.
     """
     present = matrix.detach()
-    values, vectors = torch.linalg.eigh(present.double().cpu())  # ascending
+    finite = (
+        present.double().cpu().nan_to_num(0, 0, 0)
+    )  # of a training that has diverged the solver tells nothing
+    values, vectors = torch.linalg.eigh(finite)  # ascending
     values, vectors = (part.to(matrix.device, non_blocking=True) for part in (values, vectors))
     place = len(values) - 1 - index
     gaps = values[place] - values
@@ -123,4 +126,5 @@ def ordered_eigenvalue(matrix: Tensor, index: int) -> Tensor:
     )
     # (A,), exactly 0 at the present matrix
     change = vectors.t() @ ((matrix - present).double() @ vectors[:, place])
-    return values[place] + change[place] + (change.square() * inverse).sum()
+    none = 0 * (matrix - present).sum()  # 0, NaN for a matrix that is not finite
+    return values[place] + change[place] + (change.square() * inverse).sum() + none

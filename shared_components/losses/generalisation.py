@@ -35,7 +35,7 @@ class GeneralisationLoss(nn.Module):
         sigma: width of the kernels of HSIC, in units of the codes.
         pixels: pixels of a batch that the rank penalty looks at, at most.
     Raises:
-        InputError: an exponent that cannot be.
+        InputError: an exponent that cannot be, or no weight above 0.
     Source: Liu et al. 2021 (DGNet), Sec. 2.2-2.3.
     Deviation: the domain classifier's cross entropy is of logits and the focal loss is focal (published code:
     of probabilities, and with an exponent of 0).
@@ -62,6 +62,10 @@ class GeneralisationLoss(nn.Module):
         self.classes, self.rank = classes, classes if rank is None else rank
         self.reconstruction, self.regression, self.prior = reconstruction, regression, prior
         self.domain, self.rank_weight, self.segmentation = domain, rank_weight, segmentation
+        if not self.disentangles and not segmentation:
+            raise InputError(
+                "segmentation_weight: expected a number above 0 where nothing else counts, found 0"
+            )
         self.sigma, self.pixels = sigma, pixels
         # over the batch: slices without any foreground stay defined
         self.dice = MaskedDiceLoss(include_background=include_background, softmax=True, batch=True)

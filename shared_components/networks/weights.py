@@ -115,7 +115,7 @@ def filled(
     if fault:
         raise InputError(
             f"{path}: its weights do not fit {plan} ({fault}); use a file as training wrote it, "
-            "with the network, labels, domains and image_size of that training"
+            "with the network (its channels and norms), labels, domains and image_size of that training"
         )
     network.load_state_dict(weights, strict=True)
     return network

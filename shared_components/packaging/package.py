@@ -23,7 +23,12 @@ from shared_components.packaging.settings import (
 )
 from shared_components.packaging.texts import package_metadata
 from shared_components.packaging.versions import require_release
-from shared_components.packaging.weights import for_members, write_torchscript, write_weights
+from shared_components.packaging.weights import (
+    for_members,
+    of_trained_domains,
+    write_torchscript,
+    write_weights,
+)
 from shared_components.records import read_text
 
 COMPONENTS = Path(shared_components.__file__).parent
@@ -92,7 +97,8 @@ def build_package(
         weights, config, trained_on, figures = _demo(bundle, given)
         what = _figures(figures).partition(". ")[0]  # the first sentence says what the weights do
         notes = (f"{DEMO} {what}.", *notes)
-    configs = merged_configs(bundle / "configs", read_overrides(config))
+    merged = merged_configs(bundle / "configs", read_overrides(config))
+    configs = {name: of_trained_domains(content, Path(weights)) for name, content in merged.items()}
     segmenting = {name: for_members(configs[name], Path(weights)) for name in SEGMENTING if name in configs}
     described = ShippedWeights(Path(weights), trained_on or texts.NOT_STATED, _figures(figures), notes)
     make_folder(out)

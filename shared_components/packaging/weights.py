@@ -75,6 +75,21 @@ def for_members(config: Mapping[str, Any], source: Path) -> dict[str, Any]:
     return {**config, "network_def": {"_target_": ENSEMBLE, "networks": networks}}
 
 
+def of_trained_domains(config: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """A config whose domains are those that the weights were trained on, where one of its own was held out.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    if "held_out" not in config:
+        return dict(config)
+    description = load_tensors(source).get("description")
+    trained = description.get("domains") if isinstance(description, Mapping) else None
+    if not trained or not set(trained) <= set(config["domains"]):
+        return dict(config)  # told as any other setting that does not fit
+    return {**config, "domains": list(trained), "held_out": None}
+
+
 def is_factory(config: Mapping[str, Any]) -> bool:
     """Whether an inference config is that of an image factory, which segments nothing."""
     return "generator_def" in config

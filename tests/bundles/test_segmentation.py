@@ -13,6 +13,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from shared_components.errors import input_error_in
 from shared_components.records import read_table
 from tests.bundles.tiny import (
     BUNDLES,
@@ -158,6 +159,27 @@ def test_every_switch_trains_and_makes_a_difference(roots, trained, tmp_path, op
     one, other = (torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (trained, tmp_path))
     assert different(one["network"], other["network"])
     assert all(math.isfinite(float(value)) for row in rows_of(tmp_path) for value in row.values() if value)
+
+
+def test_nobodys_labels_are_refused(roots, tmp_path):
+    data = [Path(shutil.copytree(root, tmp_path / Path(root).name)) for root in roots]
+    for root in data:
+        content = json.loads((root / "dataset.json").read_text())
+        for entry in content["training"]:
+            entry.pop("label", None)
+        (root / "dataset.json").write_text(json.dumps(content))
+    flow = plain_training([str(root) for root in data], tmp_path / "out", val_interval=0)
+    with pytest.raises(RuntimeError) as caught:
+        flow.run()
+    assert "expected labels of some of the 9 images, found none" in str(input_error_in(caught.value))
+    assert not (tmp_path / "out" / "model.pt").exists()
+
+
+def test_a_training_goes_on_by_its_own_recipe_alone(roots, trained, tmp_path):
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    with pytest.raises(RuntimeError) as caught:
+        plain_training(roots, folder, held_out="pet", max_epochs=4, resume=True).run()
+    assert "the run to resume had meta_learning: True, now it is False" in str(input_error_in(caught.value))
 
 
 def test_the_plain_unet_trains_on_the_same_labelled_subjects(roots, tmp_path):

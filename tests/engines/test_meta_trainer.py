@@ -227,6 +227,25 @@ def test_a_warm_up_without_end_is_pointed_out(caplog):
     assert "warm_up_epochs" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("warm_up", "epochs", "expected"),
+    [
+        (
+            0,
+            [9],
+            "teacher_epochs (9) lie after the last of the 1 epochs: slices without labels teach nothing",
+        ),
+        (1, [1], "teacher_epochs begin with 1, within the warm-up of 1 epochs"),
+        (0, [1], ""),
+        (1, [], ""),
+    ],
+)
+def test_a_teacher_that_never_teaches_or_too_early_is_pointed_out(caplog, warm_up, epochs, expected):
+    teacher = FrozenTeacher(AnatomySegmenter(network().anatomy_encoder, 2))
+    trained(teacher=teacher, warm_up_epochs=warm_up, teacher_epochs=epochs)
+    assert expected in caplog.text and ("teacher_epochs" in caplog.text) == bool(expected)
+
+
 class Unchecked(GeneralisationLoss):
     """Labels are looked at where the host has them, before they are sent, and on a GPU not again."""
 

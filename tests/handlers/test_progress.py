@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanSquaredError
 
+from shared_components.errors import InputError
 from shared_components.handlers import SettingsFile
 from shared_components.handlers.progress import EpochProgress, MetricsTable, Validation
 from shared_components.records import read_record, read_table
@@ -80,6 +82,24 @@ def test_settings_are_written_when_the_run_starts(tmp_path):
     assert read_record(tmp_path / "new" / "settings.json", "") == {
         "rate": 0.1, "adapted": [""], "out": "x"
     }  # fmt: skip
+
+
+def test_a_run_goes_on_with_its_own_settings(tmp_path):
+    def run(resume, **settings):
+        engine = Engine(lambda engine, batch: None)
+        SettingsFile(tmp_path / "settings.json", settings, resume).attach(engine)
+        engine.run([0])
+
+    run(False, meta_learning=False, labels={0: "background"}, adapted=("",), max_epochs=4, learning_rate=0.1)
+    run(True, meta_learning=False, labels={0: "background"}, adapted=("",), max_epochs=6, learning_rate=0.01)
+    before = (tmp_path / "settings.json").read_bytes()
+    with pytest.raises(
+        InputError, match=r"settings\.json: the run to resume had meta_learning: False, now it is True"
+    ):
+        run(True, meta_learning=True, labels={0: "background"})
+    assert (tmp_path / "settings.json").read_bytes() == before
+    run(False, meta_learning=True)
+    assert read_record(tmp_path / "settings.json", "") == {"meta_learning": True}
 
 
 def validator(network) -> SupervisedEvaluator:

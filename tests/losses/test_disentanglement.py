@@ -152,3 +152,9 @@ def test_degenerate_anatomy_has_finite_derivatives(name, rank):
     first, second = derivatives(lambda x: rank_penalty(x, rank), anatomy)
     assert torch.isfinite(first).all() and first.abs().max() < 1e2
     assert torch.isfinite(second).all() and second.abs().max() < 1e6
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_has_diverged_has_no_eigenvalue(value):
+    matrix = torch.full((3, 3), value, requires_grad=True)
+    assert ordered_eigenvalue(matrix, 1).isnan()

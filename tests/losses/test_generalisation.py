@@ -218,3 +218,11 @@ def test_nothing_known_teaches_nothing(network, batch):
         network(batch["image"]).scores, {"label": torch.full((4, 1, 8, 8), -1)}
     )
     assert [terms[name].item() for name in ("dice", "focal")] == [0, 0]
+
+
+def test_a_loss_of_nothing_is_refused():
+    with pytest.raises(
+        InputError, match="segmentation_weight: expected a number above 0 where nothing else counts"
+    ):
+        GeneralisationLoss(3, segmentation=0)
+    assert GeneralisationLoss(3, segmentation=0, reconstruction=1.0).disentangles

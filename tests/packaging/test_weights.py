@@ -12,7 +12,13 @@ from shared_components.networks.ensemble import ensemble_of
 from shared_components.networks.factory import export_generator, factory_description
 from shared_components.networks.weights import export_model, with_weights
 from shared_components.packaging.settings import merged_configs, read_overrides
-from shared_components.packaging.weights import for_members, is_factory, parsed, write_weights
+from shared_components.packaging.weights import (
+    for_members,
+    is_factory,
+    of_trained_domains,
+    parsed,
+    write_weights,
+)
 from tests.packaging.small import BUNDLES, DOMAINS, LABELS, NAMES, settings
 
 
@@ -30,6 +36,16 @@ def test_a_network_gets_the_bare_state_dict_and_a_factory_its_description(models
     write_weights(inference("factory"), models["factory"], tmp_path / "factory.pt")
     assert factory_description(tmp_path / "factory.pt") == factory_description(models["factory"])
     assert [name for name in NAMES if is_factory(inference(name))] == ["factory"]
+
+
+def test_a_package_has_the_domains_that_its_weights_were_trained_on(models):
+    known = {"domains": ["t1", "ct", "t2"], "held_out": None}
+    for config in (known, known | {"held_out": "ct"}, {"domains": ["t1", "t2"], "held_out": None}):
+        found = of_trained_domains(config, models["segmentation"])
+        assert found == {"domains": ["t1", "t2"], "held_out": None}
+    other = {"domains": ["a", "t1"], "held_out": None}  # refused later
+    assert of_trained_domains(other, models["segmentation"]) == other
+    assert of_trained_domains({"domains": ["a"]}, models["factory"]) == {"domains": ["a"]}
 
 
 @pytest.mark.parametrize(("trained", "packed"), [([5, 4], [5.0, 4.0]), (4.0, [4, 4]), ([4.0, 4.0], 4)])
