@@ -44,7 +44,8 @@ def quality(
         rows: methods, by their keys in shared_components/benchmarks/unseen_rows.py for cardiac and spine_unseen; of the
             others those that are no part of the study, in quality_rows.py; all by default, none for the study alone.
         reference: the method that the others are compared with, as the tables call it; by default what
-            clients have chosen without labels, or the adaptation; of unseen scanners the full method.
+            clients have chosen without labels, or the adaptation; of unseen scanners meta-learning with strong looks,
+            or of rows without it the first.
         jobs: trainings at a time, of one thread each; a study itself runs as its file says.
         fast: a third of the updates, in <output_dir>/<scenario>_fast.
         smoke: at the smallest sizes, to try it; in <output_dir>/<scenario>_smoke.

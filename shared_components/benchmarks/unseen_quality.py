@@ -52,7 +52,8 @@ def unseen_quality(
         jobs: runs at a time.
         fast: a third of the updates of everything.
         smoke: the smallest sizes.
-        reference: the method that the others are compared with, as the tables call it; by default the full one.
+        reference: the method that the others are compared with, as the tables call it; by default meta-learning
+            with strong looks, or of rows without it the first.
     Returns:
         The tables.
     Raises:
@@ -61,7 +62,7 @@ def unseen_quality(
     bench = UnseenBench(scenario, Path(output_dir), fast, smoke)
     domains = chosen(held_out, bench.scenario.domains, "held_out")
     keys = chosen(rows, bench.rows, "rows")
-    reference = _reference(reference)
+    reference = _reference(reference, keys)
     runs, failures = Runs(bench.folder), []
     if not report_only:
         with runs.alone():
@@ -79,11 +80,11 @@ def unseen_quality(
     return table
 
 
-def _reference(name: str | None) -> str:
+def _reference(name: str | None, rows: Sequence[str]) -> str:
     known = [row.name for row in ROWS.values()]
     if name is not None and name not in known:
         raise InputError(f"reference: expected one of {'; '.join(known)}, found {name!r}")
-    return name or ROWS[FULL].name
+    return name or ROWS[FULL if FULL in rows else rows[0]].name
 
 
 def _run(

@@ -50,7 +50,9 @@ def test_table_holds_all_that_is_finished_in_the_folder(tmp_path):
     finish(UnseenRun(bench, 0, "D", "unet"), 0.9)
     table = report("cardiac", tmp_path, rows="unet")
     assert "| U-Net | 0.600 ± 0.141 | 0.900 (1) | 0.700 (1) | – |" in table
-    assert "| segmentation on synthetic volumes, all labels of one site | 0.400 (1) | – | – | – |" in table
+    assert (
+        "| segmentation on synthetic volumes, all labels of one site | 0.400 (1) | – | – | -0.100 [" in table
+    )
     assert (bench.folder / "quality.md").read_text(encoding="utf-8") == table
     beside = {path.name for path in bench.folder.glob("*.*")}
     assert {"scores.csv", "differences.csv", "quality.png"} <= beside
@@ -61,6 +63,9 @@ def test_any_method_may_be_the_reference(tmp_path):
     for row, dice in (("self_trained_mild", 0.6), ("meta_learning_mild", 0.5)):
         finish(UnseenRun(bench, 0, "nwu", row), dice)
     table = report("spine_unseen", tmp_path, reference="self-trained U-Net, mild looks")
+    named = report("spine_unseen", tmp_path, rows="self_trained_mild,meta_learning_mild")
+    assert "Differences are to “self-trained U-Net, mild looks”" in named
+    assert "Differences are to “meta-learning, strong looks”" in report("spine_unseen", tmp_path)
     assert "| meta-learning, mild looks | 0.500 | 0.500 | -0.100 [-0.100, -0.100] |" in table
     assert table.startswith("Spinal cords of six real hospitals")
     with pytest.raises(InputError, match=r"reference: expected one of U-Net; .*, found 'best'"):
