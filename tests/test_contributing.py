@@ -82,7 +82,7 @@ def test_the_scenario_writes_labelled_roots(tried):
 )
 def test_networks_and_the_loss_train_and_export(tried, run, tensor):
     table = rows(tried / "outputs" / run / "metrics.csv")
-    assert [row["update"] for row in table] == ["2", "4"] and float(table[1]["meta_test"]) > 0
+    assert [row["update"] for row in table] == ["2", "4"] and float(table[1]["dice"]) > 0
     assert any(tensor in name for name in load_tensors(tried / "outputs" / run / "model.pt")["model"])
     assert all(float(row["size"]) > 0 for row in table) if run == "size" else "size" not in table[0]
 
