@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import fire
 from fire.helptext import HelpText
@@ -88,15 +88,11 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
     else:
         commands = {name: _deferred(function) for name, function in component.items()}
     words = _as_typed(component, sys.argv[1:] if argv is None else argv)
-    if {"-h", "--help"} & set(words):
-        _show_help(_help(component, words))
-    _require_whole_names(words)
-    call = fire.Fire(commands, command=words, serialize=_silent)
-    if not isinstance(call, _Call):  # no command was named: fire has printed what there is
-        raise SystemExit(2)
+    asked = bool({"-h", "--help"} & set(words))
+    task = functools.partial(print, _help(component, words)) if asked else _parsed(commands, words)
     try:
         with Interrupts().noticed():
-            call._run()
+            task()
             sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_is_gone():
@@ -115,15 +111,21 @@ def run(component: Callable | Mapping[str, Callable], argv: Sequence[str] | None
         with contextlib.suppress(OSError):  # after SIGHUP there is no terminal
             print("stopped", file=sys.stderr)
         raise SystemExit(128 + getattr(error, "number", signal.SIGINT)) from None
+    if asked:
+        raise SystemExit(0)
 
 
-def _show_help(text: str) -> NoReturn:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        if not _reader_is_gone():
-            raise
-    raise SystemExit(0)
+def _parsed(commands: object, words: Sequence[str]) -> Callable[[], object]:
+    """The call that a command line names.
+
+    Raises:
+        SystemExit: with code 2, it names none or does not parse.
+    """
+    _require_whole_names(words)
+    call = fire.Fire(commands, command=words, serialize=_silent)
+    if not isinstance(call, _Call):  # no command was named: fire has printed what there is
+        raise SystemExit(2)
+    return call._run
 
 
 def _reader_is_gone() -> bool:

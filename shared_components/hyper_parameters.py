@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,7 +91,7 @@ RULES: Mapping[str, Rule] = {
     "ckpt_path": such(
         text(),
         "of a model, such as OUT/model.pt, not the training's own checkpoint.pt",
-        lambda path: not path.endswith("checkpoint.pt"),
+        lambda path: Path(path).name != "checkpoint.pt",
     ),
     "export_path": text(),
     "source_model_path": optional(text()),

@@ -18,6 +18,7 @@ from shared_components.errors import InputError, input_error_in, nearest, os_err
 from shared_components.hyper_parameters import check_values
 from shared_components.yaml_files import read_configs, references, top_id
 
+GIVEN_ANYWAY = "bundle_root"  # in every command of the documents, whether the run reads it or not
 MISREAD = {"true": "True", "false": "False", "null": "'$None'"}  # word: what would have that meaning
 
 
@@ -84,7 +85,7 @@ def _unread(config: Mapping[str, Any], given: Iterable[str], run_id: str) -> Ite
         found = {id for each in found for id in references(config[each])} & config.keys() - read
     for name in given:
         id = top_id(name).replace("-", "_")
-        if id in config and id not in (*read, "bundle_root") and name not in signature(run).parameters:
+        if id in config and id not in {*read, GIVEN_ANYWAY} and name not in signature(run).parameters:
             yield name
 
 

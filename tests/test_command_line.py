@@ -118,7 +118,7 @@ def test_help_that_nobody_reads_ends_quietly():
     done = subprocess.run(
         ["bash", "-c", command], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
     )
-    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert (done.stdout, done.stderr) == ("141\n", "")
 
 
 def test_help_of_no_command_lists_them(capsys):

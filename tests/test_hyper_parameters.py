@@ -103,6 +103,10 @@ def test_every_augmentation_keeps_the_contrast_that_is_asked_for(bundle, files):
             assert section["keep_contrast"] == "@keep_contrast"
 
 
+def test_a_model_may_be_called_anything_else():
+    assert value_faults({"ckpt_path": "out/best_checkpoint.pt"}) == []
+
+
 def test_the_largest_part_is_kept_of_labels_that_there_are():
     def faults(**values):
         return value_faults({"labels": {0: "background", 1: "brain", 2: "skull"}} | values)

@@ -169,7 +169,8 @@ def test_config_files_may_be_named_as_monai_takes_them(monkeypatch, tmp_path, fi
 
 
 def test_a_value_that_the_run_does_not_read_is_noted(tmp_path, monkeypatch, capsys):
-    text = "size: 3\nspacing: 1\nnet: {size: '@size'}\ninitialize: []\nrun: [$@net]\nother: ['@spacing']\n"
+    text = "bundle_root: .\nsize: 3\nspacing: 1\nnet: {size: '@size'}\ninitialize: []\nrun: [$@net]\n"
+    text += "other: ['@spacing']\n"
     (tmp_path / "a.yaml").write_text(text)
     words = [
         "run",
@@ -178,6 +179,7 @@ def test_a_value_that_the_run_does_not_read_is_noted(tmp_path, monkeypatch, caps
         "--size",
         "4",
         "--spacing=2",
+        "--bundle_root=elsewhere",  # in every documented command
     ]
     for more, noted in ([], "note: --spacing: nothing of this run reads it\n"), (["--run_id", "other"], None):
         monkeypatch.setattr(sys, "argv", ["/site-packages/monai/bundle/__main__.py", *words, *more])

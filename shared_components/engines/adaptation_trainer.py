@@ -175,7 +175,7 @@ class AdaptationTrainer(UpdateTrainer):
         losses = self._discriminator_step(batch, step)
         discriminator = self.network.discriminator.requires_grad_(False)
         fake = self._passed(self.network.translator, batch["source"])
-        logits = self._passed(discriminator, fake, _looked_for(batch), batch["source_position"])
+        logits = self._passed(discriminator, fake, _target_domains(batch), batch["source_position"])
         adversarial = generator_nonsaturating_loss(logits)
         consistency = self.loss_function(self._passed(self.network.teacher, fake), batch["source_label"])
         twin = F.l1_loss(fake, batch["twin"]) if "twin" in batch else torch.zeros_like(consistency)
@@ -196,7 +196,7 @@ class AdaptationTrainer(UpdateTrainer):
         with torch.no_grad():
             fake = self._passed(self.network.translator, batch["source"])
         real_logits = self._passed(discriminator, real, batch["domain"], batch["position"], exact=lazy)
-        fake_logits = self._passed(discriminator, fake, _looked_for(batch), batch["source_position"])
+        fake_logits = self._passed(discriminator, fake, _target_domains(batch), batch["source_position"])
         penalty = self.r1_gamma / 2 * self.r1_every if lazy else 0.0
         return critic_step(self.discriminator_optimizer, real, real_logits, fake_logits, penalty)
 
@@ -251,7 +251,7 @@ class AdaptationTrainer(UpdateTrainer):
         return torch.where(known, batch["label"][:count], pseudo)
 
 
-def _looked_for(batch: Mapping[str, Tensor]) -> Tensor:
+def _target_domains(batch: Mapping[str, Tensor]) -> Tensor:
     """Domains (B,) that translations are to look like: of their twins, else of the client's own slices in turn."""
     if "twin_domain" in batch:
         return batch["twin_domain"]

@@ -56,23 +56,23 @@ def _noise_faults(shared: Mapping[str, Tensor]) -> Iterator[str]:
     if encodings:
         yield (
             f"privacy: noise drowns the semantic encodings of the domains ('{encodings}' is exchanged), of which the "
-            "condition would then be made; refine without noise, or set overrides: semantic_condition: false"
+            "condition would then be made; refine without noise, or set overrides: semantic_condition: 0"
         )
 
 
 def _minority_faults(federation: Federation, shared: Mapping[str, Tensor]) -> Iterator[str]:
     """Of domains that too few clients have for an aggregator that follows the majority, in a conditional network."""
-    if not federation.make_aggregator().majority or not any(name.endswith(CONDITION) for name in shared):
+    aggregator = federation.make_aggregator()
+    if not aggregator.majority or not any(name.endswith(CONDITION) for name in shared):
         return
     clients = federation.clients
     having = {d: sum(d in client.domains for client in clients.values()) for d in federation.domains}
     few = [domain for domain, number in having.items() if 0 < 2 * number <= len(clients)]
     if few:
-        kind = type(federation.make_aggregator()).__name__
         yield (
-            f"aggregator: {kind} leaves out what no majority of the clients trains, so the look of {few[0]}, which "
-            f"{having[few[0]]} of {len(clients)} clients have, would never be learnt; take NormBounded, which bounds "
-            "every client, or FedAvg"
+            f"aggregator: {type(aggregator).__name__} leaves out what no majority of the clients trains, so the look "
+            f"of {few[0]}, which {having[few[0]]} of {len(clients)} clients have, would never be learnt; take "
+            "NormBounded, which bounds every client, or FedAvg"
         )
 
 

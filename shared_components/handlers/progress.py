@@ -93,17 +93,15 @@ class SettingsFile:
 
     def __call__(self, engine: Engine | None = None) -> None:
         """Write the file."""
-        before = found_record(self.path) if self.resume else None
+        before = (found_record(self.path) if self.resume else None) or {}
         now = as_record(self.settings)
-        changed = [
-            name for name in now if before and name not in MAY_CHANGE and before.get(name) != now[name]
-        ]
-        if changed:
-            name = changed[0]
-            raise InputError(
-                f"{self.path}: the run to resume had {name}: {shown(before.get(name))}, now it is "
-                f"{shown(now[name])}; put it back, or start over with resume: false"
-            )
+        kept = [name for name in now if name in before and name not in MAY_CHANGE]
+        for name in kept:
+            if before[name] != now[name]:
+                raise InputError(
+                    f"{self.path}: the run to resume had {name}: {shown(before[name])}, now it is "
+                    f"{shown(now[name])}; put it back, or start over with resume: false"
+                )
         write_record(self.path, self.settings)
 
 

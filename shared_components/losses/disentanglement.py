@@ -114,9 +114,8 @@ def ordered_eigenvalue(matrix: Tensor, index: int) -> Tensor:
     Source: Kato 1995, Perturbation Theory for Linear Operators, Sec. II.2.
     """
     present = matrix.detach()
-    finite = (
-        present.double().cpu().nan_to_num(0, 0, 0)
-    )  # of a training that has diverged the solver tells nothing
+    # without what is not finite, of which the solver raises an error that tells nothing of the training
+    finite = present.double().cpu().nan_to_num(0, 0, 0)
     values, vectors = torch.linalg.eigh(finite)  # ascending
     values, vectors = (part.to(matrix.device, non_blocking=True) for part in (values, vectors))
     place = len(values) - 1 - index

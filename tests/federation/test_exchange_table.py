@@ -110,6 +110,7 @@ def test_noise_on_semantic_encodings_is_refused(values):
     layout = layout_of(network, [""], FedAvg(), "b")
     (fault,) = exchange_faults(federation(values, privacy={"clip": 1, "noise": 1}), layout)
     assert "drowns the semantic encodings of the domains ('condition.encodings' is exchanged)" in fault
+    assert fault.endswith("semantic_condition: 0")  # a width
     assert exchange_faults(federation(values, privacy={"clip": 1}), layout) == []
 
 

@@ -98,6 +98,7 @@ def test_a_run_goes_on_with_its_own_settings(tmp_path):
     ):
         run(True, meta_learning=True, labels={0: "background"})
     assert (tmp_path / "settings.json").read_bytes() == before
+    run(True, meta_learning=False, labels={0: "background"}, added_since=1)  # by a version that knows more
     run(False, meta_learning=True)
     assert read_record(tmp_path / "settings.json", "") == {"meta_learning": True}
 
