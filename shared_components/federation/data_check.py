@@ -25,6 +25,7 @@ from shared_components.federation.site_check import (
     frame_of,
     site_check,
 )
+from shared_components.yaml_files import read_configs
 
 MUCH = 300_000_000  # bytes of images, from which on it pays to start processes for the check
 CURE = "install the same versions and copy the same bundle to every client, or, for versions alone, set versions: warn"
@@ -32,6 +33,7 @@ MATTER = ("fedfoundry", "monai", "torch", "pytorch-ignite", "numpy")
 """Packages that a client's numbers depend on: their versions agree but for the patch."""
 LABELS, DOMAINS, BUNDLE = "labels", "domains", "bundle version"
 FILE = "the federation file"
+NEEDED = "require_labels"  # id of a bundle's config that cannot train where nobody has labels
 
 
 def check_clients(federation: Federation, more: Mapping[str, str] | None = None) -> None:
@@ -49,7 +51,9 @@ def check_clients(federation: Federation, more: Mapping[str, str] | None = None)
     others = {name: _inspect(federation, root, frame, True) for name, root in (more or {}).items()}
     faults = [f"client {name}: {fault}" for name, check in checks.items() for fault in check.faults]
     faults += [f"{name}: {fault}" for name, report in others.items() for fault in _faults(report, federation)]
-    found = _differences_of(federation, {name: check.report for name, check in checks.items()})
+    reports = {name: check.report for name, check in checks.items()}
+    faults += _without_labels(federation, reports)
+    found = _differences_of(federation, reports)
     if federation.labels is not None:
         # what differs from the file's is a fault of the client's, told with file and cure
         found = [difference for difference in found if difference.what != LABELS]
@@ -80,7 +84,17 @@ def check_reports(federation: Federation, reports: Mapping[str, SiteReport]) -> 
         for name, report in reports.items()
         if report.faults
     ]
+    faults += _without_labels(federation, reports)
     _refuse(federation, faults, _differences_of(federation, reports))
+
+
+def _without_labels(federation: Federation, reports: Mapping[str, SiteReport]) -> list[str]:
+    """That no client has a label to train on, where a training by itself would be refused for that."""
+    counts = [report.volumes.get("training", (0, 0)) for report in reports.values()]
+    if any(labelled for _, labelled in counts) or NEEDED not in read_configs(federation.config_files):
+        return []
+    images = counted(sum(number for number, _ in counts), "training image")
+    return [f"labels: expected some at one client at least, found none of {images}; add label maps there"]
 
 
 def _differences_of(federation: Federation, reports: Mapping[str, SiteReport]) -> list[Difference]:

@@ -84,6 +84,16 @@ def test_a_client_without_any_label_takes_part(values):
     assert float(rows["one"]["dice"]) > 0
 
 
+def test_clients_of_whom_nobody_has_a_label_are_refused(values):
+    data = Path(values["clients"]["one"]["data_root"]).parent
+    clients = {name: {"data_root": str(data / name), "domain": name} for name in ("b", "d")}
+    overrides = {**values["overrides"], "val_interval": 0}
+    with pytest.raises(
+        InputError, match="labels: expected some at one client at least, found none of 4 training"
+    ):
+        run(values, "nobody", clients=clients, overrides=overrides)
+
+
 def test_a_client_without_any_label_learns_from_the_common_models_labels(values):
     """By the default recipe: what it adds begins with the teacher."""
     data = Path(values["clients"]["one"]["data_root"]).parent
