@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
@@ -265,7 +266,9 @@ RULES: Mapping[str, Rule] = {
     "multiple": whole(1, 4096),
     "downsampling": whole(1, 4096),
     "flips": such(several(whole(0, 1), 0, 2), "no two alike", lambda value: len(set(value)) == len(value)),
-    "largest_component": either(flag(), several(whole(0, 255), 0, 255)),
+    "largest_component": either(
+        flag(), several(either(whole(0, 255), several(whole(0, 255), 1, 255)), 0, 255)
+    ),
     "probabilities": flag(),
     "scores_path": text(),
     # habits
@@ -318,7 +321,8 @@ def _strange_labels(parser: ConfigParser) -> dict[str, str]:
     """A fault where the largest part of a label is to be kept that no class has."""
     labels, wanted = (parser.get_parsed_content(id) for id in ("labels", "largest_component"))
     known = sorted({int(value) for value in labels} - {0})
-    strange = [value for value in wanted if value not in known] if isinstance(wanted, list) else []
+    named = np.hstack(wanted) if isinstance(wanted, list) and wanted else ()
+    strange = [int(value) for value in named if value not in known]
     if not strange:
         return {}
     return {"largest_component": f"largest_component: expected labels of {known}, found {strange[0]}"}

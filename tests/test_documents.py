@@ -20,7 +20,13 @@ REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted(
     file
-    for pattern in ("*.md", "bundles/*/docs/README.md", "scripts/*.md", "shared_components/**/README.md")
+    for pattern in (
+        "*.md",
+        "bundles/*/docs/README.md",
+        "bundles/*/docs/figures.md",
+        "scripts/*.md",
+        "shared_components/**/README.md",
+    )
     for file in REPO.glob(pattern)
     if file.name != "CHANGELOG.md"
 )

@@ -112,6 +112,8 @@ def test_the_largest_part_is_kept_of_labels_that_there_are():
         return value_faults({"labels": {0: "background", 1: "brain", 2: "skull"}} | values)
 
     assert faults(largest_component=[1, 2]) == faults(largest_component=False) == []
+    assert faults(largest_component=[[1, 2]]) == faults(largest_component=[1, [2]]) == []
+    assert faults(largest_component=[[1, 7]]) == ["largest_component: expected labels of [1, 2], found 7"]
     assert faults(largest_component=[1, 7]) == ["largest_component: expected labels of [1, 2], found 7"]
     assert faults(largest_component=[0]) == ["largest_component: expected labels of [1, 2], found 0"]
     (fault,) = faults(largest_component=[1, 700])

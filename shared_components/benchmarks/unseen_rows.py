@@ -209,6 +209,7 @@ class UnseenScenario:
         study: federation file in ``scripts`` whose study makes the row on synthetic volumes.
         label_fraction: share of the training subjects of every domain whose labels are used.
         values: of the bundle's config, for training and inference.
+        inference: of the bundle's config, for inference alone, for every row alike.
         smoke: the same at the smallest size, after ``smoke.yaml``.
         tests: where, in a seed's data, the data roots are whose test volumes are scored.
         without: keys of the rows that it has not.
@@ -221,6 +222,7 @@ class UnseenScenario:
     study: str
     label_fraction: float = 1.0
     values: Mapping[str, Any] = field(default_factory=dict)
+    inference: Mapping[str, Any] = field(default_factory=dict)
     smoke: Mapping[str, Any] = field(default_factory=dict)
     tests: str = "."
     without: Sequence[str] = ()
@@ -265,6 +267,7 @@ SCENARIOS = {
             "spacing": 0.7,
             "orientation": "RAS",
         },
+        inference={"largest_component": [[1, 2]]},  # a cord is in one piece
         smoke={"image_size": 32, "spacing": 1.4},
         tests=TESTS,
         without=("bound",),  # of whoever was scanned in one session alone, nothing but the test is labelled

@@ -69,6 +69,7 @@ def _evaluation_stage(place: UnseenRun, training: str) -> Stage:
     root = str(place.tested)
     values = {
         **place.bench.scenario.bundle_values(place.bench.smoke),
+        **place.bench.scenario.inference,
         "seed": place.seed,
         "dataset_dir": root,
         "ckpt_path": _model(place),

@@ -122,16 +122,16 @@ def slice_faults(path: str | os.PathLike, image: MetaTensor, orientation: str | 
         yield Fault(str(path), fault, cure)
 
 
-def keep_largest(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
+def keep_largest(labels: np.ndarray, values: Sequence[int | Sequence[int]]) -> np.ndarray:
     """Of each label in ``values`` keep the largest connected part (26 neighbours), clear the rest.
 
     Args:
         labels: label map, ``(X, Y, Z)``.
-        values: label values; the rest is left alone.
+        values: label values, or lists of them that are one organ together; the rest is left alone.
     """
     kept = labels.copy()
     for value in values:
-        parts, count = ndimage.label(labels == value, structure=np.ones((3,) * labels.ndim))
+        parts, count = ndimage.label(np.isin(kept, value), structure=np.ones((3,) * labels.ndim))
         if count > 1:
             sizes = np.bincount(parts.ravel())[1:]
             kept[(parts > 0) & (parts != 1 + sizes.argmax())] = 0
@@ -144,7 +144,7 @@ class KeepLargestd(MapTransform):
     MONAI's ``KeepLargestConnectedComponent`` does the same with scikit-image, which nothing else here needs.
     """
 
-    def __init__(self, keys: KeysCollection, values: Sequence[int]) -> None:
+    def __init__(self, keys: KeysCollection, values: Sequence[int | Sequence[int]]) -> None:
         super().__init__(keys)
         self.values = tuple(values)
 

@@ -78,3 +78,17 @@ def test_only_the_largest_part_of_the_named_labels_is_kept():
     assert labels[6, 6].min() == 1
     transformed = KeepLargestd("pred", [1])({"pred": torch.from_numpy(labels)[None].float()})["pred"]
     assert np.array_equal(transformed[0].numpy(), kept)
+
+
+def test_labels_that_are_one_organ_keep_their_largest_part_together():
+    labels = np.zeros((8, 8, 1), np.uint8)
+    labels[1, 1:5] = 1
+    labels[2, 1:3] = 2  # touches the above
+    labels[6, 1:4] = 2  # larger than the part of 2 above, but of no large organ
+    labels[7, 7] = 3
+    together = keep_largest(labels, [[1, 2]])
+    assert (together[1:3] == labels[1:3]).all()
+    assert together[6].max() == 0
+    assert together[7, 7] == 3
+    assert keep_largest(labels, [2])[2].max() == 0
+    assert np.array_equal(keep_largest(together, [[1, 2]]), together)
