@@ -19,6 +19,29 @@ if TYPE_CHECKING:
     from shared_components.federation.statistics.site import Asked
 
 
+def init(
+    file: str, *roots: str, name: str | None = None, orientation: str = "RAS", force: bool = False
+) -> None:
+    """Write a federation file for data roots on this machine, one client each, to be edited.
+
+    All images are looked at: the file's image_size and spacing take them in.
+
+    Args:
+        file: to write, such as federation.yaml.
+        roots: data roots, each with a dataset.json (prepare_data.py make-datalist writes it).
+        name: of the federation, and of its output folder; by default the file's without its ending.
+        orientation: axis codes of the slices whose last letter is the axis across them; native for the files' own axes.
+        force: replace the file if it is there.
+    """
+    from shlex import quote
+
+    from shared_components.study.new_federation import new_federation
+
+    named = None if name is None else str(name)
+    print(new_federation(str(file), [str(root) for root in roots], named, str(orientation), force))
+    print(f"wrote {file}; next: python scripts/federate.py check {quote(str(file))}")
+
+
 def check(file: str, trust: bool = False) -> None:
     """Check a federation file, every client's data and every stage; all problems are printed in one list.
 
@@ -376,6 +399,7 @@ def _check_settings(federation: Federation) -> None:
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init,
     "check": check,
     "stats": stats,
     "run": run,

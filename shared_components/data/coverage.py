@@ -166,12 +166,20 @@ def advice(reaches: Mapping[str, Reach], orientation: str | None = "RAS") -> str
         orientation: axis codes of the slices that were measured, slices along the last; ``None``: the files' own.
     """
     turned = "" if orientation == "RAS" else f"orientation: {orientation or 'native'}, "
-    widest = max(reaches, key=lambda name: reaches[name].needed())
-    width = reaches[widest].needed()
-    values = [
-        f"{{{turned}image_size: {size}, spacing: {math.ceil(10 * width / size) / 10:g}}}" for size in (48, 64)
-    ]
+    widest, width = widest_image(reaches)
+    values = [f"{{{turned}image_size: {size}, spacing: {spacing_for(width, size):g}}}" for size in (48, 64)]
     return (
         f"in a slice, what is brighter than air spans up to {width} mm ({widest}); overrides: {values[0]} takes it "
         f"in, {values[1]} does so more finely and takes longer"
     )
+
+
+def widest_image(reaches: Mapping[str, Reach]) -> tuple[str, int]:
+    """The image that needs the largest frame, and that frame's size in pixels of its reach."""
+    widest = max(reaches, key=lambda name: reaches[name].needed())
+    return widest, reaches[widest].needed()
+
+
+def spacing_for(width: float, size: int) -> float:
+    """Pixel size in mm, to a tenth, with which ``size`` pixels span ``width`` mm."""
+    return math.ceil(10 * width / size) / 10
