@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
 from ast import literal_eval
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +35,9 @@ def show_input_errors() -> None:
     """
     if _is_monai_bundle(sys.argv[0]):
         sys.excepthook = _print_error
+        for handler in (*logging.root.handlers, logging.lastResort):
+            if handler is not None:
+                handler.addFilter(_ToldOnce())
 
 
 def check_command_line() -> None:
@@ -133,6 +138,26 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
 def line_of(error: BaseException) -> str | None:
     """One line for an error that a user can mend, by its causes; None for a defect."""
     found = input_error_in(error)
+    outer = error
     while found is None and error.__cause__ is not None:
-        error = error.__cause__
-    return str(found) if found else os_error_line(error) if isinstance(error, OSError) else None
+        outer, error = error, error.__cause__
+    if found is not None:
+        return str(found)
+    return os_error_line(error) if isinstance(error, OSError) else _unknown_argument(outer, error)
+
+
+def _unknown_argument(outer: BaseException, error: BaseException) -> str | None:
+    """A line where a component of a config, which MONAI names in ``outer``, has been given what it does not take."""
+    component = re.match(r"Failed to instantiate component '(.+?)' ", str(outer))
+    argument = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if component is None or argument is None or not isinstance(error, TypeError):
+        return None
+    return f"{component[1]} takes no '{argument[1]}'; correct the config, or --…::{argument[1]} of the command line"
+
+
+class _ToldOnce(logging.Filter):
+    """Leaves out what ignite says of an error that will be told in a line of its own."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        told = "run is terminating due to exception" in record.getMessage()
+        return not (told and line_of(sys.exc_info()[1] or Exception()))

@@ -52,6 +52,32 @@ def test_a_place_that_cannot_be_written_is_one_line():
     )
 
 
+def test_what_ignite_says_of_such_an_error_is_left_out():
+    program = PROGRAM.format(error="InputError").replace(
+        "except ValueError as error:",
+        "except ValueError as error:\n    import logging\n"
+        "    logging.error('x')\n"
+        "    logging.getLogger('e').error(f'Engine run is terminating due to exception: {error}')",
+    )
+    program = "import logging; logging.basicConfig()\n" + program
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.stderr == "ERROR:root:x\nerror: volume.nii.gz: expected this, found that\n"
+
+
+def test_an_argument_that_a_component_does_not_take_is_one_line():
+    program = PROGRAM.replace(
+        "raise {error}('volume.nii.gz: expected this, found that')",
+        "from monai.bundle import ConfigParser\n"
+        "    ConfigParser({'a': {'_target_': 'monai.inferers.SliceInferer', 'overlp': 1}}).get_parsed_content('a')",
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "error: monai.inferers.SliceInferer takes no 'overlp'; correct the config, or --…::overlp of the command "
+        "line\n",
+    )
+
+
 def test_any_other_error_keeps_its_trace():
     ended = run("ValueError")
     assert ended.returncode == 1
