@@ -181,7 +181,7 @@ def _guess(images: Mapping[str, Path], ask: bool) -> dict[str, str]:
 def _sequence(image: Path, ending: str) -> str:
     """How to choose the images of one sequence, where they end as ``image`` does."""
     word = ending.lstrip("_. -")
-    if not word or names_time(word):
+    if not word or names_time(word) or names_time(word.split("_")[0]):
         return ""
     if subject_name(image).endswith(ending):
         return f"; where they are sequences, choose one with --images '*{ending}.*'"

@@ -151,6 +151,11 @@ def _members(figures: Figures, attack: Figure) -> str:
         return (
             f"Of so few volumes a membership attack's success ({told}) may be the difference of two patients."
         )
+    if attack.high < 0.5:
+        return (
+            f"A membership attack takes new images for training ones ({told}): held-out and training volumes differ by "
+            "more than the training, so that it can tell nothing here."
+        )
     success = (
         "tells training images from new ones" if tells_members(figures) else "does no better than guessing"
     )

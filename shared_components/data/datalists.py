@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
 
 from shared_components.data.client_root import ClientRoot, data_roots, read_entries, refuse_other_classes
 from shared_components.data.dataset_json import (
@@ -25,6 +26,7 @@ from shared_components.data.image_files import unread_volumes, volumes_left_out
 from shared_components.data.label_maps import (
     ANNOTATED,
     IGNORE,
+    like_a_label_map,
     listed_slices,
     mark_unknown,
     relabelling,
@@ -36,9 +38,11 @@ from shared_components.data.label_maps import (
 from shared_components.data.pairing import Pair, find_pairs
 from shared_components.data.volume_check import load_volume
 from shared_components.data.volume_faults import refuse
+from shared_components.data.volumes import long_axis
 from shared_components.errors import InputError, counted
 from shared_components.steps import steps
 
+_LOOKED_AT = 8  # files that were left out, of different names, that are read
 _PLACES = 4  # folders whose volumes are left out that get a line each
 
 
@@ -177,7 +181,10 @@ def _by_patient(pairs: list[Pair], owners: Mapping[str, str]) -> dict[object, li
 
 
 def _entry(
-    pair: Pair, root: Path, owners: Mapping[str, str], known: Mapping[Path, list[int] | None]
+    pair: Pair,
+    root: Path,
+    owners: Mapping[str, str],
+    known: Mapping[Path, list[int] | dict[str, object] | None],
 ) -> dict[str, object]:
     entry: dict[str, object] = {"image": pair.image.relative_to(root).as_posix()}
     if pair.by_folder:
@@ -191,26 +198,28 @@ def _entry(
     return entry
 
 
-def annotated_slices(path: Path, ignore: int | None = None) -> list[int] | None:
-    """Slices across a label map's third axis that have labels; ``None`` where all of them have.
+def annotated_slices(path: Path, ignore: int | None = None) -> list[int] | dict[str, object] | None:
+    """Slices of a label map that have labels, as an entry states them; ``None`` where all of them have.
+
+    They are counted across the axis of the voxels' long edge, where there is one, else across the third.
 
     Raises:
         InputError: it cannot be read, or has no label in any slice.
     """
-    used, count = _labelled_slices(path, ignore)
+    used, count, axis = _slices(_label_map(path, ignore), ignore)
     if not used:
         raise InputError(f"{path}: no slice has a label, so that nothing of it would be known; take it away")
-    return used if len(used) < count else None
+    if len(used) == count:
+        return None
+    return used if axis == 2 else {"axis": axis, "slices": used}
 
 
-def _labelled_slices(path: Path, ignore: int | None = None) -> tuple[list[int], int]:
-    """Slices across a label map's third axis that have labels, and how many slices it has."""
-    return _slices(_label_map(path, ignore), ignore)
-
-
-def _slices(voxels: Tensor, ignore: int | None) -> tuple[list[int], int]:
-    marked = mark_unknown(voxels, {IGNORE: ignore})
-    return slices_of(marked > 0, 2), marked.shape[-1]
+def _slices(label: MetaTensor, ignore: int | None) -> tuple[list[int], int, int]:
+    """Slices of a label map that have labels, how many it has, and the file's axis across them."""
+    marked = mark_unknown(label.as_tensor(), {IGNORE: ignore})
+    axis = long_axis(affine_to_spacing(label.affine, 3))
+    axis = 2 if axis is None else axis
+    return slices_of(marked > 0, axis), marked.shape[marked.ndim - 3 + axis], axis
 
 
 def _classes(
@@ -236,10 +245,10 @@ def _classes(
 
 
 def _values(path: Path, ignore: int | None) -> set[int]:
-    return values_in(torch.unique(_label_map(path, ignore)))
+    return values_in(torch.unique(_label_map(path, ignore).as_tensor()))
 
 
-def _label_map(path: Path, ignore: int | None) -> Tensor:
+def _label_map(path: Path, ignore: int | None) -> MetaTensor:
     label, faults = load_volume(path)
     if label is None:
         raise InputError(str(faults[0]))
@@ -251,7 +260,7 @@ def _label_map(path: Path, ignore: int | None) -> Tensor:
         raise InputError(
             f"{path}: expected a label map, whose values count from 0, found {found}; is it an image?"
         )
-    return voxels
+    return label
 
 
 def remarks(root: ClientRoot, chosen: bool = False) -> Iterator[str]:
@@ -262,8 +271,7 @@ def remarks(root: ClientRoot, chosen: bool = False) -> Iterator[str]:
         chosen: whether a pattern said which images are meant, so that others are left out on purpose.
     """
     yield from _follows(root)
-    if not chosen:
-        yield from _left_out(root)
+    yield from _maps_left_out(root) if chosen else _left_out(root)
     if unread := unread_volumes(root.root):
         yield unread
     yield from _of_label_maps(root)
@@ -285,12 +293,33 @@ def _follows(root: ClientRoot) -> Iterator[str]:
         yield "test has no labels: a study segments its volumes and shows them, but cannot score them"
 
 
+def _not_taken(root: ClientRoot) -> list[Path]:
+    """Volumes below the root that are in no entry, as paths from it."""
+    items = [item for split in SPLITS for item in root.items(split)]
+    taken = [Path(item[key]) for item in items for key in ("image", "label") if key in item]
+    return [each.relative_to(root.root) for each in volumes_left_out(root.root, taken)]
+
+
+def _maps_left_out(root: ClientRoot) -> Iterator[str]:
+    """Of images that a pattern chose, none of which has a label: what was left out and looks like a label map."""
+    if any(root.items(split, labelled=True) for split in SPLITS):
+        return
+    kinds = {path.name: path for path in reversed(_not_taken(root))}  # the first of each name
+    for path in list(kinds.values())[:_LOOKED_AT]:
+        volume, _ = load_volume(root.root / path)
+        if volume is not None and like_a_label_map(volume.as_tensor()):
+            yield (
+                f"no image has a label map, and {path.as_posix()}, which is not taken, looks like one; where it is, "
+                f"say --label_maps '*{path.name}' --force"
+            )
+            return
+
+
 def _left_out(root: ClientRoot) -> Iterator[str]:
     """Volumes below the root that are in no entry, a line for each folder."""
     items = [item for split in SPLITS for item in root.items(split)]
-    taken = [Path(item[key]) for item in items for key in ("image", "label") if key in item]
     places: dict[str, list[Path]] = defaultdict(list)
-    for path in (each.relative_to(root.root) for each in volumes_left_out(root.root, taken)):
+    for path in _not_taken(root):
         places[path.parts[0] if len(path.parts) > 1 else ""].append(path)
     if len(places) > _PLACES:
         places = {"": [path for paths in places.values() for path in paths]}
@@ -313,16 +342,17 @@ def _of_label_maps(root: ClientRoot) -> Iterator[str]:
     for item in steps(items, "reading label maps", "label map", True):
         path = Path(item["label"])
         try:
-            voxels = _label_map(path, root.ignore)
+            label = _label_map(path, root.ignore)
         except InputError as error:
             unfit.append(str(error))
             continue
-        values[path] = values_in(torch.unique(voxels)) - {root.ignore}
-        used, count = _slices(voxels, root.ignore)
+        values[path] = values_in(torch.unique(label.as_tensor())) - {root.ignore}
+        used, count, axis = _slices(label, root.ignore)
         gaps = used and used[-1] - used[0] + 1 > len(used)
         few = (gaps and 2 * len(used) <= count) or (0 < len(used) <= 2 and count >= 5)
         if few and ANNOTATED not in item:
-            sparse.append(f"{path}: only {listed_slices(used)} of {count} have labels")
+            across = "" if axis == 2 else f" across the file's axis {axis}"
+            sparse.append(f"{path}: only {listed_slices(used)} of {count}{across} have labels")
     if unfit:
         yield unfit[0] + (f" (and {len(unfit) - 1} more label maps are faulty)" if len(unfit) > 1 else "")
     yield from _of_values(root, values, whole=not unfit)

@@ -63,7 +63,7 @@ class LoadVolume(LoadImage):
         self.readers = [  # asked from the last on
             LazyITKReader(),
             NumpyReader(),
-            PILReader(),
+            PictureReader(),
             NiftiReader(),
             DicomReader(),
         ]
@@ -96,6 +96,20 @@ def _require_itk(path: PathLike) -> ModuleType:
         fault = f"is read by ITK, which is not installed ({error})"
         raise UnfitFile(Fault(str(path), fault, f"pip install {ITK}, or convert it to NIfTI")) from error
     return itk
+
+
+class PictureReader(PILReader):
+    """MONAI's ``PILReader`` of pictures, whose columns run to the left and rows to the back, as ITK takes them.
+
+    MONAI states no direction, which would put pictures upside down beside volumes of the same anatomy.
+    """
+
+    def _get_meta_dict(self, img: Any) -> dict:
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+        return super()._get_meta_dict(img) | {
+            MetaKeys.AFFINE: affine,
+            MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        }
 
 
 class LazyITKReader(ImageReader):

@@ -186,7 +186,9 @@ def voxel_faults(path: str | os.PathLike, voxels: Tensor) -> Iterator[Fault]:
         path: for the message.
         voxels: ``(1, X, Y, Z)``; NaN is let pass where it is the background, see :func:`surrounded_by_nan`.
     """
-    cure = "replace them (0 for outside the body) and save it again"
+    cure = (
+        "replace them (outside the body by the value of air: 0 of most images, -1000 of CT) and save it again"
+    )
     beyond, nan = (int(bad.sum()) for bad in ((voxels > _BEYOND) | (voxels < -_BEYOND), torch.isnan(voxels)))
     if beyond:  # of float64 in the file, what float32 cannot hold has become infinite
         fault = f"{beyond} of {voxels.numel()} voxels are infinite or beyond ±{_BEYOND:g}, like a fill value"
@@ -213,9 +215,15 @@ def surrounded_by_nan(voxels: Tensor) -> bool:
     """Whether NaN stands for air, as SPM and fMRIPrep write it: on half or more of the outermost voxels.
 
     Args:
-        voxels: ``(1, X, Y, Z)``; the two faces of an axis of one or two voxels are no border.
+        voxels: ``(1, X, Y, Z)``; the two faces of an axis of one or two voxels are no border, nor, of three axes, those
+            with the least NaN: a body goes on beyond the first and last slice of a slab.
     """
     nan = torch.isnan(voxels[0])
-    faces = [nan.select(axis, end) for axis in range(3) if nan.shape[axis] > 2 for end in (0, -1)]
-    border = torch.cat([face.flatten() for face in faces]) if faces else nan.new_zeros(1)
+    faces = [
+        torch.cat([nan.select(axis, end).flatten() for end in (0, -1)])
+        for axis in range(3)
+        if nan.shape[axis] > 2
+    ]
+    faces.sort(key=lambda face: float(face.float().mean()), reverse=True)
+    border = torch.cat(faces[:2]) if faces else nan.new_zeros(1)
     return bool(border.float().mean() >= 0.5) and not bool(nan.all())

@@ -13,13 +13,14 @@ VOLUME_SUFFIXES = (
 )  # fmt: skip
 """Endings of files with a volume, longer before shorter."""
 DICOM_SUFFIXES = (".dcm", ".ima")
-IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *DICOM_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *DICOM_SUFFIXES, *PICTURE_SUFFIXES)
 """Endings of image files, longer before shorter; DICOM is known by its content too, and a series is a folder."""
-_WITHOUT_SIZES = (".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_WITHOUT_SIZES = (".npy", ".npz", *PICTURE_SUFFIXES)
 YEAR = r"(19[89]|20[0-3])\d"
 DAY = rf"({YEAR}[-_.]?(0[1-9]|1[0-2])[-_.]?([0-2]\d|3[01])|[0-3]?\d[-_.][01]?\d[-_.]{YEAR})"
 VISIT = (
-    rf"({YEAR}|{DAY}([T_. -].*)?|baseline|follow-?up[_. -]?\d*|"
+    rf"({YEAR}|{DAY}([T_. -].*)?|ses-[a-z0-9]+|baseline|follow-?up[_. -]?\d*|"
     r"(visite?|ses|session|scan|time|time-?point|tp|t|v|exam|day|week|month|year)[_. -]?\d{1,4}|"
     r"(pre|post)([_. -]?(op|rt|therapy|treatment|surgery|contrast)\w*|\d*))"
 )
@@ -31,6 +32,11 @@ _OF_EVERYBODY = r"(anat|func|dicom|dcm|nifti|nii|raw|scans?)"
 def states_sizes(image: str | os.PathLike) -> bool:
     """Whether files of this kind say how large a voxel is; of arrays and pictures it is taken as 1 mm."""
     return not Path(image).name.lower().endswith(_WITHOUT_SIZES)
+
+
+def is_picture(image: str | os.PathLike) -> bool:
+    """Whether a file is a picture, which does not say how it lies in a body either."""
+    return Path(image).name.lower().endswith(PICTURE_SUFFIXES)
 
 
 def subject_name(image: str | os.PathLike) -> str:

@@ -256,7 +256,8 @@ def _told_apart(root: Path, images: Sequence[_File], chosen: str | None) -> list
         if other := seen.get(key):
             raise InputError(
                 f"{image.path}: a second image of {'_'.join(key)!r} beside {other.path}; give each subject one image, "
-                f"under a name or in a folder of its own, or choose {_choice(root, images, other)}"
+                f"under a name or in a folder of its own, or choose {_choice(root, images, other)}; which files are "
+                "label maps, --label_maps says, such as --label_maps '*/lesion.nii.gz'"
             )
         seen[key] = image
     raise AssertionError("keys that are not unique have a second one")

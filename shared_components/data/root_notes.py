@@ -21,11 +21,10 @@ from shared_components.data.label_maps import FEW, like_a_label_map
 from shared_components.data.names import states_sizes
 from shared_components.data.nifti import forms_apart, is_nifti, open_nifti
 from shared_components.data.volume_check import LabelFound
-from shared_components.data.volumes import NATIVE
+from shared_components.data.volumes import NATIVE, long_axis
 from shared_components.errors import counted
 
 _ACROSS = ("left to right", "back to front", "bottom to top")
-_THICK = 2  # times the other edges: then a volume was taken in slices across its longest edge
 
 
 class Seen:
@@ -39,6 +38,7 @@ class Seen:
         self.orientation = None if orientation == "native" else orientation
         # images in thick slices across another axis of the body than the orientation's, which one, and voxel edges, mm
         self.turned: dict[Path, tuple[int, np.ndarray]] = {}
+        self.seen = 0  # images
         self.airless: list[Path] = []  # images whose air is NaN
         self.sizeless: list[Path] = []  # images that do not say how large a voxel is
         self.placeless: list[Path] = []  # images that do not say where they lie
@@ -50,6 +50,7 @@ class Seen:
         self.annotated = dict.fromkeys(SPLITS, (0, 0))
 
     def image(self, path: Path, image: MetaTensor) -> None:
+        self.seen += 1
         if torch.isnan(image.as_tensor()).any():
             self.airless.append(path)
         if not states_sizes(path):
@@ -64,8 +65,8 @@ class Seen:
         edges = np.asarray(affine_to_spacing(image.affine, 3))
         body = io_orientation(np.asarray(image.affine, dtype=np.float64))[:, 0].astype(int)
         read = 2 if self.orientation is None else list(body).index(_axis(self.orientation[-1]))
-        longest = int(edges.argmax())
-        if longest != read and edges[longest] >= _THICK * np.delete(edges, longest).max():
+        longest = long_axis(edges)
+        if longest is not None and longest != read:
             self.turned[path] = int(body[longest]), np.sort(edges)
 
     def _place(self, path: Path, apart: float | None) -> None:
@@ -138,7 +139,7 @@ class Seen:
         axis = Counter(axis for axis, _ in self.turned.values()).most_common(1)[0][0]
         images = {path: edges for path, (each, edges) in self.turned.items() if each == axis}
         path, edges = next(iter(images.items()))
-        given = "of the file's third axis" if self.orientation is None else f"orientation {self.orientation}"
+        given = "orientation native" if self.orientation is None else f"orientation {self.orientation}"
         fault = (
             f"{counted(len(images), 'image')} of slices {edges[2]:.3g} mm thick from {_ACROSS[axis]} ({path.name}: "
             f"{edges[0]:.3g} × {edges[1]:.3g} mm within them), which {given} cuts into slices with pixels that long"
@@ -147,6 +148,8 @@ class Seen:
             f"overrides: {{orientation: {NATIVE[axis]}}} reads their own slices, for all clients alike; sizes for it "
             f"are proposed by check --orientation {NATIVE[axis]}"
         )
+        if 2 * len(images) < self.seen:
+            cure = "leave them out, or make a client of its own of them: most images here have other slices"
         yield Fault(file, fault, cure)
 
     def _placing_notes(self, file: str) -> Iterator[Fault]:

@@ -118,7 +118,8 @@ def slice_faults(path: str | os.PathLike, image: MetaTensor, orientation: str | 
         size = np.asarray([size[list(order).index(axis)] for axis in codes])
     if min(size[:2]) == 1:
         fault = f"its slices would be {size[0]}×{size[1]} voxels"
-        cure = "set `orientation` so that its last letter is the axis across the slices, or to 'native'"
+        cure = "set `orientation` so that its last letter is the axis across the slices"
+        cure += "" if orientation in (None, "native") else ", or to 'native'"
         yield Fault(str(path), fault, cure)
 
 

@@ -29,6 +29,7 @@ from shared_components.data.transforms import AsVolumed, SameGridd, SlicesAcross
 from shared_components.data.volume_faults import RequireGridd
 from shared_components.errors import InputError
 
+THICK = 2  # times the other edges: then a volume was taken in slices across its longest edge
 NATIVE = ("ASR", "RSP", "RAS")
 """Axis codes of slices across R–L, A–P and S–I: in-plane to the right, the front or the top, right-handed."""
 
@@ -116,6 +117,12 @@ def _resampling(
 
 def _pad_or_crop(key: str, size: int, value: float) -> ResizeWithPadOrCropd:
     return ResizeWithPadOrCropd((key,), (size, size, -1), allow_missing_keys=True, value=value)
+
+
+def long_axis(edges: Sequence[float] | np.ndarray) -> int | None:
+    """The axis of the edge (mm) that is ``THICK`` times the others or more, across which slices were taken; or None."""
+    longest = int(np.argmax(edges))
+    return longest if edges[longest] >= THICK * np.delete(np.asarray(edges), longest).max() else None
 
 
 def slice_axes(orientation: str | None) -> str | None:

@@ -14,6 +14,7 @@ import torch
 from monai.data.utils import to_affine_nd
 from monai.metrics import compute_dice
 from monai.metrics.utils import get_edge_surface_distance, get_mask_edges
+from scipy import ndimage
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -46,7 +47,7 @@ def score_segmentations(
     ``<case>_t01``, … (the names of ``prepare_data.py split``); frames without are taken to be unlabelled.
 
     Where a case says which slices or voxels were annotated, the others are left out of all numbers, in both volumes;
-    of a single annotated slice the distances are those of contours.
+    of annotated slices that stand alone, such as every third one, the distances are those of contours.
 
     Args:
         predictions_dir: folder of the segmentations.
@@ -140,8 +141,10 @@ def score_case(prediction: Path, case: Mapping[str, Any], labels: Mapping[int, s
     axes = reference_affine[:3, :3]
     return [
         {"case": name, "label": int(value), "name": str(class_name)}
-        | _class_scores(found == int(value), expected == int(value), axes)
-        for name, found, expected in _labelled_frames(str(case["case"]), predicted, reference, case["label"])
+        | _class_scores(found == int(value), expected == int(value), axes, across)
+        for name, found, expected, across in _labelled_frames(
+            str(case["case"]), predicted, reference, case["label"]
+        )
         for value, class_name in labels.items()
         if int(value) != 0
     ]
@@ -176,8 +179,8 @@ def _shape(volume: Tensor) -> tuple[int, ...]:
 
 def _labelled_frames(
     case: str, predicted: Tensor, reference: Tensor, label: str | Path
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, prediction and label ``(X, Y, Z)`` of a volume, or of each frame of a series that has a label."""
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, int | None]]:
+    """Name and :func:`_known_part` of a volume, or of each frame of a series that has a label."""
     count = len(reference)
     shown = [t for t in range(count) if count == 1 or bool((whole(reference[t]) > 0).any())]
     if not shown:
@@ -192,24 +195,48 @@ def _labelled_frames(
 
 def _known_part(
     predicted: np.ndarray, reference: np.ndarray, label: str | Path
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, int | None]:
     """Both volumes cut to the box that somebody annotated, and background where the reference is unknown in it.
 
+    Returns:
+        Both, and the axis across the slices where these stand alone, see :func:`_lone_slices`.
     Raises:
         InputError: nothing of the label map ``label`` is annotated.
     """
     known = reference >= 0
     if known.all():
-        return predicted, reference
+        return predicted, reference, None
     if not known.any():
         raise InputError(f"{label}: nothing of it is annotated; leave its case out")
     sides = (np.flatnonzero(known.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3))
     box = tuple(slice(side[0], side[-1] + 1) for side in sides)
-    return tuple(np.where(known[box], part[box], 0) for part in (predicted, reference))
+    cut = [np.where(known[box], part[box], 0) for part in (predicted, reference)]
+    return cut[0], cut[1], _lone_slices(known[box], known.shape)
 
 
-def _class_scores(predicted: np.ndarray, reference: np.ndarray, axes: np.ndarray) -> Row:
-    """Scores of two masks ``(X, Y, Z)`` on a grid with these ``axes``, ``(3, 3)``: a voxel's edges as columns, mm."""
+def _lone_slices(known: np.ndarray, shape: tuple[int, ...]) -> int | None:
+    """The axis across which slices between known ones are unknown, or there are but two of many; else None.
+
+    Between such slices a mask has no surface that anybody knows: what is seen of it are contours.
+
+    Args:
+        known: whether each voxel of the box is.
+        shape: of the whole volume.
+    """
+    for axis in range(3):
+        seen = known.any(axis=tuple({0, 1, 2} - {axis}))
+        if not seen.all() or len(seen) == 2 < shape[axis]:
+            return axis
+    return None
+
+
+def _class_scores(
+    predicted: np.ndarray, reference: np.ndarray, axes: np.ndarray, across: int | None = None
+) -> Row:
+    """Scores of two masks ``(X, Y, Z)`` on a grid with these ``axes``, ``(3, 3)``: a voxel's edges as columns, mm.
+
+    Distances are those of contours where there is but one slice, or where slices ``across`` an axis stand alone.
+    """
     millilitre = abs(float(np.linalg.det(axes))) / 1000
     volumes = {"predicted_ml": predicted.sum() * millilitre, "reference_ml": reference.sum() * millilitre}
     if not predicted.any() and not reference.any():
@@ -221,7 +248,7 @@ def _class_scores(predicted: np.ndarray, reference: np.ndarray, axes: np.ndarray
     masks = _cropped(*(mask.squeeze(tuple(flat)) for mask in (predicted, reference)))
     pair = [torch.from_numpy(mask) for mask in masks]
     dice = compute_dice(*(mask[None, None].float() for mask in pair), include_background=True)
-    hd95, largest = hausdorff(pair[0], pair[1], np.delete(axes, flat, axis=1))
+    hd95, largest = hausdorff(pair[0], pair[1], np.delete(axes, flat, axis=1), None if flat else across)
     return {"dice": dice.item(), "hd95_mm": hd95, "hd_mm": largest} | volumes
 
 
@@ -239,7 +266,9 @@ def _cropped(predicted: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, 
     return np.pad(predicted[tuple(box)], 1), np.pad(reference[tuple(box)], 1)
 
 
-def hausdorff(predicted: Tensor, reference: Tensor, axes: np.ndarray) -> tuple[float, float]:
+def hausdorff(
+    predicted: Tensor, reference: Tensor, axes: np.ndarray, across: int | None = None
+) -> tuple[float, float]:
     """95th percentile and maximum of the distances (mm) between two surfaces, the larger of both directions.
 
     As MONAI's ``compute_hausdorff_distance``, which would search all distances anew for each of the two, and takes
@@ -249,18 +278,32 @@ def hausdorff(predicted: Tensor, reference: Tensor, axes: np.ndarray) -> tuple[f
         predicted: a mask ``(X, Y, Z)``, or ``(X, Y)`` of a slice, that reaches no border.
         reference: the other.
         axes: a voxel's edges as columns, mm, ``(3, 3)`` or ``(3, 2)``.
+        across: an axis across which slices stand alone: their contours are taken in place of surfaces.
     """
+    if across is not None:
+        edges = [_contours(mask.numpy(), across) for mask in (predicted, reference)]
+        return _tail(_distances(edges, axes))
     with warnings.catch_warnings():  # MONAI calls its own function with an argument that it deprecated
         warnings.filterwarnings("ignore", message=".*always_return_as_numpy.*", category=FutureWarning)
         if _sheared(axes):
-            distances = _sheared_distances(get_mask_edges(predicted, reference, crop=False), axes)
+            distances = _distances(get_mask_edges(predicted, reference, crop=False), axes)
         else:
             spacing = [float(size) for size in np.linalg.norm(axes, axis=0)]
             _, distances, _ = get_edge_surface_distance(predicted, reference, spacing=spacing, symmetric=True)
+    return _tail(distances)
+
+
+def _tail(distances: Sequence[Tensor]) -> tuple[float, float]:
     return (
         max(torch.quantile(side, 0.95).item() for side in distances),
         max(side.max().item() for side in distances),
     )
+
+
+def _contours(mask: np.ndarray, across: int) -> np.ndarray:
+    """Voxels of each slice that have a neighbour outside in their slice."""
+    inside = np.moveaxis(ndimage.generate_binary_structure(2, 1)[..., None], -1, across)
+    return mask & ~ndimage.binary_erosion(mask, inside)
 
 
 def _sheared(axes: np.ndarray) -> bool:
@@ -269,7 +312,7 @@ def _sheared(axes: np.ndarray) -> bool:
     return not np.allclose(units.T @ units, np.eye(axes.shape[1]), atol=1e-3)
 
 
-def _sheared_distances(edges: Sequence[np.ndarray], axes: np.ndarray) -> list[Tensor]:
-    """Distances from each surface's voxels to the other surface, mm, where steps along the axes do not add up."""
+def _distances(edges: Sequence[np.ndarray], axes: np.ndarray) -> list[Tensor]:
+    """Distances from each surface's voxels to the other surface, mm, on any grid."""
     here, there = (np.argwhere(np.asarray(edge)) @ axes.T for edge in edges)
     return [torch.from_numpy(KDTree(b).query(a)[0]) for a, b in ((here, there), (there, here))]

@@ -16,21 +16,28 @@ from shared_components.data.faults import UNREADABLE, one_line
 from shared_components.data.grids import grid_fault
 from shared_components.data.image_loader import LoadVolume
 from shared_components.data.intensities import with_air
+from shared_components.data.names import is_picture
 from shared_components.data.nifti import is_nifti, open_nifti, volume_shape, world_affine
 from shared_components.errors import InputError
+
+AS_LOOKED_AT = (
+    "LAS"  # axes of a picture whose columns are read from left to right and whose first row is the top
+)
 
 
 class CaseVolumes(NamedTuple):
     """What there is to look at, on a grid whose axes run to the right, the front and the top.
 
     image: (T, X, Y, Z); T is 1 unless it is a time series. reference: labels (T, X, Y, Z) or None.
-    predictions: method to labels (T, X, Y, Z). size: edges of a voxel, mm (3).
+    predictions: method to labels (T, X, Y, Z). size: edges of a voxel, mm (3). placed: whether the file says how it
+    lies in the body; a picture does not, and its axes run as one looks at it, to the right and to the top.
     """
 
     image: np.ndarray
     reference: np.ndarray | None
     predictions: dict[str, np.ndarray]
     size: np.ndarray
+    placed: bool = True
 
     def labelled(self) -> np.ndarray:
         """Whether anything is segmented in a voxel, (T, X, Y, Z)."""
@@ -57,17 +64,18 @@ def load_case(
     grid = image or next(iter(predictions.values()), None) or reference
     if grid is None:
         raise InputError("case: expected an image or a segmentation, found neither")
-    volume = _turned(grid)
-    labels = {method: _labels(path, volume, grid) for method, path in predictions.items()}
-    truth = None if reference is None else _labels(reference, volume, grid)
+    axes = AS_LOOKED_AT if is_picture(grid) else "RAS"
+    volume = _turned(grid, axes)
+    labels = {method: _labels(path, volume, grid, axes) for method, path in predictions.items()}
+    truth = None if reference is None else _labels(reference, volume, grid, axes)
     voxels = np.asarray(with_air(volume)) if image else np.zeros(volume.shape, np.float32)
     if truth is not None and ignore is not None:
         truth = np.where(truth == ignore, 0, truth)
-    return CaseVolumes(voxels, truth, labels, _edges(volume))
+    return CaseVolumes(voxels, truth, labels, _edges(volume), axes == "RAS")
 
 
-def _labels(path: str | Path, volume: MetaTensor, grid: str | Path) -> np.ndarray:
-    labels = _turned(path)
+def _labels(path: str | Path, volume: MetaTensor, grid: str | Path, axes: str) -> np.ndarray:
+    labels = _turned(path, axes)
     mine, its = ((*each.shape[1:], each.shape[0]) for each in (labels, volume))
     fault = grid_fault(mine, labels.affine, its, volume.affine)
     if fault:
@@ -101,14 +109,14 @@ def _edges(volume: MetaTensor) -> np.ndarray:
     return np.asarray(affine_to_spacing(volume.affine))[:3]
 
 
-def _turned(path: str | Path) -> MetaTensor:
+def _turned(path: str | Path, axes: str = "RAS") -> MetaTensor:
     if not Path(path).exists():
         raise InputError(f"{path}: expected a volume, found no file")
     try:
         frames = LoadVolume()(path)
         while frames.ndim < 4:  # a single slice
             frames = frames[..., None]
-        return Orientation("RAS", labels=None)(frames)
+        return Orientation(axes, labels=None)(frames)
     except InputError:
         raise
     except UNREADABLE as error:

@@ -27,6 +27,8 @@ SIDES = (  # where the letters of a view's sides stand, and how they are aligned
     (0.5, 0.02, "center", "bottom"),
 )
 ANISOTROPIC = 1.5  # a voxel edge so many times the next one is the distance of slices
+FEW = 4  # times as many voxels along the last axis: then slices were taken along the shortest
+HIGHEST_PAGE = 120.0  # inches; a picture of WebP has at most 16383 pixels
 MARGIN = 0.3  # around what is labelled, as a share of its extent
 LEAST_MARGIN = 15.0  # mm
 VIEWS = (("sagittal", "PASI"), ("coronal", "LRSI"), ("axial", "LRAP"))  # name and sides, by the axis across
@@ -89,7 +91,8 @@ def outlines_uri(
     count, (height, width) = len(planes), planes.shape[1:]
     cell = 10.0 / max(count, 5)  # inches
     title = 0.28 if any(lines) else 0.04
-    figure = Figure(figsize=(cell * count, len(lines) * (cell * aspect * height / width + title)), dpi=110)
+    tall = min(cell * aspect * height / width, HIGHEST_PAGE / len(lines))
+    figure = Figure(figsize=(cell * count, len(lines) * (tall + title)), dpi=110)
     axes = figure.subplots(len(lines), count, squeeze=False)
     low, high = np.percentile(planes, (0.5, 99.5))
     for line, (method, predicted) in zip(axes, lines.items(), strict=True):
@@ -148,7 +151,7 @@ def _draw(axis: Axes, view: View, labels: Sequence[int]) -> None:
             outline(axis, predicted == label, colour, 1.2)
     axis.set_axis_off()
     axis.set_title(view.name, loc="left", fontsize=9.5, color=NEUTRAL, pad=4)
-    for text, (x, y, across, up) in zip(view.sides, SIDES, strict=True):
+    for text, (x, y, across, up) in zip(view.sides, SIDES, strict=False):  # a picture has none
         letter = axis.text(
             x, y, text, transform=axis.transAxes, ha=across, va=up, fontsize=7.5, color="#e4e8ee"
         )
@@ -183,7 +186,9 @@ class Planes(NamedTuple):
 
 
 class View(NamedTuple):
-    """One of the three orthogonal planes; ``sides`` are the directions of the body at its left, right, top, bottom."""
+    """One of the three orthogonal planes; ``sides`` are the directions of the body at its left, right, top, bottom,
+    none where they are not known.
+    """
 
     name: str
     planes: Planes
@@ -195,7 +200,7 @@ def across_slices(case: CaseVolumes, frame: int, count: int = 5) -> Planes:
 
     Around what is labelled the planes are cut to a margin; where nothing is, they are whole.
     """
-    axis = slice_axis(case.size)
+    axis = slice_axis(case.size, case.image.shape[1:])
     labelled = case.labelled()[frame]
     planes = _cut(case, frame, axis, _spread(labelled, axis, count))
     flat = np.rot90(labelled.any(axis=axis))
@@ -214,6 +219,8 @@ def orthogonal(case: CaseVolumes, frame: int) -> list[View]:
         per_plane = labelled.sum(axis=tuple(other for other in range(3) if other != axis))
         index = int(per_plane.argmax()) if per_plane.any() else labelled.shape[axis] // 2
         views.append(View(name, _cut(case, frame, axis, [index]), tuple(sides)))
+    if not case.placed:
+        return [View("", views[-1].planes, ())]
     return [view for view in views if min(view.planes.image.shape[1:]) > 1][::-1] or views[-1:]
 
 
@@ -227,9 +234,15 @@ def telling_frames(case: CaseVolumes) -> list[int]:
     return sorted({int(filled.argmax()), int(filled.argmin())})
 
 
-def slice_axis(size: np.ndarray) -> int:
-    """The axis along which slices were taken, judged by the voxels' edges (mm): the last when they are even."""
-    return int(np.argmax(size)) if size.max() >= ANISOTROPIC * np.median(size) else 2
+def slice_axis(size: np.ndarray, shape: Sequence[int]) -> int:
+    """The axis along which slices were taken: that of a single slice, of the voxels' long edge (mm), or of few slices;
+    the last where voxels and volume are even.
+    """
+    if 1 in shape:
+        return max(axis for axis in range(3) if shape[axis] == 1)
+    if size.max() >= ANISOTROPIC * np.median(size):
+        return int(np.argmax(size))
+    return int(np.argmin(shape)) if FEW * min(shape) <= shape[2] else 2
 
 
 def _cut(case: CaseVolumes, frame: int, axis: int, indices: list[int]) -> Planes:

@@ -21,6 +21,13 @@ def test_members_that_can_be_told():
     assert "A membership attack tells training images from new ones (AUC 0.70" in sentence(figures)
 
 
+def test_an_attack_that_is_worse_than_guessing_tells_that_volumes_differ():
+    low = Figure(0.01, 0.0, 0.03, 0.5)
+    figures = with_figures(membership_image=low, membership_features=low)
+    assert not tells_members(figures)
+    assert "held-out and training volumes differ by more than the training" in sentence(figures)
+
+
 def test_of_few_volumes_no_membership_is_claimed():
     figures = with_figures(membership_image=Figure(0.7, 0.6, 0.8, 0.5), training_volumes=Figure(1))
     assert not tells_members(figures)

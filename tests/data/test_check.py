@@ -398,6 +398,15 @@ def test_thick_slices_across_another_axis_are_noted_once_with_the_orientation_th
         assert inspect_client_root(root, orientation=orientation).notes == []
 
 
+def test_one_image_of_other_slices_does_not_turn_the_rest(data_root, save_image):
+    save_image(data_root[0] / "images/s3.nii.gz", noise(3, (44, 40, 14)), PSR)
+    (note,) = inspect_client_root(data_root[0], orientation="LAS").notes
+    assert "1 image of slices 4 mm thick" in str(note)
+    assert str(note).endswith(
+        "leave them out, or make a client of its own of them: most images here have other slices"
+    )
+
+
 @pytest.mark.parametrize("edges", [(3.0, 1.6, 1.0), (3.0, 3.0, 1.0), (1.0, 1.0, 4.0)])
 def test_volumes_of_no_thick_slices_or_of_the_usual_ones_are_not_noted(data_root, save_image, edges):
     save_image(data_root[0] / "images/s3.nii.gz", noise(), np.diag([*edges, 1.0]))

@@ -259,6 +259,38 @@ def test_sparse_labels_are_known_where_they_are(folder, save_image):
         make_datalist(folder, "t1", labels=["background", "brain"], sparse=True, force=True)
 
 
+def test_sparse_labels_are_counted_across_thick_slices(tmp_path, save_image):
+    """Sagittal slices of 4 mm stored first: the third axis would call parts of each slice unknown."""
+    affine = np.array([[4.0, 0, 0, 0], [0, 1.5, 0, 0], [0, 0, 1.5, 0], [0, 0, 0, 1]])
+    label = np.zeros((6, 10, 9), np.uint8)
+    label[[1, 4], 3:6, 2:5] = 1
+    save_image(tmp_path / "images/s1.nii.gz", np.random.default_rng(0).normal(size=label.shape), affine)
+    save_image(tmp_path / "labels/s1.nii.gz", label, affine)
+    make_datalist(tmp_path, "t1")
+    (note,) = (each for each in remarks(ClientRoot.load(tmp_path)) if "have labels" in each)
+    assert "only slices 1, 4 of 6 across the file's axis 0 have labels" in note
+    make_datalist(tmp_path, "t1", sparse=True, force=True)
+    (item,) = datalist(tmp_path, "training", True)
+    assert item["annotated"] == {"axis": 0, "slices": [1, 4]}
+    assert check_client_root(tmp_path) == []
+
+
+def test_label_maps_that_a_choice_of_images_left_out_are_noted(tmp_path, save_image):
+    for subject in ("p0", "p1"):
+        save_image(tmp_path / subject / "ct.nii.gz", np.random.default_rng(0).normal(size=SHAPE))
+        save_image(tmp_path / subject / "liver.nii.gz", np.arange(192, dtype=np.uint8).reshape(SHAPE) % 2)
+    with pytest.raises(InputError, match=r"which files are label maps, --label_maps says"):
+        make_datalist(tmp_path, "ct", labels=["background", "liver"])
+    make_datalist(tmp_path, "ct", labels=["background", "liver"], images="*ct.nii.gz")
+    found = "\n".join(remarks(ClientRoot.load(tmp_path), chosen=True))
+    assert (
+        "p0/liver.nii.gz, which is not taken, looks like one; where it is, say --label_maps '*liver.nii.gz'"
+        in found
+    )
+    make_datalist(tmp_path, "ct", images="*ct.nii.gz", label_maps="*liver.nii.gz", force=True)
+    assert not [line for line in remarks(ClientRoot.load(tmp_path), chosen=True) if "not taken" in line]
+
+
 def test_what_no_data_root_may_hold_is_told_before_anything_is_written(tmp_path, save_image):
     save_image(tmp_path / "elsewhere/s1.nii.gz", np.zeros(SHAPE, np.float32))
     (tmp_path / "root/images").mkdir(parents=True)

@@ -180,6 +180,13 @@ def test_nan_on_the_border_is_a_background(shape):
     assert not surrounded_by_nan(framed(shape, 0.0, NAN))
 
 
+def test_a_body_that_goes_on_beyond_the_slab_is_surrounded_all_the_same():
+    voxels = torch.full((1, 20, 20, 6), NAN)
+    voxels[0, 1:-1, 2:-2] = 1  # on most of the first and last slice
+    assert surrounded_by_nan(voxels)
+    assert surrounded_by_nan(voxels.permute(0, 3, 1, 2))
+
+
 def test_half_of_the_border_is_enough_and_less_is_not():
     voxels = framed((6, 6, 6), NAN)
     voxels[0, :3, :, :] = 1

@@ -343,6 +343,32 @@ def test_a_single_annotated_slice_is_scored_by_its_contours(tmp_path):
     assert [row | {"case": ""} for row in found] == [row | {"case": ""} for row in expected]
 
 
+@pytest.mark.parametrize("annotated", [[4], [2, 7], [2, 3, 7], [4, 5]])
+def test_of_slices_that_stand_alone_contours_are_compared(tmp_path, annotated):
+    """A square that is shifted by a voxel in every slice is as far away, whichever slices somebody annotated."""
+    predicted, reference = np.zeros((2, 30, 30, 10), np.uint8)
+    predicted[6:26, 5:25], reference[5:25, 5:25] = 1, 1
+    shifted = case(tmp_path, "shifted", predicted, reference) | {"annotated": annotated}
+    (shell,) = (row for row in score_segmentations(tmp_path, [shifted], NAMES) if row["name"] == "shell")
+    assert shell["hd95_mm"] == shell["hd_mm"] == pytest.approx(0.8)
+
+
+def test_contours_of_lone_slices_agree_with_an_independent_computation(tmp_path):
+    predicted, reference = blobs(4), blobs(14)
+    known = np.zeros(predicted.shape, bool)
+    known[..., [1, 2, 6, 9]] = True
+    partly = case(tmp_path, "partly", predicted, reference) | {"annotated": [1, 2, 6, 9]}
+    for row in score_segmentations(tmp_path, [partly], NAMES):
+        edges = []
+        for labels in (predicted, reference):
+            mask = np.pad((labels == row["label"]) & known, 1)
+            inside = np.stack([binary_erosion(part) for part in np.moveaxis(mask, 2, 0)], 2)
+            edges.append(np.argwhere(mask & ~inside) * VOXEL)
+        sides = [cKDTree(edges[1 - index]).query(edges[index])[0] for index in range(2)]
+        assert row["hd95_mm"] == pytest.approx(max(np.percentile(side, 95) for side in sides), abs=1e-5)
+        assert row["hd_mm"] == pytest.approx(max(side.max() for side in sides), abs=1e-5)
+
+
 def test_ignored_voxels_count_for_nobody(tmp_path):
     predicted, reference = blobs(3), blobs(13)
     unknown = np.zeros(reference.shape, bool)

@@ -4,9 +4,13 @@ import itk
 import nibabel as nib
 import numpy as np
 import pytest
+from monai.transforms import LoadImage
+from PIL import Image
 
+from shared_components.data.image_loader import LoadVolume
 from shared_components.errors import InputError
 from shared_components.report.case_volumes import load_case, measure, read_volume
+from shared_components.report.overlays import orthogonal, orthogonal_uri
 
 
 def save(path, voxels, affine=None) -> str:
@@ -30,6 +34,31 @@ def test_slices_and_time_series_have_all_axes(tmp_path, shape, expected):
     found, size = read_volume(save(tmp_path / "v.nii.gz", voxels))
     assert found.shape == expected and size.shape == (3,)
     assert np.array_equal(np.moveaxis(found, 0, -1).reshape(shape), voxels)
+
+
+def test_a_picture_is_shown_as_one_looks_at_it(tmp_path):
+    """Rows from the top, columns from the left; where it lies in a body, it does not say."""
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    Image.fromarray(pixels).save(tmp_path / "retina.png")
+    seen = LoadVolume()(tmp_path / "retina.png")
+    labels = (seen[0].numpy() > 8).astype(np.uint8)[..., None]
+    case = load_case(
+        tmp_path / "retina.png", None, {"ours": save(tmp_path / "s.nii", labels, seen.affine.numpy())}
+    )
+    assert not case.placed
+    assert np.array_equal(np.rot90(case.image[0, :, :, 0]), pixels)
+    assert np.array_equal(np.rot90(case.predictions["ours"][0, :, :, 0]), pixels > 8)
+    (view,) = orthogonal(case, 0)
+    assert (view.name, view.sides) == ("", ())
+    assert np.array_equal(view.planes.image[0], pixels)
+    assert orthogonal_uri([view], [1])
+
+
+def test_a_picture_lies_where_itk_takes_it_to_lie(tmp_path):
+    Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(tmp_path / "retina.png")
+    ours, itks = LoadVolume()(tmp_path / "retina.png"), LoadImage(reader="ITKReader")(tmp_path / "retina.png")
+    assert np.array_equal(ours[0], itks)
+    assert np.array_equal(ours.affine[:2, :2], itks.affine[:2, :2]) and ours.affine[:2, 3].abs().max() == 0
 
 
 def test_a_case_without_image_lies_on_black(tmp_path):

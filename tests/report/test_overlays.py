@@ -105,10 +105,27 @@ def test_thick_slices_are_seen_as_they_were_taken():
 
 
 @pytest.mark.parametrize(
-    ("size", "axis"), [((1, 1, 1), 2), ((1, 1, 1.4), 2), ((3, 1, 1), 0), ((1.2, 8, 1.2), 1)]
+    ("size", "shape", "axis"),
+    [
+        ((1, 1, 1), (40, 40, 40), 2),
+        ((1, 1, 1.4), (40, 40, 20), 2),
+        ((3, 1, 1), (40, 40, 40), 0),
+        ((1.2, 8, 1.2), (40, 40, 40), 1),
+        ((1, 1, 1), (1, 160, 160), 0),
+        ((1, 1, 5), (160, 1, 160), 1),
+        ((1, 1, 1), (160, 160, 1), 2),
+        ((1.4, 1, 1), (4, 200, 200), 0),
+        ((1, 1, 1), (60, 200, 200), 2),
+    ],
 )
-def test_the_axis_across_slices_is_that_of_the_long_edge(size, axis):
-    assert slice_axis(np.asarray(size, float)) == axis
+def test_the_axis_across_slices_is_that_of_the_long_edge_or_of_few_slices(size, shape, axis):
+    assert slice_axis(np.asarray(size, float), shape) == axis
+
+
+def test_a_sagittal_slice_is_shown_in_its_own_plane():
+    planes = across_slices(case((1, 30, 20), np.s_[:, 3:9, 4:8]), frame=0)
+    assert planes.image.shape[0] == 1 and min(planes.image.shape[1:]) > 1
+    assert outlines_uri(planes.image, None, {"": np.zeros_like(planes.image, int)}, [1])
 
 
 def test_orthogonal_planes_are_those_in_which_most_is_labelled():

@@ -353,6 +353,20 @@ def test_the_cure_for_sequences_in_folders_works(prepare, visits, monkeypatch):
     assert "training 4 (4 labelled), validation 0 (0 labelled), test 1 (1 labelled)" in made.stdout
 
 
+def test_sessions_of_bids_are_no_sequences(prepare, tmp_path, monkeypatch):
+    for session in ("ses-pre", "ses-post"):
+        for kind, voxels in (
+            ("", np.random.default_rng(0).normal(size=(8, 8, 3))),
+            ("_seg", np.ones((8, 8, 3))),
+        ):
+            file = tmp_path / f"all/sub-01/{session}/anat/sub-01_{session}_T2w{kind}.nii.gz"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(voxels.astype(np.float32), np.eye(4)), file)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    ended = prepare("make-datalist", tmp_path / "all", *MAKE)
+    assert "look like images of one patient" in ended.stderr and "choose one with" not in ended.stderr
+
+
 def test_a_table_names_patients(prepare, hearts, tmp_path):
     names = ("P00_ED", "P00_ES", "P01_ED", "P01_ES", "P02_ED")
     table = tmp_path / "table.csv"
