@@ -204,7 +204,7 @@ RULES: Mapping[str, Rule] = {
     "poses": flag(),
     "candidates": table(NAME, text(), 100),
     "shapes_paths": several(text(), 0, 1000),
-    "margin": number(0, 100),
+    "margin": optional(number(0, 100)),
     "partner": optional(number(0, 1)),
     "most_slices": whole(1, 10**6),
     "pseudo_agreement": flag(),

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.choice.criteria import (
+    ALIKE,
     MARGIN,
     PARTNER,
     Opinion,
     Verdict,
     chosen,
+    mean_dice,
     opinion,
     plausible,
     verdicts,
@@ -29,12 +31,10 @@ from shared_components.networks.weights import export_model, with_weights
 from shared_components.records import write_record, write_table
 from shared_components.steps import steps
 
+MEANING = ("labels", "spacing", "orientation")  # of a description: what candidates must have in common
 RECORD, TABLE, PICTURE = "choice.json", "choice.csv", "choice.png"
 COLUMNS = ("candidate", *Verdict._fields, "plausible", "chosen")
 SHOWN = 6  # slices in the picture
-DISAGREE = (
-    0.6  # Dice of what is chosen with the mean of all candidates, below which they find different things
-)
 DOUBTFUL = 1.5  # deviations by which the most plausible shapes may be away from those of labelled patients
 
 
@@ -48,7 +48,7 @@ def choose(
     output_dir: str | os.PathLike,
     ckpt_path: str | os.PathLike,
     description: Mapping[str, Any] | None = None,
-    margin: float = MARGIN,
+    margin: float | None = MARGIN,
     partner: float | None = PARTNER,
     most_slices: int = 400,
     progress: bool = True,
@@ -68,9 +68,11 @@ def choose(
         shapes_paths: what labelled clients have written of their labels' shapes.
         output_dir: where to write.
         ckpt_path: the chosen model.
-        description: goes into its file.
-        margin: deviations by which shapes may be less plausible than the most plausible candidate's.
-        partner: share of the clearest edges from which the next candidate answers with the clearest; None: one alone.
+        description: goes into its file; candidates must have been trained with the same ``MEANING``.
+        margin: deviations by which shapes may be less plausible than the most plausible candidate's; None: shapes of
+            labelled clients, whose patients show another organ, say nothing.
+        partner: share of the clearest edges from which the next candidate answers with the clearest, where both find
+            the same (Dice of ``ALIKE``); None: one alone.
         most_slices: see :func:`looked_at`.
         progress: tell how far it is.
     Returns:
@@ -78,20 +80,24 @@ def choose(
     Raises:
         InputError: no candidates or slices, or a file of theirs or of ``shapes_paths`` that is missing or does not fit.
     """
-    if not candidates or not shapes_paths:
+    if not candidates or not (shapes_paths or margin is None):
         what = "one candidate" if not candidates else "one file of shapes"
         raise InputError(f"choice: expected at least {what}, found none; name it in the config")
-    known, (images, volumes, places) = read_shapes(shapes_paths), looked_at(dataset, most_slices)
+    known = [] if margin is None else read_shapes(shapes_paths)
+    images, volumes, places = looked_at(dataset, most_slices)
+    meaning = {id: value for id, value in (description or {}).items() if id in MEANING}
     opinions: dict[str, Opinion] = {}
     total = torch.zeros(())
     for name, path in steps(list(candidates.items()), "candidates", "model", progress):
-        one = opinion(with_weights(network, path).eval(), images)
+        one = opinion(with_weights(network, path, settings=meaning).eval(), images)
         total = total + one.probabilities.float()  # the sum alone is kept of all: probabilities are large
         opinions[name] = one._replace(probabilities=one.probabilities[:0])
     classes = sorted(labels)[1:]
     found = verdicts(opinions, total.argmax(1), images, volumes, classes, spacing, known, places)
     best = chosen(found, margin, partner)
-    write_choice(output_dir, found, best, margin, partner, any(known))
+    alike = mean_dice(opinions[best[0]].labels, opinions[best[-1]].labels, classes)
+    best, left = (best, None) if len(best) == 1 or alike >= ALIKE else (best[:1], (best[1], alike))
+    write_choice(output_dir, found, best, margin, partner, any(known), left)
     save_picture(Path(output_dir) / PICTURE, picture(images, opinions, best, len(labels)), 1)
     files = [candidates[name] for name in best]
     model = ensemble_of(network, files) if len(files) > 1 else with_weights(network, files[0])
@@ -152,11 +158,14 @@ def write_choice(
     output_dir: str | os.PathLike,
     found: Mapping[str, Verdict],
     best: Sequence[str],
-    margin: float = MARGIN,
+    margin: float | None = MARGIN,
     partner: float | None = PARTNER,
     known: bool = True,
+    left: tuple[str, float] | None = None,
 ) -> None:
-    """Write verdicts, choice and the rule as ``choice.csv`` and ``choice.json``; ``known``: see :func:`reason`."""
+    """Write verdicts, choice and the rule as ``choice.csv`` and ``choice.json``; ``known`` and ``left``: see
+    :func:`reason`.
+    """
     fit = plausible(found, margin)
     rows = [
         {"candidate": name, "plausible": name in fit, "chosen": name in best}
@@ -165,9 +174,9 @@ def write_choice(
     ]
     write_table(Path(output_dir) / TABLE, COLUMNS, rows)
     record = {"chosen": list(best), "margin": margin, "partner": partner, "rule": rule(margin, partner)}
-    record["reason"] = reason(found, best, margin, known)
-    record["doubtful"] = not known or is_doubtful(found)
-    record["disagree"] = found[best[0]].agreement < DISAGREE
+    record["reason"] = reason(found, best, margin, known, left)
+    record["doubtful"] = is_doubtful(found) or not (known or margin is None)
+    record["disagree"] = found[best[0]].agreement < ALIKE
     values = {name: {**verdict._asdict(), "plausible": name in fit} for name, verdict in found.items()}
     write_record(Path(output_dir) / RECORD, {**record, "candidates": values})
 
@@ -187,13 +196,20 @@ def chosen_names(record: Mapping[str, Any], file: str | os.PathLike) -> list[str
     return names
 
 
-def rule(margin: float, partner: float | None) -> str:
+def rule(margin: float | None, partner: float | None) -> str:
     """The rule of a choice in words."""
-    refused = f"refused are candidates whose shapes are more than {margin:g} deviations less plausible than the best's"
-    wins = "of the others the one whose borders lie on the clearest edges wins"
+    wins = "the one whose borders lie on the clearest edges wins"
+    if margin is not None:
+        wins = (
+            f"refused are candidates whose shapes are more than {margin:g} deviations less plausible than the best's; "
+            f"of the others {wins}"
+        )
     if partner is None:
-        return f"{refused}; {wins}"
-    return f"{refused}; {wins}, together with the next one where its edges are at least {partner:g} times as clear"
+        return wins
+    return (
+        f"{wins}, together with the next one where its edges are at least {partner:g} times as clear and both find the "
+        f"same (Dice {ALIKE:g})"
+    )
 
 
 def is_doubtful(found: Mapping[str, Verdict]) -> bool:
@@ -204,7 +220,11 @@ def is_doubtful(found: Mapping[str, Verdict]) -> bool:
 
 
 def reason(
-    found: Mapping[str, Verdict], best: Sequence[str], margin: float = MARGIN, known: bool = True
+    found: Mapping[str, Verdict],
+    best: Sequence[str],
+    margin: float | None = MARGIN,
+    known: bool = True,
+    left: tuple[str, float] | None = None,
 ) -> str:
     """Why candidates were chosen, in words.
 
@@ -213,12 +233,16 @@ def reason(
         best: the chosen ones.
         margin: deviations by which shapes may be less plausible than the most plausible candidate's.
         known: whether any shape of labelled patients is.
+        left: the next candidate, whose edges are clear enough to answer too, and its Dice with the chosen one, where
+            that is too small.
     """
     fit = plausible(found, margin)
     out = [name for name in found if name not in fit]
     if not any(verdict.edges for verdict in found.values()):
         return f"no candidate finds anything; {_quoted(best)} stands in"
-    if not known:
+    if margin is None:
+        refused = "labelled patients show another organ, so that shapes say nothing"
+    elif not known:
         refused = (
             "no shape of labelled patients is known, since none of their slices is annotated in full: look at the "
             "segmentations before using any"
@@ -238,6 +262,12 @@ def reason(
     edges = f"clearest edges ({found[best[0]].edges:.2f} deviations)"
     why = f"{refused}; of the {others}, the borders of {_quoted(best[:1])} lie on the {edges}"
     near = ", ".join(f"{_quoted([name])} comes near ({found[name].edges:.2f})" for name in best[1:])
+    if left is not None:
+        name, dice = left
+        return (
+            f"{why}; {_quoted([name])} comes near ({found[name].edges:.2f}), but finds something else (Dice "
+            f"{dice:.2f}), so that one answers alone"
+        )
     return f"{why}; {near}, so that both answer together" if near else why
 
 

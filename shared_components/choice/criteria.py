@@ -28,6 +28,7 @@ FEWEST = 4  # pixels on each side of a border that is worth measuring
 NOISE = 0.01  # of intensities in [-1, 1]: no edge is stronger than a difference in its terms
 MARGIN = 0.5  # deviations by which shapes may be less plausible than the most plausible candidate's
 PARTNER = 0.8  # share of the clearest edges from which the next candidate answers together with the clearest
+ALIKE = 0.6  # Dice of two candidates' segmentations, below which they find different things
 
 
 class Verdict(NamedTuple):
@@ -178,14 +179,16 @@ def verdicts(
     return found
 
 
-def plausible(verdicts: Mapping[str, Verdict], margin: float = MARGIN) -> list[str]:
-    """Candidates whose shapes are about as plausible as the best one's, in their order."""
+def plausible(verdicts: Mapping[str, Verdict], margin: float | None = MARGIN) -> list[str]:
+    """Candidates whose shapes are about as plausible as the best one's, in their order; without a margin all."""
+    if margin is None:
+        return [*verdicts]
     best = min(verdict.implausibility for verdict in verdicts.values())
     return [name for name, verdict in verdicts.items() if verdict.implausibility <= best + margin]
 
 
 def chosen(
-    verdicts: Mapping[str, Verdict], margin: float = MARGIN, partner: float | None = PARTNER
+    verdicts: Mapping[str, Verdict], margin: float | None = MARGIN, partner: float | None = PARTNER
 ) -> tuple[str, ...]:
     """Of the plausible candidates the one whose borders lie on the strongest edges; of equals the first.
 

@@ -116,8 +116,8 @@ class SliceDataset(Dataset):
             )
         if not data:
             raise InputError(
-                "no volumes: the data roots' dataset.json name none for this split, or none with a label where labels "
-                "are needed; add some to it"
+                "no volumes: the data roots' dataset.json name none for a split that is read, or none with a label "
+                "where labels are needed; add some to it (of validation, --val_interval 0 does without)"
             )
         if slices_per_volume is not None and slices_per_volume < 1:
             raise InputError(f"slices_per_volume: expected at least 1 or null, found {slices_per_volume}")

@@ -145,17 +145,18 @@ class TranslationPictures:
 
     @torch.no_grad()
     def draw(self) -> Tensor:
-        """Images (rows · columns, 1, S, S), two or three rows."""
+        """Images (rows · columns, 1, S, S), up to three rows: source, translation and, where there is one, twin."""
         # the golden ratio spreads the slices over subjects and heights alike, however many slices a volume has
         places = sorted(int((k + 1) * 0.6180339887 % 1.0 * len(self.dataset)) for k in range(self.columns))
         chosen = [self.dataset[place] for place in places]
-        source, twin = (torch.stack([item[key] for item in chosen]) for key in ("source", "twin"))
+        source = torch.stack([item["source"] for item in chosen])
+        twin = [torch.stack([item["twin"] for item in chosen])] if "twin" in chosen[0] else []
         if not self.translate:
-            return torch.cat([source, twin])
+            return torch.cat([source, *twin])
         device = next(self.network.parameters()).device
         with torch.random.fork_rng(devices=[]):
             translated = self.network.translator(source.to(device)).cpu()
-        return torch.cat([source, translated, twin])
+        return torch.cat([source, translated, *twin])
 
     def __call__(self, engine: Engine) -> None:
         """Draw and save."""

@@ -115,11 +115,18 @@ class Validation(ValidationHandler):
         validator: MONAI's evaluator.
         interval: epochs (or updates) between two validations.
         epoch_level: count epochs.
+        last: the epoch of the training's end, after which the model is validated in any case; None: none.
     """
+
+    def __init__(self, *, last: int | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.last = last
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
         super().attach(engine)
+        if self.last is not None and self.last % self.interval:
+            engine.add_event_handler(Events.EPOCH_COMPLETED(once=self.last), self)
         engine.add_event_handler(Events.EPOCH_STARTED, self._forget)
 
     def __call__(self, engine: Engine) -> None:

@@ -21,7 +21,7 @@ from shared_components.errors import InputError, cause, counted, input_error_in
 from shared_components.files import load_tensors
 from shared_components.inferers.case_dataset import FAULT, drop_scores, note_faults
 from shared_components.networks.flips import check_flips, flip_averaged
-from shared_components.networks.weights import check_description, filled, is_state_dict
+from shared_components.networks.weights import AS_TRAINED, check_description, filled, is_state_dict
 
 MISFIT = re.compile("sizes? of tensors?|shapes cannot be multiplied", re.IGNORECASE)  # torch's words
 
@@ -158,10 +158,8 @@ class ModelLoader(CheckpointLoader):
                 f"{self.load_path}: expected a key '{absent[0]}', found {sorted(map(str, checkpoint))[:8]}; "
                 "give a checkpoint that this bundle's training wrote"
             )
-        cure = "merge the config file of its training last (--config_file), or set that value"
-        check_description(
-            self.load_path, checkpoint.get("description"), self.settings, "this config has", cure
-        )
+        description = checkpoint.get("description")
+        check_description(self.load_path, description, self.settings, "this config has", AS_TRAINED)
         for name, module in self.load_dict.items():
             filled(module, checkpoint[name], self.load_path)
         self.logger.info(f"loaded {', '.join(self.load_dict)} from {self.load_path}")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import copy
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from shared_components.files import load_tensors
-from shared_components.networks.weights import is_state_dict, with_weights
-
-MEMBER = re.compile(r"networks\.(\d+)\.")  # how the names of an ensemble's weights begin
+from shared_components.networks.weights import is_state_dict, members_in, with_weights
 
 
 class Ensemble(nn.Module):
@@ -38,16 +36,23 @@ class Ensemble(nn.Module):
         )
 
 
-def ensemble_of(network: nn.Module, paths: Sequence[str | os.PathLike] | None) -> Ensemble | None:
+def ensemble_of(
+    network: nn.Module,
+    paths: Sequence[str | os.PathLike] | None,
+    settings: Mapping[str, Any] | None = None,
+) -> Ensemble | None:
     """Networks of one kind with the weights of several files; None where there are no files.
 
     Args:
         network: of their kind; it is left as it is.
         paths: files of :func:`~shared_components.networks.weights.export_model`.
+        settings: as of :func:`~shared_components.networks.weights.with_weights`.
     Raises:
-        InputError: a file is missing or does not fit.
+        InputError: a file is missing, does not fit, or was trained with other settings.
     """
-    return Ensemble([with_weights(copy.deepcopy(network), path) for path in paths]) if paths else None
+    if not paths:
+        return None
+    return Ensemble([with_weights(copy.deepcopy(network), path, settings=settings) for path in paths])
 
 
 def fitting(network: nn.Module, path: str | os.PathLike | None) -> nn.Module:
@@ -75,5 +80,4 @@ def members_of(path: str | os.PathLike) -> int:
     """
     content = load_tensors(path)
     weights = content if is_state_dict(content) else content.get("model")
-    names = weights if isinstance(weights, dict) else ()
-    return max(1, len({found[1] for name in names if (found := MEMBER.match(str(name)))}))
+    return members_in(weights)

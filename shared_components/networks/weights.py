@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,17 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: expected a file of safetensors, found {error}; copy it again") from error
 
 
+MEMBER = re.compile(r"networks\.(\d+)\.")  # how the names of an ensemble's weights begin
+AS_TRAINED = "merge the config file of its training last (--config_file), or set that value"
+"""The cure where weights were trained otherwise than a config says."""
+
+
 def with_weights(
-    network: nn.Module, path: str | os.PathLike | None, key: str = "model", prefix: str = ""
+    network: nn.Module,
+    path: str | os.PathLike | None,
+    key: str = "model",
+    prefix: str = "",
+    settings: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Load a file's weights into ``network``, strictly, and return it; ``path`` None leaves it as built.
 
@@ -79,12 +89,15 @@ def with_weights(
         path: file written by ``torch.save``: weights under ``key``, or a bare state dict as the model zoo has it.
         key: entry that holds the weights.
         prefix: leading part of the names that are wanted, such as ``"discriminator."``; it is cut off.
+        settings: name to value, such as ``labels`` and ``spacing``: what the file says of its training must not be
+            something else; a bare state dict says nothing.
     Raises:
-        InputError: the file is missing or its weights do not fit.
+        InputError: the file is missing, its weights do not fit, or it was trained with other settings.
     """
     if path is None:
         return network
     content = load_tensors(path)
+    check_description(path, content.get("description"), settings or {}, "this config has", AS_TRAINED)
     weights = content if is_state_dict(content) else content.get(key)
     if not isinstance(weights, dict):
         raise InputError(
@@ -112,6 +125,11 @@ def filled(
     if isinstance(weights, Mapping):
         weights = {**added_tensors(network), **weights}
     fault = misfit(network.state_dict(), weights) if isinstance(weights, Mapping) else "no named tensors"
+    if fault and (members := members_in(weights)) > members_in(network.state_dict()):
+        raise InputError(
+            f"{path}: holds {members} models that answer together, where one is wanted; name one of the models that "
+            "they were made of"
+        )
     if fault:
         raise InputError(
             f"{path}: its weights do not fit {plan} ({fault}); use a file as training wrote it, "
@@ -119,6 +137,12 @@ def filled(
         )
     network.load_state_dict(weights, strict=True)
     return network
+
+
+def members_in(weights: Any) -> int:
+    """How many networks answer together with some weights, by their names (:class:`.ensemble.Ensemble`)."""
+    names = weights if isinstance(weights, Mapping) else ()
+    return max(1, len({found[1] for name in names if (found := MEMBER.match(str(name)))}))
 
 
 def added_tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -188,12 +188,13 @@ def model_choices(study: StudyRecord, folder: Path) -> tuple[list[Chosen | Missi
         except InputError as error:
             found.append(Missing(told(error, folder)))
             continue
-        rules[str(record.get("rule", rule(float(record["margin"]), None)))] = None
+        rules[str(record.get("rule", rule(record["margin"], None)))] = None
     return found, "; or ".join(rules)
 
 
 def _chosen(study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping[str, Any]) -> Chosen:
     names, why = study.candidates, str(record["reason"])
+    unasked = VERDICT[0] if record["margin"] is None else None
     best = chosen_names(record, files.record)
     for name, method in names.items():
         why = why.replace(f"\u201c{name}\u201d", f"\u201c{method}\u201d")
@@ -201,7 +202,7 @@ def _chosen(study: StudyRecord, client: str, files: ChoiceFiles, record: Mapping
         Candidate(
             names.get(name, name),
             "" if name == names.get(name, name) else name,
-            [f"{verdict[key]:.2f}" for key in VERDICT],
+            ["–" if key == unasked else f"{verdict[key]:.2f}" for key in VERDICT],
             name in best,
             bool(verdict["plausible"]),
         )
@@ -223,11 +224,14 @@ def _advice(study: StudyRecord, models: Mapping[str, Path], record: Mapping[str,
     safe = min(shapes, key=shapes.__getitem__)
     here = safe in models and models[safe].is_file()
     model = shlex.quote(str(models[safe].absolute())) if here else f"the model.pt of {safe}"
+    safest = (
+        f"Until you know, the safest candidate is “{study.candidates.get(safe, safe)}”: its shapes are nearest to "
+        f"those of labelled patients. --ckpt_path {model} behind the command that segments takes it."
+    )
     return [
         "Look at the picture under the table and at “Segmentations” below: the better candidate follows the anatomy in "
         "every slice, at the ends of the volume too.",
-        f"Until you know, the safest candidate is “{study.candidates.get(safe, safe)}”: its shapes are nearest to "
-        f"those of labelled patients. --ckpt_path {model} behind the command that segments takes it.",
+        *([] if record["margin"] is None else [safest]),
         'Label three slices of one or two test volumes (in dataset.json "label", and "annotated" with their numbers), '
         "and go on with the study by --resume: its report then scores every candidate on them.",
     ]

@@ -41,14 +41,16 @@ def candidate_stages(study: Study, client: str) -> Iterator[Stage]:
 
 def _choice(study: Study, client: str) -> Stage:
     found = candidates(study, client)
+    described = study.sources if study.compares_shapes else ()
     own = {
         "candidates": {name: weights.path for name, weights in found.items()},
-        "shapes_paths": [str(study.place(source, SHAPES) / SHAPES_FILE) for source in study.sources],
+        "shapes_paths": [str(study.place(source, SHAPES) / SHAPES_FILE) for source in described],
+        **({} if study.compares_shapes else {"margin": None}),
         "ckpt_path": model_path(study, client, CHOICE),
         "quiet": True,
     }
     needs = [need for weights in found.values() for need in weights.needs]
-    needs += [f"{source}/{SHAPES}" for source in study.sources]
+    needs += [f"{source}/{SHAPES}" for source in described]
     reads = [file for weights in found.values() for file in weights.reads]
     return make_stage(study, client, CHOICE, ("choose.yaml",), own, needs, reads)
 
@@ -62,11 +64,21 @@ def _adaptation(study: Study, client: str) -> Stage:
         "twin_dir": synthetic_root(study, study.roots[client].domains[0], drawn_at),
         "ckpt_path": model_path(study, client, ADAPTATION),
         "quiet": True,
-        **({"own_labels": True} if study.has_few_labels(client) else {}),
+        **_own_labels(study, client),
         **study.section("train"),
     }
     needs = (*weights.needs, f"{drawn_at}/synthetic")
     return make_stage(study, client, ADAPTATION, ("train.yaml",), own, needs, weights.reads)
+
+
+def _own_labels(study: Study, client: str) -> dict[str, Any]:
+    """What lets a client's labels train its model; where all its slices have some, batches are of nothing else."""
+    if not study.has_few_labels(client):
+        return {}
+    return {
+        "own_labels": True,
+        **({"labelled_per_batch": None} if study.roots[client].label_share == 1 else {}),
+    }
 
 
 def self_training(study: Study, client: str, name: str) -> Stage:

@@ -68,7 +68,7 @@ def _source_stages(study: Study, client: str) -> Iterator[Stage]:
     for variant in variants_at(study, client):
         yield from segmenting(study, client, variant, client)
     yield from segmenting_together(study, client)
-    if study.chooses:
+    if study.compares_shapes:
         yield make_stage(study, client, SHAPES, ("shapes.yaml",), {})
     draws = study.generalises or (
         bool(study.targets) and not study.publishes_model and ADAPTATION in study.candidates

@@ -88,7 +88,7 @@ METHODS = {  # by the stage that trains the model, in the order of the report's 
     "choice": Method(
         "chosen",
         "the one of these models that the client uses, or two together: chosen without a label of the client, by the "
-        "shapes of what each finds in its unlabelled images and by the edges there",
+        "edges where borders of what each finds in its unlabelled images lie, and its shapes",
     ),
 }
 

@@ -37,10 +37,15 @@ def _sentences(study: Study) -> Iterator[str]:
         yield _synthetic(study)
         yield f"Adaptation: at {_each(study.targets)}, on its own images, which stay where they are."
     if study.chooses:
+        shapes = f"means and deviations of shapes in the label maps of {joined(study.sources)}"
+        went = (
+            f"{shapes} went there for it, and no label map"
+            if study.compares_shapes
+            else "nothing went there for it"
+        )
         yield (
             f"Choice: at {_each(study.targets)}, among {len(study.candidates)} models, on its own images and "
-            f"without a label of its own; means and deviations of shapes in the label maps of {joined(study.sources)} "
-            "went there for it, and no label map."
+            f"without a label of its own; {went}."
         )
     few = [name for name in study.targets if study.has_few_labels(name)]
     if few:

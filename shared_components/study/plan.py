@@ -45,6 +45,9 @@ UNPROTECTED = (
     "and no noise"
 )
 
+Kind = tuple[str, str, frozenset[str]]
+"""A stage's name, its bundle, and which ids it sets."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -155,20 +158,30 @@ def _planned(federation: Federation, study: bool | None) -> Study | None:
 def _stages(study: Study) -> list[Step]:
     """The stages of a study, of each kind one built and timed."""
     stages = study_stages(study)
-    kinds: dict[tuple[str, str], Stage] = {}
+    kinds: dict[Kind, Stage] = {}
     for stage in stages:
-        kinds.setdefault((stage.name, stage.bundle), stage)
+        kinds.setdefault(_kind(stage), stage)
     configs = {
         kind: with_overrides(read_configs(stage.config_files), _own(stage)) for kind, stage in kinds.items()
     }
-    of_segmenters = {name: config for (name, bundle), config in configs.items() if bundle == study.adaptation}
+    of_segmenters = {
+        name: config for (name, bundle, _), config in configs.items() if bundle == study.adaptation
+    }
     _refuse({"": list(_unlike(of_segmenters))}, study.federation.name)
     results = {
         kind: rehearse(read_configs(stage.config_files), _own(stage), stage.bundle)
         for kind, stage in kinds.items()
     }
-    _refuse({f"study: {name}": result.faults for (name, _), result in results.items()}, study.federation.name)
-    return [_step(stage, results[stage.name, stage.bundle]) for stage in stages]
+    faults: dict[str, list[str]] = {}
+    for (name, *_), result in results.items():
+        told = faults.setdefault(f"study: {name}", [])
+        told += [fault for fault in result.faults if fault not in told]
+    _refuse(faults, study.federation.name)
+    return [_step(stage, results[_kind(stage)]) for stage in stages]
+
+
+def _kind(stage: Stage) -> Kind:
+    return stage.name, stage.bundle, frozenset(stage.overrides)
 
 
 def _own(stage: Stage) -> dict[str, Any]:

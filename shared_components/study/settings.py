@@ -29,7 +29,7 @@ PREDICTIONS = "_predictions"  # how the names of stages that segment end
 CANDIDATES = (*VARIANTS, *TEACHERS, ADAPTATION)
 OF_SOURCE = (SOURCE, SELF_TRAINED, ADAPTATION)  # those that need one variant alone
 SECTIONS = ("overrides", "pretrain", "synthesize", "train", "self_training", "inference", "generalisation")
-FLAGS = {"baselines": True, "choose": True, "matrix": True, "audit": True, "joint": False}
+FLAGS = {"baselines": True, "choose": True, "shapes": True, "matrix": True, "audit": True, "joint": False}
 """What a study does or leaves out, and by default."""
 FEDERATED_SOURCE = ("rounds", "updates_per_round", "aggregator")
 PUBLISHED = ("volumes", "model")

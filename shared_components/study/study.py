@@ -32,6 +32,8 @@ The federation file's ``study`` section, all optional::
                                        # self_trained_near, self_trained_all, self_trained, adaptation; by default
                                        # all (under noise those of one federated source model alone); with
                                        # choose: false it gets the adaptation
+      shapes: true                     # candidates must find shapes like those of labelled patients; false: these show
+                                       # another organ
       matrix: true                     # every model segments every client's labelled test volumes
       audit: true                      # what the factory gives away of each client's images, and how well it draws
       joint: false                     # one more source model, of the labelled clients' images in one place
@@ -143,6 +145,11 @@ class Study:
     def chooses(self) -> bool:
         """Whether clients without labels choose among several models."""
         return self.flag("choose") and bool(self.targets)
+
+    @property
+    def compares_shapes(self) -> bool:
+        """Whether shapes of labelled patients speak for candidates."""
+        return self.chooses and self.flag("shapes")
 
     @property
     def candidates(self) -> tuple[str, ...]:

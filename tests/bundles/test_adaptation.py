@@ -230,15 +230,22 @@ def test_a_factory_that_draws_label_maps_needs_no_source_model(factory, tmp_path
     assert not check_client_root(tmp_path / "out" / "t1")
 
 
-def test_a_factory_of_another_geometry_draws_nothing(factory, source, tmp_path):
-    flow = workflow(
-        "adaptation", "synthesize.yaml", kind=None, factory_path=factory / "factory.pt", spacing=[4.0, 5.0],
-        source_model_path=source / "model.pt", output_dir=tmp_path / "out", progress=False,
-    )  # fmt: skip
-    with pytest.raises(RuntimeError) as caught:
-        flow.run()
-    assert "spacing: expected 4.0, with which the factory was trained" in str(input_error_in(caught.value))
-    assert not (tmp_path / "out").exists()
+def test_a_model_or_a_factory_of_another_geometry_draws_nothing(factory, source, tmp_path):
+    torch.save(torch.load(source / "model.pt", weights_only=True)["model"], tmp_path / "bare.pt")
+    values = {"factory_path": factory / "factory.pt", "output_dir": tmp_path / "out", "progress": False}
+    for model, labels in (
+        (source / "model.pt", {0: "background", 1: "tumour"}),
+        (tmp_path / "bare.pt", None),
+    ):
+        more = {"labels": labels} if labels else {"spacing": [4.0, 5.0]}
+        flow = workflow("adaptation", "synthesize.yaml", kind=None, source_model_path=model, **values, **more)
+        with pytest.raises(RuntimeError) as caught:
+            flow.run()
+        told = str(input_error_in(caught.value))
+        assert (
+            "model.pt: trained with labels" if labels else "spacing: expected 4.0, with which the"
+        ) in told
+        assert not (tmp_path / "out").exists()
 
 
 def test_same_seed_same_bytes(factory, source, synthetic, tmp_path):

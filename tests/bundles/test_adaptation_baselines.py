@@ -41,7 +41,10 @@ def test_source_is_trained_with_the_quantiles_that_another_client_hands_out(clie
 def test_translation_needs_nothing_synthetic(clients, source, tmp_path):
     values = {"dataset_dir": clients / "south", "source_dir": clients / "north", "output_dir": tmp_path}
     values |= {"source_model_path": source / "model.pt", "ckpt_path": tmp_path / "model.pt"}
-    workflow("adaptation", "train.yaml", "translation.yaml", **values, phases=[2, 2, 2]).run()
+    workflow(
+        "adaptation", "train.yaml", "translation.yaml", **values, phases=[2, 2, 2], picture_every=1
+    ).run()
+    assert len(list((tmp_path / "pictures").glob("translation_*.png"))) == 3
     rows = read_table(tmp_path / "metrics.csv", "")
     assert [bool(rows[0][key]) for key in ("translator_adversarial", "translator_consistency")] == [
         True,

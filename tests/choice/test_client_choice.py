@@ -157,7 +157,7 @@ def above(level: float) -> nn.Module:
     [
         (0.1, 1e-6, ("square",)),
         (100.0, None, ("square",)),
-        (100.0, 1e-6, ("square", "noise")),
+        (100.0, 1e-6, ("square",)),  # what finds the noise finds something else
     ],
 )
 def test_margin_and_partner_decide_who_answers(tmp_path, margin, partner, best):
@@ -179,6 +179,59 @@ def test_margin_and_partner_decide_who_answers(tmp_path, margin, partner, best):
     assert choose(*given, **settings) == best
 
 
+def square_and(tmp_path, level: float) -> tuple:
+    """Arguments of a choice between what finds a bright square and what finds all that is brighter than a level."""
+    voxels = np.random.default_rng(0).random((16, 16, 6)).astype(np.float32) * 20
+    voxels[4:12, 5:12] += 80
+    save(tmp_path / "image.nii.gz", voxels, np.diag([4.0, 4.0, 6.0, 1.0]))
+    item = {"domain": "t1", "subject": "a", "image": str(tmp_path / "image.nii.gz")}
+    paths = {
+        name: str(export_model(above(each), tmp_path / f"{name}.pt"))
+        for name, each in (("other", level), ("square", 0.0))
+    }
+    dataset, out = SliceDataset([item], ["t1"], 16, 4.0), tmp_path / "out"
+    return paths, above(0.0), dataset, {0: "background", 1: "square"}, 4.0, [], out, out / "model.pt"
+
+
+def test_without_shapes_edges_alone_choose(tmp_path):
+    given = square_and(tmp_path, level=-0.8)
+    assert choose(*given, margin=None, partner=None, progress=False) == ("square",)
+    record = read_record(tmp_path / "out/choice.json", "")
+    assert record["margin"] is None and record["doubtful"] is False
+    assert record["rule"] == "the one whose borders lie on the clearest edges wins"
+    assert record["reason"].startswith(
+        "labelled patients show another organ, so that shapes say nothing; of the cand"
+    )
+    assert all(verdict["plausible"] for verdict in record["candidates"].values())
+    with pytest.raises(InputError, match="expected at least one file of shapes"):
+        choose(*given, margin=0.5, progress=False)
+
+
+@pytest.mark.parametrize(("level", "best"), [(0.1, 2), (-0.8, 1)])
+def test_two_that_find_different_things_do_not_answer_together(tmp_path, level, best):
+    given = square_and(tmp_path, level)
+    found = choose(*given, margin=None, partner=1e-6, progress=False)
+    reason = read_record(tmp_path / "out/choice.json", "")["reason"]
+    assert len(found) == best
+    assert ("finds something else (Dice" in reason) == (best == 1)
+    assert ("so that both answer together" in reason) == (best == 2)
+
+
+def test_candidates_of_another_training_are_not_chosen_among(tmp_path):
+    save(
+        tmp_path / "image.nii.gz", np.random.default_rng(0).random((16, 16, 3)).astype(np.float32), np.eye(4)
+    )
+    item = {"domain": "t1", "subject": "a", "image": str(tmp_path / "image.nii.gz")}
+    labels = {0: "background", 1: "square"}
+    shapes = write_shapes([Known(np.ones((3, 16, 16), np.uint8))], [1], 4.0, tmp_path / "shapes.json")
+    path = export_model(above(0.0), tmp_path / "a.pt", {"domains": ["t2"], "labels": labels, "spacing": 6.0})
+    given = ({"a": str(path)}, above(0.0), SliceDataset([item], ["t1"], 16, 4.0), labels, 4.0, [str(shapes)])
+    description = {"domains": ["t1"], "labels": labels, "spacing": 4.0}
+    with pytest.raises(InputError, match=r"a\.pt: trained with spacing 6\.0, but this config has 4\.0"):
+        choose(*given, tmp_path / "out", tmp_path / "out/model.pt", description, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_record_states_the_rule_and_whether_candidates_disagree(tmp_path):
     found = {"plain": Verdict(0.2, 1.0, 0.9, 0.5), "adapted": Verdict(0.3, 0.9, 0.9, 0.9)}
     write_choice(tmp_path, found, ["plain", "adapted"], margin=0.4, partner=0.7)
@@ -190,7 +243,7 @@ def test_the_record_states_the_rule_and_whether_candidates_disagree(tmp_path):
         False,
     )
     assert "more than 0.4 deviations less plausible" in record["rule"]
-    assert record["rule"].endswith("where its edges are at least 0.7 times as clear")
+    assert "where its edges are at least 0.7 times as clear and both find the same" in record["rule"]
     assert rule(0.4, None).endswith("clearest edges wins")
 
 

@@ -115,10 +115,10 @@ def validator(network) -> SupervisedEvaluator:
     )
 
 
-def trained(interval: int | None):
+def trained(interval: int | None, last: int | None = None):
     engine = trainer(max_epochs=4)
     if interval:
-        Validation(interval=interval, validator=validator(engine.network)).attach(engine)
+        Validation(interval=interval, last=last, validator=validator(engine.network)).attach(engine)
     seen = []
     engine.add_event_handler(Events.EPOCH_COMPLETED, lambda e: seen.append(dict(e.state.metrics)))
     engine.run()
@@ -132,6 +132,12 @@ def test_scores_are_the_trainers_metrics_in_their_epoch_only():
     with torch.no_grad():
         error = ((network(numbers.values[:, None])[:, 0] - 2 * numbers.values) ** 2).mean()
     torch.testing.assert_close(torch.tensor(seen[3]["error"]), error)
+
+
+@pytest.mark.parametrize(("interval", "validated"), [(3, [3, 4]), (2, [2, 4]), (5, [4])])
+def test_the_last_epoch_is_validated_whatever_the_interval(interval, validated):
+    _, seen = trained(interval, last=4)
+    assert [epoch for epoch, metrics in enumerate(seen, 1) if metrics] == validated
 
 
 def test_training_is_the_same_with_and_without():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from monai.networks import convert_to_torchscript
 from torch import nn
 
+from shared_components.errors import InputError
 from shared_components.networks.ensemble import Ensemble, ensemble_of, fitting, members_of
 from shared_components.networks.weights import export_model, with_weights
 
@@ -27,6 +29,14 @@ def test_a_file_of_two_is_read_by_two_of_the_kind(tmp_path):
     bare = tmp_path / "bare.pt"
     torch.save(both.state_dict(), bare)
     assert members_of(bare) == 2
+
+
+def test_two_that_answer_together_are_no_one_model(tmp_path):
+    path = export_model(Ensemble([network(1), network(2)]), tmp_path / "both.pt")
+    with pytest.raises(
+        InputError, match=r"both\.pt: holds 2 models that answer together, where one is wanted"
+    ):
+        with_weights(network(0), path)
 
 
 def test_one_network_stays_itself(tmp_path):

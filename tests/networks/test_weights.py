@@ -16,6 +16,22 @@ def test_weights_come_back_with_their_description(tmp_path):
     assert torch.equal(loaded.weight, network.weight) and torch.equal(loaded.bias, network.bias)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"spacing": 4.5}, {"labels": {0: "rest", 1: "tumour"}}, {"spacing": [6.0, 4.5]}]
+)
+def test_weights_of_another_training_are_refused(tmp_path, settings):
+    description = {"labels": {0: "rest", 1: "brain"}, "spacing": 6.0}
+    path = export_model(torch.nn.Linear(2, 3), tmp_path / "model.pt", description)
+    with pytest.raises(
+        InputError, match=rf"model\.pt: trained with {next(iter(settings))} .*, but this config has"
+    ):
+        with_weights(torch.nn.Linear(2, 3), path, settings=settings)
+    same = {"labels": {"0": "rest", "1": "brain"}, "spacing": [6.0, 6.0], "orientation": "RAS"}
+    assert with_weights(torch.nn.Linear(2, 3), path, settings=same)
+    torch.save(torch.nn.Linear(2, 3).state_dict(), tmp_path / "bare.pt")
+    assert with_weights(torch.nn.Linear(2, 3), tmp_path / "bare.pt", settings=settings), "it says nothing"
+
+
 def test_a_file_does_not_follow_later_training(tmp_path):
     network = torch.nn.Linear(1, 1)
     path = export_model(network, tmp_path / "model.pt")

@@ -20,6 +20,7 @@ from shared_components.study.client_stages import study_stages
 from shared_components.study.federated_run import FederatedRun, by_engine
 from shared_components.study.findings import tell_study
 from shared_components.study.matrix import published
+from shared_components.study.origins import origins
 from shared_components.study.plan import plan
 from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
@@ -149,6 +150,28 @@ def test_a_few_labels_are_used_by_their_own_client(finished, values):
     assert settings(finished, "south", "adaptation")["own_labels"] is True
     off = study_stages(plan_study(made(values, train={"phases": [0, 1, 1], "own_labels": False})))
     assert next(s for s in off if s.key == "south/adaptation").overrides["own_labels"] is False
+
+
+def test_of_a_client_with_labels_alone_all_slices_of_a_batch_have_some(values):
+    stages = {
+        s.key: s
+        for s in study_stages(plan_study(made(values, without=("federated_source",), sources=["north"])))
+    }
+    few, all_of_them = (stages[f"{name}/adaptation"].overrides for name in ("south", "west"))
+    assert "labelled_per_batch" not in few and few["own_labels"] is True
+    assert all_of_them["labelled_per_batch"] is None and all_of_them["own_labels"] is True
+
+
+def test_where_labelled_patients_show_another_organ_no_shapes_travel(values):
+    study = plan_study(made(values, choose=True, shapes=False))
+    stages = {s.key: s for s in study_stages(study)}
+    choice = stages["south/choice"]
+    assert choice.overrides["shapes_paths"] == [] and choice.overrides["margin"] is None
+    assert not [key for key in stages if key.endswith("/shapes")]
+    assert not [need for need in choice.needs if need.endswith("/shapes")]
+    assert any("without a label of its own; nothing went there for it." in line for line in origins(study))
+    usual = {s.key: s for s in study_stages(plan_study(made(values, choose=True)))}
+    assert "margin" not in usual["south/choice"].overrides and "north/shapes" in usual
 
 
 def test_every_model_meets_every_labelled_client(finished):
