@@ -213,7 +213,7 @@ def test_studies_of_heads_can_run(name, tmp_path, monkeypatch):
 
 
 def test_readme_federation_runs_and_states_the_defaults(tmp_path, monkeypatch):
-    text = re.search(r"`federation.yaml`:\n\n```yaml\n(.*?)```", README, flags=re.DOTALL)[1]
+    text = re.search(r"```yaml\n(name: two-hospitals\n.*?)```", README, flags=re.DOTALL)[1]
     content = yaml.safe_load(text)
     (tmp_path / "bundles").symlink_to(REPO / "bundles")
     for client in content["clients"].values():
