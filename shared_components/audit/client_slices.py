@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -81,7 +82,7 @@ def client_slices(
         torch.stack([one["position"] for one in slices]),
         torch.tensor([where.item for where in dataset.index]),
         torch.tensor([where.slice for where in dataset.index]),
-        sorted(where.depth for where in dataset.index)[len(dataset) // 2],
+        statistics.median_low({where.item: where.depth for where in dataset.index}.values()),
     )
 
 

@@ -31,7 +31,7 @@ from shared_components.metrics.memorisation import (
     membership_inference,
     memorisation,
     nearer_to_training,
-    nearest,
+    nearest_distances,
 )
 from shared_components.networks.generator import Generator
 from shared_components.records import read_table, write_table
@@ -196,7 +196,7 @@ def privacy_figures(
     found = memorisation(*vectors)
     generated, own, other = vectors
     membership = membership_inference(own, other, generated, (training.volumes, held_out.volumes), seed)
-    distances = [nearest(generated, of).distance.median().item() for of in (own, other)]
+    distances = nearest_distances(*vectors, seed)
     figures = {
         "memorised": Figure.of(found.rate, found.chance.value),
         "memorised_by_chance": Figure.of(found.chance, found.chance.value),

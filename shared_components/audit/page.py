@@ -21,7 +21,7 @@ WORDS = {  # a figure's name, without the space's, to what it is
     "flagged": "1: more than chance explains",
     "membership": "AUC of the membership attack; real: it tells nothing",
     "nearer_to_training": "share nearer to a training than to a held-out slice, of as many",
-    "nearest_distance": "median distance to the nearest training slice; real: to the nearest held-out slice",
+    "nearest_distance": "median distance to the nearest training slice; real: held-out slice, of as many",
     "data_copying": "z-score of Meehan's test (far below 0: nearer to training slices than new ones are)",
     "frechet": "Fréchet distance from held-out slices; real: that of training slices",
     "kernel_distance": "kernel distance (squared MMD), the same",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.benchmarks.factory_rows import ROWS, federation_values
-from shared_components.benchmarks.factory_run import result_of, trained_segmenter
+from shared_components.benchmarks.factory_run import Segment, result_of, trained_segmenter
 from shared_components.benchmarks.tables import machine, markdown
 from shared_components.command_line import chosen
 from shared_components.data.dataset_json import DATASET_FILE
@@ -83,15 +83,18 @@ class _Trainings:
     ) -> None:
         self._scenario, self._folder, self._updates, self._seed = scenario, folder, updates, seed
         self.name = f"{size}px_{updates}_seed{seed}"
-        data = folder / f"data{seed}"
-        scenario.make(data, seed, smoke)
+        self._data, self._smoke = folder / f"data{seed}", smoke
         self._geometry = scenario.geometry(size)
         self._overrides = {key: self._geometry[key] for key in ("spacing", "image_size")}
         self._overrides |= SMALL if smoke else {}
-        self._labelled = [str(data / root) for root in scenario.labelled.values()]
-        self._clients = {domain: str(data / root) for domain, root in scenario.roots.items()}
-        place = folder / f"segmenter{seed}_{size}"
-        self._segment = trained_segmenter(place, self._geometry, self._labelled, smoke)
+        self._labelled = [str(self._data / root) for root in scenario.labelled.values()]
+        self._clients = {domain: str(self._data / root) for domain, root in scenario.roots.items()}
+        self._place = folder / f"segmenter{seed}_{size}"
+
+    def _segmenter(self) -> Segment:
+        """What finds the classes in all domains, once data and training are there."""
+        self._scenario.make(self._data, self._seed, self._smoke)
+        return trained_segmenter(self._place, self._geometry, self._labelled, self._smoke)
 
     def result(self, key: str, report_only: bool) -> dict[str, Any] | None:
         """Of one way; see :func:`result_of`."""
@@ -106,7 +109,7 @@ class _Trainings:
         }
         place, slices = self._folder / f"{key}_{self.name}", self._scenario.slices
         clients = {d: values["clients"][d]["data_root"] for d in self._clients if d in values["clients"]}
-        return result_of(place, whole, clients or self._clients, self._segment, slices, report_only)
+        return result_of(place, whole, clients or self._clients, self._segmenter, slices, report_only)
 
 
 def _table(scenario: str, found: Mapping[str, Mapping[str, Any]], what: str) -> str:

@@ -11,7 +11,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def result_of(
     folder: Path,
     values: Mapping[str, Any],
     data: Mapping[str, str],
-    segment: Segment,
+    segmenter: Callable[[], Segment],
     slices: int,
     report_only: bool = False,
 ) -> dict[str, Any] | None:
@@ -53,7 +53,8 @@ def result_of(
         folder: of the run.
         values: of the federation file, but for name, bundle and output folder.
         data: domain to the data root whose training and held-out images the factory is compared with.
-        segment: segments slices of every domain; for the agreement of twins.
+        segmenter: makes ``data``, where it is missing, and what segments slices of every domain, for the agreement of
+            twins; called where something is run.
         slices: of a synthetic volume.
         report_only: run nothing.
     Returns:
@@ -70,6 +71,7 @@ def result_of(
         return found
     if report_only:
         return None
+    segment = segmenter()
     remove_tree(folder)
     seconds = _train(folder, text)
     rows = read_table(folder / "rounds.csv")

@@ -108,5 +108,5 @@ def _refuse_unfit(encoder: ImageEncoder, width: int) -> None:
     if encoder.width != width:
         raise InputError(
             f"semantic_condition: expected {encoder.width}, the width of the image_encoder's embedding, found {width}; "
-            "set it in 'overrides'"
+            f"set semantic_condition: {encoder.width}"
         )

@@ -173,7 +173,8 @@ def wilson(share: float, count: int) -> Estimate:
     square = CONFIDENCE**2
     centre = (share + square / (2 * count)) / (1 + square / count)
     spread = math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
-    return Estimate(share, max(0.0, centre - CONFIDENCE * spread), min(1.0, centre + CONFIDENCE * spread))
+    low, high = centre - CONFIDENCE * spread, centre + CONFIDENCE * spread
+    return Estimate(share, 0.0 if share == 0 else max(0.0, low), 1.0 if share == 1 else min(1.0, high))
 
 
 def area_under_curve(positive: Tensor, negative: Tensor) -> float:

@@ -6,6 +6,7 @@ client tell: they are new by construction.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -113,13 +114,35 @@ def nearer_to_training(generated: Tensor, training: Tensor, held_out: Tensor, se
     Of the larger set as many are taken as the smaller has, by chance and repeatedly, so that a half is expected where
     training and held-out slices are alike to the factory.
     """
-    random, number = torch.Generator().manual_seed(seed), min(len(training), len(held_out))
     shares = torch.zeros(len(generated), dtype=torch.float64)
+    for own, other in _thinned(generated, training, held_out, seed):
+        shares += ((other - own).sign().double() + 1) / 2 / THINNINGS
+    return wilson(shares.mean().item(), len(shares))
+
+
+def nearest_distances(
+    generated: Tensor, training: Tensor, held_out: Tensor, seed: int = 0
+) -> tuple[float, float]:
+    """Median distances of generated slices to their nearest training slice, and to their nearest held-out slice.
+
+    Of as many slices of each, as for :func:`nearer_to_training`: the nearest of more slices is nearer by itself.
+    """
+    pairs = [
+        [side.median().item() for side in pair] for pair in _thinned(generated, training, held_out, seed)
+    ]
+    own, other = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
+    return own, other
+
+
+def _thinned(
+    generated: Tensor, training: Tensor, held_out: Tensor, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Distances (N,) of generated slices to the nearest of as many training and held-out slices, drawn repeatedly."""
+    random, number = torch.Generator().manual_seed(seed), min(len(training), len(held_out))
     for _ in range(THINNINGS):
         chosen = [of[torch.randperm(len(of), generator=random)[:number]] for of in (training, held_out)]
         own, other = (nearest(generated, references).distance[:, 0] for references in chosen)
-        shares += ((other - own).sign().double() + 1) / 2 / THINNINGS
-    return wilson(shares.mean().item(), len(shares))
+        yield own, other
 
 
 def data_copying(generated: Tensor, training: Tensor, held_out: Tensor) -> float:

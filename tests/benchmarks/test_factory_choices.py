@@ -41,6 +41,12 @@ def test_a_way_is_run_once_and_stands_in_the_table(tmp_path, capsys):
     assert "federated, as the bundle does it" not in capsys.readouterr().out
 
 
+def test_reporting_makes_nothing(tmp_path):
+    with pytest.raises(InputError, match="holds none of these runs; run without --report_only"):
+        factory("head", str(tmp_path), rows="joint", report_only=True)
+    assert [path.name for path in (tmp_path / "factory/head").iterdir() if path.name != "lock"] == []
+
+
 def test_faults_are_told(tmp_path):
     with pytest.raises(InputError, match="scenario: expected one of head, spine, found 'knee'"):
         factory("knee", str(tmp_path))

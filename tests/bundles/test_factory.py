@@ -13,6 +13,7 @@ import pytest
 import torch
 from monai.bundle import run
 
+from shared_components.errors import input_error_in
 from shared_components.federation.federation import client_plan
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
@@ -86,6 +87,24 @@ def test_resuming_what_is_finished_changes_nothing(clients, whole, tmp_path):
     (tmp_path / "factory.pt").unlink()
     training(clients, tmp_path, max_epochs=3, resume=True).run()
     assert_same_run(whole, tmp_path, "factory.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"domains": ["pet", "t2", "t1"]}, "domains: "),
+        ({"orientation": "LPS"}, "orientation: 'RAS', now it is 'LPS'"),
+        ({"poses": True}, "poses: False, now it is True"),
+    ],
+)
+def test_a_run_is_not_resumed_with_what_would_name_or_show_it_otherwise(clients, tmp_path, change, words):
+    training(clients, tmp_path, max_epochs=1).run()
+    before = (tmp_path / "factory.pt").read_bytes()
+    with pytest.raises(RuntimeError) as caught:
+        training(clients, tmp_path, max_epochs=2, resume=True, **change).run()
+    assert f"settings.json: the run to resume had {words}" in str(input_error_in(caught.value))
+    assert (tmp_path / "factory.pt").read_bytes() == before
+    training(clients, tmp_path, max_epochs=2, resume=True).run()
 
 
 def test_pictures_change_nothing(clients, whole, tmp_path):

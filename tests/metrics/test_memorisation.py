@@ -10,6 +10,7 @@ from shared_components.metrics.memorisation import (
     memorisation,
     nearer_to_training,
     nearest,
+    nearest_distances,
 )
 
 
@@ -69,6 +70,15 @@ def test_nearer_to_training_is_a_half_for_fresh_samples_however_many_trained(set
     share = nearer_to_training(fresh, training, held_out[:60])
     assert share.low < 0.5 < share.high
     assert nearer_to_training(training, training, held_out).value == pytest.approx(0.875, abs=0.04)
+
+
+def test_distances_to_the_nearest_are_of_as_many(sets):
+    """Of ten times as many training slices the nearest would be nearer by chance."""
+    training, held_out, fresh = sets
+    own, other = nearest_distances(fresh, training, held_out[:20])
+    assert own == pytest.approx(other, rel=0.05)
+    own, other = nearest_distances(fresh, training, fresh)
+    assert other == 0.0 < own or other < 0.2 * own
 
 
 def test_meehans_score_is_near_zero_for_fresh_samples(sets):
