@@ -141,7 +141,7 @@ KINDS = [
     ),
     *(Kind(f"orientation_{c}.nii", nifti(), SHAPE, oblique(codes=c)) for c in CODES),
     Kind("nifti1.nii", nifti()),
-    Kind("photograph.png", picture, (20, 18, 1), np.eye(4)),
+    Kind("photograph.png", picture, (20, 18, 1), np.diag([-1.0, -1, 1, 1])),
     Kind("nifti2.nii", nifti(nib.Nifti2Image)),
     Kind("nifti2_packed.nii.gz", nifti(nib.Nifti2Image, sform=4, qform=2)),
     Kind("scaled.nii.gz", nifti(slope=(0.25, -3.5))),
