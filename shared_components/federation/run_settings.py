@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
 from shared_components.federation.federation import Federation
 from shared_components.federation.federation_file import federation_from
 
@@ -28,7 +28,7 @@ def setting_changes(before: Any, after: Any, free: tuple[str, ...] = (), at: str
             setting_changes(before.get(k), after.get(k), at=f"{at}.{k}" if at else str(k)) for k in keys
         )
         return [line for lines in nested for line in lines]
-    return [] if before == after else [f"{at} was {before!r} and is now {after!r}"]
+    return [] if before == after else [f"{at} was {shown(before)} and is now {shown(after)}"]
 
 
 def without_demands(settings: Mapping[str, Any]) -> dict[str, Any]:
