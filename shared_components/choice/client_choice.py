@@ -31,7 +31,6 @@ from shared_components.networks.weights import export_model, with_weights
 from shared_components.records import write_record, write_table
 from shared_components.steps import steps
 
-MEANING = ("labels", "spacing", "orientation")  # of a description: what candidates must have in common
 RECORD, TABLE, PICTURE = "choice.json", "choice.csv", "choice.png"
 COLUMNS = ("candidate", *Verdict._fields, "plausible", "chosen")
 SHOWN = 6  # slices in the picture
@@ -48,6 +47,7 @@ def choose(
     output_dir: str | os.PathLike,
     ckpt_path: str | os.PathLike,
     description: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     margin: float | None = MARGIN,
     partner: float | None = PARTNER,
     most_slices: int = 400,
@@ -68,7 +68,9 @@ def choose(
         shapes_paths: what labelled clients have written of their labels' shapes.
         output_dir: where to write.
         ckpt_path: the chosen model.
-        description: goes into its file; candidates must have been trained with the same ``MEANING``.
+        description: goes into its file.
+        settings: with which candidates must have been trained, as of
+            :func:`~shared_components.networks.weights.with_weights`.
         margin: deviations by which shapes may be less plausible than the most plausible candidate's; None: shapes of
             labelled clients, whose patients show another organ, say nothing.
         partner: share of the clearest edges from which the next candidate answers with the clearest, where both find
@@ -85,11 +87,10 @@ def choose(
         raise InputError(f"choice: expected at least {what}, found none; name it in the config")
     known = [] if margin is None else read_shapes(shapes_paths)
     images, volumes, places = looked_at(dataset, most_slices)
-    meaning = {id: value for id, value in (description or {}).items() if id in MEANING}
     opinions: dict[str, Opinion] = {}
     total = torch.zeros(())
     for name, path in steps(list(candidates.items()), "candidates", "model", progress):
-        one = opinion(with_weights(network, path, settings=meaning).eval(), images)
+        one = opinion(with_weights(network, path, settings=settings).eval(), images)
         total = total + one.probabilities.float()  # the sum alone is kept of all: probabilities are large
         opinions[name] = one._replace(probabilities=one.probabilities[:0])
     classes = sorted(labels)[1:]
@@ -175,7 +176,7 @@ def write_choice(
     write_table(Path(output_dir) / TABLE, COLUMNS, rows)
     record = {"chosen": list(best), "margin": margin, "partner": partner, "rule": rule(margin, partner)}
     record["reason"] = reason(found, best, margin, known, left)
-    record["doubtful"] = is_doubtful(found) or not (known or margin is None)
+    record["doubtful"] = not known or is_doubtful(found)
     record["disagree"] = found[best[0]].agreement < ALIKE
     values = {name: {**verdict._asdict(), "plausible": name in fit} for name, verdict in found.items()}
     write_record(Path(output_dir) / RECORD, {**record, "candidates": values})
@@ -241,7 +242,10 @@ def reason(
     if not any(verdict.edges for verdict in found.values()):
         return f"no candidate finds anything; {_quoted(best)} stands in"
     if margin is None:
-        refused = "labelled patients show another organ, so that shapes say nothing"
+        refused = (
+            "labelled patients show another organ, whose shapes say nothing of this one: look at the segmentations "
+            "before using any"
+        )
     elif not known:
         refused = (
             "no shape of labelled patients is known, since none of their slices is annotated in full: look at the "

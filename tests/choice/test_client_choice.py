@@ -197,10 +197,10 @@ def test_without_shapes_edges_alone_choose(tmp_path):
     given = square_and(tmp_path, level=-0.8)
     assert choose(*given, margin=None, partner=None, progress=False) == ("square",)
     record = read_record(tmp_path / "out/choice.json", "")
-    assert record["margin"] is None and record["doubtful"] is False
+    assert record["margin"] is None and record["doubtful"] is True
     assert record["rule"] == "the one whose borders lie on the clearest edges wins"
     assert record["reason"].startswith(
-        "labelled patients show another organ, so that shapes say nothing; of the cand"
+        "labelled patients show another organ, whose shapes say nothing of this one: look"
     )
     assert all(verdict["plausible"] for verdict in record["candidates"].values())
     with pytest.raises(InputError, match="expected at least one file of shapes"):
@@ -226,9 +226,9 @@ def test_candidates_of_another_training_are_not_chosen_among(tmp_path):
     shapes = write_shapes([Known(np.ones((3, 16, 16), np.uint8))], [1], 4.0, tmp_path / "shapes.json")
     path = export_model(above(0.0), tmp_path / "a.pt", {"domains": ["t2"], "labels": labels, "spacing": 6.0})
     given = ({"a": str(path)}, above(0.0), SliceDataset([item], ["t1"], 16, 4.0), labels, 4.0, [str(shapes)])
-    description = {"domains": ["t1"], "labels": labels, "spacing": 4.0}
+    settings = {"labels": labels, "spacing": 4.0}
     with pytest.raises(InputError, match=r"a\.pt: trained with spacing 6\.0, but this config has 4\.0"):
-        choose(*given, tmp_path / "out", tmp_path / "out/model.pt", description, progress=False)
+        choose(*given, tmp_path / "out", tmp_path / "out/model.pt", settings=settings, progress=False)
     assert not (tmp_path / "out").exists()
 
 
