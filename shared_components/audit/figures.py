@@ -193,7 +193,7 @@ def privacy_figures(
         held_out: slices of other subjects of the same client.
         seed: of bootstrap and thinning.
     """
-    found = memorisation(*vectors)
+    found = memorisation(*vectors, held_out.volumes)
     generated, own, other = vectors
     membership = membership_inference(own, other, generated, (training.volumes, held_out.volumes), seed)
     distances = nearest_distances(*vectors, seed)

@@ -140,6 +140,12 @@ ROWS = {
         overrides={**ONE_ANATOMY, "growth": {}},
         drawn=0.0,
     ),
+    "in_turn_both_common": FactoryRow(
+        "one client a round, in turn, discriminator exchanged too; poses of 0.3, all rows common but the finest two, "
+        "never at half the size",
+        overrides={**ONE_ANATOMY, "growth": {}, "federation::shared": [*MODULES, "discriminator"]},
+        drawn=0.0,
+    ),
     "momentum": FactoryRow("server momentum 0.6, rate 0.5", server(momentum=0.6, learning_rate=0.5)),
     "adam": FactoryRow(
         "server Adam (FedAdam)",

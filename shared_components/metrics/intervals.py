@@ -158,7 +158,7 @@ class Estimate(NamedTuple):
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
-def wilson(share: float, count: int) -> Estimate:
+def wilson(share: float, count: float) -> Estimate:
     """A share of ``count`` independent cases with Wilson's score interval.
 
     >>> [round(value, 3) for value in wilson(0.0, 10)]
@@ -175,6 +175,36 @@ def wilson(share: float, count: int) -> Estimate:
     spread = math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
     low, high = centre - CONFIDENCE * spread, centre + CONFIDENCE * spread
     return Estimate(share, 0.0 if share == 0 else max(0.0, low), 1.0 if share == 1 else min(1.0, high))
+
+
+def effective_count(values: Tensor, groups: Tensor) -> float:
+    r"""How many independent cases tell as much as these, of which those of a group may be alike.
+
+    .. math:: n \big/ (1 + (m - 1) \rho), \quad m = \sum_g n_g^2 / n
+
+    with the intraclass correlation :math:`\rho` of a one-way analysis of variance, at least 0; one group alone counts
+    as one case, and cases that are groups of their own count all.
+
+    >>> effective_count(torch.tensor([1.0, 1.0, 3.0, 3.0]), torch.tensor([0, 0, 1, 1]))
+    2.0
+
+    Args:
+        values: (N,).
+        groups: the group of each, integers (N,).
+    Source: Kish 1965, Survey Sampling, Sec. 5.4.
+    """
+    _, place, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    n, k = len(values), len(sizes)
+    if k in (1, n):
+        return float(k)
+    values, sizes = values.double(), sizes.double()
+    means = torch.zeros_like(sizes).index_add_(0, place, values) / sizes
+    within = ((values - means[place]) ** 2).sum() / (n - k)
+    between = (sizes * (means - values.mean()) ** 2).sum() / (k - 1)
+    size = (n - (sizes**2).sum() / n) / (k - 1)
+    total = between + (size - 1) * within
+    correlation = ((between - within) / total).clamp(0, 1).item() if total > 0 else 0.0
+    return n / (1 + ((sizes**2).sum().item() / n - 1) * correlation)
 
 
 def area_under_curve(positive: Tensor, negative: Tensor) -> float:

@@ -16,6 +16,7 @@ from shared_components.metrics.intervals import (
     Estimate,
     area_under_curve,
     area_with_interval,
+    effective_count,
     wilson,
 )
 
@@ -84,17 +85,24 @@ class Memorisation(NamedTuple):
 
 
 def memorisation(
-    generated: Tensor, training: Tensor, held_out: Tensor, neighbours: int = NEIGHBOURS, tail: float = TAIL
+    generated: Tensor,
+    training: Tensor,
+    held_out: Tensor,
+    volumes: Tensor | None = None,
+    neighbours: int = NEIGHBOURS,
+    tail: float = TAIL,
 ) -> Memorisation:
     """Share of generated slices that are nearer to one training slice than nearly all held-out slices are.
 
     The threshold of :func:`distance_ratio` is its ``tail`` quantile over held-out slices. The factory is flagged
-    where the interval of the rate lies above that of the held-out slices' own share.
+    where the interval of the rate lies above that of the held-out slices' own share, of which slices of one volume,
+    as far as their ratios are alike, count as one.
 
     Args:
         generated: slices or their features, (N, F).
         training: (M, F), M >= 2.
         held_out: (K, F) of subjects that are not in ``training``.
+        volumes: the volume that each held-out slice is of, integers (K,); by default each is of its own.
         neighbours: see :func:`distance_ratio`.
         tail: share of held-out slices below the threshold.
     Source: the ratio is that of Carlini et al. 2023; calibration on held-out samples as in Meehan et al. 2020,
@@ -104,7 +112,8 @@ def memorisation(
     ratio, usual = found.distance[:, 0], distance_ratio(held_out, training, neighbours).distance[:, 0]
     threshold = torch.quantile(usual.double(), tail).item()
     rate = wilson((ratio < threshold).double().mean().item(), len(ratio))
-    chance = wilson(tail, len(usual))
+    count = len(usual) if volumes is None else effective_count(usual, volumes)
+    chance = wilson(tail, count)
     return Memorisation(rate, chance, rate.low > chance.high, ratio, found.index[:, 0])
 
 

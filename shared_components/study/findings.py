@@ -17,7 +17,7 @@ from torch import Tensor
 from shared_components.data.coverage import Reach, image_reach
 from shared_components.data.slices import SliceDataset
 from shared_components.data.volume_check import load_volume
-from shared_components.errors import InputError
+from shared_components.errors import InputError, counted
 from shared_components.federation.rounds_log import released
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.site_check import coverage_lines, frame_of
@@ -100,7 +100,7 @@ def _study_record(
         name=federation.name,
         date=date.today().isoformat(),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"{study.jobs} stages at a time of {federation.threads_per_worker} threads",
+        f"{study.jobs} stages at a time of {counted(study.threads, 'thread')}",
         seed=federation.seed,
         domains=tuple(federation.domains),
         labels=dict(study.roots[study.source].labels),

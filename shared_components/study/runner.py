@@ -42,7 +42,7 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
         seconds |= run_stages(
             stages,
             study.jobs,
-            federation.threads_per_worker,
+            study.threads,
             quiet,
             digests=opened.digests,
             check=opened.lock.check,

@@ -179,6 +179,12 @@ class Study:
         """Stages at a time."""
         return self.settings.get("jobs", 2)
 
+    @property
+    def threads(self) -> int:
+        """Torch's threads in each of them: as many as the federation's workers have, as far as there are cores."""
+        cores = os.cpu_count() or 1
+        return max(1, min(self.federation.threads_per_worker, cores // self.jobs))
+
     def section(self, name: str) -> dict[str, Any]:
         """Overrides of one kind of stage."""
         return dict(self.settings.get(name) or {})

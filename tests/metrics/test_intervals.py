@@ -11,6 +11,7 @@ from shared_components.metrics.intervals import (
     area_under_curve,
     area_with_interval,
     bootstrap,
+    effective_count,
     paired_difference,
     wilson,
 )
@@ -116,6 +117,17 @@ def test_client_that_lacks_a_seed_takes_part_with_the_others():
     values = {Subject(s, "a", "x"): 0.0 for s in range(3)} | {Subject(0, "b", "x"): 1.0}
     interval = bootstrap(values)
     assert interval.mean == 0.5 and 0 <= interval.low <= interval.high <= 1
+
+
+def test_cases_of_a_group_count_as_far_as_they_differ():
+    groups = torch.arange(60) // 10
+    alike, values = groups.double(), torch.rand(60, generator=torch.Generator().manual_seed(0))
+    assert effective_count(alike, groups) == pytest.approx(6), "all of a group are one"
+    assert 30 < effective_count(values, groups) <= 60, "those that are not alike count nearly all"
+    assert effective_count(values, torch.arange(60)) == 60 and effective_count(values, 0 * groups) == 1
+    assert effective_count(torch.ones(60), groups) == 60, "nothing tells of groups where all are the same"
+    uneven = torch.cat([torch.zeros(1), torch.ones(9)])
+    assert effective_count(uneven, uneven.long()) == pytest.approx(100 / 82), "sum of squares: 1 + 81"
 
 
 def test_wilson_against_its_formula_and_limits():

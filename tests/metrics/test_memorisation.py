@@ -65,6 +65,36 @@ def test_few_held_out_samples_flag_nothing_small(sets):
     assert not memorisation(generated, training, held_out[:5]).flagged
 
 
+def toy(seed: int, alike: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Training and held-out slices of ten volumes of twenty each, and what an honest factory draws of new volumes.
+
+    Args:
+        seed: of the draws.
+        alike: correlation of the slices of a volume.
+    """
+    random = torch.Generator().manual_seed(seed)
+
+    def draw(number: int, slices: int) -> torch.Tensor:
+        centre = alike**0.5 * torch.randn(number, 1, 20, generator=random)
+        return (centre + (1 - alike) ** 0.5 * torch.randn(number, slices, 20, generator=random)).flatten(0, 1)
+
+    return draw(400, 1), draw(10, 20), draw(10, 20)
+
+
+def test_slices_of_one_volume_do_not_count_as_so_many_patients():
+    """Of strongly alike slices a fifth of honest factories would be flagged."""
+    volumes = torch.arange(200) // 20
+    alone = [memorisation(*toy(seed, 0.9)).flagged for seed in range(25)]
+    together = [memorisation(*toy(seed, 0.9), volumes).flagged for seed in range(25)]
+    assert sum(alone) >= 3 and not any(together)
+
+
+def test_copies_are_counted_though_slices_of_a_volume_are_alike():
+    generated, training, held_out = toy(0, 0.5)
+    generated[:120] = training[:120] + 0.05 * generated[:120]
+    assert memorisation(generated, training, held_out, torch.arange(200) // 20).flagged
+
+
 def test_nearer_to_training_is_a_half_for_fresh_samples_however_many_trained(sets):
     training, held_out, fresh = sets
     share = nearer_to_training(fresh, training, held_out[:60])
