@@ -1,7 +1,7 @@
 """Train one bundle at several clients together: ``python scripts/federate.py COMMAND …``; ``-h`` lists them all.
 
 A federation file (YAML) names the bundle, the domains, the clients with their data roots, and the rounds; see
-``shared_components/federation/federation_file.py`` for every key.
+``shared_components/federation/federation.py`` for every key.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Federation:
         exchange: what travels, in which type.
         privacy: how clients protect what they send; None: not at all.
         overrides: ids and values that replace those of the bundle's config at every client.
-        engine: ``local``.
+        engine: ``local`` or ``nvflare``.
         workers: processes of the local engine; 0 runs every client in the calling process.
         threads_per_worker: torch's threads in each process.
         start: a file or the folder of a run that the federation goes on from; None: it begins anew.

@@ -25,7 +25,7 @@ RUN_IDS = frozenset(  # where and how one run was made; a package keeps the bund
     (
         *("bundle_root", "dataset_dir", "output_dir", "ckpt_path", "export_path", "scores_path"),
         *("source_model_path", "source_dir", "twin_dir", "factory_path", "discriminator_path"),
-        *("features_path", "teacher_paths", "candidates", "shapes_paths"),
+        *("features_path", "teacher_paths", "candidates", "shapes_paths", "margin", "partner", "most_slices"),
         *("device", "rank", "resume", "quiet", "initialize", "run", "finalize"),
     )
 )

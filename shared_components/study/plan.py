@@ -140,7 +140,9 @@ def _training(federation: Federation, name: str) -> tuple[Step, Layout | None]:
     at_once = min(max(federation.workers, 1), os.cpu_count() or 1)
     one = next(iter(results.values())).seconds
     seconds = None if one is None else one * updates * -(-federation.clients_per_round // at_once)
-    what = f"{federation.rounds} rounds of {federation.updates_per_round} updates at each client"
+    drawn, of = federation.clients_per_round, len(federation.clients)
+    at = "each client" if drawn == of else f"{counted(drawn, 'client')} of {of}"
+    what = f"{federation.rounds} rounds of {federation.updates_per_round} updates at {at}"
     return Step(name, what, updates, seconds), layout
 
 

@@ -95,6 +95,9 @@ def test_settings_of_a_choice_and_of_its_candidates_will_do():
     choice = {
         "candidates": {"plain": "/one/model.pt"},
         "shapes_paths": ["/one/shapes.json"],
+        "margin": None,  # of `study: {shapes: false}`
+        "partner": 0.9,
+        "most_slices": 20,
         "image_size": 64,
     }
     assert read_overrides([choice, {"teacher_paths": ["/one/model.pt"]}]) == [{"image_size": 64}, {}]

@@ -92,6 +92,8 @@ def test_federated_training_alone(values, factory):
     assert lines[-2].endswith("tiny_bundle  3 rounds of 3 updates at each client, 9 updates")
     assert "no time for all" in lines[-1]
     assert "source_model" not in plan(read(factory), study=False)
+    lines = plan(federation(values, clients_per_round=1)).splitlines()
+    assert f"3 rounds of 3 updates at 1 client of {len(values['clients'])}, 9 updates" in lines[-2]
 
 
 def test_what_is_exchanged_is_told_first(factory, values):
