@@ -20,7 +20,7 @@ def evaluate(root: str, *folders: str, split: str = "test", output_dir: str | No
         output_dir: where scores.csv, scores.json, comparison.md and the pictures go; by default the folder itself, if
             there is but one.
     """
-    if output_dir is None and len(folders) != 1:
+    if not folders or (output_dir is None and len(folders) > 1):
         raise InputError(
             f"folders: expected one, or --output_dir to write a comparison into, found {len(folders)}"
         )

@@ -95,6 +95,13 @@ def name_fault(name: object, limit: int = 100) -> str | None:
     return None
 
 
+def folder_name_fault(name: object) -> str | None:
+    """Why ``name`` cannot name a folder as well: as :func:`name_fault`, or it would lead elsewhere."""
+    if not name_fault(name) and (str(name) in (".", "..") or any(sign in str(name) for sign in "/\\")):
+        return f"expected a name without '/' and '\\', which is no '.' or '..', found {shown(name)}"
+    return name_fault(name)
+
+
 def os_error_line(error: OSError) -> str | None:
     """One line for an error of the file system that a user can mend; None for any other."""
     if error.errno not in _PLACE:

@@ -92,7 +92,7 @@ def choose(
     for name, path in steps(list(candidates.items()), "candidates", "model", progress):
         one = opinion(with_weights(network, path, settings=settings).eval(), images)
         total = total + one.probabilities.float()  # the sum alone is kept of all: probabilities are large
-        opinions[name] = one._replace(probabilities=one.probabilities[:0])
+        opinions[name] = one._replace(probabilities=torch.empty(0))
     classes = sorted(labels)[1:]
     found = verdicts(opinions, total.argmax(1), images, volumes, classes, spacing, known, places)
     best = chosen(found, margin, partner)

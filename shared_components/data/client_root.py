@@ -17,7 +17,7 @@ from shared_components.data.dataset_json import (
     unknown_key_cure,
 )
 from shared_components.data.faults import Fault, dangling_link, in_one_line
-from shared_components.data.label_maps import ANNOTATED, IGNORE, Annotated
+from shared_components.data.label_maps import ANNOTATED, CLASSES, IGNORE, Annotated
 from shared_components.data.names import entry_subject, subject_name
 from shared_components.errors import InputError, has_unprintable, name_fault, shown
 from shared_components.files import inside, path_fault
@@ -88,8 +88,8 @@ class ClientRoot:
     def items(self, split: str, labelled: bool | None = None) -> list[dict[str, Any]]:
         """Entries of a split: ``{"image", "label", "domain", "subject"}``, absolute paths; no absent labels.
 
-        An entry's ``patient`` is passed on, and with a label what says which of it is known: the entry's
-        ``annotated`` and the root's ``ignore``.
+        An entry's ``patient`` is passed on, and with a label what it may hold (the root's ``classes``) and what says
+        which of it is known: the entry's ``annotated`` and the root's ``ignore``.
 
         Args:
             split: ``training``, ``validation`` or ``test``.
@@ -105,7 +105,8 @@ class ClientRoot:
     def _item(self, entry: dict[str, Any]) -> dict[str, Any]:
         paths = {key: os.path.normpath(self.root / entry[key]) for key in ("image", "label") if key in entry}
         named = {"patient": entry["patient"]} if "patient" in entry else {}
-        known = {ANNOTATED: entry.get(ANNOTATED), IGNORE: self.ignore} if "label" in entry else {}
+        known = {ANNOTATED: entry.get(ANNOTATED), IGNORE: self.ignore, CLASSES: sorted(self.labels)}
+        known = known if "label" in entry else {}
         known = {key: value for key, value in known.items() if value is not None}
         return paths | named | known | {"domain": self.domain, "subject": entry_subject(entry)}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.faults import Fault
-from shared_components.errors import name_fault, nearest, printable, shown
+from shared_components.errors import folder_name_fault, name_fault, nearest, printable, shown
 from shared_components.files import path_fault, write_text
 
 DATASET_FILE = "dataset.json"
@@ -129,13 +129,9 @@ def _structure(file: str, content: dict[str, Any]) -> Iterator[Fault]:
     for key in _REQUIRED:
         if key not in content:
             yield Fault(file, f"has no {key!r}", f"add it, such as {_EXAMPLES[key]}")
-    for key in ("name", "domain"):
-        if key in content and name_fault(content[key]):
-            yield Fault(file, f"{key!r}: {name_fault(content[key])}", "write a short text")
-    if "/" in str(content.get("domain", "")):
-        yield Fault(
-            file, f"'domain' has a '/': {shown(content['domain'])}", "files are named by it: leave it out"
-        )
+    for key, fault_of in (("name", name_fault), ("domain", folder_name_fault)):
+        if key in content and fault_of(content[key]):
+            yield Fault(file, f"{key!r}: {fault_of(content[key])}", "write a short text")
     if "modality" in content and not _is_text_table(content["modality"]):
         yield Fault(file, "'modality': expected channel numbers to names", 'write it as {"0": "MRI"}')
     if "labels" in content:

@@ -37,6 +37,7 @@ ROUNDED_ZERO = 1e-6
 UNKNOWN = -1
 """Losses, validation and scores leave such pixels out: they are unknown, not background."""
 ANNOTATED, IGNORE = "annotated", "ignore"
+CLASSES = "classes"  # key of an item: the label values that may occur
 FORMS = 'write "annotated": [4, 9] for single slices or {"first": 0, "last": 13} for a range, counted from 0'
 AROUND = UNKNOWN - 1
 """Value of what is padded to a label map, until its slices tell what it means."""
@@ -151,8 +152,10 @@ def _holds_few_whole(voxels: Tensor) -> bool:
 class WholeLabelsd(MapTransform):
     """Label maps without their rounding errors.
 
+    Where the data say which ``classes`` may occur, no other values do, but that of voxels to ``ignore``.
+
     Raises:
-        UnfitFile: NaN, or values that are no whole numbers, as of a probability map.
+        UnfitFile: NaN, values that are no whole numbers, as of a probability map, or values of no class.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -162,6 +165,9 @@ class WholeLabelsd(MapTransform):
             if not bool(_is_whole(label.as_tensor()).all()):
                 refuse(value_faults(source_of(label), label.as_tensor(), None))
             data[key] = whole(label)
+            if CLASSES in data:
+                voxels = data[key].as_tensor()
+                refuse(value_faults(source_of(label), voxels, data[CLASSES], data.get(IGNORE)))
         return data
 
 

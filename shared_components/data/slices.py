@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from shared_components.data.faults import read
-from shared_components.data.label_maps import ANNOTATED, IGNORE, UNKNOWN
+from shared_components.data.label_maps import ANNOTATED, CLASSES, IGNORE, UNKNOWN
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
 from shared_components.files import load_tensors, save_tensors
@@ -201,7 +201,7 @@ class _Volumes:
         if cache == "disk" and cache_dir is None:
             raise InputError("cache: 'disk' needs cache_dir, a folder to keep decoded volumes in")
         self._items = [
-            {key: item[key] for key in (*_PATHS, ANNOTATED, IGNORE) if key in item} for item in items
+            {key: item[key] for key in (*_PATHS, ANNOTATED, CLASSES, IGNORE) if key in item} for item in items
         ]
         self._transform = transform
         self._open: OrderedDict[int, dict[str, Tensor]] = OrderedDict()

@@ -128,7 +128,7 @@ class AdaptationTrainer(UpdateTrainer):
             group["lr"] = rate * cosine_decay(step, steps)
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Tensor]) -> dict:
-        """One update of the phase that the update's number falls in."""
+        """One update of the phase that the update's number falls in; the last one takes what is left of the epoch."""
         batch = {  # the index stays on the CPU, where it is read
             name: value if name == "index" else value.to(self.state.device, non_blocking=True)
             for name, value in batchdata.items()
@@ -141,9 +141,9 @@ class AdaptationTrainer(UpdateTrainer):
                 "phases: expected [0, 0, updates of self-training], since this training has no synthetic slices "
                 f"(self_training.yaml), found {list(self.phases)}; set the first two to 0"
             )
-        if step < translation:
+        if step < translation or not segmentation + self_training:
             losses = self._translation_update(batch, step, translation)
-        elif step < translation + segmentation:
+        elif step < translation + segmentation or not self_training:
             losses = self._segmentation_update(batch, step - translation, segmentation)
         else:
             step, steps = self._step_of_round(step - translation - segmentation, self_training)

@@ -22,6 +22,7 @@ from shared_components.data.nifti import write_nifti
 from shared_components.data.transforms import keep_largest
 from shared_components.data.volumes import in_plane_spacing
 from shared_components.errors import InputError, shown
+from shared_components.files import inside
 from shared_components.networks.generator import Generator
 from shared_components.networks.volume_generator import VolumeGenerator, sample_latents
 from shared_components.steps import steps
@@ -101,8 +102,9 @@ def synthesize(
     Returns:
         Domain name to its client data root.
     Raises:
-        InputError: an unknown domain, other ``factory_labels`` where the factory labels, drawn values or a model's
-            scores that are not finite, or neither a model nor a factory that draws label maps.
+        InputError: an unknown domain, or one whose name leads out of ``output_dir``, other ``factory_labels`` where the
+            factory labels, drawn values or a model's scores that are not finite, or neither a model nor a factory that
+            draws label maps.
     Source: Galati et al. 2024, Sec. 2.2 (synthetic source volumes); the twins are ours.
     """
     if model is None:
@@ -114,6 +116,8 @@ def synthesize(
     index = {name: list(domains).index(name) for name in wanted}
     separate = any(generator.is_flat(number) for number in index.values())
     draw = {name: VolumeGenerator(generator, index[name], slices, separate=separate) for name in wanted}
+    for name in wanted:
+        inside(output_dir, name)  # names come from the factory's file
     roots = {name: Path(output_dir) / name for name in wanted}
     latents = sample_latents(volumes + validation, generator.z_dim, seed)
     for number, z in enumerate(steps(latents, "synthesis", "subject", progress)):

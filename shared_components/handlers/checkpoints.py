@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from shared_components.files import load_tensors, save_tensors
 from shared_components.tensors import misfit, not_finite
 
 CHECKPOINT_NAME = "checkpoint.pt"
+BEFORE = "checkpoint_before.pt"  # what a new run has found in its folder
 
 
 class StateLoader(CheckpointLoader):
@@ -38,8 +40,13 @@ class StateLoader(CheckpointLoader):
 
     def __call__(self, engine: Engine) -> None:
         cure = "resume with the settings of its training, or start over with resume: false"
-        last = engine.state.max_epochs
+        last, length = engine.state.max_epochs, engine.state.epoch_length
         restore(self.load_dict, load_tensors(self.load_path), self.load_path, cure)
+        if length is not None and engine.state.epoch_length != length:
+            raise InputError(
+                f"{self.load_path}: expected epochs of {engine.state.epoch_length} updates, as those of its training, "
+                f"found {length} (epoch_length); {cure}"
+            )
         if last is not None and engine.state.epoch > last:
             raise InputError(
                 f"{self.load_path}: trained for {engine.state.epoch} epochs, more than max_epochs ({last}); "
@@ -60,6 +67,9 @@ def attach_checkpoints(
 
     The state should hold a :class:`RandomState`, so that a resumed run equals an unbroken one. One fixed name,
     replaced as a whole, so that resuming needs no search (MONAI's saver names its files by epoch).
+
+    A new run puts another one's checkpoint aside (``checkpoint_before.pt``): stopped before its own first one, it would
+    be resumed as that other.
 
     Args:
         trainer: the engine.
@@ -83,6 +93,8 @@ def attach_checkpoints(
                 f"{path}: expected a checkpoint to resume from, found none; start with resume: false"
             )
         StateLoader(path, entries).attach(trainer)
+    else:
+        trainer.add_event_handler(Events.STARTED, lambda: _put_aside(path))
 
     def save() -> None:
         save_tensors(path, {name: entry.state_dict() for name, entry in entries.items()})
@@ -93,6 +105,11 @@ def attach_checkpoints(
     )
     trainer.add_event_handler(Events.COMPLETED, save)
     return path
+
+
+def _put_aside(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # none is there, or another process of the run was faster
+        path.replace(path.with_name(BEFORE))
 
 
 class BestWeights:

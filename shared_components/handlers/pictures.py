@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch.utils.tensorboard import SummaryWriter
 
-from shared_components.files import write_atomically
+from shared_components.files import remove_files, write_atomically
 from shared_components.networks.factory import FactoryNetwork
 from shared_components.networks.translator import AdaptationNetwork
 
 WIDTH = 1024  # pixels that a sheet is at most wide, as a report's column
 SMALLEST, LARGEST = 64, 144  # pixels, height of one picture on a sheet
 GAP = 2
+LONGEST = 9000  # pixels of a side; larger pictures are not opened by all programs, and Pillow warns of them
 APART = 8  # pixels between the first row or column and the others, where they are set apart
 FONT_SIZE = 13
 
@@ -46,9 +47,10 @@ def picture_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
 
 
 def save_picture(path: str | os.PathLike, grid: Tensor, zoom: int = 3) -> Path:
-    """Write a (1, H, W) uint8 picture as PNG, ``zoom`` times enlarged."""
+    """Write a (1, H, W) uint8 picture as PNG, ``zoom`` times enlarged, as far as it stays within ``LONGEST``."""
     picture = Image.fromarray(grid[0].numpy())
-    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.BICUBIC)
+    scale = min(zoom, LONGEST / max(picture.size))
+    picture = picture.resize([max(1, int(side * scale)) for side in picture.size], Image.Resampling.BICUBIC)
     write_atomically(Path(path), lambda temporary: picture.save(temporary, format="PNG"))
     return Path(path)
 
@@ -167,11 +169,22 @@ class TranslationPictures:
 def publish_picture(output_dir: Path, name: str, grid: Tensor, epoch: int, zoom: int = 3) -> None:
     """Write a picture to ``pictures/<name>.png`` and to TensorBoard, as a run of its own.
 
+    Pictures of its kind and of later epochs, which an earlier run has left, are removed: a report shows the last.
     TensorBoard never returns to an event file once there is a newer one in the same folder.
     """
-    save_picture(output_dir / "pictures" / f"{name}.png", grid, zoom)
+    place = save_picture(output_dir / "pictures" / f"{name}.png", grid, zoom)
+    kind = name.rsplit("_", maxsplit=1)[0]
+    remove_files(
+        *(other for other in place.parent.glob(f"{kind}_*.png") if _epoch(other.stem) > _epoch(name))
+    )
     with SummaryWriter(str(output_dir / "tensorboard" / "pictures")) as writer:
         writer.add_image(name.split("_", maxsplit=1)[0], grid, epoch)
+
+
+def _epoch(name: str) -> int:
+    """The number at the end of a picture's name; -1 if there is none."""
+    number = name.rsplit("_", maxsplit=1)[-1]
+    return int(number) if number.isdecimal() else -1
 
 
 def _upright_pixels(images: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from monai.handlers import ValidationHandler
 from shared_components.errors import InputError, shown
 from shared_components.records import as_record, found_record, read_table, write_record, write_table
 
-MAY_CHANGE = ("dataset_dir", "max_epochs", "learning_rate", "inner_rate")
-"""Settings with which a run may go on: where the data lie now, how long, and what a diverging one needs."""
+MAY_CHANGE = ("dataset_dir", "max_epochs", "inner_rate")
+"""Settings with which a run may go on: where the data lie now, how long, and a rate that no optimiser's state holds."""
 
 
 class EpochProgress:

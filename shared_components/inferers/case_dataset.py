@@ -156,7 +156,7 @@ def pending_cases(
         cases: all of them.
         output_dir: where their segmentations are or will be.
         resume: leave out cases whose segmentation is there, readable and on the image's grid; otherwise all are
-            pending. Which model made it is not known: take another folder for another model.
+            pending.
         probabilities: files of class probabilities must be there too.
     """
     if not resume:
@@ -233,6 +233,21 @@ def drop_scores(output_dir: str | Path, cases: Collection[str]) -> None:
         write_table(table, list(kept[0]), kept)
     else:
         remove_files(table)
+
+
+def drop_outputs(output_dir: str | Path, cases: Sequence[Case]) -> None:
+    """Remove what earlier runs have written for cases, or for frames of them.
+
+    Args:
+        output_dir: the run's folder.
+        cases: the items.
+    """
+    folder = Path(output_dir)
+    images = {os.path.realpath(case["image"]) for case in cases}
+    names = {
+        name for case in cases for name in (f"{case['case']}{OUTPUT_SUFFIX}.nii.gz", probability_file(case))
+    }
+    remove_files(*(folder / name for name in names if os.path.realpath(folder / name) not in images))
 
 
 def note_faults(output_dir: str | Path, faults: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from shared_components.data.names import states_sizes
 from shared_components.errors import InputError, cause, counted, input_error_in
 from shared_components.files import load_tensors
-from shared_components.inferers.case_dataset import FAULT, drop_scores, note_faults
+from shared_components.inferers.case_dataset import FAULT, drop_outputs, drop_scores, note_faults
 from shared_components.networks.flips import check_flips, flip_averaged
 from shared_components.networks.weights import AS_TRAINED, check_description, filled, is_state_dict
 
@@ -34,14 +34,15 @@ class CaseEvaluator(SupervisedEvaluator):
 
     A volume that cannot be read, segmented or written for a reason that its owner can mend is left out. When all
     others are done, ``run`` raises one :class:`InputError` with a line for each that was left out, so that the exit
-    code tells. Any other error stops the run at once. Scores of earlier segmentations of its volumes are removed before
-    the first is written.
+    code tells. Any other error stops the run at once. Before the first is written, earlier segmentations of its
+    volumes, which another model may have made, are removed, and their scores: a stopped run goes on without taking
+    them for its own.
     """
 
     def __init__(self, *arguments: Any, output_dir: str | Path = ".", **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.output_dir = output_dir
-        self.add_event_handler(Events.EPOCH_STARTED, self._drop_scores)  # once the weights are loaded
+        self.add_event_handler(Events.EPOCH_STARTED, self._drop_earlier)  # once the weights are loaded
 
     def run(self, tell: bool = True) -> None:
         """Segment every volume, print how many were, and note in ``cases.json`` why others were not.
@@ -70,8 +71,10 @@ class CaseEvaluator(SupervisedEvaluator):
         """Why volumes were not segmented, by the case's name."""
         return dict(self._faults)
 
-    def _drop_scores(self) -> None:
-        drop_scores(self.output_dir, {item["case"] for item in self.data_loader.dataset.data})
+    def _drop_earlier(self) -> None:
+        cases = self.data_loader.dataset.data
+        drop_scores(self.output_dir, {case["case"] for case in cases})
+        drop_outputs(self.output_dir, cases)
 
     def _iteration(self, engine: SupervisedEvaluator, batchdata: Mapping[str, Any]) -> dict:
         (case,) = batchdata["case"]

@@ -255,7 +255,7 @@ class WriteProbabilitiesd(CaseWriter):
         )
 
 
-def probability_file(item: Mapping[Hashable, Any], case_key: Hashable = "case") -> str:
+def probability_file(item: Mapping[Any, Any], case_key: Hashable = "case") -> str:
     """Name of the file of an item, or of a frame of it."""
     if "frames" not in item:
         return f"{item[case_key]}{PROBABILITY_SUFFIX}.nii.gz"

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared_components.data.client_root import ClientRoot
+from shared_components.data.client_root import ClientRoot, refuse_other_classes
 from shared_components.data.dataset_json import ALL, DATASET_FILE, splits_of
 from shared_components.data.dicom import is_dicom
 from shared_components.data.faults import one_line
@@ -37,6 +37,7 @@ def find_cases(
     source: str | os.PathLike | Mapping | Sequence,
     split: str = "test",
     labelled: bool | None = None,
+    labels: Mapping[int, str] | None = None,
 ) -> list[Case]:
     """List the volumes to segment, each under a name of its own.
 
@@ -50,6 +51,7 @@ def find_cases(
             In a folder or a glob, ``x_seg.*`` and ``x_prob.*`` beside ``x.*`` are earlier outputs, not inputs.
         split: of a client data root: which of its lists; ``all``: every one.
         labelled: keep only cases with (``True``) or without (``False``) a label; ``None`` keeps all.
+        labels: class names by value that the labels of client data roots must have; ``None``: any.
     Returns:
         (the files are not opened: what is wrong with them shows when they are read)
         ``{"image": path, "case": name}``, and ``"label": path`` where one is known, in a stable order;
@@ -57,9 +59,11 @@ def find_cases(
         be unique.
     Raises:
         InputError: nothing found, a path that does not exist (one in a list file is a case, whose fault shows when
-            it is read), or two volumes that would be written under one name.
+            it is read), two volumes that would be written under one name, or a data root of other classes.
     """
     entries = [source] if isinstance(source, (str, os.PathLike, Mapping)) else list(source)
+    if labels is not None:
+        refuse_other_classes(_labelled_roots(entries, split), labels)
     found = [case for entry in entries for case in _cases_of(entry, split)]
     found = list({case["image"]: case for case in found}.values())
     if labelled is not None:
@@ -189,6 +193,13 @@ def _client_root(path: Path) -> Path | None:
     """The client data root that a path or its ``dataset.json`` names."""
     folder = path.parent if path.name == DATASET_FILE else path
     return folder if (folder / DATASET_FILE).is_file() else None
+
+
+def _labelled_roots(entries: Sequence[str | os.PathLike | Mapping], split: str) -> list[ClientRoot]:
+    """The client data roots among some sources that have labels in the lists that are meant."""
+    paths = [Path(entry).expanduser() for entry in entries if not isinstance(entry, Mapping)]
+    roots = [ClientRoot.load(folder) for folder in map(_client_root, paths) if folder]
+    return [root for root in roots if any(root.items(name, labelled=True) for name in splits_of(split))]
 
 
 def _root_cases(root: Path, split: str) -> list[Case]:

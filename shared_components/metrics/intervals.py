@@ -209,7 +209,7 @@ def effective_count(values: Tensor, groups: Tensor) -> float:
 
 def area_under_curve(positive: Tensor, negative: Tensor) -> float:
     """Probability that a score of ``positive`` (N,) is above one of ``negative`` (M,), ties counted half."""
-    return _wins(positive, negative).mean().item()
+    return (_wins(positive, negative).sum() / (len(positive) * len(negative))).item()
 
 
 def area_with_interval(
@@ -232,21 +232,25 @@ def area_with_interval(
     """
     rows, columns = (torch.unique(of, return_inverse=True)[1] for of in groups)
     size = int(rows.max()) + 1, int(columns.max()) + 1
-    wins, counts = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
-    places = (rows[:, None] * size[1] + columns[None]).flatten()
-    found = _wins(positive, negative)
-    wins.view(-1).index_add_(0, places, found.flatten())
-    counts.view(-1).index_add_(0, places, torch.ones_like(found).flatten())
+    members = [
+        torch.bincount(of, minlength=number).double()
+        for of, number in zip((rows, columns), size, strict=True)
+    ]
+    wins, counts = torch.zeros(size, dtype=torch.float64), members[0][:, None] * members[1]
+    for column in range(size[1]):
+        wins[:, column].index_add_(0, rows, _wins(positive, negative[columns == column]))
     random = torch.Generator().manual_seed(seed)
     drawn = [_multiplicities(number, draws, random) for number in size]  # (draws, groups)
     areas = ((drawn[0] @ wins) * drawn[1]).sum(1) / ((drawn[0] @ counts) * drawn[1]).sum(1)
     low, high = torch.quantile(areas, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Estimate(found.mean().item(), low, high)
+    return Estimate((wins.sum() / counts.sum()).item(), low, high)
 
 
 def _wins(positive: Tensor, negative: Tensor) -> Tensor:
-    difference = positive.double()[:, None] - negative.double()[None]
-    return (difference.sign() + 1) / 2  # (N, M): 1, 0, or a half for a tie
+    """How many of ``negative`` (M,) each of ``positive`` (N,) is above, a tie counted half."""
+    values, scores = positive.double().contiguous(), negative.double().sort().values
+    below, up_to = (torch.searchsorted(scores, values, right=right).double() for right in (False, True))
+    return (below + up_to) / 2
 
 
 def _multiplicities(number: int, draws: int, random: torch.Generator) -> Tensor:

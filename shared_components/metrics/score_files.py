@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
 from shared_components.files import write_atomically, write_text
 from shared_components.records import read_table, write_table
 
@@ -97,10 +97,17 @@ def read_scores(path: str | Path) -> list[Row]:
         raise InputError(
             f"{path}: expected columns {', '.join(COLUMNS)}, found no '{missing[0]}'; evaluate again"
         )
-    return [
-        row | {"label": int(row["label"])} | {key: float(row.get(key, math.nan)) for key in NUMBERS}
-        for row in rows
-    ]
+    found = []
+    for number, row in enumerate(rows, 1):
+        try:
+            numbers = {key: float(row.get(key, math.nan)) for key in NUMBERS}
+            found.append(row | {"label": int(row["label"])} | numbers)
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{path}: row {number}: expected numbers in the columns label, {', '.join(NUMBERS)}, found "
+                f"{shown(row)}; evaluate again"
+            ) from error
+    return found
 
 
 def plot_scores(tables: Mapping[str, str | Path], output_dir: str | Path) -> list[Path]:
@@ -135,7 +142,7 @@ def class_figure(scores: Mapping[str, Sequence[Row]], name: str) -> Figure:
         name: the class.
     """
     figure = Figure(figsize=(3 * max(1.7, 0.5 + 0.75 * len(scores)), 3.4), dpi=130, layout="constrained")
-    figure.suptitle(name, fontsize=11, x=0.01, ha="left")
+    figure.suptitle(_literal(name), fontsize=11, x=0.01, ha="left")
     axes = figure.subplots(1, len(PANELS))
     for axis, (column, title) in zip(axes, PANELS.items(), strict=True):
         for place, rows in enumerate(scores.values()):
@@ -169,7 +176,12 @@ def _draw(axis: Axes, place: int, values: Sequence[float]) -> None:
 def _tick(method: str, rows: Sequence[Row], column: str, name: str) -> str:
     """A method's name, and how many of its cases have no value (a class that only one of the two has)."""
     without = sum(not math.isfinite(float(row[column])) for row in rows if row["name"] == name)
-    return f"{method}\n{without} without" if without else method
+    return f"{_literal(method)}\n{without} without" if without else _literal(method)
+
+
+def _literal(name: str) -> str:
+    """A name as a figure shows it; between two dollar signs it would be taken for a formula."""
+    return name.replace("$", r"\$")
 
 
 def _plain(name: str) -> str:

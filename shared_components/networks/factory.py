@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shared_components.data.volumes import in_plane_spacing
-from shared_components.errors import InputError
+from shared_components.errors import InputError, folder_name_fault
 from shared_components.files import load_tensors
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.frozen_discriminator import FrozenDiscriminator
@@ -197,6 +197,10 @@ def _read(path: str | os.PathLike) -> dict:
             f"{path}: expected a factory file (model and description); "
             "train bundles/factory, which exports factory.pt"
         )
+    names = description["domains"] if isinstance(description["domains"], list) else []
+    faults = [fault for fault in map(folder_name_fault, names) if fault]
+    if faults:
+        raise InputError(f"{path}: a domain: {faults[0]}; do not use a file that others may have changed")
     return content
 
 

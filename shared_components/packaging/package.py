@@ -33,6 +33,7 @@ from shared_components.records import read_text
 
 COMPONENTS = Path(shared_components.__file__).parent
 REPO = COMPONENTS.parent
+CONTENTS = ("configs", "docs", "models", COMPONENTS.name, "LICENSE", "requirements.txt")  # of a package
 METADATA = "configs/metadata.json"
 SEGMENTING = ("inference", "evaluate")  # workflows that use a model as it is
 DEMO = "Demo weights: for trying out, not for patients."
@@ -141,8 +142,20 @@ def _fill(
 
 
 def _require_replaceable(folder: Path) -> None:
-    if folder.exists() and not (folder / METADATA).is_file():
+    """Refuse to remove what no packaging has written: a bundle's sources, or files that somebody put beside them."""
+    if folder.resolve().is_relative_to((REPO / "bundles").resolve()):
+        raise InputError(
+            f"{folder}: the bundle's own folder; name another --output_dir, such as outputs/packages"
+        )
+    if not folder.exists():
+        return
+    if not all((folder / part).exists() for part in (METADATA, COMPONENTS.name)):
         raise InputError(f"{folder}: expected no folder or an earlier package, found something else; move it")
+    more = sorted(path.name for path in folder.iterdir() if path.name not in CONTENTS)
+    if more:
+        raise InputError(
+            f"{folder}: an earlier package, in which lies {more[0]} beside what packages hold; move it"
+        )
 
 
 def _demo(bundle: Path, given: Mapping[str, Any]) -> tuple[Path, Path, str, Path]:

@@ -53,6 +53,8 @@ def report(
         labels: class names in order from 0, as background,brain.
         pictured: cases to show in pictures; the table has all.
     """
+    if pictured < 0:
+        raise InputError(f"pictured: expected 0 cases or more, found {pictured}")
     folder = Path(str(run_dir))
     page = None if output_dir is None else Path(str(output_dir)) / "report.html"
     found = next((name for name in KINDS if (folder / name).is_file()), None)

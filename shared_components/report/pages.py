@@ -138,8 +138,8 @@ def file_uri(path: str | Path) -> str:
     try:
         with Image.open(path) as image:
             return _webp_uri(image, lossy=True) if image.mode == "L" else _webp_uri(image.convert("RGBA"))
-    except OSError as error:
-        raise InputError(f"{path}: expected a picture, cannot open it ({type(error).__name__})") from error
+    except (OSError, ValueError, Image.DecompressionBombError) as error:  # the last two: it is too large
+        raise InputError(f"{path}: expected a picture, cannot show it ({type(error).__name__})") from error
 
 
 def figure_uri(figure: Figure) -> str:

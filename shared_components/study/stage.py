@@ -28,7 +28,7 @@ from shared_components.yaml_files import read_configs
 
 DONE = "done.json"
 LOG = "log.txt"
-NO_OUTPUTS = (DONE, LOG, "checkpoint.pt", "tensorboard", "cache")
+NO_OUTPUTS = (DONE, LOG, "checkpoint.pt", "checkpoint_before.pt", "tensorboard", "cache")
 """What nobody reads once the stage is done: it may be removed."""
 
 SECTION_OF = {  # the section of the federation file that overrides a stage; any other stage segments

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from shared_components.choice import choose, write_shapes
+from shared_components.choice import choose, client_choice, write_shapes
 from shared_components.choice.client_choice import (
     chosen_names,
     looked_at,
@@ -177,6 +177,20 @@ def test_margin_and_partner_decide_who_answers(tmp_path, margin, partner, best):
     settings = {"margin": margin, "partner": partner, "progress": False}
     given = (paths, above(0.0), dataset, labels, 4.0, [str(shapes)], out, out / "model.pt")
     assert choose(*given, **settings) == best
+
+
+def test_probabilities_of_a_candidate_are_not_kept(tmp_path, monkeypatch):
+    kept = []
+
+    def stop(opinions, *_):
+        kept.extend(opinions.values())
+        raise InterruptedError
+
+    monkeypatch.setattr(client_choice, "verdicts", stop)
+    given = square_and(tmp_path, 0.0)
+    with pytest.raises(InterruptedError):
+        choose(*given, margin=None, partner=None, progress=False)
+    assert all(one.probabilities.untyped_storage().nbytes() == 0 for one in kept) and kept
 
 
 def square_and(tmp_path, level: float) -> tuple:

@@ -65,9 +65,9 @@ def test_names_that_cannot_name_files(only_line, key, value, fault):
 
 
 def test_a_domain_with_a_folder_in_it(only_line):
-    assert (
-        only_line({"domain": "../t2"}) == "'domain' has a '/': '../t2'; files are named by it: leave it out"
-    )
+    told = "'domain': expected a name without '/' and '\\', which is no '.' or '..', found {}; write a short text"
+    for domain in ("../t2", "..", "a\\b"):
+        assert only_line({"domain": domain}) == told.format(repr(domain))
 
 
 def test_keys_of_odd_letters_and_lengths_are_shown_short(only_line):

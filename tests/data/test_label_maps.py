@@ -164,12 +164,13 @@ BOX = np.zeros((16, 16, 4), np.float32)
 BOX[4:12, 5:11, 1:3] = 1
 
 
-def dataset(folder: Path, label: np.ndarray) -> SliceDataset:
+def dataset(folder: Path, label: np.ndarray, **known) -> SliceDataset:
     image = np.random.default_rng(0).normal(100, 10, BOX.shape).astype(np.float32)
     for name, voxels in (("image", image), ("label", label)):
         nibabel.save(nibabel.Nifti1Image(voxels, AFFINE), folder / f"{name}.nii")
     item = {key: str(folder / f"{key}.nii") for key in ("image", "label")}
-    return SliceDataset([item | {"domain": "t1", "subject": "s"}], ["t1"], 16, None, orientation=None)
+    item |= {"domain": "t1", "subject": "s", **known}
+    return SliceDataset([item], ["t1"], 16, None, orientation=None)
 
 
 @pytest.mark.parametrize("one", [0.9999999, 0.9995, 1.0000001])
@@ -194,6 +195,15 @@ def test_training_refuses_what_the_check_refuses(tmp_path, label, said):
         dataset(tmp_path, label.astype(np.float32))
     (fault,) = value_faults("label.nii", torch.from_numpy(label).float(), {0, 1})
     assert str(fault).startswith("label.nii: ")
+
+
+def test_training_refuses_values_of_no_class(tmp_path):
+    """255 for what nobody annotated would be trained on as known, and is no index of a class."""
+    labels = np.where(np.arange(BOX.shape[2]) == 0, 255, BOX).astype(np.int16)
+    with pytest.raises(InputError, match=r"label values 255 are outside 'labels' \(0, 1\)"):
+        dataset(tmp_path, labels, classes=[0, 1])
+    slices = dataset(tmp_path, labels, classes=[0, 1], ignore=255)
+    assert int(slices[0]["label"].max()) <= 1
 
 
 def test_values_are_told_apart_by_what_they_round_to():

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from ignite.engine import Events
+from monai.engines.utils import CommonKeys as Keys
 from monai.networks.nets import UNet
 
 from shared_components.data.augmentation import SliceAugmentation
@@ -54,8 +55,8 @@ def trainer(phases, average: float = 0.0, **settings) -> AdaptationTrainer:
         loss_function=KnownDiceCELoss(),
         augmentation=SliceAugmentation(),
         phases=phases,
-        epoch_length=sum(phases),
-        **{"own_share": 0.5, "train_data_loader": batches(sum(phases))} | settings,
+        **{"own_share": 0.5, "train_data_loader": batches(sum(phases)), "epoch_length": sum(phases)}
+        | settings,
     )
 
 
@@ -81,6 +82,20 @@ def test_cosine_decay_ends():
 )
 def test_each_phase_moves_its_own_networks(phases, expected):
     assert moved(trainer(phases)) == expected
+
+
+@pytest.mark.parametrize(
+    ("phases", "expected"), [((2, 0, 0), {"translator", "discriminator"}), ((0, 2, 0), {"segmenter"})]
+)
+def test_what_is_left_of_an_epoch_belongs_to_the_last_phase(phases, expected):
+    """A phase of 0 is left out, also where the others do not fill the last epoch."""
+    engine = trainer(phases, epoch_length=3, train_data_loader=batches(3))
+    seen = []
+    engine.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda: seen.append(set(engine.state.output[Keys.LOSS]))
+    )
+    assert moved(engine) == expected
+    assert seen[2] == seen[1] and not any("self_training" in losses for losses in seen)
 
 
 def test_the_teacher_is_the_segmenter_as_it_was_when_self_training_began():

@@ -132,6 +132,14 @@ def test_an_unknown_domain_is_refused_before_anything_is_written(generator, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_domain_cannot_lead_out_of_the_folder(generator, tmp_path):
+    domains = ["t1", "../../outside", "pet"]
+    with pytest.raises(InputError, match=r"\.\./\.\./outside: leaves"):
+        synthesize(generator, THRESHOLD, domains, LABELS, "t1", tmp_path / "a" / "b", volumes=1, slices=3,
+                   spacing=4.0, thickness=6.0, progress=False)  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_factory_that_draws_label_maps_needs_no_model(tmp_path):
     torch.manual_seed(0)
     factory = Generator(

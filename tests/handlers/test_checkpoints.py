@@ -81,6 +81,27 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path):
             resumed(tmp_path)
 
 
+def test_a_new_run_that_is_stopped_early_is_not_resumed_as_the_one_before(tmp_path):
+    before = checkpoint(tmp_path)
+    kept = saved(before)
+    new = trainer(max_epochs=4)
+    attach_checkpoints(new, state(new), tmp_path, every=3)
+    stopped_at(new, 1)
+    again = trainer(max_epochs=4)
+    with pytest.raises(InputError, match="expected a checkpoint to resume from, found none"):
+        attach_checkpoints(again, state(again), tmp_path, resume=True)
+    assert different(saved(tmp_path / "checkpoint_before.pt"), kept) == []
+
+
+def test_epochs_of_another_length_are_refused(tmp_path):
+    path = checkpoint(tmp_path, lambda content: content["trainer"].update(epoch_length=3))
+    engine = trainer(max_epochs=4)
+    attach_checkpoints(engine, state(engine), tmp_path, resume=True)
+    with pytest.raises(InputError, match=r"expected epochs of 3 updates, .* found 2 \(epoch_length\)"):
+        engine.run()
+    assert path.is_file()
+
+
 def checkpoint(folder, change=None):
     """A checkpoint of two epochs, changed."""
     engine = trainer(max_epochs=2)

@@ -67,6 +67,20 @@ def test_factory_pictures_come_every_few_epochs_and_draw_nothing_from_training(n
     assert list((tmp_path / "tensorboard" / "pictures").glob("events*"))
 
 
+def test_pictures_of_a_longer_run_before_are_no_longer_the_newest(network, tmp_path):
+    run(FactoryPictures(network, tmp_path, ["a", "b"], every=2), epochs=4)
+    (tmp_path / "pictures" / "translation_00009.png").touch()
+    run(FactoryPictures(network, tmp_path, ["a", "b"], every=2), epochs=2)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["factory_00002.png", "translation_00009.png"]
+
+
+def test_large_pictures_stay_within_what_programs_open(tmp_path):
+    grid = torch.zeros(1, 4, 12_000, dtype=torch.uint8)
+    with Image.open(save_picture(tmp_path / "p.png", grid)) as picture:
+        assert picture.size == (9000, 3)
+
+
 def test_factory_pictures_show_the_same_latents_in_every_domain_each_time(network, tmp_path):
     handler = FactoryPictures(network, tmp_path, ["a", "b"], columns=3)
     images = handler.draw()

@@ -90,14 +90,20 @@ def test_a_run_goes_on_with_its_own_settings(tmp_path):
         SettingsFile(tmp_path / "settings.json", settings, resume).attach(engine)
         engine.run([0])
 
-    run(False, meta_learning=False, labels={0: "background"}, adapted=("",), max_epochs=4, learning_rate=0.1)
-    run(True, meta_learning=False, labels={0: "background"}, adapted=("",), max_epochs=6, learning_rate=0.01)
+    run(False, meta_learning=False, labels={0: "background"}, adapted=("",), max_epochs=4, inner_rate=0.1)
+    run(True, meta_learning=False, labels={0: "background"}, adapted=("",), max_epochs=6, inner_rate=0.01)
     before = (tmp_path / "settings.json").read_bytes()
     with pytest.raises(
         InputError, match=r"settings\.json: the run to resume had meta_learning: False, now it is True"
     ):
         run(True, meta_learning=True, labels={0: "background"})
     assert (tmp_path / "settings.json").read_bytes() == before
+    run(False, learning_rate=0.1)
+    with pytest.raises(
+        InputError, match=r"had learning_rate: 0\.1, now it is 0\.01"
+    ):  # the optimiser's state has it
+        run(True, learning_rate=0.01)
+    run(False, meta_learning=False, labels={0: "background"})
     run(True, meta_learning=False, labels={0: "background"}, added_since=1)  # by a version that knows more
     run(False, meta_learning=True)
     assert read_record(tmp_path / "settings.json", "") == {"meta_learning": True}

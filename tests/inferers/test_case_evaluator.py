@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.inferers import SliceInferer
 from monai.networks.nets import UNet
 from monai.transforms import Compose
@@ -27,7 +27,7 @@ from shared_components.inferers import (
     read_case_list,
     write_case_list,
 )
-from shared_components.inferers.case_dataset import FAULT
+from shared_components.inferers.case_dataset import FAULT, pending_cases
 from shared_components.records import read_table, write_table
 
 
@@ -117,6 +117,24 @@ def test_scores_of_what_is_segmented_anew_are_removed_and_others_stay(tmp_path):
     write_table(out / "scores.csv", ["case", "dice"], [{"case": "b", "dice": 0.5}])
     evaluator(tmp_path).run()
     assert outputs(tmp_path) == ["a_seg.nii.gz", "b_seg.nii.gz"]
+
+
+def test_what_another_model_has_left_is_not_taken_for_done(tmp_path):
+    """A run that is stopped after its first volume goes on with the others, whatever lay in the folder."""
+    for name in ("a", "b"):
+        volume(tmp_path / f"{name}.nii")
+    evaluator(tmp_path).run()
+    stopped = evaluator(tmp_path)
+
+    def stop():
+        raise InterruptedError
+
+    stopped.add_event_handler(Events.ITERATION_COMPLETED(once=1), stop)
+    with pytest.raises(InterruptedError):
+        stopped.run()
+    assert outputs(tmp_path) == ["a_seg.nii.gz"]
+    (left,) = pending_cases(find_cases(tmp_path), tmp_path / "out", resume=True)
+    assert left["case"] == "b"
 
 
 def test_a_fault_of_one_volume_while_it_is_segmented_stops_no_other(tmp_path):

@@ -147,6 +147,22 @@ def test_a_client_root_gives_a_split_with_its_labels(tmp_path):
         find_cases(tmp_path, split="validation")
 
 
+def test_a_data_root_of_other_classes_is_not_scored(tmp_path):
+    """1 is the left ventricle here and the right one in ACDC: scores by number would be of something else."""
+    image = volume(tmp_path / "images" / "s1.nii")
+    volume(tmp_path / "labels" / "s1.nii")
+    labels = {"0": "background", "1": "right ventricle", "2": "left ventricle"}
+    content = {"name": "d", "domain": "t1", "labels": labels, "training": []}
+    content["test"] = [{"image": "images/s1.nii", "label": "labels/s1.nii"}]
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    own = {int(value): name for value, name in labels.items()}
+    assert [case["image"] for case in find_cases(tmp_path, labelled=True, labels=own)] == [image]
+    swapped = {0: "background", 1: "left ventricle", 2: "right ventricle"}
+    with pytest.raises(InputError, match=r"dataset\.json: 'labels' are .*right ventricle"):
+        find_cases([str(tmp_path)], labelled=True, labels=swapped)
+    assert find_cases(tmp_path / "images", labels=swapped), "a folder says nothing of classes"
+
+
 def test_what_of_a_client_root_is_left_out_is_told(tmp_path, capsys):
     entries = [{"image": Path(volume(tmp_path / f"s{index}.nii.gz")).name} for index in range(3)]
     content = {"name": "north", "domain": "t1", "labels": {"0": "background", "1": "brain"}, "validation": []}

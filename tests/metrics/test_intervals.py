@@ -119,6 +119,17 @@ def test_client_that_lacks_a_seed_takes_part_with_the_others():
     assert interval.mean == 0.5 and 0 <= interval.low <= interval.high <= 1
 
 
+def test_area_is_that_of_all_pairs_and_needs_no_table_of_them():
+    random = torch.Generator().manual_seed(0)
+    positive, negative = (torch.randint(9, (number,), generator=random).float() for number in (40, 30))
+    pairs = (positive[:, None] > negative).double() + (positive[:, None] == negative).double() / 2
+    assert area_under_curve(positive, negative) == pytest.approx(pairs.mean().item())
+    groups = torch.arange(40) // 8, torch.arange(30) // 10
+    assert area_with_interval(positive, negative, groups).value == pytest.approx(pairs.mean().item())
+    many = torch.rand(200_000, generator=random)
+    assert 0.49 < area_under_curve(many, many.flip(0)) < 0.51
+
+
 def test_cases_of_a_group_count_as_far_as_they_differ():
     groups = torch.arange(60) // 10
     alike, values = groups.double(), torch.rand(60, generator=torch.Generator().manual_seed(0))

@@ -57,6 +57,19 @@ def test_a_table_of_an_earlier_version_is_read_without_the_later_column(tmp_path
         read_scores(tmp_path / "scores.csv")
 
 
+@pytest.mark.parametrize("row", ["s,1,a,,2,1,1", "s,1,a,0.5,2", "s,one,a,0.5,2,1,1"])
+def test_a_row_that_was_cut_or_emptied_is_named(tmp_path, row):
+    head = "case,label,name,dice,hd95_mm,predicted_ml,reference_ml"
+    (tmp_path / "scores.csv").write_text(f"{head}\ns,1,a,0.5,2,1,1\n{row}\n")
+    with pytest.raises(InputError, match=r"scores\.csv: .*evaluate again"):
+        read_scores(tmp_path / "scores.csv")
+
+
+def test_names_with_dollar_signs_are_no_formulas(tmp_path):
+    tables = {"a$\\x$b": table(tmp_path, "a$\\x$b", 0.8)}
+    assert all(path.is_file() for path in plot_scores(tables, tmp_path))
+
+
 CLASSES = {2: "left ventricle / cavity", 1: "myocardium"}
 
 

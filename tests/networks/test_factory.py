@@ -109,6 +109,15 @@ def test_files_that_are_no_factory_are_refused(generator, tmp_path):
         load_generator(tmp_path / "misfit.pt")
 
 
+@pytest.mark.parametrize("domain", ["../../outside", "/abs", "..", "a\\b", "", 3])
+def test_names_of_domains_become_folders(generator, tmp_path, domain):
+    content = load_tensors(exported(generator, tmp_path))
+    content["description"]["domains"] = ["north", domain]
+    save_tensors(tmp_path / "strange.pt", content)
+    with pytest.raises(InputError, match=r"strange\.pt: a domain: expected a name"):
+        factory_description(tmp_path / "strange.pt")
+
+
 def test_a_file_of_an_earlier_version_draws_its_bins_at_their_centres(generator, tmp_path):
     content = load_tensors(exported(generator, tmp_path))
     del content["model"]["slices_seen"]

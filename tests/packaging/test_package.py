@@ -42,14 +42,29 @@ def test_settings_classes_and_figures_are_in_it(models, tmp_path):
 
 def test_an_earlier_package_is_replaced_and_another_folder_is_not(models, tmp_path):
     folder = build(models, tmp_path).folder
-    (folder / "stale.txt").write_text("")
-    assert not (build(models, tmp_path).folder / "stale.txt").exists()
+    (folder / "docs" / "stale.txt").write_text("")
+    assert not (build(models, tmp_path).folder / "docs" / "stale.txt").exists()
+    (folder / "segmentations").mkdir()
+    with pytest.raises(InputError, match="an earlier package, in which lies segmentations beside"):
+        build(models, tmp_path)
+    assert (folder / "segmentations").is_dir()
     other = tmp_path / "other" / "segmentation"
     other.mkdir(parents=True)
     (other / "thesis.txt").write_text("")
     with pytest.raises(InputError, match="segmentation: expected no folder or an earlier package"):
         build(models, tmp_path / "other")
     assert (other / "thesis.txt").exists()
+
+
+def test_a_bundles_own_folder_is_never_replaced(models):
+    """It holds what no package has: configs as they are written, weights, runs."""
+    source = sorted(path for path in (REPO / "bundles").rglob("*.yaml"))
+    for place in (REPO / "bundles", REPO / "outputs" / ".." / "bundles"):
+        with pytest.raises(
+            InputError, match="segmentation: the bundle's own folder; name another --output_dir"
+        ):
+            build(models, place)
+    assert sorted((REPO / "bundles").rglob("*.yaml")) == source
 
 
 @pytest.mark.parametrize(

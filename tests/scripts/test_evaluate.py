@@ -108,6 +108,7 @@ def test_a_single_folder_takes_its_own_scores(root, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["{root}"], "folders: expected one, or --output_dir"),
+        (["{root}", "--output_dir", "{root}/x"], "folders: expected one, or --output_dir"),
         (["{root}", "{root}", "{root}/images"], "folders: expected one, or --output_dir"),
         (["{root}", "{root}/absent"], "absent: expected a folder of segmentations, found none"),
         (["{root}", "{root}", "{root}/images/..", "--output_dir", "{root}/x"], "found it twice"),

@@ -90,7 +90,9 @@ def made(values: dict, **study):
     return federation_from(changed, source=Path("study.yaml"))
 
 
-@pytest.mark.parametrize(("wanted", "jobs", "threads"), [(1, 2, 1), (2, 2, 2), (3, 2, 2), (4, 1, 4), (4, 9, 1)])
+@pytest.mark.parametrize(
+    ("wanted", "jobs", "threads"), [(1, 2, 1), (2, 2, 2), (3, 2, 2), (4, 1, 4), (4, 9, 1)]
+)
 def test_stages_side_by_side_share_the_cores(values, monkeypatch, wanted, jobs, threads):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     assert plan_study(made({**values, "threads_per_worker": wanted}, jobs=jobs)).threads == threads
