@@ -220,6 +220,11 @@ def inside(root: str | os.PathLike, path: str | os.PathLike) -> Path:
     return place
 
 
+def lies_in(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
+    """Whether ``path`` is ``folder`` or lies below it, links followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def path_fault(path: str | os.PathLike) -> str | None:
     """Why the system cannot even look whether there is a file at ``path``; ``None`` if it can."""
     try:

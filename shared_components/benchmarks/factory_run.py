@@ -25,6 +25,7 @@ from shared_components.audit.twins import Segment, drawn_labels_dice, twin_dice
 from shared_components.benchmarks import BUNDLES, SCRIPTS
 from shared_components.benchmarks.tables import read_table
 from shared_components.errors import InputError
+from shared_components.federation.file_digests import digest
 from shared_components.files import remove_tree, write_text
 from shared_components.networks.factory import factory_description, load_generator
 from shared_components.networks.weights import with_weights
@@ -67,7 +68,8 @@ def result_of(
     whole = {"name": folder.name, "bundle": str(BUNDLES / "factory"), **values, "output_dir": str(folder)}
     text = yaml.safe_dump(whole, sort_keys=False)
     found = found_record(folder / RESULT)
-    if found is not None and found["federation"] == text:
+    configs = digest(BUNDLES / "factory" / "configs")
+    if found is not None and (found["federation"], found.get("configs")) == (text, configs):
         return found
     if report_only:
         return None
@@ -77,6 +79,7 @@ def result_of(
     rows = read_table(folder / "rounds.csv")
     result = {
         "federation": text,
+        "configs": configs,
         "seconds": seconds,
         "megabytes": sum(int(row["bytes_up"]) + int(row["bytes_down"]) for row in rows) / 1e6,
         **_quality(folder, data, segment, slices),

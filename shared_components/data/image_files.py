@@ -59,7 +59,8 @@ def image_paths(folder: Path) -> list[Path]:
     """Image files and DICOM folders under ``folder``, sorted, hidden ones left out.
 
     Raises:
-        InputError: slices of a DICOM series lie in ``folder`` itself, where each would be an image of its own.
+        InputError: slices of a DICOM series lie in ``folder`` itself, where each would be an image of its own, or a
+            folder in it is a link.
     """
     found: list[Path] = []
     for place, folders, _ in os.walk(folder):
@@ -69,6 +70,12 @@ def image_paths(folder: Path) -> list[Path]:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if (here / name).is_symlink():  # os.walk would pass over it without a word
+                raise InputError(
+                    f"{here / name}: is a link to a folder, and links out of a data root are not followed; move or "
+                    "copy the folder there"
+                )
         images = images_in(here)
         if images == [folder]:
             images = _loose_series(folder)

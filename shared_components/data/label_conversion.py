@@ -38,7 +38,7 @@ def threshold_maps(
     """
     if not 0 < at <= 1:
         raise InputError(f"--at: expected a probability above 0, up to 1, found {at:g}")
-    paths = list(dict.fromkeys(map(Path, maps)))
+    paths = list({os.path.realpath(path): Path(path) for path in reversed(maps)}.values())[::-1]  # each once
     if not paths:
         raise InputError("threshold: name at least one probability map")
     files = _places_in(Path(folder), paths)
@@ -159,7 +159,8 @@ def relabel_maps(
         InputError: no label maps, one that cannot be read or holds other values, or a file that is there already or
             cannot be written in its format.
     """
-    paths = list(dict.fromkeys(path for each in maps for path in _label_maps(Path(each))))
+    named = [path for each in maps for path in _label_maps(Path(each))]
+    paths = list({os.path.realpath(path): path for path in reversed(named)}.values())[::-1]  # each once
     if not paths:
         raise InputError("relabel: name at least one label map, or a folder of them")
     files = _places(paths, None if folder is None else Path(folder))

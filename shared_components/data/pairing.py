@@ -86,7 +86,8 @@ class _File:
 
     def is_label_map(self) -> bool:
         """Whether a file of a folder for images and label maps is one of the latter, by its name or its folder's."""
-        return any(name.lower() in _LABEL_FOLDERS for name in self.folders) or self.plain != self.stem
+        named = self.plain != self.stem or self.path.name.lower().endswith(".seg.nrrd")  # Slicer's
+        return named or any(name.lower() in _LABEL_FOLDERS for name in self.folders)
 
     @property
     def plain(self) -> str:
@@ -164,8 +165,13 @@ def _files(root: Path) -> tuple[list[_File], list[_File]]:
         if images in folders:
             found = _in_trees(folders, [images]) + _in_trees(folders, [test_images], held_out=True)
             usual = {*labels, *test_labels} & folders.keys()
-            return found, _in_trees(folders, [*labels, *test_labels] if usual else _LABEL_FOLDERS)
-    files = [_File.of(path, root) for path in image_paths(root)]
+            maps = _in_trees(folders, [*labels, *test_labels] if usual else _LABEL_FOLDERS)
+            return (found, maps) if maps else _by_names(found)
+    return _by_names([_File.of(path, root) for path in image_paths(root)])
+
+
+def _by_names(files: Sequence[_File]) -> tuple[list[_File], list[_File]]:
+    """Which of the files of one folder are images, and which are called as label maps."""
     return [f for f in files if not f.is_label_map()], [f for f in files if f.is_label_map()]
 
 

@@ -22,10 +22,9 @@ _BIDS = re.compile(r"(sub-[A-Za-z0-9]+)([_.-].*)?$")
 _NAME = r"(.*\d.*?)[_. -]"  # whoever has a number of his own
 _SERIAL = re.compile(_NAME + r"\d{1,2}$")
 _KIND = re.compile(
-    _NAME
-    + rf"((?<!\d[.-]\d\d[.-]){YEAR}|{DAY}|"
-    + r"[a-z]{1,5}|T[12]w?|[LR]\d?|(t|f|fr|frame|phase|v|visit|ses|session|run|scan|time|tp|acq|rep|day|"
-    r"week|month|m|w|slice)-?\d{1,4}|pre\w*|post\w*|baseline|follow-?up\d*)$",
+    _NAME + rf"((?<!\d[.-]\d\d[.-]){YEAR}|{DAY}|" + r"[a-z]{1,5}|T[12](ce|gd|star|[wcnf])?|[LR]\d?|"
+    r"(t|f|fr|frame|phase|v|visit|ses|session|run|scan|time|tp|acq|rep|day|week|month|m|w|slice|mr|series)-?\d{1,4}|"
+    r"pre\w*|post\w*|baseline|follow-?up\d*)$",
     re.IGNORECASE,
 )
 _DATED = re.compile(rf"(.*?\w)[_. -]+{VISIT}$", re.IGNORECASE)  # whoever has no number

@@ -101,7 +101,7 @@ class Seen:
                 f"{counted(len(self.label_like), 'image')} with no more than {FEW} different whole numbers, as label "
                 f"maps have ({self.label_like[0].name}, …)"
             )
-            cure = "if they are some, give them names that say so, or name them to make-datalist with --label_maps"
+            cure = "if they are some, name them to make-datalist with --label_maps"
             yield Fault(file, fault, cure)
         if self.airless:
             fault = (

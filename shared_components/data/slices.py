@@ -29,6 +29,7 @@ from shared_components.steps import steps
 
 CACHES = ("memory", "disk", "none")
 _PATHS = ("image", "label")
+_HEADERS = (".hdr", ".mhd", ".nhdr")  # of images in two files
 _OPEN_VOLUMES = 8  # volumes that a disk cache keeps open
 BACKGROUND = -0.9
 """Scaled intensity up to which a pixel counts as empty."""
@@ -125,7 +126,8 @@ class SliceDataset(Dataset):
         self.subjects = [item["subject"] for item in self.items]
         self._domains = torch.tensor([domain_index(item, domains) for item in self.items])
         geometry = volume_transforms(("image", "label"), size, spacing, orientation, percentiles)
-        self._volumes = self._opened(Compose([geometry, ToSlices()]), size, cache, cache_dir)
+        steps_of_geometry = geometry.transforms  # MONAI's cache takes a Compose within a Compose for random
+        self._volumes = self._opened(Compose([*steps_of_geometry, ToSlices()]), size, cache, cache_dir)
         self.index: list[SliceIndex] = []
         self._has_label: list[bool] = []
         self._intervals: list[tuple[float, float]] = []
@@ -227,13 +229,22 @@ class _Volumes:
         return volume
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    """Size and time of change of a file, so that a cached copy of an older version is not used."""
-    if not Path(path).exists():
+def _stamp(path: str) -> list[tuple[str, int, int]]:
+    """Sizes and times of change of an image's files, so that a cached copy of an older version is not used.
+
+    Of a header they include the files of its name beside it, one of which holds the voxels.
+    """
+    place = Path(path)
+    if not place.exists():
         raise InputError(f"{path}: no such file; put it there or take its entry out of dataset.json")
-    files = sorted(Path(path).iterdir()) if Path(path).is_dir() else [Path(path)]
-    status = [file.stat() for file in files]
-    return sum(s.st_size for s in status), max((s.st_mtime_ns for s in status), default=0)
+    files = [place]
+    if place.is_dir():
+        files = list(place.iterdir())
+    elif place.suffix.lower() in _HEADERS:
+        files = [
+            file for file in place.parent.iterdir() if file.name.split(".")[0] == place.name.split(".")[0]
+        ]
+    return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 def height_intervals(chosen: Sequence[int], depth: int) -> list[tuple[float, float]]:

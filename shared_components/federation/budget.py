@@ -119,14 +119,23 @@ class Ledger:
             )
         return found
 
-    def enter(self, norm: float) -> int:
+    def enter(self, norm: float, noise: float = 0.0) -> int:
         """Enter one more.
 
         Args:
             norm: the L2 norm of the difference before it was clipped.
+            noise: its noise multiplier, the same for all: by it and by how many there are epsilon is counted.
         Returns:
             How many have left, this one included.
+        Raises:
+            InputError: earlier ones had other noise.
         """
         updates = self.updates + 1
-        write_record(self.path, {"updates": updates, "norm": norm})
+        before = read_record(self.path, UNCOUNTED, sealed=True).get("noise", noise) if updates > 1 else noise
+        if before != noise:
+            raise InputError(
+                f"{self.path}: {updates - 1} updates of noise {before:g} have left, and epsilon is counted as if all "
+                f"had that of now, {noise:g}; put 'noise' back, or start over with --force, which counts from 0"
+            )
+        write_record(self.path, {"updates": updates, "norm": norm, "noise": noise})
         return updates

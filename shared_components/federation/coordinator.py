@@ -26,6 +26,8 @@ from shared_components.federation.site import NO_STATE
 from shared_components.federation.sites import CURE, Answer, Committed, Sites, refuse_failures
 from shared_components.federation.start import first_weights, start_of
 
+NEVER_DRAWN = "it was drawn in no round and has no tensors of its own; raise rounds or clients_per_round"
+
 
 class Coordinator:
     """Trains all rounds that are still to do, with clients that may be anywhere and may fail.
@@ -92,7 +94,8 @@ class Coordinator:
             committed = _as_new(committed, name)
             _warn(
                 f"client {name}: {NO_STATE}, but took part before; it goes on as a new client, without its own "
-                "tensors, optimiser and random state; put its folder back and use --resume to keep them"
+                "tensors, optimiser, random state and count of updates, from which its epsilon follows; put its folder "
+                "back and use --resume to keep them"
             )
         refuse_failures(answers, "being built")
         return committed
@@ -212,9 +215,11 @@ class Coordinator:
         Raises:
             InputError: none can.
         """
-        answers: dict[str, Answer] = {}
         committed = replace(committed, weights=self._aggregator.deliverable(committed.weights))
-        for names in [self._names] if self._aggregator.personal else [[name] for name in self._names]:
+        personal = self._aggregator.personal
+        able = [name for name in self._names if committed.states[name] or not personal]
+        answers = {name: Answer(failure=NEVER_DRAWN) for name in self._names if name not in able}
+        for names in [able] if personal else [[name] for name in able]:
             answers |= self._sites.export(committed, names)
             self._check()
             if any(answer.failure is None for answer in answers.values()):

@@ -16,10 +16,24 @@ from monai.bundle import ConfigParser
 from shared_components.errors import InputError, closest, input_error_in, meant, shown
 from shared_components.federation.client_entry import LONGEST_NAME, Client
 from shared_components.federation.federation import Federation
+from shared_components.files import lies_in
 from shared_components.yaml_files import read_configs
 
 ENGINES = ("local", "nvflare")
+RUN_FOLDERS = (
+    "clients",
+    "sites",
+    "unseen",
+    "factory",
+    "rows",
+    "tensorboard",
+    "exchange",
+    "nvflare",
+    "budgets",
+)
+"""In the output folder: what runs and studies write into, and empty."""
 VERSIONS = ("agree", "warn")
+RUN_FILES = ("global", "global.previous", "global.next", "deliverable", "update")  # without .pt
 NUMBERS = {  # key: the lowest and the highest value
     "rounds": (1, 10**6),
     "updates_per_round": (1, 10**6),
@@ -96,12 +110,22 @@ def _start_faults(federation: Federation) -> list[str]:
 
 
 def _output_faults(federation: Federation) -> list[str]:
-    """What a run writes lies in a data root, where the next data list would take it for images."""
+    """What a run writes lies in a data root, where the next data list would take it for images; or a data root lies
+    where a run writes, and where what is there is removed before a new one.
+    """
     here = Path(federation.output_dir)
-    return [
+    faults = [
         f"'output_dir' {here} lies in a data root of client {shown(name)}; name a folder outside"
         for name, client in federation.clients.items()
         if any(Path(root) in (here, *here.parents) for root in client.data_roots)
+    ]
+    own = [os.path.realpath(here / part) for part in RUN_FOLDERS]
+    return faults + [
+        f"client {shown(name)}: its data root {root} lies where runs write, and remove what is there; move it, such as "
+        f"into {here / 'data'}, or name another 'output_dir'"
+        for name, client in federation.clients.items()
+        for root in client.data_roots
+        if any(lies_in(root, folder) for folder in own)
     ]
 
 
@@ -190,6 +214,11 @@ def _bundle_faults(federation: Federation) -> list[str]:
         ]
         if not faults:
             faults += _override_faults(federation)
+    if Path(federation.bundle).name in RUN_FILES:
+        faults.append(
+            f"'bundle' is a folder called {Path(federation.bundle).name}, as a file of every run is; what it exports "
+            "is called as the folder: give that another name"
+        )
     if federation.engine not in ENGINES:
         faults.append(f"'engine' is {shown(federation.engine)}{closest(federation.engine, ENGINES)}")
     if federation.versions not in VERSIONS:

@@ -47,6 +47,7 @@ class Federation:
         versions: ``agree``: packages that matter are the same at all clients but for the patch; ``warn``: need not be.
         study: settings of the whole flow, kept as they are.
         beside: the folder of the federation file, for paths in ``study``; it is no key of that file.
+        budgets: the folder of what sites have spent, of several trainings together; empty: each has its own. No key.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Federation:
     versions: str
     study: dict[str, Any]
     beside: str = field(default="", compare=False)
+    budgets: str = field(default="", compare=False)
 
     @property
     def config_files(self) -> list[str]:
@@ -128,7 +130,7 @@ class Federation:
         return make_aggregator(self.aggregator)
 
 
-KEYS = tuple(each.name for each in fields(Federation) if each.name != "beside")
+KEYS = tuple(each.name for each in fields(Federation) if each.name not in ("beside", "budgets"))
 """Of a federation file."""
 
 
@@ -184,7 +186,7 @@ def client_plan(
         federation: of the client.
         name: the client's.
         demand: its site's; by default what stands in its entry of the federation file.
-        budget: file for what the site has spent in whatever federation; by default one of this run.
+        budget: file for what the site has spent in whatever federation; by default one of this run, or of its study.
         went_before: what it kept of the run that the federation goes on from, as :func:`own_state` says.
     Raises:
         InputError: its site demands more privacy.
@@ -205,7 +207,7 @@ def client_plan(
         exchange=federation.exchange,
         privacy=federation.privacy,
         demand=demand,
-        budget=budget or str(Path(overrides["output_dir"]) / BUDGET),
+        budget=budget or str(Path(federation.budgets or Path(overrides["output_dir"]).parent, name, BUDGET)),
         went_before=went_before,
         start=federation.start or "",
     )

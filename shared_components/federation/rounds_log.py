@@ -77,10 +77,14 @@ def released(path: str | os.PathLike) -> dict[str, int]:
     Raises:
         InputError: the table is damaged, or does not say it.
     """
-    last = {row["client"]: row for row in read_rows(path) if "epsilon" in row}
-    if any("released" not in row for row in last.values()):
-        raise InputError(f"{path}: expected a column 'released', found none; start over with --force")
-    return {client: int(row["released"]) for client, row in last.items()}
+    counts: dict[str, tuple[int, int]] = {}  # client to what was counted before it lost its count, and since
+    for row in read_rows(path):
+        if "epsilon" in row:
+            if "released" not in row:
+                raise InputError(f"{path}: expected a column 'released', found none; start over with --force")
+            number, (before, since) = int(row["released"]), counts.get(row["client"], (0, 0))
+            counts[row["client"]] = (before, number) if number > since else (before + since, number)
+    return {client: sum(each) for client, each in counts.items()}
 
 
 class Progress:

@@ -111,7 +111,7 @@ def texts(values: Any, what: str, faults: list[str]) -> tuple[str, ...]:
             faults.append(f"{what}: expected a text, found {shown(value)}{cure}")
         elif len(str(value).splitlines()) > 1:
             faults.append(f"{what}: expected one line, found {shown(value)}")
-        elif _is_expression(value):
+        elif is_expression(value):
             faults.append(
                 f"{what}: expected a text, found the expression {shown(value)}; these are for overrides, "
                 "aggregator and study alone"
@@ -121,7 +121,7 @@ def texts(values: Any, what: str, faults: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _is_expression(value: Any) -> bool:
+def is_expression(value: Any) -> bool:
     """Whether a config's parser would replace ``value`` by something else."""
     return isinstance(value, str) and value.startswith(("$", "@", "%"))
 

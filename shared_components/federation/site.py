@@ -169,7 +169,7 @@ def _outgoing(plan: ClientPlan, update: Update, begun: Mapping[str, Tensor]) -> 
         return replace(update, weights=sent)
     if privacy.noise:
         Budget(plan.budget).enter(privacy.noise, plan.demand)
-    released = Ledger(plan.folder).enter(l2_norm(differences(update.weights, begun)))
+    released = Ledger(plan.folder).enter(l2_norm(differences(update.weights, begun)), privacy.noise)
     metrics = update.metrics if privacy.losses else {}
     return replace(update, weights=sent, metrics=metrics, released=released if privacy.noise else 0)
 

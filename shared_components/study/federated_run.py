@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared_components.errors import InputError
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, data_record, digest
@@ -15,10 +16,11 @@ from shared_components.federation.folder_lock import FolderLock, resumable
 from shared_components.federation.local import make_engine
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_folder import Committed, RunFolder
-from shared_components.files import remove_tree, sweep
+from shared_components.files import lies_in, remove_tree, sweep
 from shared_components.records import found_record, write_record
+from shared_components.study.settings import VARIANTS
 from shared_components.study.source_model import source_federations
-from shared_components.study.stage import Stage, short_digest
+from shared_components.study.stage import DONE, Stage, short_digest, stage_folders
 from shared_components.study.study import Study
 from shared_components.study_record import FILE_NAME
 
@@ -169,12 +171,28 @@ def opened_study(
         digests = FileDigests(study.folder / "digests.json")
         for run in runs.values():
             run.open(resume, force, digests)
-        _clean(study, [*(stage.folder for stage in stages), *more] if force else ())
+        _clean(study, [*(stage.folder for stage in stages), *_left(study, runs), *more] if force else ())
         yield OpenedStudy(lock, runs, digests)
+
+
+def _left(study: Study, runs: Mapping[str, FederatedRun]) -> list[Path]:
+    """Folders of stages and trainings that an earlier plan of the study had, and that have ended or begun rounds."""
+    ended = [
+        folder
+        for folder in stage_folders(study.folder)
+        if "fingerprint" in (found_record(folder / DONE) or {})
+    ]
+    others = [study.folder / variant for variant in VARIANTS if variant not in runs]
+    return [*ended, *(folder for folder in others if RunFolder(folder).rounds_file.is_file())]
 
 
 def _clean(study: Study, folders: Sequence[Path]) -> None:
     """Remove what a kill has left, some folders, and what an earlier end of the study has told."""
     sweep(study.folder)
+    data = [root for client in study.federation.clients.values() for root in client.data_roots]
+    for folder in folders:
+        own = next((root for root in data if lies_in(root, folder)), None)
+        if own is not None:
+            raise InputError(f"{own}: a client's data lie where the study writes, in {folder}; move them")
     for folder in (*folders, study.folder / FILE_NAME):
         remove_tree(folder)

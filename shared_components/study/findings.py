@@ -33,8 +33,8 @@ from shared_components.study.methods import METHODS, method_texts
 from shared_components.study.origins import origins
 from shared_components.study.released import AUDIT, SCORES
 from shared_components.study.released import MODEL as MODEL_FILE
-from shared_components.study.settings import GENERALISATION, PREDICTIONS
-from shared_components.study.source_model import source_federations, source_weights
+from shared_components.study.settings import ADAPTATION, GENERALISATION, PREDICTIONS, VARIANTS
+from shared_components.study.source_model import source_weights
 from shared_components.study.stage import Stage, model_path
 from shared_components.study.study import AUDIT_STAGE, EVERYBODY, Study
 from shared_components.study_record import (
@@ -74,7 +74,7 @@ def tell_study(
     if not quiet:
         print("pictures and report", flush=True)
     done = [stage for stage in stages if stage.key in seconds]
-    record = _study_record(study, done, seconds, _write_pictures(study), more)
+    record = _study_record(study, done, seconds, _write_pictures(study, {stage.key for stage in done}), more)
     write_study_record(study.folder, record)
     return write_study_report(study.folder)
 
@@ -201,8 +201,8 @@ def epsilons(study: Study) -> dict[str, dict[str, Any]]:
     if privacy is None or not privacy.noise:
         return {}
     counts: dict[str, dict[str, int]] = {}
-    for training in (study.factory_federation, *source_federations(study).values()):
-        folder = RunFolder(training.output_dir)
+    trained = [Path(study.factory_federation.output_dir), *(study.folder / variant for variant in VARIANTS)]
+    for folder in map(RunFolder, trained):  # also what today's study no longer asks for: it has left
         for client, updates in released(folder.rounds_file).items():
             counts.setdefault(client, {})[folder.root.name] = updates
     return {
@@ -273,8 +273,8 @@ def _generated_slices(generator: Generator, domain: int, seed: int) -> Tensor:
     return volumes.movedim(-1, 1).flatten(0, 1)
 
 
-def _write_pictures(study: Study) -> dict[str, ClientPictures]:
-    """Write each client's pictures below its folder; none of images that are not here."""
+def _write_pictures(study: Study, done: Collection[str]) -> dict[str, ClientPictures]:
+    """Write each client's pictures below its folder; none of images that are not here, nor of stages not ``done``."""
     description = factory_description(study.factory)
     generator = load_generator(study.factory)
     found: dict[str, ClientPictures] = {}
@@ -288,6 +288,8 @@ def _write_pictures(study: Study) -> dict[str, ClientPictures]:
         )
         generated = save_picture(place / "generated.png", picture_grid(slices, COLUMNS))
         real = _real_picture(study, client, description) if study.is_here(client) else None
-        translations = sorted((study.place(client, "adaptation") / "pictures").glob("translation_*.png"))
+        translated = study.place(client, ADAPTATION) / "pictures"
+        adapted = f"{client}/{ADAPTATION}" in done
+        translations = sorted(translated.glob("translation_*.png")) if adapted else []
         found[client] = ClientPictures(generated, real, translations[-1] if translations else None)
     return found

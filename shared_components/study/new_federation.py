@@ -16,7 +16,9 @@ from shared_components.data.dataset_json import read_description
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, counted
 from shared_components.federation.client_entry import LONGEST_NAME
+from shared_components.federation.section import is_expression
 from shared_components.files import write_text
+from shared_components.study.study import EVERYBODY
 from shared_components.yaml_files import read_configs
 
 SIZE = 48  # px, of the slices that the file asks for: some minutes on two cores
@@ -80,6 +82,11 @@ def new_federation(
         raise InputError("init: name the data roots, a folder with a dataset.json for each client")
     names = client_names(roots)
     reports = dict(zip(names, _inspected(roots, orientation), strict=True))
+    for text in (name or path.stem, *(report.domain for report in reports.values())):
+        if is_expression(text):
+            raise InputError(
+                f"{text}: expected a name, found what configs take for an expression; call it otherwise"
+            )
     write_text(path, federation_text(path, name or path.stem, reports, orientation))
     return overview(list(reports.values()))
 
@@ -105,7 +112,8 @@ def client_names(roots: Sequence[str | os.PathLike]) -> list[str]:
 
 def _as_name(text: str) -> str:
     """A client's name that is as near to ``text`` as may be."""
-    return re.sub(r"[^\w.-]+", "-", text, flags=re.ASCII).strip("-._")[:LONGEST_NAME] or "client"
+    name = re.sub(r"[^\w.-]+", "-", text, flags=re.ASCII).strip("-._")[:LONGEST_NAME] or "client"
+    return f"client-{name}" if name == EVERYBODY else name
 
 
 def _inspected(roots: Sequence[str | os.PathLike], orientation: str) -> list[RootReport]:
@@ -158,7 +166,7 @@ def federation_text(
         domains=_flow(list(dict.fromkeys(report.domain for report in reports.values()))),
         labels=_flow({int(value): text for value, text in labels.items()}),
         clients="\n".join(
-            f"  {_flow(client)}: {_flow({'data_root': report.root, 'domain': report.domain})}"
+            f"  {_flow(client)}: {_flow({'data_root': _place(report.root, file), 'domain': report.domain})}"
             for client, report in reports.items()
         ),
         fitting=f"what is brighter than air spans up to {width} mm in a slice ({widest}), which this takes in;",
@@ -170,6 +178,13 @@ def federation_text(
     return text + (
         STUDY.format(**{key: _flow(value) for key, value in _defaults().items()}) if labelled else ""
     )
+
+
+def _place(root: str | os.PathLike, file: Path) -> str:
+    """A data root as a federation file names it: as it was given where that leads there from the file, too."""
+    from_file = Path(os.path.abspath(file)).parent / root
+    found = from_file if from_file.exists() else Path(os.path.abspath(root))
+    return str(root) if os.path.realpath(found) == os.path.realpath(root) else os.path.abspath(root)
 
 
 def _defaults() -> dict[str, dict[str, Any]]:

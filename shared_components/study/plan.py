@@ -13,7 +13,7 @@ import torch
 
 from shared_components.errors import InputError, counted
 from shared_components.federation.bundle_workflow import Layout
-from shared_components.federation.exchange_table import exchange_faults, exchange_table
+from shared_components.federation.exchange_table import exchange_faults, exchange_table, rounds_of_clients
 from shared_components.federation.federation import Federation
 from shared_components.federation.start import start_faults, start_of
 from shared_components.hyper_parameters import has_our_values, value_faults
@@ -117,7 +117,10 @@ def _spent_in_all(trainings: Sequence[Federation]) -> list[str]:
     privacy = trainings[0].privacy
     if len(trainings) == 1 or privacy is None or not privacy.noise:
         return []
-    epsilon = privacy.spent(sum(one.rounds for one in trainings))
+    drawn = [rounds_of_clients(one) for one in trainings]
+    epsilon = privacy.spent(
+        max(sum(rounds.get(name, 0) for rounds in drawn) for name in trainings[-1].clients)
+    )
     return [
         f"  a labelled client's updates of all {len(trainings)} trainings count together: epsilon {epsilon:.3g}"
     ]

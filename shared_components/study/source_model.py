@@ -96,6 +96,7 @@ def source_federation(study: Study, variant: str = SOURCE) -> Federation:
         workers=min(study.federation.workers, len(clients)),
         start=None,
         output_dir=str(study.folder / variant),
+        budgets=study.budgets,
         study={},
     )
 

@@ -162,6 +162,15 @@ class Stage:
         return Done(seconds, short_digest(outputs))
 
 
+def stage_folders(study: Path) -> list[Path]:
+    """The folders in a study's in which a stage has ended or begun, of today's plan or of an earlier one."""
+    patterns = ("*", "clients/*/*", "unseen/*/*")
+    found = {
+        file.parent for name in (DONE, LOG) for place in patterns for file in study.glob(f"{place}/{name}")
+    }
+    return sorted(found)
+
+
 def _described(file: Path) -> list | None:
     """Size and digest of a file; None where there is none."""
     return [file.stat().st_size, digest(file)] if file.is_file() else None

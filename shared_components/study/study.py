@@ -101,7 +101,12 @@ class Study:
     @property
     def factory_federation(self) -> Federation:
         """The federated training of the factory, in a folder of its own."""
-        return replace(self.federation, output_dir=str(self.folder / IN_STUDY))
+        return replace(self.federation, output_dir=str(self.folder / IN_STUDY), budgets=self.budgets)
+
+    @property
+    def budgets(self) -> str:
+        """Folder of what each site has spent in all trainings together; nothing removes it."""
+        return str(self.folder / "budgets")
 
     @property
     def factory(self) -> Path:

@@ -27,7 +27,7 @@ from shared_components.records import found_record
 from shared_components.report.run_sections import epsilon_text
 from shared_components.study.settings import PREDICTIONS, VARIANTS
 from shared_components.study.source_model import FEDERATED
-from shared_components.study.stage import DONE, LOG
+from shared_components.study.stage import DONE, LOG, stage_folders
 from shared_components.study_record import (
     FILE_NAME,
     ModelMatrix,
@@ -214,13 +214,7 @@ def study_status(folder: str | os.PathLike) -> str | None:
 
 def _stage_lines(folder: Path, held: bool) -> Iterator[str]:
     """A line for each stage that is done or was begun here; stages of other machines are known when they are done."""
-    places = {
-        file.parent
-        for pattern in ("*", "clients/*/*", "unseen/*/*")
-        for name in (DONE, LOG)
-        for file in folder.glob(f"{pattern}/{name}")
-    }
-    for place in sorted(places):
+    for place in stage_folders(folder):
         name = place.relative_to(folder).as_posix().removeprefix("clients/")
         if found_record(place / DONE) is not None:
             yield f"  {name}: done"

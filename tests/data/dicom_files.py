@@ -114,18 +114,21 @@ def write_enhanced(folder: Path, frames: Sequence[Slice], **tags: Any) -> Path:
     return folder
 
 
-def _nuclear(folder: Path) -> None:
+def _nuclear(folder: Path, backwards: bool = False) -> None:
+    """Frames along the normal, or from the other end on, against it: a distance below 0 says so (C.8.4.15)."""
     folder.mkdir()
+    planes = slices()[::-1] if backwards else slices()
     tags = {
         "NumberOfFrames": SHAPE[2],
         "NumberOfSlices": SHAPE[2],
-        "SpacingBetweenSlices": "3",
+        "SpacingBetweenSlices": "-3" if backwards else "3",
         "PixelSpacing": [2, 2],
     }
     file = _dataset(NuclearMedicineImageStorage, 0, tags)
-    place = {"ImagePositionPatient": CORNER.tolist(), "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    corner = np.asarray(planes[0].position).tolist()
+    place = {"ImagePositionPatient": corner, "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
     file.update(_group(DetectorInformationSequence=place))
-    _pixels(file, [plane.pixels for plane in slices()])
+    _pixels(file, [plane.pixels for plane in planes])
     file.save_as(folder / "nm.dcm", enforce_file_format=True)
 
 
@@ -214,6 +217,7 @@ RIGHT = {
     "signed, 12 bits": Right(lambda p: _changed(p, _signed), VOXELS.astype(int) - 250),
     "compressed": Right(lambda p: _changed(p, lambda file: file.compress(RLELossless))),
     "nuclear medicine": Right(_nuclear),
+    "nuclear medicine from the other end": Right(lambda p: _nuclear(p, backwards=True)),
     "a report beside": Right(_with_report),
     "enhanced": Right(lambda p: write_enhanced(p, slices()[::-1])),
     "enhanced, slopes": Right(

@@ -27,6 +27,7 @@ def test_items_have_absolute_paths_domain_and_subject(data_root):
     assert first == {
         "image": str(folder / "images/s1.nii.gz"),
         "label": str(folder / "labels/s1.nii.gz"),
+        "classes": [0, 1],
         "domain": "t2",
         "subject": "s1",
     }

@@ -48,6 +48,15 @@ def test_label_maps_are_replaced_only_on_request(tmp_path):
     assert [path.name for path in (tmp_path / "labels").iterdir()] == ["a_seg.nii"]
 
 
+def test_a_label_map_that_is_named_twice_is_written_once(tmp_path, monkeypatch):
+    old = label_map(tmp_path / "labels/a.nii.gz", values=np.array([0, 1, 2]))
+    monkeypatch.chdir(tmp_path / "labels")
+    given = [tmp_path / "labels", "../labels/a.nii.gz"]
+    assert len(relabel_maps(given, Relabelling((0, 2, 1)))) == 1
+    made = nibabel.load(tmp_path / "labels/a.nii.gz")
+    np.testing.assert_array_equal(made.dataobj, np.array([0, 2, 1])[old])
+
+
 def test_a_value_that_is_not_named_stops_everything(tmp_path):
     label_map(tmp_path / "a.nii.gz")
     label_map(tmp_path / "b.nii.gz", (0, 4, 5, 9))

@@ -54,6 +54,28 @@ def test_a_flat_folder_with_suffixes(tmp_path):
     ]
 
 
+def test_label_maps_among_the_images_are_told_by_their_names(tmp_path):
+    """As inference writes them beside its inputs, and some programs into one folder with the images."""
+    files(tmp_path, "images/a.nii.gz", "images/a_seg.nii.gz", "images/b.nii.gz")
+    assert found(tmp_path) == [
+        ("a", "images/a.nii.gz", "images/a_seg.nii.gz"), ("b", "images/b.nii.gz", None)
+    ]  # fmt: skip
+
+
+def test_slicers_names(tmp_path):
+    files(tmp_path, "p0.nrrd", "p0.seg.nrrd", "p1.nrrd", "p1.seg.nrrd")
+    assert found(tmp_path) == [("p0", "p0.nrrd", "p0.seg.nrrd"), ("p1", "p1.nrrd", "p1.seg.nrrd")]
+
+
+def test_a_link_to_a_folder_is_not_passed_over_in_silence(tmp_path):
+    files(tmp_path, "root/images/p0/a.nii.gz", "archive/p1/b.nii.gz")
+    (tmp_path / "root/images/p1").symlink_to(tmp_path / "archive/p1")
+    with pytest.raises(
+        InputError, match="images/p1: is a link to a folder, .*; move or copy the folder there"
+    ):
+        find_pairs(tmp_path / "root")
+
+
 def test_a_folder_for_each_subject(tmp_path):
     files(tmp_path, "a/a.nii.gz", "a/a_seg.nii.gz", "b/b.nii.gz")
     assert found(tmp_path) == [("a", "a/a.nii.gz", "a/a_seg.nii.gz"), ("b", "b/b.nii.gz", None)]

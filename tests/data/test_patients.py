@@ -34,6 +34,11 @@ def shared(names: list[str]) -> list[list[str]]:
         ["heart_07_left", "heart_07_right"],
         ["s3-visit2", "s3-visit1"],
         ["case12.pre", "case12.post"],
+        ["P03_t1", "P03_t1ce", "P03_t2", "P03_flair"],
+        ["P0-t1c", "P0-t1n", "P0-t2f", "P0-t2w"],
+        ["P3_T1w", "P3_T1GD"],
+        ["OAS_03_MR1", "OAS_03_MR2"],
+        ["P3_series3", "P3_series4"],
     ],
 )
 def test_names_of_one_patient(names):

@@ -15,6 +15,7 @@ from nibabel.orientations import axcodes2ornt
 from shared_components.data.datalists import datalist
 from shared_components.data.slices import SliceDataset, ToSlices, VolumeCache, height_intervals
 from shared_components.errors import InputError
+from shared_components.files import load_tensors
 from shared_components.networks.condition import place_of
 from tests.test_files import flipped
 
@@ -206,6 +207,8 @@ def test_the_disk_cache_is_used_again_and_renewed_when_a_file_or_setting_changes
 
     before, count = entries()
     assert count == 2
+    kept = [load_tensors(file) for file in cache.iterdir()]
+    assert all(isinstance(volume["image"], torch.Tensor) for volume in kept), "decoded, not the files' names"
     assert entries()[1] == 2
     assert entries(size=20)[1] == 4
     new = np.random.default_rng(9).normal(100, 20, (12, 10, 6)).astype(np.float32)
@@ -214,6 +217,24 @@ def test_the_disk_cache_is_used_again_and_renewed_when_a_file_or_setting_changes
     after, count = entries()
     assert count == 5
     assert not torch.equal(before[0]["image"], after[0]["image"])
+
+
+def test_voxels_in_a_file_beside_the_header_renew_the_cache(tmp_path):
+    def first(value):
+        voxels = np.random.default_rng(value).normal(100, 20, (12, 10, 6)).astype(np.float32)
+        header = tmp_path / "x.hdr"
+        kept = header.read_bytes() if header.exists() else None
+        nibabel.save(nibabel.Nifti1Pair(voxels, np.diag([2.0, 2.0, 4.0, 1.0])), tmp_path / "x.img")
+        if kept is not None:
+            header.write_bytes(kept)
+            os.utime(header, (1, 1))
+        item = {"image": str(header), "domain": "t1", "subject": "s"}
+        return dataset([item], cache="disk", cache_dir=tmp_path / "cache")[0]["image"]
+
+    first(0)
+    os.utime(tmp_path / "x.hdr", (1, 1))
+    before = first(0)
+    assert not torch.equal(before, first(1))
 
 
 def test_rounded_label_values_survive(tmp_path):

@@ -63,7 +63,15 @@ def test_updates_are_counted_across_lives_of_the_process(tmp_path):
     assert Ledger(tmp_path / "north").updates == 0
     assert [Ledger(tmp_path / "north").enter(norm) for norm in (3.0, 2.5)] == [1, 2]
     assert Ledger(tmp_path / "north").updates == 2
-    assert read_record(tmp_path / "north" / "privacy.json", "") == {"updates": 2, "norm": 2.5}
+    assert read_record(tmp_path / "north" / "privacy.json", "") == {"updates": 2, "norm": 2.5, "noise": 0.0}
+
+
+def test_updates_of_other_noise_are_not_counted_as_if_they_had_todays(tmp_path):
+    ledger = Ledger(tmp_path)
+    assert [ledger.enter(1.0, 0.5) for _ in range(2)] == [1, 2]
+    with pytest.raises(InputError, match=r"privacy\.json: 2 updates of noise 0\.5 have left"):
+        ledger.enter(1.0, 5.0)
+    assert ledger.enter(1.0, 0.5) == 3
 
 
 def test_a_damaged_count_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,31 @@ from shared_components.errors import InputError
 from shared_components.federation import FedAvg
 from shared_components.federation.federation_file import read_federation
 from tests.federation.tiny import TINY_BUNDLE, federation, write_file
+
+
+@pytest.mark.parametrize("part", ["clients/north", "sites/north", "factory", "unseen/x"])
+def test_data_are_not_where_runs_write_and_remove(values, tmp_path, part):
+    """A run that begins anew removes what lies there."""
+    root = tmp_path / "out" / part
+    shutil.copytree(values["clients"]["north"]["data_root"], root)
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    for place in (root, link):
+        clients = values["clients"] | {"north": {"data_root": str(place), "domain": "t1"}}
+        with pytest.raises(
+            InputError, match=r"client 'north': its data root .* lies where runs write, and remove"
+        ):
+            federation(values, clients=clients, output_dir=str(tmp_path / "out"))
+    beside = tmp_path / "out" / "data" / "north"
+    shutil.copytree(root, beside)
+    clients = values["clients"] | {"north": {"data_root": str(beside), "domain": "t1"}}
+    assert federation(values, clients=clients, output_dir=str(tmp_path / "out")).clients["north"].data_roots
+
+
+def test_a_bundle_is_not_called_as_a_file_of_every_run(values, tmp_path):
+    shutil.copytree(values["bundle"], tmp_path / "global")
+    with pytest.raises(InputError, match="'bundle' is a folder called global, as a file of every run is"):
+        federation(values, bundle=str(tmp_path / "global"))
 
 
 def test_defaults_are_filled_in(values, tmp_path):

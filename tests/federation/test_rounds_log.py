@@ -63,6 +63,16 @@ def test_line_and_table_tell_the_largest_epsilon_and_how_many_updates_have_left_
     assert released(table.path) == {"a": 3, "b": 2}
 
 
+def test_a_count_that_begins_anew_is_added_to_the_one_before(tmp_path):
+    """Of a client whose folder was lost, and with it its own count."""
+    table = RoundsCsv(tmp_path / "rounds.csv", 0)
+    for number, count in enumerate((1, 2, 4, 1, 2), 1):
+        table.append(
+            [row(number, "a", released=count, epsilon=1.5), row(number, "b", released=number, epsilon=1.5)]
+        )
+    assert released(table.path) == {"a": 6, "b": 5}
+
+
 def test_a_table_that_does_not_say_what_has_left_is_told(tmp_path):
     table = RoundsCsv(tmp_path / "rounds.csv", 0)
     table.append([row(1, "a", epsilon=1.5)])

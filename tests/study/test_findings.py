@@ -7,11 +7,13 @@ import pytest
 from dp_accounting.pld import PLDAccountant
 
 from shared_components.federation.data_check import check_clients
+from shared_components.federation.federation import client_plan
 from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import RoundsCsv
 from shared_components.study.findings import epsilons, study_coverage
 from shared_components.study.origins import origins
 from shared_components.study.roles import plan_study
+from shared_components.study.source_model import source_federations
 from tests.federation.test_site_check import factory
 from tests.study.test_several_labelled import made
 from tests.study.test_several_labelled import values as several_values
@@ -48,6 +50,20 @@ def test_updates_of_both_trainings_count_as_those_of_one(study):
     }
     assert all(part < found["north"]["epsilon"] for part in found["north"]["epsilons"].values())
     assert any("counts the updates of both" in line for line in origins(study))
+
+
+def test_what_a_training_of_an_earlier_plan_has_spent_counts(study):
+    """Other candidates at --resume need fewer variants of the source model; its updates have left all the same."""
+    rounds(study.folder / "factory", north=3)
+    rounds(study.folder / "source_only", north=4)
+    assert "source_only" not in study.needed_variants
+    assert epsilons(study)["north"]["epsilon"] == spent(NOISE, 7, DELTA)
+
+
+def test_all_trainings_of_a_study_share_one_budget_of_each_site(study):
+    trainings = (study.factory_federation, *source_federations(study).values())
+    budgets = {client_plan(training, "north").budget for training in trainings}
+    assert len(trainings) > 1 and budgets == {str(study.folder / "budgets" / "north" / "spent.json")}
 
 
 def test_the_sum_is_that_of_an_accountant_that_composes_the_two(study):

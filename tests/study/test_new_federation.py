@@ -67,6 +67,29 @@ def test_it_can_be_read_and_passes_the_check_of_settings(roots):
     assert federation.labels == {0: "background", 1: "brain"}
 
 
+def test_the_file_leads_to_the_roots_that_were_inspected(roots, tmp_path):
+    """Beside a file in another folder a path of the same words may be another data root, or none."""
+    Path("bundles").symlink_to(REPO / "bundles")
+    for folder in ("conf", "other"):
+        Path(folder).mkdir()
+    Path("other/data/north").mkdir(parents=True)
+    for file in ("conf/federation.yaml", "other/federation.yaml"):
+        new_federation(file, roots)
+        found = read_federation(file).clients["north"].data_roots
+        assert [Path(root).resolve() for root in found] == [tmp_path / "data/north"]
+    named = yaml.safe_load(Path("other/federation.yaml").read_text())["clients"]
+    assert named["north"]["data_root"] == str(tmp_path / "data/north")
+
+
+def test_names_that_configs_take_for_expressions_are_refused(roots):
+    with pytest.raises(InputError, match=r"\$x: expected a name, found what configs take for an expression"):
+        new_federation("federation.yaml", roots, "$x")
+    make_root(Path("data/odd"), "@t1", labelled=False)
+    with pytest.raises(InputError, match="@t1: expected a name"):
+        new_federation("federation.yaml", ["data/odd"])
+    assert not Path("federation.yaml").exists()
+
+
 def test_axes_that_were_asked_for_stand_in_it(roots):
     new_federation("federation.yaml", roots, orientation="native")
     assert yaml.safe_load(Path("federation.yaml").read_text())["overrides"]["orientation"] == "native"
@@ -117,3 +140,4 @@ def test_names_of_clients_are_folders_and_differ():
     assert client_names(["/d/a/images", "/d/b/images"]) == ["a-images", "b-images"]
     assert client_names(["/d/Hôpital 1", "/d/_x"]) == ["H-pital-1", "x"]
     assert client_names(["/é", "/ü"]) == ["client1", "client2"]
+    assert client_names(["/d/all"]) == ["client-all"], "as the stages that are everybody's are called"
