@@ -71,7 +71,7 @@ def test_a_link_to_a_folder_is_not_passed_over_in_silence(tmp_path):
     files(tmp_path, "root/images/p0/a.nii.gz", "archive/p1/b.nii.gz")
     (tmp_path / "root/images/p1").symlink_to(tmp_path / "archive/p1")
     with pytest.raises(
-        InputError, match="images/p1: is a link to a folder, .*; move or copy the folder there"
+        InputError, match=r"images/p1: is a link to a folder, .*; move or copy the folder there"
     ):
         find_pairs(tmp_path / "root")
 
