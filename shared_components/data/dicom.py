@@ -194,9 +194,8 @@ def _offset_planes(path: Path, file: Path, header: Header, frames: int) -> Itera
     offsets = header.numbers(_FRAME_OFFSETS)
     if not offsets and header.count(_SLICES) == frames:
         stated = (*header.numbers(_SLICE_DISTANCE), *header.numbers(_SLICE_THICKNESS))
-        step = next(
-            (mm for mm in stated if mm), first.thickness
-        )  # below 0: they are stacked against the normal
+        # below 0: they are stacked against the normal
+        step = next((mm for mm in stated if mm), first.thickness)
         offsets = tuple(step * number for number in range(frames))
     if len(offsets) != frames:
         raise unfit(path, f"{file.name} has {frames} frames without a place in space (a film?)", CONVERT)
