@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 UPDATES = 6  # of a client in a round, as in the quickstart
-GROWTH = 8  # an eighth of the updates at half the size first, as in the quickstart
+GROWTH = 8  # an eighth of the updates at half the size first, as in spine.yaml
 AVERAGED = ["generator_ema"]
 MODULES = ["generator", "generator_ema"]
 ONE_ANATOMY = {"poses": True, "pose_shift": 0.3, "common_rows": "$2 * len(@channels) - 2"}
