@@ -39,9 +39,8 @@ those of a fixed random convolutional network, seed 0, which needs no download; 
 divided by their spread over the training slices. A slice is memorised if its distance to the nearest training slice, \
 over the mean distance to the 50 nearest (Carlini et al. 2023), is below that of 99 % of held-out slices (as Meehan \
 et al. 2020 calibrate); intervals are Wilson's, in which slices of one held-out volume, as far as they are alike, \
-count as one (Kish 1965). \
-The attack takes slices near to a generated one for training slices (GAN-Leaks, Chen et al. 2020); its interval is a \
-bootstrap over volumes. No test proves that nothing is given away."""
+count as one (Kish 1965). The attack takes slices near to a generated one for training slices (GAN-Leaks, Chen et al. \
+2020); its interval is a bootstrap over volumes. No test proves that nothing is given away."""
 STAY = """The pictures show **real images**: they are for this client alone, and must not leave it. Each line: a \
 generated slice, the training slice that it is nearest to, and their difference; the most suspicious first."""
 ROUGH = 0.1  # share of memorised slices that could go unnoticed, above which the evidence is called weak

@@ -126,8 +126,10 @@ class SliceDataset(Dataset):
         self.subjects = [item["subject"] for item in self.items]
         self._domains = torch.tensor([domain_index(item, domains) for item in self.items])
         geometry = volume_transforms(("image", "label"), size, spacing, orientation, percentiles)
-        steps_of_geometry = geometry.transforms  # MONAI's cache takes a Compose within a Compose for random
-        self._volumes = self._opened(Compose([*steps_of_geometry, ToSlices()]), size, cache, cache_dir)
+        whole = Compose(
+            [*geometry.transforms, ToSlices()]
+        )  # MONAI's cache takes one within another for random
+        self._volumes = self._opened(whole, size, cache, cache_dir)
         self.index: list[SliceIndex] = []
         self._has_label: list[bool] = []
         self._intervals: list[tuple[float, float]] = []

@@ -14,10 +14,11 @@ import yaml
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.privacy import spent
 from shared_components.federation.sites import Committed
 from shared_components.files import load_tensors
 from shared_components.study.client_stages import study_stages
-from shared_components.study.federated_run import FederatedRun, by_engine
+from shared_components.study.federated_run import FederatedRun, by_engine, opened_study
 from shared_components.study.findings import tell_study
 from shared_components.study.matrix import published
 from shared_components.study.origins import origins
@@ -264,6 +265,30 @@ def test_check_tells_of_both_federations(values):
     assert "source_model        2 rounds of 2 updates at each client, 4 updates" in text.replace(
         "  trains", ""
     )
+
+
+def test_check_counts_the_rounds_for_which_a_client_is_drawn(values):
+    """Of three clients that take turns in six rounds each trains in two, and then in the source model's two."""
+    turns = {"rounds": 6, "clients_per_round": 1, "privacy": {"clip": 0.1, "noise": 8.0, "delta": 1e-5}}
+    text = plan(made({**values, **turns}))
+    told = f"updates of all 2 trainings count together: epsilon {spent(8.0, 4, 1e-5):.3g}"
+    assert told in text
+
+
+def test_force_never_removes_a_clients_data(values, tmp_path):
+    """Where the check of the file has been passed by, as by a link that came later."""
+    study = plan_study(made({**values, "output_dir": str(tmp_path / "out")}))
+    stages = study_stages(study)
+    root = shutil.copytree(values["clients"]["north"]["data_root"], stages[0].folder / "mine")
+    clients = study.federation.clients
+    moved = {**clients, "north": replace(clients["north"], data_roots=(str(root),))}
+    study = replace(study, federation=replace(study.federation, clients=moved))
+    with (
+        pytest.raises(InputError, match="mine: a client's data lie where the study writes"),
+        opened_study(study, stages, resume=False, force=True),
+    ):
+        pass
+    assert (root / "dataset.json").is_file() and any((root / "images").iterdir())
 
 
 @pytest.mark.parametrize(
