@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare import require_nvflare
+from shared_components.interrupts import Interrupts
 from shared_components.study.client_stages import study_stages
-from shared_components.study.federated_run import by_engine, opened_study
+from shared_components.study.federated_run import OpenedStudy, by_engine, opened_study
 from shared_components.study.findings import tell_study
 from shared_components.study.roles import plan_study
-from shared_components.study.stages import FailedStages, run_stages
-from shared_components.study.study import EVERYBODY
+from shared_components.study.stage import Stage
+from shared_components.study.stage_places import StageWorkers
+from shared_components.study.stages import FailedStages, StageRun
+from shared_components.study.study import EVERYBODY, Study
 
 
 def run_study(federation: Federation, resume: bool = False, force: bool = False, quiet: bool = False) -> Path:
@@ -37,18 +41,31 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
     study = plan_study(federation)
     stages = study_stages(study)
     with opened_study(study, stages, resume, force) as opened:
-        go_on, failed = by_engine(quiet), FailedStages(study)
-        seconds = {f"{EVERYBODY}/{name}": run.train(go_on) for name, run in opened.runs.items()}
-        seconds |= run_stages(
-            stages,
-            study.jobs,
-            study.threads,
-            quiet,
-            digests=opened.digests,
-            check=opened.lock.check,
-            ended=failed,
-        )
+        failed = FailedStages(study)
+        seconds = _all_trained(study, stages, opened, failed, quiet)
         opened.digests.keep()
         report = tell_study(study, stages, seconds, quiet, failed.told(stages, seconds))
         failed.check()
         return report
+
+
+def _all_trained(
+    study: Study, stages: Sequence[Stage], opened: OpenedStudy, failed: FailedStages, quiet: bool
+) -> dict[str, float]:
+    """Run the federated trainings, stages that need none of them on the cores that these leave, and all the others.
+
+    Returns:
+        Stage key to seconds, the federated trainings' first.
+    """
+    interrupts, left, seconds = Interrupts(), dict(opened.runs), dict[str, float]()
+    with (
+        interrupts.noticed(),
+        StageWorkers(study.jobs, study.threads, digests=opened.digests) as workers,
+    ):
+        run = StageRun(workers, stages, quiet, opened.lock.check, failed, interrupts.check)
+        for name, training in opened.runs.items():
+            writes = [one.folder.root for one in left.values()]
+            with workers.taken(study.jobs_taken(training.federation)), run.beside(writes):
+                seconds[f"{EVERYBODY}/{name}"] = training.train(by_engine(quiet))
+            del left[name]
+        return seconds | run.go_on()

@@ -77,13 +77,23 @@ class StageWorkers(StagePlaces):
         self._jobs, self._digests = jobs, digests or FileDigests()
         self._lanes = [Lane(threads, fresh=fresh, died=DIED) for _ in range(jobs)]
         self._latest: dict[Lane, Future] = {}
+        self._taken = 0
         self._ending = contextlib.ExitStack()
 
     def found(self, stage: Stage, before: Sequence[str]) -> Done | None:
         return stage.done(stage.fingerprint(self._digests, before))
 
     def is_free(self, stage: Stage, running: Sequence[Stage]) -> bool:
-        return len(running) < self._jobs
+        return len(running) < self._jobs - self._taken
+
+    @contextlib.contextmanager
+    def taken(self, jobs: int) -> Iterator[None]:
+        """While the block is at work, so many fewer stages run at a time."""
+        self._taken = jobs
+        try:
+            yield
+        finally:
+            self._taken = 0
 
     def progress(self, stage: Stage) -> str:
         return stage.progress()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -12,6 +15,7 @@ from tqdm import tqdm
 from shared_components.errors import InputError
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.lane import BEAT
+from shared_components.files import lies_in
 from shared_components.interrupts import Interrupts
 from shared_components.study.stage import Done, Stage
 from shared_components.study.stage_places import StagePlaces, StageWorkers
@@ -64,18 +68,11 @@ def run_stages(
     """
     interrupts = Interrupts()
     with interrupts.noticed(), StageWorkers(jobs, threads, fresh, digests) as workers:
-        return run_stages_at(workers, stages, quiet, check, ended, interrupts.check)
+        return StageRun(workers, stages, quiet, check, ended, interrupts.check).go_on()
 
 
-def run_stages_at(
-    places: StagePlaces,
-    stages: Sequence[Stage],
-    quiet: bool = False,
-    check: Callable[[], None] = lambda: None,
-    ended: Ended = stop_at_failure,
-    often: Callable[[], None] = lambda: None,
-) -> dict[str, float]:
-    """As :func:`run_stages`, wherever ``places``, which are ready, let stages run.
+class StageRun:
+    """Stages that run as in :func:`run_stages`, wherever ``places``, which are ready, let them.
 
     Args:
         places: where they run.
@@ -85,30 +82,92 @@ def run_stages_at(
         ended: as there.
         often: called whenever something has happened, and when nothing has for a while; what it raises ends all.
     """
-    _check_needs(stages)
-    queue = _Queue(stages, places, quiet)
-    running: dict[Future, Stage] = {}
-    with tqdm(total=len(stages), desc="stages", disable=True if quiet else None, ncols=100) as bar:
-        while True:
-            often()
-            for stage, before in queue.next(list(running.values())):
-                running[places.begin(stage, before)] = stage
-                _tell(f"{stage.key}: begins", quiet)
-            bar.update(len(queue.done) - bar.n)
-            if not running:
-                return queue.seconds()
-            finished = wait(running, timeout=BEAT, return_when=FIRST_COMPLETED).done
-            for stage in () if finished else running.values():
-                _tell(f"{stage.key}: {places.progress(stage)}", quiet)
-            for future in finished:
-                often()  # a signal to all processes may have ended the worker first
-                stage = running.pop(future)
-                failure = _failure(stage, future, places)
-                check()
-                if failure is None:
-                    queue.done[stage.key] = future.result()
-                ended(stage, failure)
-                _tell(str(failure or queue.told(stage)), quiet)
+
+    def __init__(
+        self,
+        places: StagePlaces,
+        stages: Sequence[Stage],
+        quiet: bool = False,
+        check: Callable[[], None] = lambda: None,
+        ended: Ended = stop_at_failure,
+        often: Callable[[], None] = lambda: None,
+    ) -> None:
+        _check_needs(stages)
+        self._places, self._stages, self._quiet = places, stages, quiet
+        self._check, self._ended, self._often = check, ended, often
+        self._queue = _Queue(stages, places, quiet)
+        self._running: dict[Future, Stage] = {}
+
+    def go_on(self) -> dict[str, float]:
+        """Run all that is still to do.
+
+        Returns:
+            Stage key to seconds it took, of all that are done.
+        """
+        self._run(None)
+        return self._queue.seconds()
+
+    @contextlib.contextmanager
+    def beside(self, writes: Sequence[Path]) -> Iterator[None]:
+        """While the block is at work, run what reads no file that it, or others after it, are still to write.
+
+        A failure that ends all is told at once and raised at the block's end, which loses nothing of its work.
+
+        Args:
+            writes: the folders of such files.
+        """
+        over, failures = Future[None](), list[BaseException]()
+
+        def run() -> None:
+            try:
+                self._run(over)
+            except BaseException as error:
+                failures.append(error)
+                _tell(str(error), self._quiet)
+
+        self._queue.held = frozenset(stage.key for stage in self._stages if _reads(stage, writes))
+        thread = threading.Thread(target=run, name="stages")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set_result(None)
+            thread.join()
+            self._queue.held = frozenset()
+        if failures:
+            raise failures[0]
+
+    def _run(self, over: Future | None) -> None:
+        """Until nothing can run any more, or, with ``over``, until that is done, whatever is at work then."""
+        queue, running = self._queue, self._running
+        with tqdm(
+            total=len(self._stages), desc="stages", disable=True if self._quiet else None, ncols=100
+        ) as bar:
+            while over is None or not over.done():
+                self._often()
+                for stage, before in queue.next(list(running.values())):
+                    running[self._places.begin(stage, before)] = stage
+                    _tell(f"{stage.key}: begins", self._quiet)
+                bar.update(len(queue.done) - bar.n)
+                awaited = [*running, *([over] if over else [])]
+                if not awaited:
+                    return
+                finished = wait(awaited, timeout=BEAT, return_when=FIRST_COMPLETED).done - {over}
+                for stage in () if finished else running.values():
+                    _tell(f"{stage.key}: {self._places.progress(stage)}", self._quiet)
+                for future in finished:
+                    self._end(future)
+
+    def _end(self, future: Future[Done]) -> None:
+        """Note a stage that has ended."""
+        self._often()  # a signal to all processes may have ended the worker first
+        stage = self._running.pop(future)
+        failure = _failure(stage, future, self._places)
+        self._check()
+        if failure is None:
+            self._queue.done[stage.key] = future.result()
+        self._ended(stage, failure)
+        _tell(str(failure or self._queue.told(stage)), self._quiet)
 
 
 def done_stages(stages: Sequence[Stage], digests: FileDigests | None = None) -> dict[str, float]:
@@ -137,6 +196,7 @@ class _Queue:
         self._waiting, self._places, self._quiet = list(stages), places, quiet
         self._to_do: list[Stage] = []
         self.done: dict[str, Done] = {}
+        self.held: frozenset[str] = frozenset()  # keys of stages that must not begin yet
 
     def next(self, running: Sequence[Stage]) -> list[tuple[Stage, list[str]]]:
         """Stages that can begin beside those at work, with what those that they need have written, as digests;
@@ -166,7 +226,8 @@ class _Queue:
 
     def _sort_ready(self) -> bool:
         """Tell of the stages whose needs are done which are done themselves; whether there was one."""
-        ready = [stage for stage in self._waiting if all(need in self.done for need in stage.needs)]
+        free = [stage for stage in self._waiting if stage.key not in self.held]
+        ready = [stage for stage in free if all(need in self.done for need in stage.needs)]
         for stage in ready:
             self._waiting.remove(stage)
             done = self._places.found(stage, self._before(stage))
@@ -191,6 +252,10 @@ def _tell(line: str, quiet: bool) -> None:
     if not quiet:
         tqdm.write(line)
         sys.stdout.flush()
+
+
+def _reads(stage: Stage, folders: Sequence[Path]) -> bool:
+    return any(lies_in(file, folder) for file in stage.reads for folder in folders)
 
 
 def _check_needs(stages: Sequence[Stage]) -> None:

@@ -53,6 +53,7 @@ the factory's config with the federation's overrides; it needs no mention in ``s
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -189,6 +190,11 @@ class Study:
         """Torch's threads in each of them: as many as the federation's workers have, as far as there are cores."""
         cores = os.cpu_count() or 1
         return max(1, min(self.federation.threads_per_worker, cores // self.jobs))
+
+    def jobs_taken(self, training: Federation) -> int:
+        """How many stages' worth of threads a federated training keeps busy."""
+        at_work = min(max(training.workers, 1), training.clients_per_round)
+        return math.ceil(at_work * training.threads_per_worker / self.threads)
 
     def section(self, name: str) -> dict[str, Any]:
         """Overrides of one kind of stage."""

@@ -31,7 +31,7 @@ from shared_components.study.nvflare.site_places import SitePlaces, SiteTraining
 from shared_components.study.nvflare.study_job import FACTORY, job_parts, place_study, site_stages
 from shared_components.study.roles import plan_study, unseen_roots
 from shared_components.study.stage import Stage
-from shared_components.study.stages import FailedStages, run_stages_at
+from shared_components.study.stages import FailedStages, StageRun
 from shared_components.study.study import EVERYBODY, Study
 from shared_components.study_record import FILE_NAME
 
@@ -74,7 +74,8 @@ class StudyController(FederationController):
         seconds = {f"{EVERYBODY}/{name}": run.train(trainings.go_on) for name, run in opened.runs.items()}
         failed = FailedStages(study)
         with SitePlaces(study, stages, described, self.asking, opened.digests) as places:
-            seconds |= run_stages_at(places, stages, self.quiet, ended=failed, often=asking.check)
+            run = StageRun(places, stages, self.quiet, ended=failed, often=asking.check)
+            seconds |= run.go_on()
         opened.digests.keep()
         more = {"exchange": (*trainings.sent, *places.sent), "engine": "nvflare"}
         tell_study(study, stages, seconds, self.quiet, more | failed.told(stages, seconds))
