@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from shared_components.errors import InputError
 from shared_components.federation.file_digests import FileDigests
 from shared_components.interrupts import Interrupted
 from shared_components.study.stage import DONE, LOG, Stage
-from shared_components.study.stage_places import run_stage
-from shared_components.study.stages import done_stages, run_stages
+from shared_components.study.stage_places import StageWorkers, run_stage
+from shared_components.study.stages import StageRun, done_stages, run_stages
 
 BUNDLE = Path(__file__).parent / "stage_bundle"
 
@@ -242,3 +243,69 @@ def test_a_signal_ends_stages_and_their_workers(tmp_path):
 def wait_for(file: Path) -> None:
     while not (file.is_file() and file.read_text()):
         threading.Event().wait(0.01)
+
+
+def test_stages_that_read_nothing_unwritten_run_beside_what_writes_it(tmp_path):
+    training = tmp_path / "training"
+    training.mkdir()
+    weights = str(training / "weights.txt")
+    stages = [
+        stage(tmp_path, "reads", before=weights, reads=(weights,)),
+        stage(tmp_path, "needs", ("north/reads",), text="last"),
+        *chain(tmp_path),
+    ]
+    with StageWorkers(jobs=2, threads=1) as workers:
+        run = StageRun(workers, stages, quiet=True)
+        with workers.taken(1), run.beside([training]):
+            wait_for(tmp_path / "second" / DONE)
+            assert not (tmp_path / "reads").exists()
+            Path(weights).write_text("weights and ")
+        assert not (tmp_path / "needs").exists()
+        seconds = run.go_on()
+    assert list(seconds) == [one.key for one in stages]
+    assert (tmp_path / "reads" / "out.txt").read_text() == "weights and hello"
+
+
+def test_nothing_begins_beside_what_takes_all_jobs(tmp_path):
+    with StageWorkers(jobs=2, threads=1) as workers:
+        run = StageRun(workers, chain(tmp_path), quiet=True)
+        with workers.taken(3), run.beside([]):
+            pass
+        assert not (tmp_path / "first").exists()
+        assert len(run.go_on()) == 2
+
+
+def train_beside(stages: list[Stage], training: Callable[[], None], quiet: bool = True) -> None:
+    """Run stages, one at a time, beside a training."""
+    with StageWorkers(jobs=1, threads=1) as workers, StageRun(workers, stages, quiet).beside([]):
+        training()
+
+
+def test_a_failure_beside_a_training_is_told_at_once_and_raised_at_its_end(tmp_path, capsys):
+    ended = []
+
+    def training() -> None:
+        told = ""
+        while "mend it and go on with --resume" not in told:
+            threading.Event().wait(0.01)
+            told += capsys.readouterr().out
+        ended.append(told)
+
+    with pytest.raises(InputError, match=r"^north/second: text: expected another word.*--resume$"):
+        train_beside(chain(tmp_path, second="wrong"), training, quiet=False)
+    assert "north/second: text: expected another word" in ended[0]
+    assert (tmp_path / "first" / DONE).is_file()
+
+
+def test_a_training_that_fails_ends_the_stages_beside_it(tmp_path):
+    told = tmp_path / "pid"
+
+    def training() -> None:
+        wait_for(told)
+        raise InputError("the training's own")
+
+    with pytest.raises(InputError, match=r"^the training's own$"):
+        train_beside([stage(tmp_path, "s", text="waits", before=str(told))], training)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
+    assert not (tmp_path / "s" / DONE).exists()

@@ -98,6 +98,21 @@ def test_stages_side_by_side_share_the_cores(values, monkeypatch, wanted, jobs, 
     assert plan_study(made({**values, "threads_per_worker": wanted}, jobs=jobs)).threads == threads
 
 
+@pytest.mark.parametrize(
+    ("jobs", "changed", "taken"),
+    [
+        (4, {"workers": 1}, 1),
+        (4, {"clients_per_round": 2, "workers": 3}, 2),
+        (4, {"workers": 2, "threads_per_worker": 2}, 4),
+        (1, {"workers": 0, "threads_per_worker": 8}, 2),
+    ],
+)
+def test_a_training_takes_as_many_jobs_as_it_keeps_cores_busy(values, monkeypatch, jobs, changed, taken):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    study = plan_study(made({**values, **changed}, jobs=jobs))
+    assert study.jobs_taken(study.factory_federation) == taken
+
+
 @pytest.fixture(scope="module")
 def finished(values) -> Path:
     """The folder of a study that has run."""
