@@ -180,6 +180,25 @@ class SliceDataset(Dataset):
         }
 
 
+def of_domain(dataset: SliceDataset, domain: str, named_by: str) -> SliceDataset:
+    """The dataset itself, whose volumes must all be of one domain.
+
+    Args:
+        dataset: to look at.
+        domain: its name.
+        named_by: the setting that names it, for the message.
+    Raises:
+        InputError: a volume is of another.
+    """
+    for item in dataset.items:
+        if item["domain"] != domain:
+            raise InputError(
+                f"{item['image']}: expected an image of domain {domain}, which '{named_by}' names, found one of "
+                f"{item['domain']}; name that one, or other images"
+            )
+    return dataset
+
+
 def domain_index(item: Mapping[str, str], domains: Sequence[str]) -> int:
     """Index of an item's domain among the federation's.
 

@@ -23,6 +23,7 @@ from shared_components.networks.pseudo_labels import LabelMemory, pseudo_labels
 from shared_components.networks.translator import AdaptationNetwork
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+SLICES_PER_LOOK = 4  # of a batch in which every look of synthetic slices has its share
 
 
 def cosine_decay(step: int, steps: int, floor: float = 0.02) -> float:
@@ -118,6 +119,11 @@ class AdaptationTrainer(UpdateTrainer):
         self._taught = LabelMemory(
             network.teacher, partial(pseudo_labels, teacher, confidence=confidence, agreement=agreement)
         )
+        if self.state.max_epochs and self.state.max_epochs * self.state.epoch_length < sum(phases):
+            self.logger.warning(
+                f"max_epochs ({self.state.max_epochs} of {self.state.epoch_length} updates) ends before phases do, "
+                f"{list(phases)}: what is left of them never comes; raise it or lower them"
+            )
         self._base_rates = {
             id(o): [group["lr"] for group in o.param_groups]
             for o in (optimizer, translator_optimizer, discriminator_optimizer)
@@ -203,12 +209,17 @@ class AdaptationTrainer(UpdateTrainer):
     # --- phases 2 and 3 ------------------------------------------------------------------------------------------
 
     def _synthetic_slices(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Each synthetic slice in one of its looks: translated (with a phase 1), twin (if it has one) or source."""
+        """Each synthetic slice in one of its looks: translated (with a phase 1), twin (if it has one) or source.
+
+        Where a batch is too small for all of them to have their share of it, they take turns from update to update.
+        """
         looks = [batch[look] for look in ("twin", "source") if look in batch]
         if self.phases[0]:
             with torch.no_grad():
                 looks.insert(0, self._passed(self.network.translator, batch["source"]))
-        choice = torch.arange(len(batch["source"]), device=batch["source"].device) % len(looks)
+        number = len(batch["source"])
+        turn = self.state.iteration if number < SLICES_PER_LOOK * len(looks) else 0
+        choice = (turn + torch.arange(number, device=batch["source"].device)) % len(looks)
         images = torch.stack(looks)[choice, torch.arange(len(choice), device=choice.device)]
         return images, batch["source_label"]
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shared_components.engines.update_trainer import UpdateTrainer, critic_step
+from shared_components.errors import InputError
 from shared_components.losses.adversarial import generator_nonsaturating_loss
 from shared_components.networks.domain_norm import known_groups
 from shared_components.networks.generator import SynthesisOutput
@@ -77,6 +78,7 @@ class CycleTrainer(_PublishedTrainer):
         supervised: the rest of ``SupervisedTrainer``.
     Raises:
         ValueError: an adversarial weight without discriminator or its optimiser.
+        InputError: source and target are the same domain.
     Deviation: the adversarial loss is not in the publication; without it translations across inverted
     contrast keep the image's own look.
     """
@@ -96,6 +98,10 @@ class CycleTrainer(_PublishedTrainer):
             raise ValueError(
                 f"adversarial_weight {adversarial_weight}: expected a discriminator and its optimizer, "
                 "found none; give both or set the weight to 0"
+            )
+        if network.source == network.target:
+            raise InputError(
+                "target_domain: expected another than source_domain, found the same; name the client's"
             )
         super().__init__(network=network, **supervised)
         self.adversarial_weight = adversarial_weight

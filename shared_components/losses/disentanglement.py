@@ -79,7 +79,7 @@ def rank_penalty(anatomy: Tensor, rank: int, pixels: int = 2000) -> Tensor:
     Deviation: soft-maxed in every update (the published code takes logits when there is no label).
     """
     if rank >= anatomy.shape[1]:
-        return anatomy.new_zeros(())
+        return 0 * anatomy.sum()  # of the graph, for a training that has no other term
     vectors = torch.softmax(_random_pixels(anatomy, pixels).double(), dim=1)  # (P, A)
     value = ordered_eigenvalue(vectors.t() @ vectors, rank)
     return torch.sqrt(value.clamp_min(0) + SINGULAR_EPS).to(anatomy.dtype)

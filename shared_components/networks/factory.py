@@ -175,13 +175,33 @@ def load_generator(path: str | os.PathLike) -> Generator:
     return generator.eval().requires_grad_(False)
 
 
-def domain_index(path: str | os.PathLike, domain: str) -> int:
+def generator_as_set(
+    path: str | os.PathLike,
+    image_size: int,
+    spacing: float | Sequence[float] | None,
+    orientation: str | None,
+) -> Generator:
+    """:func:`load_generator` of a factory whose slices are as a config has them; see :func:`description_as_set`."""
+    description_as_set(path, image_size, spacing, orientation)
+    return load_generator(path)
+
+
+def domain_index(path: str | os.PathLike, domain: str, domains: Sequence[str] | None = None) -> int:
     """Index of a domain's name in a factory file.
 
+    Args:
+        path: factory file.
+        domain: the name.
+        domains: those whose indices slices carry, which must be the factory's; None: nobody's.
     Raises:
-        InputError: the factory does not know the domain.
+        InputError: the factory does not know the domain, or has other ones than ``domains``.
     """
     known = factory_description(path)["domains"]
+    if domains is not None and list(domains) != list(known):
+        raise InputError(
+            f"{path}: expected domains {list(known)}, in this order, with which the factory was trained, found "
+            f"{list(domains)}; give the factory's"
+        )
     if domain not in known:
         raise InputError(
             f"{path}: expected one of the factory's domains {known}, found {domain!r}; name one of them"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -184,17 +184,20 @@ class SegmentationPaths(nn.Module):
         return torch.logsumexp(both, dim=0) - math.log(2)
 
 
-def start_from_source(paths: SegmentationPaths, path: str | os.PathLike) -> SegmentationPaths:
+def start_from_source(
+    paths: SegmentationPaths, path: str | os.PathLike, settings: Mapping[str, Any] | None = None
+) -> SegmentationPaths:
     """Load a pre-trained source network into ``paths``, and start the target's parts from the source's.
 
     Args:
         paths: the untrained network, for the target.
         path: file with the source network's weights under ``model``.
+        settings: as of :func:`~shared_components.networks.weights.with_weights`.
     Returns:
         ``paths``.
     Raises:
-        InputError: the file is missing, or holds another network.
+        InputError: the file is missing, holds another network, or was trained with other settings.
     """
-    with_weights(paths, path)
+    with_weights(paths, path, settings=settings)
     paths.adapter.start_target_from_source(paths.source, paths.target)
     return paths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +14,7 @@ from monai.bundle import ConfigWorkflow
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.exchange_object import ExchangeObject
 
+from shared_components.errors import InputError, cause
 from shared_components.networks.factory import export_generator
 from shared_components.networks.generator import Generator
 
@@ -71,17 +73,22 @@ def workflow(kind: str, *files: str, **overrides) -> ConfigWorkflow:
     )
 
 
+def factory_of(path: Path, domains: list[str]) -> None:
+    torch.manual_seed(0)
+    generator = Generator(
+        32, len(domains), 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01
+    )
+    export_generator(generator, path, domains, LABELS, None, "RAS")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with two client data roots, a factory, and the model that two updates of pre-training give."""
     place = tmp_path_factory.mktemp("published")
     write_root(place / "source", "t1", labelled=True)
     write_root(place / "target", "t2", labelled=False)
-    torch.manual_seed(0)
-    generator = Generator(
-        32, 2, 4, channels=(8, 8, 6, 4), z_dim=8, w_dim=8, mapping_layers=2, mapping_lr=0.01
-    )
-    export_generator(generator, place / "factory.pt", DOMAINS, LABELS, None, "RAS")
+    write_root(place / "labelled_target", "t2", labelled=True)
+    factory_of(place / "factory.pt", DOMAINS)
     pretraining(place, "source.pt").run()
     return place
 
@@ -149,6 +156,63 @@ def test_interrupted_and_resumed_equals_uninterrupted(place):
         assert torch.equal(tensor, resumed[name]), name
 
 
+def refusal(run: Callable[[], object]) -> str:
+    """The cause for which something fails."""
+    with pytest.raises((RuntimeError, InputError)) as error:
+        run()
+    return cause(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        (
+            {"source_dir": "labelled_target"},
+            "image0.nii.gz: expected an image of domain t1, which 'source_domain' names",
+        ),
+        (
+            {"dataset_dir": "source"},
+            "image0.nii.gz: expected an image of domain t2, which 'target_domain' names",
+        ),
+        ({"domains": ["t2", "t1"]}, "factory.pt: expected domains ['t1', 't2'], in this order"),
+        (
+            {"target_domain": "t1", "dataset_dir": "source"},
+            "target_domain: expected another than source_domain",
+        ),
+        ({"spacing": [2.0, 2.0]}, "factory.pt: spacing: expected None, with which the factory was trained"),
+        ({"image_size": 64}, "factory.pt: image_size: expected 32, with which the factory was trained"),
+        (
+            {
+                "source_domain": "t2",
+                "source_dir": "labelled_target",
+                "target_domain": "t1",
+                "dataset_dir": "source",
+            },
+            "source.pt: trained with source_domain t1",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_factory_or_the_domains_is_refused(place, changed, fault):
+    """Slices of a third domain would count as target; the losses of source labels would be missing in silence."""
+    for root in ("source_dir", "dataset_dir"):
+        if root in changed:
+            changed = changed | {root: str(place / changed[root])}
+    assert fault in refusal(lambda: adaptation(place, "refused.pt", **changed).run())
+
+
+def test_pretraining_on_slices_of_another_domain_is_refused(place):
+    found = refusal(lambda: pretraining(place, "refused.pt", source_domain="t2").run())
+    assert "expected an image of domain t2, which 'source_domain' names, found one of t1" in found
+
+
+def test_a_resumed_adaptation_takes_no_other_settings(place):
+    adaptation(place, "settled.pt").run()
+    found = refusal(
+        lambda: adaptation(place, "settled.pt", resume=True, max_epochs=2, learning_rate=0.5).run()
+    )
+    assert "settings.json: the run to resume had learning_rate: 0.001, now it is 0.5" in found
+
+
 def test_monai_algo_trains_two_rounds(place):
     algo = MonaiAlgo(
         bundle_root=str(CONFIGS.parent),
@@ -188,3 +252,20 @@ def test_inference_writes_segmentations_on_the_inputs_grid(place):
     assert segmentation.shape == image.shape
     np.testing.assert_array_equal(segmentation.affine, image.affine)
     assert set(np.unique(np.asarray(segmentation.dataobj))) <= set(LABELS)
+
+
+def test_a_model_of_other_domains_is_refused(place):
+    adaptation(place, "adapted.pt").run()
+    flow = workflow(
+        "infer",
+        "inference.yaml",
+        "published_network.yaml",
+        "published_inference.yaml",
+        dataset_dir=str(place / "target"),
+        output_dir=str(place / "refused"),
+        factory_path=str(place / "factory.pt"),
+        ckpt_path=str(place / "adapted.pt"),
+        target_domain="t1",
+    )
+    found = refusal(lambda: (flow.initialize(), flow.run()))
+    assert "adapted.pt: trained with target_domain t2, but this config has t1" in found

@@ -47,15 +47,19 @@ def trainer(phases, average: float = 0.0, **settings) -> AdaptationTrainer:
     network = AdaptationNetwork(segmenter, Translator((4, 8)), discriminator, average)
     return AdaptationTrainer(
         device=torch.device("cpu"),
-        max_epochs=1,
         network=network,
         optimizer=torch.optim.Adam(network.segmenter.parameters(), 1e-2),
         translator_optimizer=torch.optim.Adam(network.translator.parameters(), 1e-2),
         discriminator_optimizer=torch.optim.Adam(network.discriminator.parameters(), 1e-2),
         loss_function=KnownDiceCELoss(),
-        augmentation=SliceAugmentation(),
         phases=phases,
-        **{"own_share": 0.5, "train_data_loader": batches(sum(phases)), "epoch_length": sum(phases)}
+        **{
+            "own_share": 0.5,
+            "train_data_loader": batches(sum(phases)),
+            "max_epochs": 1,
+            "epoch_length": sum(phases),
+            "augmentation": SliceAugmentation(),
+        }
         | settings,
     )
 
@@ -201,11 +205,41 @@ def test_own_labels_train_the_segmentation_only_where_they_are_wanted():
     assert segmentation_losses(True, **nobody) == segmentation_losses(False)
 
 
-def test_slices_take_turns_in_their_looks():
-    engine = trainer((0, 1, 0))
-    batch = batches(1)[0]
-    images, _ = engine._synthetic_slices(batch)
-    assert torch.equal(images[0], batch["twin"][0]) and torch.equal(images[1], batch["source"][1])
+@pytest.mark.parametrize(
+    ("phases", "size", "looks"),
+    [
+        ((0, 6, 0), 1, {"twin", "source"}),
+        ((2, 6, 0), 2, {"twin", "source", "translation"}),
+        ((0, 1, 6), 4, {"twin", "source"}),
+    ],
+)
+def test_small_batches_get_every_look_in_turn(phases, size, looks):
+    seen = []
+
+    def noted(images, labels):
+        seen.extend(images.mean(dim=(1, 2, 3)).round().int().tolist())
+        return images, labels
+
+    levels = {"twin": 2.0, "source": 5.0}
+    made = [
+        {k: torch.full_like(v, levels[k]) if k in levels else v for k, v in batch.items()}
+        for batch in batches(sum(phases))
+    ]
+    cut = [{name: value[:size] for name, value in batch.items()} for batch in made]
+    engine = trainer(phases, own_share=0.75, train_data_loader=cut, augmentation=noted)
+    engine.own_augmentation = lambda images, labels: (images, labels)
+    engine.run()
+    seen = seen[sum(phases[1:2]) * size if phases[2] else 0 :]
+    named = {2: "twin", 5: "source"}
+    assert {named.get(level, "translation") for level in seen} == looks
+
+
+def test_phases_that_never_come_are_pointed_out(caplog):
+    trainer((0, 6, 6), epoch_length=2, max_epochs=2)
+    assert "max_epochs (2 of 2 updates) ends before phases do, [0, 6, 6]" in caplog.text
+    caplog.clear()
+    trainer((0, 2, 2), epoch_length=3, max_epochs=2)
+    assert "max_epochs" not in caplog.text
 
 
 def test_without_twins_every_second_slice_is_translated():

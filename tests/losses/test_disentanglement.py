@@ -86,7 +86,10 @@ def test_rank_penalty_against_a_numpy_svd(rank):
 
 
 def test_rank_that_nothing_lies_beyond():
-    assert rank_penalty(torch.randn(1, 3, 4, 4), 3).item() == 0
+    anatomy = torch.randn(1, 3, 4, 4, requires_grad=True)
+    penalty = rank_penalty(anatomy, 3)
+    penalty.backward()
+    assert penalty.item() == 0 and not anatomy.grad.any()
 
 
 def test_rank_penalty_falls_with_the_rank_of_the_anatomy():
