@@ -61,9 +61,10 @@ def _is_device(value: Any) -> bool:
         device = torch.device(value)
     except (RuntimeError, TypeError, ValueError):
         return False
-    return device.type != "cuda" or (
-        torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
-    )
+    if device.type == "cpu":
+        return not device.index
+    known = device.type == "cuda" and torch.cuda.is_available()
+    return known and (device.index or 0) < torch.cuda.device_count()
 
 
 RULES: Mapping[str, Rule] = {

@@ -201,3 +201,8 @@ def test_expressions_and_references_are_checked_by_what_they_give():
 
 def test_a_bundle_of_somebody_else_may_use_the_same_ids():
     assert not has_our_values({"image_size": [96, 96, 96], "initialize": ["$monai.utils.set_determinism(0)"]})
+
+
+@pytest.mark.parametrize("device", ["mps", "meta", "cpu:7", "cuda:99"])
+def test_devices_that_are_not_there_are_refused(device):
+    assert RULES["device"].fits("cpu") and not RULES["device"].fits(device)

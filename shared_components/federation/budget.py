@@ -6,16 +6,13 @@ federation.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from shared_components.errors import InputError, os_error_line
+from shared_components.errors import InputError
 from shared_components.federation.client_entry import Demand
+from shared_components.federation.folder_lock import writing_alone
 from shared_components.federation.privacy import composed
-from shared_components.files import make_folder
 from shared_components.records import read_record, write_record
 
 LEDGER = "privacy.json"
@@ -65,7 +62,7 @@ class Budget:
 
     def enter(self, noise: float, demand: Demand | None) -> None:
         """Enter one more update, before it leaves; arguments and errors as of :meth:`refuse`."""
-        with self._alone():
+        with writing_alone(self.path):
             self.refuse(noise, demand)
             squares, updates = self._content()
             write_record(self.path, {"squares": squares + (2 / noise) ** 2, "updates": updates + 1})
@@ -75,18 +72,6 @@ class Budget:
             return 0.0, 0
         content = read_record(self.path, UNKNOWN, sealed=True)
         return float(content["squares"]), int(content["updates"])
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Several jobs at a site write to it in turn."""
-        make_folder(self.path.parent)
-        lock = self.path.with_suffix(".lock")
-        try:
-            with lock.open("a") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise InputError(os_error_line(error) or f"{lock}: {error}") from error
 
 
 class Ledger:

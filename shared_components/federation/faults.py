@@ -44,6 +44,7 @@ NUMBERS = {  # key: the lowest and the highest value
     "seed": (0, 2**31 - 1),
 }
 NAME = r"[A-Za-z0-9][\w.-]*"  # of a client; it names a folder
+SITE_NAME = r"(?!server$)[A-Za-z0-9][A-Za-z0-9_-]*"  # of a client that NVFlare takes
 DRIVEN_IDS = {  # ids of the bundle's config that follow from other keys of the federation file
     "bundle_root": "bundle",
     "dataset_dir": "data_root of the client",
@@ -145,16 +146,20 @@ def _client_faults(federation: Federation) -> list[str]:
     if len(federation.name) > LONGEST_NAME:
         faults.append(f"'name': {_too_long(federation.name)}")
     for name, client in federation.clients.items():
-        faults += [f"client {shown(name)}: {fault}" for fault in name_faults(name)]
+        faults += [f"client {shown(name)}: {fault}" for fault in name_faults(name, federation.engine)]
         faults += [f"client '{name}': {fault}" for fault in _root_faults(client, federation.domains)]
         unmet = "" if client.demand is None else client.demand.unmet(federation.privacy)
         faults += [f"client '{name}': {unmet}"] if unmet else []
     return faults + _shared_roots(federation)
 
 
-def name_faults(name: str) -> list[str]:
-    """What is wrong with the name of a client, or of another place."""
+def name_faults(name: str, engine: str = "local") -> list[str]:
+    """What is wrong with the name of a client, or of another place, for an engine."""
     faults = []
+    if engine == "nvflare" and re.fullmatch(NAME, name) and not re.fullmatch(SITE_NAME, name):
+        faults.append(
+            "a site's name is of the letters A to Z and a to z, digits, '-' and '_', and not 'server'"
+        )
     if not re.fullmatch(NAME, name):
         faults.append("a name is of letters, digits, '-', '_' and '.', for it names a folder")
     if len(name) > LONGEST_NAME:

@@ -25,11 +25,12 @@ class FolderLock:
 
     Args:
         folder: the folder; it need not exist.
+        name: of the file.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
+    def __init__(self, folder: str | os.PathLike, name: str = "lock") -> None:
         self.folder = Path(folder)
-        self._file = self.folder / "lock"
+        self._file = self.folder / name
         self._held: IO | None = None
 
     @contextlib.contextmanager
@@ -95,6 +96,23 @@ def _locked(file: IO, kind: int) -> bool:
             "let output_dir lie on a disk of this machine"
         ) from error
     return True
+
+
+@contextlib.contextmanager
+def writing_alone(path: Path) -> Iterator[None]:
+    """Processes that read a file and write it anew do so in turn, by ``.lock`` in the place of its suffix.
+
+    Raises:
+        InputError: the lock cannot be written.
+    """
+    make_folder(path.parent)
+    lock = path.with_suffix(".lock")
+    try:
+        with lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise InputError(os_error_line(error) or f"{lock}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -44,11 +44,11 @@ from torch import Tensor
 from shared_components.errors import InputError
 from shared_components.federation.aggregators.aggregation import PIECE, NamedTensors, l2_norm
 from shared_components.federation.section import Section
-from shared_components.value_rules import Rule, flag, number, optional
+from shared_components.value_rules import Rule, either, flag, number, optional
 
 RULES = {
     "clip": number(0, 1e9, above=True),
-    "noise": number(0, 1e9),
+    "noise": either(Rule("0", lambda value: number(0, 0).fits(value)), number(1e-6, 1e9)),
     "delta": Rule("a number above 0 and below 1", lambda value: number(0, 1).fits(value) and 0 < value < 1),
     "losses": optional(flag()),
 }

@@ -11,6 +11,7 @@ from typing import Any
 from shared_components.errors import counted
 from shared_components.federation.budget import Budget
 from shared_components.federation.federation import ClientPlan
+from shared_components.federation.folder_lock import writing_alone
 from shared_components.files import size, write_text
 from shared_components.records import read_table, write_table
 
@@ -41,10 +42,10 @@ class SentRecord:
         Raises:
             InputError: the table is damaged, or cannot be written.
         """
-        rows = self._rows()
         time = datetime.now(UTC).isoformat(timespec="seconds")
-        rows.append({key: str(value) for key, value in {"time": time, **row}.items()})
-        write_table(self.table, COLUMNS, rows)
+        new = {key: str(value) for key, value in {"time": time, **row}.items()}
+        with writing_alone(self.table):  # statistics and a training may answer at once
+            write_table(self.table, COLUMNS, [*self._rows(), new])
 
     def sum_up(self, federation: str, plan: ClientPlan) -> None:
         """Write the page.

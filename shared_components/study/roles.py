@@ -224,7 +224,7 @@ def _faults(
     faults = []
     for name, own in roots.items():
         what = f"study: unseen '{name}'"
-        faults += [f"study: unseen {shown(name)}: {fault}" for fault in name_faults(name)]
+        faults += [f"study: unseen {shown(name)}: {fault}" for fault in name_faults(name, federation.engine)]
         if name in federation.clients:
             faults.append(f"{what} is a client's name; name it otherwise")
         if not own and name not in elsewhere:

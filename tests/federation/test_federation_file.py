@@ -7,7 +7,7 @@ import pytest
 
 from shared_components.errors import InputError
 from shared_components.federation import FedAvg
-from shared_components.federation.federation_file import read_federation
+from shared_components.federation.federation_file import federation_from, read_federation
 from tests.federation.tiny import TINY_BUNDLE, federation, write_file
 
 
@@ -312,3 +312,13 @@ def test_unreadable_files(tmp_path):
         Path(tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(InputError, match=message):
             read_federation(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize("name", ["server", "st.mary", "nörd", "North."])
+def test_names_that_nvflare_does_not_take_are_refused_for_it(values, name):
+    values = {**values, "clients": {**values["clients"], name: values["clients"]["north"]}}
+    del values["clients"]["north"]
+    values["engine"] = "nvflare"
+    with pytest.raises(InputError, match=f"client '{name}': a site's name is of the letters"):
+        federation_from(values, source=Path("f.yaml"))
+    federation_from({**values, "engine": "local"}, source=Path("f.yaml"))

@@ -178,8 +178,12 @@ def test_section_of_the_federation_file(values, tmp_path, section, expected):
         ({"clip": 1, "nois": 1}, r"privacy: key 'nois' is unknown \(did you mean 'noise'\?\)"),
         ({"clip": 0}, "privacy: clip: expected a number above 0, up to 1e.09, found 0"),
         ({"clip": -1, "noise": 1}, "privacy: clip: expected a number above 0"),
-        ({"clip": 1, "noise": -0.1}, "privacy: noise: expected a number from 0 to 1e.09, found -0.1"),
-        ({"clip": 1, "noise": math.nan}, "privacy: noise: expected a number from 0"),
+        (
+            {"clip": 1, "noise": -0.1},
+            "privacy: noise: expected 0, or a number from 1e-06 to 1e.09, found -0.1",
+        ),
+        ({"clip": 1, "noise": 1e-160}, "privacy: noise: expected 0, or a number from 1e-06 to"),
+        ({"clip": 1, "noise": math.nan}, "privacy: noise: expected 0, or a number from"),
         (
             {"clip": 1, "noise": 1, "delta": 0},
             "privacy: delta: expected a number above 0 and below 1, found 0",

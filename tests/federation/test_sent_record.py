@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from shared_components.errors import InputError
@@ -62,3 +64,16 @@ def test_a_damaged_table_lets_nothing_leave(tmp_path):
         InputError, match=r"sent\.csv: is damaged or was edited.*move it away, and a new one is begun"
     ):
         record.enter(**TRAIN, about=2, bytes=2000)
+
+
+def test_answers_that_leave_at_once_are_all_entered(tmp_path):
+    """Statistics and a training of one site, each with a record of its own of the same table."""
+
+    def answer(job: int) -> None:
+        record = SentRecord(tmp_path / "north")
+        for number in range(20):
+            record.enter(**{**TRAIN, "job": job}, about=number, bytes=1)
+
+    with ThreadPoolExecutor() as jobs:
+        list(jobs.map(answer, range(3)))
+    assert len(read_table(tmp_path / "north" / "sent.csv", "")) == 60

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,8 @@ from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.nvflare.places import Place
-from shared_components.yaml_files import read_values
+from shared_components.files import lies_in
+from shared_components.yaml_files import read_values, texts
 
 TASKS = "shared_components.federation.nvflare.site_tasks"
 PARTS = "job.yaml"  # beside it: what the job has more than a federation
@@ -80,11 +83,19 @@ def refuse_data_roots(federation: Federation, values: Mapping[str, Any]) -> None
     """
     for name, client in federation.clients.items():
         for root in client.data_roots:
-            if root in str(values):
+            if _is_named(root, values, federation.beside):
                 raise InputError(
                     f"client {name}: its data_root {root} stands elsewhere in the federation file too, in 'overrides', "
                     "say; a job must not name it: take it out"
                 )
+
+
+def _is_named(root: str, values: Mapping[str, Any], beside: str) -> bool:
+    """Whether a folder stands anywhere, or a place in it; relative paths begin at the file's folder or at this one."""
+    if re.search(rf"(?<![\w.-]){re.escape(root)}(?![\w.-])", str(values)):
+        return True
+    places = [Path(start, text) for text in texts(values) for start in (beside, "")]
+    return any(os.path.exists(place) and lies_in(place, root) for place in places)
 
 
 def read_job(custom: Path, place: Place) -> Federation:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -26,9 +27,11 @@ from shared_components.federation.nvflare import require_nvflare
 from shared_components.federation.nvflare.leash import leashed
 from shared_components.federation.nvflare.places import RUNS, VARIABLE, plain_name, read_site, site_file
 from shared_components.files import write_text
+from shared_components.value_rules import whole
 
 ADMIN = "admin@fedfoundry.org"
 PORT = 8002
+PORT_RULE = whole(1, 65535)
 PORTS = range(20000, 32000)  # of rehearsals; systems take those of outgoing connections from above
 RESOURCES = "resources.json"  # in a kit's folder ``local``; NVFlare reads it in the place of its default
 TAKEN_IN_WITHIN = 60.0  # seconds for the sites to take a job in; NVFlare's own 10 are short on a busy machine
@@ -66,7 +69,17 @@ data_root:
 def project(
     federation: Federation, server: str, port: int = PORT, guests: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """NVFlare's description of a project: the server, the federation's clients and guests, and one administrator."""
+    """NVFlare's description of a project: the server, the federation's clients and guests, and one administrator.
+
+    Raises:
+        InputError: a client has the server's name, or there is no such port.
+    """
+    names = (*federation.clients, *guests)
+    if server in names:
+        raise InputError(f"client {server}: has the name of the server; name one of them otherwise")
+    fault = PORT_RULE.fault("--port", port)
+    if fault:
+        raise InputError(fault)
     return {
         "api_version": 3,
         "name": plain_name(federation.name),
@@ -74,8 +87,8 @@ def project(
         "participants": [
             {"name": server, "type": "server", "org": "fedfoundry", "fed_learn_port": port},
             *(
-                {"name": name, "type": "client", "org": plain_name(name)}
-                for name in (*federation.clients, *guests)
+                {"name": name, "type": "client", "org": re.sub(r"\W", "_", name, flags=re.ASCII)}
+                for name in names
             ),
             {"name": ADMIN, "type": "admin", "org": "fedfoundry", "role": "project_admin"},
         ],

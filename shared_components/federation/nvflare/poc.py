@@ -9,7 +9,7 @@ from pathlib import Path
 from shared_components.errors import InputError
 from shared_components.federation.client_entry import Client
 from shared_components.federation.federation import Federation
-from shared_components.federation.folder_lock import resumable
+from shared_components.federation.folder_lock import FolderLock, resumable
 from shared_components.federation.nvflare.job import JobKind
 from shared_components.federation.nvflare.kits import (
     ADMIN,
@@ -26,6 +26,7 @@ from shared_components.interrupts import Interrupts
 from shared_components.records import write_record
 
 SERVER = "localhost"
+KITS_LOCK = "kits.lock"  # in the output folder, whose own lock is held while the job is followed
 START_WITHIN = 90.0  # seconds for server and clients to be connected
 
 
@@ -53,6 +54,10 @@ class ProofOfConcept:
             InputError: see :meth:`Submission.run`, or they do not start.
         """
         output = Path(self._federation.output_dir)
+        with FolderLock(output, KITS_LOCK).held():
+            return self._run(output, resume, force)
+
+    def _run(self, output: Path, resume: bool, force: bool) -> Path:
         if self._kind.is_done(output) and not (resume or force):
             raise InputError(f"{output}: already holds a run; go on with --resume, start over with --force")
         interrupts = Interrupts()

@@ -136,6 +136,18 @@ def test_a_data_root_in_the_overrides_is_not_sent(values, roots):
         job_values(whole)
 
 
+def test_a_relative_path_into_a_data_root_is_not_sent(values, roots, monkeypatch):
+    monkeypatch.chdir(roots["south"].parent)
+    whole = federation(values, overrides={"kill": {"marker": f"{roots['south'].name}/dataset.json"}})
+    with pytest.raises(InputError, match=r"client south: its data_root .* stands elsewhere"):
+        job_values(whole)
+
+
+def test_a_folder_whose_name_begins_alike_is_no_data_root(values, roots):
+    overrides = {"kill": {"marker": f"{roots['south']}x/killed"}}
+    assert job_values(federation(values, overrides=overrides))["overrides"] == overrides
+
+
 def test_something_else_in_the_way_stays(values, tmp_path):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "mine.txt").write_text("mine")

@@ -37,16 +37,31 @@ def whole(roots, tmp_path_factory):
 @pytest.fixture(scope="module")
 def kits(whole, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kits")
-    return provision(write_project(whole, folder, "localhost", 18999, guests=["guest"]), folder)
+    return provision(write_project(whole, folder, "localhost", 18999, guests=["guest", "ward-a"]), folder)
 
 
 def test_everybody_gets_a_kit_with_certificates(kits):
-    assert {kit.name for kit in kits.iterdir()} == {"localhost", "island", "north", "south", "guest", ADMIN}
+    assert {kit.name for kit in kits.iterdir()} == {
+        "localhost",
+        "island",
+        "north",
+        "south",
+        "guest",
+        "ward-a",
+        ADMIN,
+    }
     assert user_of(kits / ADMIN) == ADMIN and site_of(kits / "north") == "north"
     for kit in kits.iterdir():
         assert (kit / "startup" / "rootCA.pem").is_file() and list((kit / "startup").glob("*.key"))
     server = json.loads((kits / "north" / "startup" / "fed_client.json").read_text())["servers"][0]
     assert server["service"]["target"] == "localhost:18999"
+
+
+def test_a_project_with_two_of_one_name_or_without_a_port_is_refused(whole, tmp_path):
+    with pytest.raises(InputError, match="client north: has the name of the server"):
+        write_project(whole, tmp_path, "north")
+    with pytest.raises(InputError, match="--port: expected a whole number from 1 to 65535, found 99999"):
+        write_project(whole, tmp_path, "localhost", 99999)
 
 
 @pytest.mark.parametrize(("who", "read"), [("north", user_of), (ADMIN, site_of)])

@@ -8,6 +8,8 @@ import shutil
 
 import pytest
 
+from shared_components.errors import InputError
+from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.local import LocalEngine
 from shared_components.files import load_tensors
 from tests.federation.nvflare.processes import federate, killed_at, left_running
@@ -15,6 +17,8 @@ from tests.federation.nvflare.test_simulator import assert_same_run
 from tests.federation.tiny import TINY_BUNDLE, federation, file_values, write_file
 
 pytest.importorskip("nvflare")
+
+from shared_components.federation.nvflare.poc import ProofOfConcept
 
 LARGE = 5_000_000  # bytes, of a job: more than a site takes at once where the kits say http
 
@@ -58,6 +62,19 @@ def test_a_rehearsal_killed_and_resumed_or_not_equals_the_unbroken_local_run(roo
         path for path in at_server if any(str(root).encode() in path.read_bytes() for root in roots.values())
     ]
     assert named == []
+
+
+def test_a_second_rehearsal_in_the_same_folder_leaves_the_kits_of_the_first(roots, tmp_path):
+    kit = tmp_path / "poc" / "kits" / "kept.txt"
+    kit.parent.mkdir(parents=True)
+    kit.write_text("kept")
+    whole = federation(file_values(roots, tmp_path / "poc"))
+    with (
+        FolderLock(tmp_path / "poc", "kits.lock").held(),
+        pytest.raises(InputError, match="poc: another process runs in this folder; wait for it"),
+    ):
+        ProofOfConcept(whole).run()
+    assert kit.read_text() == "kept"
 
 
 def test_export_needs_no_data_and_a_job_no_clients_to_be_there(roots, tmp_path):
