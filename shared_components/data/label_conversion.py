@@ -187,9 +187,7 @@ def _places(paths: Sequence[Path], folder: Path | None) -> list[Path]:
                 raise InputError(f"{path}: only NIfTI files are replaced; name a folder with --output_dir")
         return list(paths)
     shared = os.path.commonpath([os.path.abspath(path.parent) for path in paths])
-    files = [
-        folder / Path(os.path.relpath(path.parent, shared)) / f"{subject_name(path)}.nii.gz" for path in paths
-    ]
+    files = [folder / Path(os.path.relpath(path.parent, shared)) / _new_name(path) for path in paths]
     if len(set(files)) < len(files):
         raise InputError(
             "relabel: two label maps have one name but for its ending; name them one after the other"
@@ -197,6 +195,11 @@ def _places(paths: Sequence[Path], folder: Path | None) -> list[Path]:
     for file in files:
         _refuse_old(file)
     return files
+
+
+def _new_name(path: Path) -> str:
+    """That of the old label map, in whose place it can be put, where its format is kept."""
+    return path.name if path.name.lower().endswith(_KEEPING) else f"{subject_name(path)}.nii.gz"
 
 
 def _write(path: Path, labels: np.ndarray, file: Path) -> Path:

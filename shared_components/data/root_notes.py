@@ -46,6 +46,7 @@ class Seen:
         self.label_like: list[Path] = []  # images that look like label maps
         # split to the values of each of its label maps; None where it has a fault
         self.values: dict[str, list[Set[int] | None]] = {split: [] for split in SPLITS}
+        self.empty: dict[str, list[Path]] = {split: [] for split in SPLITS}  # label maps of background alone
         # slices of a split's label maps, and all of these volumes
         self.annotated = dict.fromkeys(SPLITS, (0, 0))
 
@@ -78,6 +79,8 @@ class Seen:
     def label(self, entry: Entry, found: LabelFound | None) -> None:
         self.values[entry.split].append(None if found is None else found.values)
         if found is not None:
+            if entry.label is not None and not found.values - {0}:
+                self.empty[entry.split].append(entry.label)
             annotated, slices = self.annotated[entry.split]
             self.annotated[entry.split] = annotated + found.annotated, slices + found.slices
 
@@ -113,9 +116,22 @@ class Seen:
             yield Fault(
                 file, fault, "1 mm is assumed; convert them to NIfTI with the right sizes if they differ"
             )
+        yield from self._empty_notes(file)
         every = [values for split in SPLITS for values in self.values[split]]
         if expected and every and None not in every and set().union(*every) - {0}:
             yield from self._class_notes(file, names, expected, set().union(*every))
+
+    def _empty_notes(self, file: str) -> Iterator[Fault]:
+        """Label maps without foreground, where others have some, among those that choose or score a model."""
+        for split in ("validation", "test"):
+            empty = self.empty[split]
+            if empty and not next(self.faults(file), None):
+                fault = f"{counted(len(empty), 'label map')} of '{split}' without any foreground ({empty[0].name}, …)"
+                cure = (
+                    "right where there is none of what is looked for; where nobody annotated, take its 'label' out, or "
+                    "all that is found there counts as wrong"
+                )
+                yield Fault(file, fault, cure)
 
     def _class_notes(self, file: str, names: Any, expected: set[int], found: set[int]) -> Iterator[Fault]:
         """Classes of which no label map has a voxel, or none of those that are trained on."""

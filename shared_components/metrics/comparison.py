@@ -112,7 +112,7 @@ def named_folders(folders: Sequence[str | Path]) -> dict[str, Path]:
 
 def _comparison_table(summaries: Summaries) -> str:
     """Markdown: a line per class and method, mean ± standard deviation over cases."""
-    lines = ["| class | method | cases | Dice | Hausdorff (mm) | 95 % Hausdorff (mm) | missed |"]
+    lines = ["| class | method | cases | Dice | Hausdorff (mm) | 95 % Hausdorff (mm) | no distance |"]
     lines += ["|---" * 7 + "|"]
     names = list(dict.fromkeys(name for summary in summaries.values() for name in summary))
     if len(names) == 2:  # one class: its mean is itself

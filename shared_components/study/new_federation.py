@@ -23,13 +23,15 @@ from shared_components.yaml_files import read_configs
 
 SIZE = 48  # px, of the slices that the file asks for: some minutes on two cores
 FINER = 64  # px, which it mentions
-ADAPTATION = Path(__file__).parents[2] / "bundles" / "adaptation" / "configs"
+BUNDLES = Path(__file__).parents[2] / "bundles"
+ADAPTATION = BUNDLES / "adaptation" / "configs"
+FACTORY = "bundles/factory"  # as it is called from the repository's root
 TEMPLATE = """\
 # Written by federate.py init for the data roots below; every line may be edited.
 #   python scripts/federate.py check {file}
 #   python scripts/federate.py study {file}
 name: {name}
-bundle: bundles/factory
+bundle: {bundle}
 domains: {domains}   # the order fixes each domain's index
 labels: {labels}
 clients:
@@ -163,6 +165,7 @@ def federation_text(
     text = TEMPLATE.format(
         file=file,
         name=_flow(name),
+        bundle=_flow(_place(FACTORY if os.path.isdir(FACTORY) else BUNDLES / "factory", file)),
         domains=_flow(list(dict.fromkeys(report.domain for report in reports.values()))),
         labels=_flow({int(value): text for value, text in labels.items()}),
         clients="\n".join(

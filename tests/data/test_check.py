@@ -237,7 +237,8 @@ def test_an_empty_label_map_among_others_is_fine_and_an_absent_class_is_noted(
     describe(root, content | {"labels": {"0": "background", "1": "brain", "2": "csf"}})
     report = inspect_client_root(root)
     assert report.faults == []
-    (note,) = map(str, report.notes)
+    empty, note = map(str, report.notes)
+    assert "1 label map of 'test' without any foreground (s4.nii.gz, …); right where there is none" in empty
     assert "dataset.json: no label map has a voxel of the class 2 csf; nothing can be learnt" in note
 
 

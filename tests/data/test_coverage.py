@@ -69,6 +69,17 @@ def test_foreground_is_found_by_hand():
     assert foreground(voxels).tolist() == [[[False, False, False], [True, True, True]]]
 
 
+def test_a_dim_body_around_bright_organs_is_foreground():
+    """As in nuclear images: air, a body of a seventh of the organ's intensity, an organ."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.zeros(20, 20, 20)
+    values[3:17, 3:17, 3:17] = 33
+    body = values > 0
+    values[8:12, 8:12, 8:12] = 150
+    values += 1.3 * torch.randn(values.shape, generator=generator)
+    assert torch.equal(torch.from_numpy(foreground(values)), body)
+
+
 def test_foreground_of_large_values_and_of_one_value():
     assert foreground(torch.tensor([0.0, 0, 0, 3e29, 3e29, 3e29])).tolist() == [False] * 3 + [True] * 3
     assert foreground(torch.full((2, 2, 2), 7.0)).all()

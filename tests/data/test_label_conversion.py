@@ -31,7 +31,7 @@ def test_values_become_0_1_2_in_their_order_and_the_header_stays(tmp_path, name,
     before = (tmp_path / name).read_bytes()
     (file,) = relabel_maps([tmp_path / name], Relabelling((0, 7, 4)), tmp_path / "new")
     made = nibabel.load(file)
-    assert file == tmp_path / "new/a.nii.gz" and made.get_data_dtype() == np.uint8
+    assert file == tmp_path / "new" / name and made.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(made.dataobj, np.select([old == 7, old == 4], [1, 2]))
     np.testing.assert_array_equal(made.affine, nibabel.load(tmp_path / name).affine)
     assert made.header["descrip"] == b"by hand" and made.header["sform_code"] == 2

@@ -44,6 +44,7 @@ def roots(tmp_path, monkeypatch) -> list[str]:
 
 
 def test_the_file_is_that_of_the_readme(roots):
+    Path("bundles").symlink_to(REPO / "bundles")
     table = new_federation("federation.yaml", roots, "two-hospitals")
     assert "data/north" in table and "3 labelled" not in table.splitlines()[3]
     written = yaml.safe_load(Path("federation.yaml").read_text("utf-8"))
@@ -55,6 +56,12 @@ def test_the_file_is_that_of_the_readme(roots):
     assert written.pop("seed") == 0
     assert example.pop("overrides").keys() == {"image_size", "spacing"}
     assert written == example
+
+
+def test_the_bundle_is_found_from_elsewhere_too(roots):
+    new_federation("federation.yaml", roots, "two-hospitals")
+    bundle = yaml.safe_load(Path("federation.yaml").read_text("utf-8"))["bundle"]
+    assert Path(bundle) == REPO / "bundles" / "factory"
 
 
 def test_it_can_be_read_and_passes_the_check_of_settings(roots):
