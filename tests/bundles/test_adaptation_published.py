@@ -231,10 +231,10 @@ def test_monai_algo_trains_two_rounds(place):
     assert changed == {"encoder", "injection", "target_classifier"}
 
 
-def test_inference_writes_segmentations_on_the_inputs_grid(place):
+def inference(place: Path, output: Path, **overrides) -> ConfigWorkflow:
+    """Of the target's volumes, with a model that has just been adapted."""
     adaptation(place, "adapted.pt").run()
-    output = place / "segmentations"
-    flow = workflow(
+    return workflow(
         "infer",
         "inference.yaml",
         "published_network.yaml",
@@ -243,7 +243,13 @@ def test_inference_writes_segmentations_on_the_inputs_grid(place):
         output_dir=str(output),
         factory_path=str(place / "factory.pt"),
         ckpt_path=str(place / "adapted.pt"),
+        **overrides,
     )
+
+
+def test_inference_writes_segmentations_on_the_inputs_grid(place):
+    output = place / "segmentations"
+    flow = inference(place, output)
     flow.initialize()
     assert not flow.check_properties()
     flow.run()
@@ -255,17 +261,6 @@ def test_inference_writes_segmentations_on_the_inputs_grid(place):
 
 
 def test_a_model_of_other_domains_is_refused(place):
-    adaptation(place, "adapted.pt").run()
-    flow = workflow(
-        "infer",
-        "inference.yaml",
-        "published_network.yaml",
-        "published_inference.yaml",
-        dataset_dir=str(place / "target"),
-        output_dir=str(place / "refused"),
-        factory_path=str(place / "factory.pt"),
-        ckpt_path=str(place / "adapted.pt"),
-        target_domain="t1",
-    )
+    flow = inference(place, place / "refused", target_domain="t1")
     found = refusal(lambda: (flow.initialize(), flow.run()))
     assert "adapted.pt: trained with target_domain t2, but this config has t1" in found
