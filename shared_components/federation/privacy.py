@@ -48,7 +48,7 @@ from shared_components.value_rules import Rule, either, flag, number, optional
 
 RULES = {
     "clip": number(0, 1e9, above=True),
-    "noise": either(Rule("0", lambda value: number(0, 0).fits(value)), number(1e-6, 1e9)),
+    "noise": either(Rule("0", lambda value: number(0, 0).fits(value)), number(1e-20, 1e9)),
     "delta": Rule("a number above 0 and below 1", lambda value: number(0, 1).fits(value) and 0 < value < 1),
     "losses": optional(flag()),
 }

@@ -61,7 +61,7 @@ def test_a_section_is_read_as_it_was_written():
     [
         ({"max_nrom": 1}, r"privacy: key 'max_nrom' is unknown \(did you mean 'max_norm'\?\)"),
         ({"max_norm": 0}, "privacy: max_norm: expected a number above 0"),
-        ({"noise_multiplier": "1e-1"}, "privacy: noise_multiplier: expected a number from 0"),
+        ({"noise_multiplier": "1e-1"}, "privacy: noise_multiplier: expected 0, or a number from"),
         ({"epsilon_at_most": True}, "privacy: epsilon_at_most: expected a number above 0"),
         ({"delta": None}, "privacy: delta: expected a number above 0 and below 1"),
         (3, "privacy must hold 'key: value' lines, found 3"),

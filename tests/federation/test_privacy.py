@@ -180,9 +180,9 @@ def test_section_of_the_federation_file(values, tmp_path, section, expected):
         ({"clip": -1, "noise": 1}, "privacy: clip: expected a number above 0"),
         (
             {"clip": 1, "noise": -0.1},
-            "privacy: noise: expected 0, or a number from 1e-06 to 1e.09, found -0.1",
+            "privacy: noise: expected 0, or a number from 1e-20 to 1e.09, found -0.1",
         ),
-        ({"clip": 1, "noise": 1e-160}, "privacy: noise: expected 0, or a number from 1e-06 to"),
+        ({"clip": 1, "noise": 1e-160}, "privacy: noise: expected 0, or a number from 1e-20 to"),
         ({"clip": 1, "noise": math.nan}, "privacy: noise: expected 0, or a number from"),
         (
             {"clip": 1, "noise": 1, "delta": 0},
