@@ -23,7 +23,6 @@ from shared_components.networks.pseudo_labels import LabelMemory, pseudo_labels
 from shared_components.networks.translator import AdaptationNetwork
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-SLICES_PER_LOOK = 4  # of a batch in which every look of synthetic slices has its share
 
 
 def cosine_decay(step: int, steps: int, floor: float = 0.02) -> float:
@@ -208,20 +207,18 @@ class AdaptationTrainer(UpdateTrainer):
 
     # --- phases 2 and 3 ------------------------------------------------------------------------------------------
 
-    def _synthetic_slices(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Each synthetic slice in one of its looks: translated (with a phase 1), twin (if it has one) or source.
-
-        Where a batch is too small for all of them to have their share of it, they take turns from update to update.
+    def _synthetic_slices(self, batch: dict[str, Tensor], count: int) -> tuple[Tensor, Tensor]:
+        """The last ``count`` synthetic slices, each in one of its looks: translated (with a phase 1), twin (if it has
+        one) or source. The looks take turns, from update to update.
         """
-        looks = [batch[look] for look in ("twin", "source") if look in batch]
+        wanted = {name: batch[name][-count:] for name in ("twin", "source", "source_label") if name in batch}
+        looks = [wanted[look] for look in ("twin", "source") if look in wanted]
         if self.phases[0]:
             with torch.no_grad():
-                looks.insert(0, self._passed(self.network.translator, batch["source"]))
-        number = len(batch["source"])
-        turn = self.state.iteration if number < SLICES_PER_LOOK * len(looks) else 0
-        choice = (turn + torch.arange(number, device=batch["source"].device)) % len(looks)
-        images = torch.stack(looks)[choice, torch.arange(len(choice), device=choice.device)]
-        return images, batch["source_label"]
+                looks.insert(0, self._passed(self.network.translator, wanted["source"]))
+        places = torch.arange(count, device=wanted["source"].device)
+        images = torch.stack(looks)[(self.state.iteration * count + places) % len(looks), places]
+        return images, wanted["source_label"]
 
     def _segmenter_step(self, image: Tensor, label: Tensor) -> Tensor:
         loss = self.loss_function(self._passed(self.network.segmenter, image), label)
@@ -233,7 +230,7 @@ class AdaptationTrainer(UpdateTrainer):
 
     def _segmentation_update(self, batch: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
         self._decay(self.optimizer, step, steps)
-        images, labels = self._synthetic_slices(batch)
+        images, labels = self._synthetic_slices(batch, len(batch["source"]))
         if self.own_labels:  # pixels that nobody annotated are -1, which the loss leaves out
             labelled = batch["labelled"]
             images = torch.cat([images, batch["image"][labelled]])
@@ -246,8 +243,7 @@ class AdaptationTrainer(UpdateTrainer):
         own = batch["image"][: max(1, round(size * self.own_share))]
         own, label = self.own_augmentation(own, self._own_labels(batch, len(own)))
         if len(own) < size and "source" in batch:
-            images, labels = (part[len(own) :] for part in self._synthetic_slices(batch))
-            images, labels = self.augmentation(images, labels)
+            images, labels = self.augmentation(*self._synthetic_slices(batch, size - len(own)))
             own, label = torch.cat([own, images]), torch.cat([label, labels])
         return {"self_training": self._segmenter_step(own, label)}
 

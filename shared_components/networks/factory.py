@@ -130,6 +130,7 @@ def description_as_set(
     image_size: int,
     spacing: float | Sequence[float] | None,
     orientation: str | None,
+    domains: Sequence[str] | None = None,
 ) -> dict:
     """:func:`factory_description` of a factory whose slices are as a config has them.
 
@@ -138,15 +139,18 @@ def description_as_set(
         image_size: height and width of a slice, pixels.
         spacing: in-plane pixel size, mm, one number or two; None: the files' own.
         orientation: axis codes of the volumes; None counts as "native".
+        domains: whose indices slices carry; None: they carry none.
     Raises:
         InputError: the file is not a factory, or one that was trained with other values.
     """
     description = factory_description(path)
-    pairs = {
+    pairs: dict[str, tuple[Any, Any]] = {
         "image_size": (description["generator"]["size"], image_size),
         "spacing": (_plain_spacing(description["spacing"]), _plain_spacing(spacing)),
         "orientation": (description["orientation"] or "native", orientation or "native"),
     }
+    if domains is not None:
+        pairs["domains"] = (list(description["domains"]), list(domains))
     faults = [
         f"{id}: expected {trained}, with which the factory was trained, found {found}"
         for id, (trained, found) in pairs.items()
@@ -175,33 +179,13 @@ def load_generator(path: str | os.PathLike) -> Generator:
     return generator.eval().requires_grad_(False)
 
 
-def generator_as_set(
-    path: str | os.PathLike,
-    image_size: int,
-    spacing: float | Sequence[float] | None,
-    orientation: str | None,
-) -> Generator:
-    """:func:`load_generator` of a factory whose slices are as a config has them; see :func:`description_as_set`."""
-    description_as_set(path, image_size, spacing, orientation)
-    return load_generator(path)
-
-
-def domain_index(path: str | os.PathLike, domain: str, domains: Sequence[str] | None = None) -> int:
+def domain_index(path: str | os.PathLike, domain: str) -> int:
     """Index of a domain's name in a factory file.
 
-    Args:
-        path: factory file.
-        domain: the name.
-        domains: those whose indices slices carry, which must be the factory's; None: nobody's.
     Raises:
-        InputError: the factory does not know the domain, or has other ones than ``domains``.
+        InputError: the factory does not know the domain.
     """
     known = factory_description(path)["domains"]
-    if domains is not None and list(domains) != list(known):
-        raise InputError(
-            f"{path}: expected domains {list(known)}, in this order, with which the factory was trained, found "
-            f"{list(domains)}; give the factory's"
-        )
     if domain not in known:
         raise InputError(
             f"{path}: expected one of the factory's domains {known}, found {domain!r}; name one of them"

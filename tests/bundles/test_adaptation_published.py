@@ -174,7 +174,10 @@ def refusal(run: Callable[[], object]) -> str:
             {"dataset_dir": "source"},
             "image0.nii.gz: expected an image of domain t2, which 'target_domain' names",
         ),
-        ({"domains": ["t2", "t1"]}, "factory.pt: expected domains ['t1', 't2'], in this order"),
+        (
+            {"domains": ["t2", "t1"]},
+            "factory.pt: domains: expected ['t1', 't2'], with which the factory was trained",
+        ),
         (
             {"target_domain": "t1", "dataset_dir": "source"},
             "target_domain: expected another than source_domain",

@@ -243,10 +243,14 @@ def test_phases_that_never_come_are_pointed_out(caplog):
 
 
 def test_without_twins_every_second_slice_is_translated():
-    engine = trainer((1, 1, 0))
-    batch = {name: value for name, value in batches(1)[0].items() if name != "twin"}
-    images, _ = engine._synthetic_slices(batch)
-    same = [torch.equal(image, source) for image, source in zip(images, batch["source"], strict=True)]
+    seen = []
+    made = [{name: value for name, value in batch.items() if name != "twin"} for batch in batches(2)]
+    trainer(
+        (1, 1, 0),
+        train_data_loader=made,
+        augmentation=lambda images, labels: seen.append(images) or (images, labels),
+    ).run()
+    same = [torch.equal(image, source) for image, source in zip(seen[0], made[1]["source"], strict=True)]
     assert same == [False, True, False, True]
 
 
