@@ -35,8 +35,8 @@ def _command(make: Callable[..., list[Path]], description: str) -> Callable[...,
     def command(*, output_dir: str, **options: object) -> None:
         print(*make(str(output_dir), **options), sep="\n")
 
-    own = inspect.signature(command, eval_str=True).parameters["output_dir"]
-    made = inspect.signature(make, eval_str=True)
+    own = inspect.signature(command).parameters["output_dir"]
+    made = inspect.signature(make)
     wanted = list(made.parameters.values())[1:]  # without where make writes
     vars(command)["__signature__"] = made.replace(parameters=[own, *wanted])  # what fire reads
     command.__doc__ = description

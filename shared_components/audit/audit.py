@@ -152,7 +152,11 @@ class _Audit:
     def _counts(self) -> dict[str, Figure]:
         counts = {"drawn_slices": len(self._drawn)}
         for name, slices in (("training", self._training), ("held_out", self._held_out)):
-            counts |= {f"{name}_slices": len(slices), f"{name}_volumes": slices.volume_count}
+            counts |= {
+                f"{name}_slices": len(slices),
+                f"{name}_volumes": slices.volume_count,
+                f"{name}_patients": slices.patient_count,
+            }
         return {name: Figure(float(count)) for name, count in counts.items()}
 
     def _pairs(self, memorised: Memorisation) -> Tensor:

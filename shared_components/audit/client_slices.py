@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shared_components.data.domain_splits import patient
 from shared_components.data.slices import SliceDataset, chosen_slices
 from shared_components.metrics import neighbour_difference
 from shared_components.networks.generator import Generator
@@ -27,6 +28,7 @@ class ClientSlices:
         images: (N, 1, S, S) in [-1, 1].
         heights: relative height of each in its volume (N,); NaN of a single-slice image.
         volumes: number of the volume that each is of, (N,).
+        patients: number of the patient whose it is, (N,).
         numbers: its number in that volume, (N,).
         depth: slices of the median volume, those left out counted.
     """
@@ -34,6 +36,7 @@ class ClientSlices:
     images: Tensor
     heights: Tensor
     volumes: Tensor
+    patients: Tensor
     numbers: Tensor
     depth: int
 
@@ -44,6 +47,11 @@ class ClientSlices:
     def volume_count(self) -> int:
         """Number of volumes."""
         return len(torch.unique(self.volumes))
+
+    @property
+    def patient_count(self) -> int:
+        """Number of patients; several single slices may be one patient's."""
+        return len(torch.unique(self.patients))
 
     def neighbour_difference(self) -> float:
         """Mean absolute difference of neighbouring slices, of all volumes; NaN where none has two."""
@@ -67,7 +75,7 @@ def client_slices(
     size = description["generator"]["size"]
     if not items:
         none = torch.zeros(0, dtype=torch.int64)
-        return ClientSlices(torch.zeros(0, 1, size, size), torch.zeros(0), none, none, 0)
+        return ClientSlices(torch.zeros(0, 1, size, size), torch.zeros(0), none, none, none, 0)
     dataset = SliceDataset(
         items,
         description["domains"],
@@ -77,10 +85,13 @@ def client_slices(
         **settings,
     )
     slices = [dataset[number] for number in range(len(dataset))]
+    numbers: dict[str, int] = {}
+    patients = [numbers.setdefault(patient(item), len(numbers)) for item in items]
     return ClientSlices(
         torch.stack([one["image"] for one in slices]),
         torch.stack([one["position"] for one in slices]),
         torch.tensor([where.item for where in dataset.index]),
+        torch.tensor([patients[where.item] for where in dataset.index]),
         torch.tensor([where.slice for where in dataset.index]),
         statistics.median_low({where.item: where.depth for where in dataset.index}.values()),
     )

@@ -193,9 +193,9 @@ def privacy_figures(
         held_out: slices of other subjects of the same client.
         seed: of bootstrap and thinning.
     """
-    found = memorisation(*vectors, held_out.volumes)
+    found = memorisation(*vectors, held_out.patients)
     generated, own, other = vectors
-    membership = membership_inference(own, other, generated, (training.volumes, held_out.volumes), seed)
+    membership = membership_inference(own, other, generated, (training.patients, held_out.patients), seed)
     distances = nearest_distances(*vectors, seed)
     figures = {
         "memorised": Figure.of(found.rate, found.chance.value),

@@ -6,15 +6,17 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from shared_components.audit.figures import Figure, Figures
+from shared_components.audit.figures import FEWEST_COMPARED, Figure, Figures
 from shared_components.errors import counted
 from shared_components.metrics.memorisation import FEWEST
 
 WORDS = {  # a figure's name, without the space's, to what it is
     "training_slices": "training slices",
     "training_volumes": "training volumes",
+    "training_patients": "training patients",
     "held_out_slices": "held-out slices, of validation and test volumes",
     "held_out_volumes": "held-out volumes",
+    "held_out_patients": "held-out patients",
     "drawn_slices": "slices drawn by the factory",
     "memorised": "memorised share of the drawn slices; real: expected by chance",
     "memorised_by_chance": "the same of held-out slices",
@@ -33,14 +35,16 @@ WORDS = {  # a figure's name, without the space's, to what it is
     "path_length": "path length between latents (PPL, in squared spreads of features); small: even",
     "neighbour_difference": "mean absolute difference of neighbouring slices of a volume; real: of real volumes",
 }
+SETS = {"drawn": "drawn", "training": "training", "held_out": "held-out"}
 SPACES = {"image": "pixels", "features": "features"}
 NOTE = """Slices are prepared as for the factory's training. *Pixels* are those of slices of at most 64 px; *features* \
 those of a fixed random convolutional network, seed 0, which needs no download; distances in them are of features \
 divided by their spread over the training slices. A slice is memorised if its distance to the nearest training slice, \
 over the mean distance to the 50 nearest (Carlini et al. 2023), is below that of 99 % of held-out slices (as Meehan \
-et al. 2020 calibrate); intervals are Wilson's, in which slices of one held-out volume, as far as they are alike, \
-count as one (Kish 1965). The attack takes slices near to a generated one for training slices (GAN-Leaks, Chen et al. \
-2020); its interval is a bootstrap over volumes. No test proves that nothing is given away."""
+et al. 2020 calibrate). The interval of that share is Wilson's; that of chance tells how well so many held-out slices \
+fix the limit, of which those of one patient, as far as they are alike, count as one (Kish 1965). The attack takes \
+slices near to a generated one for training slices (GAN-Leaks, Chen et al. 2020); its interval is a bootstrap over \
+patients. No test proves that nothing is given away."""
 STAY = """The pictures show **real images**: they are for this client alone, and must not leave it. Each line: a \
 generated slice, the training slice that it is nearest to, and their difference; the most suspicious first."""
 ROUGH = 0.1  # share of memorised slices that could go unnoticed, above which the evidence is called weak
@@ -103,29 +107,58 @@ def is_flagged(figures: Figures) -> bool:
     return any(figures[f"flagged_{space}"].value > 0 for space in SPACES if f"flagged_{space}" in figures)
 
 
+def cannot_tell(figures: Figures) -> bool:
+    """Whether it may copy or not: there is nothing to compare with, or so little that chance may explain much."""
+    if "memorised_image" not in figures:
+        return True
+    return not is_flagged(figures) and any(
+        figures[f"memorised_{space}"].low > figures[f"memorised_{space}"].real
+        and figures[f"memorised_by_chance_{space}"].high > ROUGH
+        for space in SPACES
+    )
+
+
+def is_weak(figures: Figures) -> bool:
+    """Whether an audit that finds nothing has too few patients or slices to find much."""
+    return _has_few_patients(figures) or figures["memorised_by_chance_image"].high > ROUGH
+
+
 def tells_members(figures: Figures) -> bool:
-    """Whether the membership attack does better than chance in either space, with volumes enough to say so."""
-    return not _has_few_volumes(figures) and any(
+    """Whether the membership attack does better than chance in either space, with patients enough to say so."""
+    return not _has_few_patients(figures) and any(
         figures[f"membership_{space}"].low > 0.5 for space in SPACES if f"membership_{space}" in figures
     )
 
 
-def _has_few_volumes(figures: Figures) -> bool:
+def _has_few_patients(figures: Figures) -> bool:
     """Whether training and held-out slices may differ because two patients do."""
-    return min(figures[f"{split}_volumes"].value for split in ("training", "held_out")) < FEWEST
+    return min(_patients(figures, split) for split in ("training", "held_out")) < FEWEST
+
+
+def _patients(figures: Figures, split: str) -> int:
+    """Patients of a split; its volumes in a table that was written before they were counted."""
+    return int(figures.get(f"{split}_patients", figures[f"{split}_volumes"]).value)
 
 
 def sentence(figures: Figures) -> str:
     """What the audit says of one domain of a client."""
     if "memorised_image" not in figures:
         return (
-            "Whether it copies cannot be told: that takes two training slices, and two slices of validation or test "
-            "volumes of the same domain to compare with."
+            "Whether it copies cannot be told: that takes two slices that it draws, two training slices, and two of "
+            f"validation or test volumes of the same domain to compare with{_lacking(figures)}."
         )
     rate, attack = _worst(figures, "memorised"), _worst(figures, "membership")
     return " ".join(
         part for part in (_copies(figures, rate), _members(figures, attack), _weak(figures)) if part
     )
+
+
+def _lacking(figures: Figures) -> str:
+    counts = {
+        words: figures[f"{name}_slices"].value for name, words in SETS.items() if f"{name}_slices" in figures
+    }
+    few = [f"{value:.0f} {words}" for words, value in counts.items() if value < FEWEST_COMPARED]
+    return f"; found {' and '.join(few)}" if few else ""
 
 
 def _worst(figures: Figures, name: str) -> Figure:
@@ -140,6 +173,13 @@ def _copies(figures: Figures, rate: Figure) -> str:
             f"{100 * rate.real:.0f} % of new slices do. Do not hand it on; train it shorter, on more images or with "
             "augmentation."
         )
+    if cannot_tell(figures):
+        chance = max(figures[f"memorised_by_chance_{space}"].high for space in SPACES)
+        return (
+            f"Whether it copies cannot be told: {percent(rate)} of the generated slices lie as near to a single "
+            f"training slice as {100 * rate.real:.0f} % of held-out slices do, but of new slices up to "
+            f"{100 * chance:.0f} % may, for all that so few held-out ones tell."
+        )
     return (
         f"No sign of copies: {percent(rate)} of the generated slices lie as near to a single training slice as "
         f"{100 * rate.real:.0f} % of new slices do, which is what chance gives."
@@ -148,10 +188,8 @@ def _copies(figures: Figures, rate: Figure) -> str:
 
 def _members(figures: Figures, attack: Figure) -> str:
     told = f"AUC {interval(attack, 2)}; 0.5 is guessing, 1 always right"
-    if _has_few_volumes(figures):
-        return (
-            f"Of so few volumes a membership attack's success ({told}) may be the difference of two patients."
-        )
+    if _has_few_patients(figures):
+        return f"Of so few patients a membership attack's success ({told}) may be the difference of two patients."
     if attack.high < 0.5:
         return (
             f"A membership attack takes new images for training ones ({told}): held-out and training volumes differ by "
@@ -164,17 +202,23 @@ def _members(figures: Figures, attack: Figure) -> str:
 
 
 def _weak(figures: Figures) -> str:
+    made = f"from {_counted(figures, 'held_out')} and {_counted(figures, 'training')}"
     if is_flagged(figures):
-        return ""
+        return f"This is judged {made}." if _has_few_patients(figures) else ""
     unnoticed = figures["memorised_by_chance_image"].high
-    volumes = int(figures["held_out_volumes"].value), int(figures["training_volumes"].value)
-    if unnoticed <= ROUGH and not _has_few_volumes(figures):
+    if not is_weak(figures):
         return ""
     return (
-        f"This is weak evidence, from {counted(volumes[0], 'held-out volume')} and "
-        f"{counted(volumes[1], 'training volume')}: "
-        f"copies of fewer than {100 * unnoticed:.0f} % of the slices would go unnoticed."
+        f"This is weak evidence, {made}: copies of fewer than {100 * unnoticed:.0f} % of the slices would go "
+        "unnoticed."
     )
+
+
+def _counted(figures: Figures, split: str) -> str:
+    """``12 held-out volumes of 2 patients``."""
+    volumes, patients = int(figures[f"{split}_volumes"].value), _patients(figures, split)
+    told = counted(volumes, f"{split.replace('_', '-')} volume")
+    return told if patients == volumes else f"{told} of {counted(patients, 'patient')}"
 
 
 def percent(figure: Figure) -> str:

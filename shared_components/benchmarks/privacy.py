@@ -11,7 +11,15 @@ import torch
 
 from shared_components.audit.audit import PAGE, TABLE, audit_factory
 from shared_components.audit.figures import Figures, write_figures
-from shared_components.audit.page import is_flagged, number, sentence, tells_members, words_of
+from shared_components.audit.page import (
+    cannot_tell,
+    is_flagged,
+    is_weak,
+    number,
+    sentence,
+    tells_members,
+    words_of,
+)
 from shared_components.benchmarks.tables import markdown
 from shared_components.errors import InputError
 from shared_components.files import write_text
@@ -65,7 +73,9 @@ def _page(found: Mapping[str, Figures]) -> str:
     ]
     lines = [f"- {name}: {sentence(own)}" for name, own in found.items()]
     table = markdown(["value (95 % interval; real slices')", *found], rows)
-    told = f"More in {TABLE} and {PAGE} of each data root's folder. {PICTURES}"
+    told = f"More in {TABLE} and {PAGE} of each data root's folder."
+    if any("memorised_image" in own for own in found.values()):
+        told += f" {PICTURES}"
     return "\n".join([_verdict(found), "", *lines, "", table, told, ""])
 
 
@@ -73,16 +83,19 @@ def _verdict(found: Mapping[str, Figures]) -> str:
     """One sentence on all clients."""
     copied = [name for name, own in found.items() if is_flagged(own)]
     told = [name for name, own in found.items() if tells_members(own)]
-    unknown = [name for name, own in found.items() if "memorised_image" not in own]
-    if unknown and len(unknown) == len(found):
-        return "Whether the factory copies training images cannot be told: there are no held-out ones to compare with."
+    unknown = [name for name, own in found.items() if cannot_tell(own)]
+    weak = [name for name, own in found.items() if name not in (*copied, *unknown) and is_weak(own)]
+    if len(unknown) == len(found):
+        return "Whether the factory copies training images cannot be told."
+    beside = f" Of {', '.join(unknown)} it cannot be told." if unknown else ""
+    beside += f" Of {', '.join(weak)} this is weak evidence." if weak and not copied else ""
     if copied:
-        return f"The factory copies training images of {', '.join(copied)}: do not hand it on."
+        return f"The factory copies training images of {', '.join(copied)}: do not hand it on.{beside}"
     if told:
+        members = ", ".join(told)
         return (
-            f"No sign of copies, but the factory lets one guess which images of {', '.join(told)} trained it."
+            f"No sign of copies, but the factory lets one guess which images of {members} trained it.{beside}"
         )
-    beside = f" Of {', '.join(unknown)} nothing can be told." if unknown else ""
     return (
         f"No sign that the factory copies training images, nor that it tells which images trained it.{beside}"
     )

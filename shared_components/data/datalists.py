@@ -21,6 +21,7 @@ from shared_components.data.dataset_json import (
     is_of_nnunet,
     write_dataset,
 )
+from shared_components.data.domain_splits import patient
 from shared_components.data.faults import in_one_line
 from shared_components.data.image_files import unread_volumes, volumes_left_out
 from shared_components.data.label_maps import (
@@ -281,8 +282,12 @@ def _follows(root: ClientRoot) -> Iterator[str]:
     """What follows from a split that few subjects have left empty, or without labels."""
     labelled = {split: len(root.items(split, labelled=True)) for split in SPLITS}
     if labelled["training"] and not labelled["validation"]:
-        share = math.ceil(100 / labelled["training"]) / 100
-        cure = f"--validation {share:g} --force gives it one" if share < 1 else "label more to give it one"
+        patients = len({patient(item) for item in root.items("training", labelled=True)})
+        cure = (
+            f"--validation {math.ceil(100 / patients) / 100:g} --force gives it one"
+            if patients > 1
+            else "images of one more patient with labels would give it one"
+        )
         yield (
             "validation has no labelled subject: a model trained here is that of the last epoch, not the one that was "
             f"best on validation volumes; {cure}"

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from shared_components.data.names import DAY, VISIT, YEAR, is_visit
+from shared_components.data.names import DAY, VISIT, YEAR, is_visit, states_sizes
 from shared_components.data.pairing import Pair, name_parts
 from shared_components.errors import InputError, name_fault, shown
 from shared_components.interrupts import limited
@@ -21,6 +21,9 @@ from shared_components.interrupts import limited
 _BIDS = re.compile(r"(sub-[A-Za-z0-9]+)([_.-].*)?$")
 _NAME = r"(.*\d.*?)[_. -]"  # whoever has a number of his own
 _SERIAL = re.compile(_NAME + r"\d{1,2}$")
+_SLICE = re.compile(
+    _NAME + r"[a-z]{0,5}-?\d{1,4}$", re.IGNORECASE
+)  # of exported pictures: P01_001, P01_img001
 _KIND = re.compile(
     _NAME + rf"((?<!\d[.-]\d\d[.-]){YEAR}|{DAY}|" + r"[a-z]{1,5}|T[12](ce|gd|star|[wcnf])?|[LR]\d?|"
     r"(t|f|fr|frame|phase|v|visit|ses|session|run|scan|time|tp|acq|rep|day|week|month|m|w|slice|mr|series)-?\d{1,4}|"
@@ -48,15 +51,17 @@ def likely_patients(images: Mapping[str, str | os.PathLike]) -> dict[str, str]:
 
     What a folder for a visit (``2019``, ``visit1``) or a sequence lies in is a patient, and so is an outermost folder
     of few images, where such folders outnumber each one's images; ``P0/2019/t1.nii.gz`` is an image of ``P0``.
+    Pictures are likely slices, of which a patient may have any number.
 
     Args:
         images: a subject to its image's path.
     Returns:
         Subject to patient; a subject of whom nothing tells is a patient of its own.
     """
-    owners = _owning_levels(_levels(list(images.values())))
+    slices = not any(map(states_sizes, images.values()))
+    owners = _owning_levels(_levels(list(images.values())), slices)
     found = dict(zip(images, map("_".join, owners), strict=True))
-    return found if shared_patients(found) else guessed_patients(images)
+    return found if shared_patients(found) else guessed_patients(images, slices)
 
 
 def _levels(images: Sequence[str | os.PathLike]) -> list[tuple[str, ...]]:
@@ -72,7 +77,7 @@ def _levels(images: Sequence[str | os.PathLike]) -> list[tuple[str, ...]]:
     ]
 
 
-def _owning_levels(images: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+def _owning_levels(images: Sequence[tuple[str, ...]], slices: bool) -> Sequence[tuple[str, ...]]:
     """Of each image's levels those that name its patient; all of them where they tell nothing."""
     visits = [
         place
@@ -88,11 +93,9 @@ def _owning_levels(images: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...
     for depth in range(1, max(map(len, images), default=0)):
         owners = [levels[:depth] for levels in images]
         most = max(Counter(owners).values())
-        if (
-            most < len(set(owners))
-            and most <= min(_MANY, 0.75 * len(images))
-            and _are_patients(owners, images)
-        ):
+        few = most < len(set(owners)) and most <= min(_MANY, 0.75 * len(images))
+        numbered = slices and all(any(map(str.isdigit, owner[-1])) for owner in owners)
+        if (few or numbered) and _are_patients(owners, images):
             return owners
     return images
 
@@ -113,16 +116,18 @@ def _are_patients(owners: Sequence[tuple[str, ...]], images: Sequence[tuple[str,
     )
 
 
-def guessed_patients(names: Collection[str]) -> dict[str, str]:
+def guessed_patients(names: Collection[str], slices: bool = False) -> dict[str, str]:
     """Each name's patient, as far as names tell: what stands before an ending such as ``_ED``, ``_2019`` or ``_2``.
 
     Where a name has no number but that of the ending, or the ending is a mere number or a letter, it counts only where
     patients outnumber each one's images, since ``site1_07`` may be as well a subject of a site. A patient has few
-    images.
+    images, but any number of ``slices``.
 
     Returns:
         Name to patient; a name that tells nothing is a patient of its own.
     """
+    if slices:
+        return {name: match[1] if (match := _SLICE.match(name)) else _stem(name) for name in names}
     found = {name: _stem(name) for name in names}
     for shortened, more in ((_undated, 0), (_without_letters, 0), (_without_serials, 1)):
         short = shortened({*found.values()})

@@ -81,7 +81,7 @@ def slice_at(generator: Generator, latent: Tensor, domain: int, height: float, s
     """The slice of a latent (z_dim,) at a height of a domain, W+ moved by (rows, w_dim), no noise: (1, 1, S, S)."""
     device = generator.constant.device
     number = torch.tensor([domain], device=device)
-    at = torch.full((1,), torch.nan if generator.is_flat(domain) else height, device=device)
+    at = torch.full((1,), torch.nan if generator.is_flat(domain) else float(height), device=device)
     w_plus = generator.w_plus(latent[None].to(device), number, at)
     return generator.synthesis(w_plus + step.to(w_plus), "none").image.cpu()
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import special
 from torch import Tensor
 
 from shared_components.metrics.subject_scores import Values, client_seed_means, variant_means
@@ -175,6 +176,29 @@ def wilson(share: float, count: float) -> Estimate:
     spread = math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
     low, high = centre - CONFIDENCE * spread, centre + CONFIDENCE * spread
     return Estimate(share, 0.0 if share == 0 else max(0.0, low), 1.0 if share == 1 else min(1.0, high))
+
+
+def share_below_quantile(tail: float, count: float) -> Estimate:
+    """The share of further cases below the ``tail`` quantile of ``count`` independent cases, with its 95 % interval.
+
+    Of few cases that quantile is about the smallest, below which a further one may lie as well as not.
+
+    >>> [round(value, 2) for value in share_below_quantile(0.01, 2)]
+    [0.01, 0.01, 0.84]
+
+    Raises:
+        ValueError: no case.
+    Source: the k-th of n ordered cases lies at a share that is Beta(k, n + 1 - k); David & Nagaraja 2003, Order
+        Statistics, Sec. 2.1; k is interpolated as the quantile is.
+    """
+    if count < 1:
+        raise ValueError(f"count: expected at least one case, found {count}")
+    above = (count - 1) * tail
+    low, high = (
+        float(special.betaincinv(above + 1, count - above, share))
+        for share in (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)
+    )
+    return Estimate(tail, min(low, tail), max(high, tail))
 
 
 def effective_count(values: Tensor, groups: Tensor) -> float:

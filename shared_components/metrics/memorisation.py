@@ -17,6 +17,7 @@ from shared_components.metrics.intervals import (
     area_under_curve,
     area_with_interval,
     effective_count,
+    share_below_quantile,
     wilson,
 )
 
@@ -25,8 +26,9 @@ TAIL = 0.01  # share of held-out slices below the threshold: what is expected of
 THINNINGS = 20  # random choices of as many training as held-out slices
 BLOCK = 512  # queries at a time
 FEWEST = (
-    3  # volumes on each side, below which slices are drawn in their place, and nothing should be concluded
+    3  # patients on each side, below which slices are drawn in their place, and nothing should be concluded
 )
+FEWEST_HELD_OUT = 3  # slices that are not alike, below which no factory is flagged
 
 
 class Nearest(NamedTuple):
@@ -71,7 +73,7 @@ class Memorisation(NamedTuple):
 
     Attributes:
         rate: share of generated slices that are memorised, with its Wilson interval.
-        chance: the same of held-out slices, whose interval tells how well the threshold is known.
+        chance: the same of new slices, whose interval tells how well the threshold is known.
         flagged: whether more are memorised than chance explains.
         ratio: of each generated slice, (N,).
         index: its nearest training slice, (N,).
@@ -88,21 +90,21 @@ def memorisation(
     generated: Tensor,
     training: Tensor,
     held_out: Tensor,
-    volumes: Tensor | None = None,
+    patients: Tensor | None = None,
     neighbours: int = NEIGHBOURS,
     tail: float = TAIL,
 ) -> Memorisation:
     """Share of generated slices that are nearer to one training slice than nearly all held-out slices are.
 
     The threshold of :func:`distance_ratio` is its ``tail`` quantile over held-out slices. The factory is flagged
-    where the interval of the rate lies above that of the held-out slices' own share, of which slices of one volume,
-    as far as their ratios are alike, count as one.
+    where the interval of the rate lies above that of new slices' own share, as far as held-out slices tell it. Those
+    of one patient count as one as far as their ratios are alike, and fewer than three flag nothing.
 
     Args:
         generated: slices or their features, (N, F).
         training: (M, F), M >= 2.
         held_out: (K, F) of subjects that are not in ``training``.
-        volumes: the volume that each held-out slice is of, integers (K,); by default each is of its own.
+        patients: whose each held-out slice is, integers (K,); by default each is of its own.
         neighbours: see :func:`distance_ratio`.
         tail: share of held-out slices below the threshold.
     Source: the ratio is that of Carlini et al. 2023; calibration on held-out samples as in Meehan et al. 2020,
@@ -112,9 +114,10 @@ def memorisation(
     ratio, usual = found.distance[:, 0], distance_ratio(held_out, training, neighbours).distance[:, 0]
     threshold = torch.quantile(usual.double(), tail).item()
     rate = wilson((ratio < threshold).double().mean().item(), len(ratio))
-    count = len(usual) if volumes is None else effective_count(usual, volumes)
-    chance = wilson(tail, count)
-    return Memorisation(rate, chance, rate.low > chance.high, ratio, found.index[:, 0])
+    count = len(usual) if patients is None else effective_count(usual, patients)
+    chance = share_below_quantile(tail, count)
+    flagged = count >= FEWEST_HELD_OUT and rate.low > chance.high
+    return Memorisation(rate, chance, flagged, ratio, found.index[:, 0])
 
 
 def nearer_to_training(generated: Tensor, training: Tensor, held_out: Tensor, seed: int = 0) -> Estimate:
@@ -172,23 +175,23 @@ def membership_inference(
     training: Tensor,
     held_out: Tensor,
     generated: Tensor,
-    volumes: tuple[Tensor, Tensor],
+    patients: tuple[Tensor, Tensor],
     seed: int = 0,
 ) -> Estimate:
     """Area under the ROC curve of an attack that takes slices near to a generated one for training slices.
 
-    0.5: the attack tells nothing; 1: it always knows. The interval is that of a bootstrap over volumes, where both
+    0.5: the attack tells nothing; 1: it always knows. The interval is that of a bootstrap over patients, where both
     sides have at least three, else over slices, which is too narrow.
 
     Args:
         training: slices or their features, (N, F).
         held_out: (M, F) of subjects that are not in ``training``.
         generated: (K, F), what the attacker has drawn.
-        volumes: the volume that each of ``training`` and ``held_out`` is of, integers (N,) and (M,).
+        patients: whose each of ``training`` and ``held_out`` is, integers (N,) and (M,).
         seed: of the bootstrap.
     Source: Chen et al. 2020, GAN-Leaks, Sec. 4.2 (full black-box attack).
     """
     members, others = (-nearest(queries, generated).distance[:, 0] for queries in (training, held_out))
-    if any(len(torch.unique(of)) < FEWEST for of in volumes):
-        volumes = torch.arange(len(members)), torch.arange(len(others))
-    return area_with_interval(members, others, volumes, seed=seed)
+    if any(len(torch.unique(of)) < FEWEST for of in patients):
+        patients = torch.arange(len(members)), torch.arange(len(others))
+    return area_with_interval(members, others, patients, seed=seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from PIL import Image
@@ -75,9 +77,23 @@ def test_quality_stands_beside_its_floor(found):
     assert figures["frechet"].value > figures["frechet"].real > 0
     assert figures["coverage"].value < figures["coverage"].real
     assert figures["training_slices"].value == 2 * DEPTH and figures["held_out_volumes"].value == 12
+    assert figures["training_patients"].value == 2 and figures["held_out_patients"].value == 12
     assert figures["neighbour_difference"].value == pytest.approx(
         figures["neighbour_difference"].real, rel=0.3
     )
+
+
+def test_volumes_of_one_patient_are_one_patient(overfitted, tmp_path):
+    root = write_root(tmp_path / "root", {"training": 4, "test": 4})
+    file = root / "dataset.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    for split in ("training", "test"):
+        for number, entry in enumerate(content[split]):
+            entry["patient"] = f"{split}{number % 2}"
+    file.write_text(json.dumps(content), encoding="utf-8")
+    figures = audited(overfitted, root, tmp_path / "out")
+    assert figures["training_volumes"].value == 4 and figures["training_patients"].value == 2
+    assert "may be the difference of two patients" in sentence(figures)
 
 
 def test_without_held_out_volumes_nothing_is_claimed(overfitted, tmp_path):

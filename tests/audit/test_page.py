@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from shared_components.audit.figures import Figure
-from shared_components.audit.page import is_flagged, sentence, tells_members
+from shared_components.audit.page import cannot_tell, is_flagged, sentence, tells_members
 from tests.report.test_study_report import HONEST
 
 
@@ -35,12 +35,35 @@ def test_of_few_volumes_no_membership_is_claimed():
     assert "weak evidence, from 10 held-out volumes and 1 training volume:" in sentence(figures)
 
 
+def test_many_slices_of_two_patients_are_no_more_than_two():
+    figures = with_figures(
+        membership_image=Figure(0.7, 0.6, 0.8, 0.5), training_patients=Figure(2), held_out_patients=Figure(10)
+    )
+    assert not tells_members(figures)
+    assert "from 10 held-out volumes and 24 training volumes of 2 patients:" in sentence(figures)
+
+
 def test_few_held_out_slices_are_weak_evidence_of_no_copies_but_not_of_copies():
     rough = {"memorised_by_chance_image": Figure(0.01, 0, 0.21, 0.01)}
     assert "fewer than 21 % of the slices would go unnoticed" in sentence(with_figures(**rough))
     copied = with_figures(**rough, flagged_features=Figure(1))
     assert is_flagged(copied) and "weak" not in sentence(copied)
+    few = {**copied, "held_out_volumes": Figure(2)}
+    assert "This is judged from 2 held-out volumes and 24 training volumes." in sentence(few)
+
+
+def test_more_than_chance_gives_but_no_more_than_it_may_give_is_neither():
+    figures = with_figures(
+        memorised_image=Figure(0.33, 0.23, 0.46, 0.01), memorised_by_chance_image=Figure(0.01, 0, 0.84, 0.01)
+    )
+    assert cannot_tell(figures) and not is_flagged(figures)
+    assert sentence(figures).startswith(
+        "Whether it copies cannot be told: 33 % [23, 46] of the generated slices"
+    )
+    assert "of new slices up to 84 % may" in sentence(figures)
 
 
 def test_nothing_to_compare_with():
-    assert "cannot be told" in sentence({"training_volumes": Figure(2)})
+    figures = {"training_slices": Figure(1), "held_out_slices": Figure(5), "drawn_slices": Figure(1)}
+    assert cannot_tell(figures)
+    assert sentence(figures).endswith("to compare with; found 1 drawn and 1 training.")

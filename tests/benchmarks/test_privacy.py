@@ -21,10 +21,24 @@ def test_every_root_has_an_audit_and_the_page_begins_with_what_it_means(factory,
     privacy(factory, *map(str, roots), output_dir=str(out), drawn=20)
     told = capsys.readouterr().out
     assert told.splitlines()[0].startswith("No sign that the factory copies training images")
+    assert told.splitlines()[0].endswith("Of x, y this is weak evidence.")
     assert "- x: No sign of copies" in told and "| memorised share" in told
     assert (out / "privacy.md").read_text() == told.removesuffix("\n")
     assert set(read_figures(out / "privacy.csv")) == {"x", "y"}
     assert {file.name for file in (out / "y").iterdir()} == {"audit.csv", "audit.md", "worst_pairs_0.png"}
+
+
+def test_clients_of_which_nothing_can_be_told_are_named(factory, tmp_path, capsys):
+    roots = [
+        write_root(tmp_path / "x", {"training": 2, "test": 2}),
+        write_root(tmp_path / "y", {"training": 2}),
+    ]
+    privacy(factory, *map(str, roots), output_dir=str(tmp_path / "both"), drawn=20)
+    assert "Of y it cannot be told." in capsys.readouterr().out.splitlines()[0]
+    privacy(factory, str(roots[1]), output_dir=str(tmp_path / "one"), drawn=20)
+    told = capsys.readouterr().out
+    assert told.splitlines()[0] == "Whether the factory copies training images cannot be told."
+    assert "found 0 held-out" in told and "pictures" not in told
 
 
 def test_roots_of_one_name_are_refused(factory, tmp_path):

@@ -67,6 +67,24 @@ def test_names_that_tell_nothing(names):
     assert shared(names) == []
 
 
+@pytest.mark.parametrize("form", ["{}_{:03d}", "{}_s{:03d}", "{}_z{:02d}", "{}_img{:03d}", "{}-slice{:04d}"])
+@pytest.mark.parametrize("slices", [5, 30])
+def test_pictures_are_slices_of_whom_their_names_begin_with(form, slices):
+    names = [[form.format(patient, number) for number in range(slices)] for patient in ("P01", "P02", "P03")]
+    images = {name: f"images/{name}.png" for own in names for name in own}
+    assert list(shared_patients(likely_patients(images)).values()) == names
+    folders = {f"{p}/{n}": f"{p}/{n}.png" for p in ("case 1", "case 2") for n in range(slices)}
+    assert len(shared_patients(likely_patients(folders))) == 2
+
+
+@pytest.mark.parametrize(
+    "form", ["retina_{:03d}", "ISIC{:05d}", "img{:03d}", "site 1/{:03d}", "train/{:03d}"]
+)
+def test_pictures_that_tell_nobody(form):
+    images = {form.format(number): f"{form.format(number)}.png" for number in range(20)}
+    assert not shared_patients(likely_patients(images))
+
+
 def test_mere_numbers_count_where_patients_outnumber_images():
     names = [f"p{patient}_{image}" for patient in range(3) for image in (1, 2)]
     assert shared(names) == [names[:2], names[2:4], names[4:]]

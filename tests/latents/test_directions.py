@@ -62,6 +62,13 @@ def test_the_picture_shows_what_drawing_with_these_options_gives(generator, tmp_
     )
 
 
+@pytest.mark.parametrize("height", [0, 1])
+def test_whole_heights_are_heights(generator, height):
+    z, step = torch.randn(8), torch.zeros(8, 12)
+    whole, real = (slice_at(generator, z, 1, at, step) for at in (height, float(height)))
+    assert torch.equal(whole, real)
+
+
 def test_rows_that_are_not_there_are_refused(generator, tmp_path):
     with pytest.raises(InputError, match="direction_rows"):
         write_directions(generator, DESCRIPTION, torch.randn(8), 0, tmp_path, rows=[0, 9])

@@ -91,7 +91,9 @@ def test_another_domain_is_the_difference_of_the_means_away(generator, root, tmp
 
 def test_errors_are_those_of_intensities_from_0_to_1():
     real = torch.rand(2, 1, 24, 24) - 0.5
-    slices = ClientSlices(real, torch.tensor([0.25, torch.nan]), torch.zeros(2), torch.tensor([3, 0]), 8)
+    slices = ClientSlices(
+        real, torch.tensor([0.25, torch.nan]), torch.zeros(2), torch.zeros(2), torch.tensor([3, 0]), 8
+    )
     found = slice_errors(slices, real + 0.2)
     assert [row["slice"] for row in found] == [3, 0] and found[0]["height"] == 0.25
     for row in found:

@@ -65,6 +65,14 @@ def test_few_held_out_samples_flag_nothing_small(sets):
     assert not memorisation(generated, training, held_out[:5]).flagged
 
 
+def test_two_held_out_samples_flag_nothing(sets):
+    training, held_out, fresh = sets
+    copies = training + 0.01 * fresh[:200]
+    found = memorisation(copies, training, held_out[:2])
+    assert found.rate.value == 1.0 and not found.flagged and found.chance.high > 0.8
+    assert memorisation(copies, training, held_out[:10]).flagged
+
+
 def toy(seed: int, alike: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Training and held-out slices of ten volumes of twenty each, and what an honest factory draws of new volumes.
 

@@ -186,6 +186,7 @@ HONEST = {
     "memorised_image": Figure(0.01, 0.004, 0.025, 0.01),
     "memorised_features": Figure(0.02, 0.01, 0.03, 0.01),
     "memorised_by_chance_image": Figure(0.01, 0.004, 0.026, 0.01),
+    "memorised_by_chance_features": Figure(0.01, 0.004, 0.026, 0.01),
     "membership_image": Figure(0.47, 0.41, 0.54, 0.5),
     "membership_features": Figure(0.54, 0.46, 0.62, 0.5),
     "flagged_image": Figure(0),

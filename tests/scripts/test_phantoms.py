@@ -70,6 +70,29 @@ def test_making_and_refusing_vessels(tmp_path, capsys):
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["heads", "--seed", "-1"], "--seed: expected a whole number from 0 up, found -1"),
+        (["heads", "--seed", "1.5"], "--seed: expected a whole number from 0 up, found 1.5"),
+        (["vessels", "--coarseness", "-2"], "coarseness: expected a number from 0.5 to 10, found -2"),
+        (["heads", "--coarseness", "1000"], "coarseness: expected a number from 0.5 to 10, found 1000"),
+        (["heads", "--coarseness", "abc"], "--coarseness: expected a number, found 'abc'"),
+        (["cardiac", "--workers", "abc"], "--workers: expected a whole number from 1 up, found 'abc'"),
+        (["cardiac", "--label_all", "no"], "--label_all: expected true or false, found 'no'"),
+        (
+            ["cardiac", "--subjects", "0,0,0"],
+            "subjects: expected at least one volume of one client, found none",
+        ),
+    ],
+)
+def test_numbers_and_switches_that_are_none_are_one_line(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(COMMANDS, [*arguments, "--output_dir", str(tmp_path / "out")])
+    assert ended.value.code == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_wrong_number_of_subjects_is_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         run(COMMANDS, ["heads", "--output_dir", str(tmp_path / "out"), "--subjects", "1,2"])

@@ -99,6 +99,25 @@ def test_what_few_subjects_leave_empty_is_said_with_a_cure_that_works(prepare, f
     assert "note: test has no labels: a study segments" in prepare(*words, "--force").stdout
 
 
+@pytest.mark.parametrize(
+    ("labelled", "cure"), [(1, "one more patient with labels"), (2, "--validation 0.5 --force")]
+)
+def test_a_share_for_validation_counts_patients(prepare, folder, labelled, cure):
+    for kind in ("images", "labels"):
+        for number in range(5):
+            file = folder / kind / f"s{number}.nii.gz"
+            for visit in (1, 2, 3):
+                if kind == "images" or number < labelled:
+                    (folder / kind / f"P{number}_v{visit}.nii.gz").write_bytes(file.read_bytes())
+            file.unlink()
+    words = ["make-datalist", folder, "--domain", "t2", "--labels", "background,brain", "--patients", "guess"]
+    words += ["--test", "0"]
+    told = prepare(*words).stdout
+    assert cure in told
+    if labelled > 1:
+        assert "validation 9 (3 labelled)" in prepare(*words, "--validation", "0.5", "--force").stdout
+
+
 def test_all_problems_of_all_roots_are_listed_and_the_status_is_1(prepare, folder, tmp_path):
     prepare("make-datalist", folder, "--domain", "t2")
     (folder / "images/s1.nii.gz").write_text("no image")

@@ -18,9 +18,11 @@ from shared_components.data.phantoms.cases import SPLITS, Case, Phantom, Phantom
 from shared_components.errors import InputError
 from shared_components.files import write_atomically, write_text
 from shared_components.steps import steps
+from shared_components.value_rules import number
 from shared_components.worker_processes import WorkerProcesses
 
 RECORD = "phantoms.json"  # what a folder was made with; says whether it is whole
+COARSENESS = number(0.5, 10)  # finer than the made images are, and too coarse to show an organ
 RECIPE = 1  # rises when the same seed gives other images than before
 
 Renderer = Callable[[Case], Phantom]
@@ -83,8 +85,13 @@ def write_scenario(out: str | Path, scenario: Scenario, workers: int = 2, force:
     Returns:
         The client data roots.
     Raises:
-        InputError: ``out`` is a file, or holds something else and ``force`` is not given.
+        InputError: ``out`` is a file, or holds something else and ``force`` is not given; no volume, or a coarseness
+            beyond all use.
     """
+    if fault := COARSENESS.fault("coarseness", scenario.coarseness):
+        raise InputError(fault)
+    if not any(scenario.cases.values()):
+        raise InputError("subjects: expected at least one volume of one client, found none")
     out = Path(out)
     roots = scenario.roots()
     paths = [out / root for root in roots]
