@@ -25,10 +25,12 @@ wanted="$(cat requirements.txt pyproject.toml | .venv/bin/python -c \
     'import hashlib, os, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest(), os.getcwd())')"
 if [[ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]]; then
     echo "installing the pinned requirements into .venv; PyTorch is the large one"
-    .venv/bin/python -m pip install --disable-pip-version-check --editable ".${EXTRA:+[$EXTRA]}"
+    # what is imported is compiled then, a tenth of all files
+    .venv/bin/python -m pip install --disable-pip-version-check --no-compile --editable ".${EXTRA:+[$EXTRA]}"
     echo "$wanted" >"$stamp"
 fi
 
+unset PYTHONDONTWRITEBYTECODE # every process would compile torch and monai anew
 export MPLBACKEND=Agg
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # processes keep the cores busy; threads would be in their way
 export PYTHONUTF8=1 # some libraries reset the locale, and with it the encoding in which files are read
