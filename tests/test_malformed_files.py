@@ -135,6 +135,7 @@ def test_three_hundred_malformed_files_each_end_in_a_line(inputs, monkeypatch, c
     assert refused["overrides"] == 100 and min(refused.values()) > 80, "\n".join(accepted)
 
 
+@pytest.mark.thorough
 def test_a_sample_of_them_as_a_user_meets_them(inputs, monkeypatch):
     monkeypatch.chdir(inputs)
     sound, found = made(inputs)

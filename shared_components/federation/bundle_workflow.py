@@ -14,6 +14,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import Tensor, nn
 
+from shared_components.config_parsers import with_known_components
 from shared_components.errors import InputError
 from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.federation import Federation
@@ -48,6 +49,7 @@ def build_workflow(
         workflow = ConfigWorkflow(list(config_files), logging_file=False, workflow_type="train", **overrides)
     if has_our_values(workflow.parser.get()):
         check_values(workflow.parser.get())
+    with_known_components(workflow.parser)
     workflow.initialize()
     return workflow
 

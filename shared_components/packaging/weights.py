@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser
 from monai.data import save_net_with_metadata
 from monai.networks import convert_to_torchscript
 
+from shared_components.config_parsers import with_known_components
 from shared_components.errors import InputError, input_error_in
 from shared_components.files import load_tensors, save_tensors
 from shared_components.networks.ensemble import members_of
@@ -101,7 +102,7 @@ def parsed(config: Mapping[str, Any], *ids: str, **values: Any) -> Any:
     Raises:
         InputError: what the config builds says that a value is wrong.
     """
-    parser = ConfigParser(copy.deepcopy(dict(config)))
+    parser = with_known_components(ConfigParser(copy.deepcopy(dict(config))))
     parser.update(values)
     try:
         found = [parser.get_parsed_content(id) for id in ids]

@@ -23,6 +23,7 @@ from monai.engines import Trainer
 from monai.transforms import Compose
 from torch import Tensor, nn
 
+from shared_components.config_parsers import with_known_components
 from shared_components.data.dataset_json import DATASET_FILE, dataset_head, write_dataset
 from shared_components.data.slices import CACHES, SliceDataset
 from shared_components.engines.saved_state import RandomState
@@ -145,7 +146,7 @@ def _built(
     config: dict[str, Any], folder: Path, timed: bool, on_noise: bool
 ) -> tuple[Rehearsal, ConfigParser, nn.Module | None]:
     """How it went, and what was built: of a bundle of another kind the network only if it needs no data."""
-    parser = ConfigParser(_on_noise(config, folder))
+    parser = with_known_components(ConfigParser(_on_noise(config, folder)))
     if has_our_values(config):
         parser.get_parsed_content("initialize")
     if not on_noise:

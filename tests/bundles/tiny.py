@@ -17,6 +17,8 @@ from monai.bundle import ConfigWorkflow
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.exchange_object import ExchangeObject
 
+from shared_components.config_parsers import with_known_components
+
 BUNDLES = Path(__file__).parents[2] / "bundles"
 LABELS = {0: "background", 1: "brain"}
 SIZES = {"spacing": 4.0, "device": "$torch.device('cpu')", "picture_every": 0}
@@ -74,6 +76,7 @@ def workflow(bundle: str, *names: str, kind: str = "train", **overrides: Any) ->
         config_file=config_files(bundle, *names), workflow_type=kind, logging_file=False,
         **{name: str(value) if isinstance(value, Path) else value for name, value in values.items()},
     )  # fmt: skip
+    with_known_components(flow.parser)
     flow.initialize()
     return flow
 

@@ -146,7 +146,7 @@ def test_the_command_of_its_readme_segments(interpreter, unpacked, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bundle", ["factory", "segmentation", pytest.param("adaptation", marks=pytest.mark.thorough)]
+    "bundle", ["factory", *(pytest.param(name, marks=pytest.mark.thorough) for name in SEGMENTING)]
 )
 def test_with_the_optional_packages_upstreams_other_checks_pass(with_optional, unpacked, bundle, tmp_path):
     schema = shutil.copy(SCHEMA, tmp_path / "schema.json")  # found there, it is not downloaded

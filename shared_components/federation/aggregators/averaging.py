@@ -124,7 +124,11 @@ def make_aggregator(config: Mapping[str, Any]) -> FedAvg:
     # takes seconds, which processes that only pass messages on need not spend
     from monai.bundle import ConfigParser
 
-    aggregator = ConfigParser({"aggregator": dict(config)}).get_parsed_content("aggregator")
+    from shared_components.config_parsers import with_known_components
+
+    aggregator = with_known_components(ConfigParser({"aggregator": dict(config)})).get_parsed_content(
+        "aggregator"
+    )
     if not isinstance(aggregator, FedAvg):
         raise InputError(
             f"'aggregator': expected a subclass of shared_components.federation.FedAvg, found {aggregator!r}"
