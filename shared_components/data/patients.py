@@ -127,7 +127,8 @@ def guessed_patients(names: Collection[str], slices: bool = False) -> dict[str, 
         Name to patient; a name that tells nothing is a patient of its own.
     """
     if slices:
-        return {name: match[1] if (match := _SLICE.match(name)) else _stem(name) for name in names}
+        stems = {name: name if _SLICE.match(name) else _stem(name) for name in names}
+        return {name: match[1] if (match := _SLICE.match(stem)) else stem for name, stem in stems.items()}
     found = {name: _stem(name) for name in names}
     for shortened, more in ((_undated, 0), (_without_letters, 0), (_without_serials, 1)):
         short = shortened({*found.values()})

@@ -120,25 +120,36 @@ class SliceProjector:
         Returns:
             Mean of each error.
         Raises:
-            InputError: a domain that the factory does not know, or a volume that cannot be read.
+            InputError: a domain that the factory does not know; when all others are written, volumes that cannot be
+                read.
         """
-        rows, latents = [], {}
+        rows, latents, faults = [], {}, []
         for item in items:
             self._index(item["domain"], "image_domain")  # all before the first is worked on
         _refuse_alike(items)
         for item in items:
-            slices = client_slices([item], self.description, self.reading)
+            try:
+                slices = client_slices([item], self.description, self.reading)
+            except InputError as error:
+                faults.append(str(error))
+                continue
             w_plus, drawn = self._projected(item, slices)
             about = {"case": item["subject"], "domain": item["domain"]}
             rows += [about | row for row in slice_errors(slices, drawn)]
             latents[item["subject"]] = {
                 "w_plus": w_plus.cpu(), "slices": slices.numbers, "domain": item["domain"]
             }  # fmt: skip
+        if not rows:
+            raise InputError("\n".join(faults))
         write_text(self.output_dir / TABLE, table_text(COLUMNS, rows))
         save_tensors(self.output_dir / LATENTS, latents)
         mean = {error: sum(row[error] for row in rows) / len(rows) for error in ERRORS}
         told = f"MAE {mean['mae']:.3f}, SSIM {mean['ssim']:.3f}, PSNR {mean['psnr']:.1f} dB"
         print(f"projected {len(rows)} slices: {told}; {self.output_dir / TABLE}", file=sys.stderr)
+        if faults:
+            raise InputError(
+                "\n".join([f"{len(faults)} of {len(items)} volumes were not projected:", *faults])
+            )
         return mean
 
     def _projected(self, item: Mapping[str, str], slices: ClientSlices) -> tuple[Tensor, Tensor]:

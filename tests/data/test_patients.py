@@ -67,7 +67,9 @@ def test_names_that_tell_nothing(names):
     assert shared(names) == []
 
 
-@pytest.mark.parametrize("form", ["{}_{:03d}", "{}_s{:03d}", "{}_z{:02d}", "{}_img{:03d}", "{}-slice{:04d}"])
+@pytest.mark.parametrize(
+    "form", ["{}_{:03d}", "{}_s{:03d}", "{}_z{:02d}", "{}_img{:03d}", "{}-slice{:04d}", "{}_{:03d}_flair"]
+)
 @pytest.mark.parametrize("slices", [5, 30])
 def test_pictures_are_slices_of_whom_their_names_begin_with(form, slices):
     names = [[form.format(patient, number) for number in range(slices)] for patient in ("P01", "P02", "P03")]

@@ -135,6 +135,22 @@ def test_two_volumes_of_one_name_are_refused(generator, root, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_unreadable_volume_is_named_when_the_others_are_written(generator, root, tmp_path):
+    south = shutil.copytree(root, tmp_path / "south")
+    items = image_items(south, "training")
+    Path(items[0]["image"]).write_text("no image")
+    projector = SliceProjector(generator, described(generator), tmp_path, reading=READING, settings=QUICK)
+    with pytest.raises(InputError) as told:
+        projector.run(items)
+    lines = str(told.value).splitlines()
+    assert lines[0] == "1 of 3 volumes were not projected:" and lines[1].startswith(items[0]["image"])
+    latents = torch.load(tmp_path / "projection.pt", weights_only=True)
+    assert sorted(latents) == sorted(item["subject"] for item in items[1:])
+    assert len((tmp_path / "projection.csv").read_text().splitlines()) == 1 + 2 * 3
+    with pytest.raises(InputError, match=r"^[^\n]*: not an image"):
+        SliceProjector(generator, described(generator), tmp_path / "none", reading=READING).run(items[:1])
+
+
 @pytest.fixture
 def drawing() -> Generator:
     return small_generator(mapping_lr=1.0).eval().requires_grad_(False)
