@@ -80,7 +80,7 @@ def inspect_client_root(
     frame: Frame | None = None,
 ) -> RootReport:
     """As :func:`check_client_root`, with what an overview needs; ``progress`` tells how far it is, and with a
-    ``frame`` each image's foreground is measured."""
+    ``frame`` each image's foreground and what is labelled are measured."""
     content, faults = read_description(root)
     file = str(Path(root) / DATASET_FILE)
     if not content:
@@ -95,7 +95,7 @@ def inspect_client_root(
     faults += unfit
     values = _values(content.get("labels"))
     images: list[tuple[Entry, ImageGrid]] = []
-    seen = Seen(orientation)
+    seen = Seen(orientation, frame)
     reaches: dict[str, Reach] = {}
     for entry in steps(entries, f"checking {root}", "image", progress):
         image, unfit = check_image(entry.image, orientation)
@@ -105,7 +105,7 @@ def inspect_client_root(
             if frame is not None:
                 reaches[os.path.relpath(entry.image, root)] = image_reach(image, frame)
         if entry.label is not None:
-            found, label_faults = check_label(entry.label, image, values, entry.known)
+            found, label_faults = check_label(entry.label, image, values, entry.known, frame)
             unfit = unfit + label_faults
             seen.label(entry, None if label_faults else found)
         faults += unfit

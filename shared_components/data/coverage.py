@@ -68,13 +68,23 @@ class Reach:
 def image_reach(image: MetaTensor, frame: Frame) -> Reach:
     """The reach of a volume ``(1, H, W, D)``, all finite but for air that is NaN, in pixels of the frame's spacing."""
     volume = as_seen(with_air(image), frame.orientation)
-    have = affine_to_spacing(volume.affine, 3)[:2].tolist()
-    want = have if frame.spacing is None else in_plane_spacing(frame.spacing)
     steps = [math.ceil(length / _LOOKED_AT) for length in volume.shape[1:]]
     seen = volume.as_tensor()[0, :: steps[0], :: steps[1], :: steps[2]]
     if seen.min() == seen.max():  # of a sparse image all may be air: then every voxel is looked at
         steps, seen = [1, 1, 1], volume.as_tensor()[0]
-    counts = foreground(seen).sum(2)  # (H, W)
+    return _reach(foreground(seen).sum(2), volume, steps, frame)
+
+
+def label_reach(label: MetaTensor, frame: Frame) -> Reach:
+    """The same of what is labelled, above 0, in a label map ``(1, H, W, D)``."""
+    volume = as_seen(label, frame.orientation)
+    return _reach((volume.as_tensor()[0] > 0).sum(2).numpy(), volume, (1, 1), frame)
+
+
+def _reach(counts: np.ndarray, volume: MetaTensor, steps: Sequence[int], frame: Frame) -> Reach:
+    """Of a volume as it is seen; ``counts``: foreground above each of the pixels ``(H, W)`` at these steps."""
+    have = affine_to_spacing(volume.affine, 3)[:2].tolist()
+    want = have if frame.spacing is None else in_plane_spacing(frame.spacing)
     sizes = [
         2 * np.abs(np.arange(0, length, step) - (length - 1) / 2) * mm / pixel + 1
         for length, step, mm, pixel in zip(volume.shape[1:3], steps[:2], have, want, strict=True)

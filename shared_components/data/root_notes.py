@@ -14,6 +14,7 @@ from monai.data.utils import affine_to_spacing
 from nibabel.orientations import io_orientation
 
 from shared_components.data.client_root import Entry
+from shared_components.data.coverage import Frame
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.faults import Fault
 from shared_components.data.grids import GRID_TOLERANCE
@@ -24,6 +25,7 @@ from shared_components.data.volume_check import LabelFound
 from shared_components.data.volumes import NATIVE, long_axis
 from shared_components.errors import counted
 
+_LEAST_OUTSIDE = 0.01  # share of what is labelled
 _ACROSS = ("left to right", "back to front", "bottom to top")
 
 
@@ -32,9 +34,14 @@ class Seen:
 
     Args:
         orientation: axis codes, slices along the last; ``None`` or ``"native"`` for the files' own axes.
+        frame: what networks see of a slice; ``None`` if that is not known.
     """
 
-    def __init__(self, orientation: str | None = None) -> None:
+    def __init__(self, orientation: str | None = None, frame: Frame | None = None) -> None:
+        self.frame = frame
+        self.outside: dict[
+            Path, float
+        ] = {}  # label maps, and the share of what is labelled outside the frame
         self.orientation = None if orientation == "native" else orientation
         # images in thick slices across another axis of the body than the orientation's, which one, and voxel edges, mm
         self.turned: dict[Path, tuple[int, np.ndarray]] = {}
@@ -81,6 +88,8 @@ class Seen:
         if found is not None:
             if entry.label is not None and not found.values - {0}:
                 self.empty[entry.split].append(entry.label)
+            if entry.label is not None and found.outside > _LEAST_OUTSIDE:
+                self.outside[entry.label] = found.outside
             annotated, slices = self.annotated[entry.split]
             self.annotated[entry.split] = annotated + found.annotated, slices + found.slices
 
@@ -116,6 +125,13 @@ class Seen:
             yield Fault(
                 file, fault, "1 mm is assumed; convert them to NIfTI with the right sizes if they differ"
             )
+        if self.outside:
+            worst = max(self.outside, key=self.outside.__getitem__)
+            fault = (
+                f"{counted(len(self.outside), 'label map')} with up to {self.outside[worst]:.0%} of what is labelled "
+                f"outside {self.frame} ({worst.name}, …)"
+            )
+            yield Fault(file, fault, "no training sees it: take a larger spacing or image_size")
         yield from self._empty_notes(file)
         every = [values for split in SPLITS for values in self.values[split]]
         if expected and every and None not in every and set().union(*every) - {0}:

@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from torch import Tensor
 
+from shared_components.data.coverage import Frame, label_reach
 from shared_components.data.faults import UNREADABLE, Fault
 from shared_components.data.grids import GRID_TOLERANCE, grid_distance
 from shared_components.data.image_loader import LoadVolume
@@ -76,11 +77,13 @@ def check_image(path: Path, orientation: str | None = None) -> tuple[MetaTensor 
 
 
 class LabelFound(NamedTuple):
-    """What a label map holds: the values of its known voxels, and how many of how many slices are annotated."""
+    """What a label map holds: the values of its known voxels, how many of how many slices are annotated, and which
+    share of what is labelled lies outside a frame."""
 
     values: Set[int] = frozenset()
     annotated: int = 0
     slices: int = 0
+    outside: float = 0.0
 
 
 def check_label(
@@ -88,6 +91,7 @@ def check_label(
     image: MetaTensor | None,
     labels: Collection[int] | None,
     known: Mapping[str, Any] | None = None,
+    frame: Frame | None = None,
 ) -> tuple[LabelFound, list[Fault]]:
     """Open a label map and list its faults.
 
@@ -96,6 +100,7 @@ def check_label(
         image: its image, ``(1, H, W, D)``; ``None`` if that could not be opened.
         labels: the values that may occur; ``None`` if they are not known.
         known: ``annotated`` and ``ignore``, see :mod:`.label_maps`.
+        frame: what networks see of a slice; ``None`` if that is not known.
     Returns:
         What it holds, nothing if it cannot be used, and the faults.
     """
@@ -108,6 +113,9 @@ def check_label(
     faults += unfit
     if image is not None:
         faults += _grid_faults(path, label, image)
+    if frame is not None and not faults:
+        marked = MetaTensor(mark_unknown(voxels, {IGNORE: known.get(IGNORE)}), affine=label.affine)
+        found = found._replace(outside=label_reach(marked, frame).outside(frame.size))
     return found, faults
 
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from shared_components.data.check import check_client_root, inspect_client_root, overview
+from shared_components.data.coverage import Frame
 from shared_components.data.label_maps import value_faults
 
 SHAPE = (12, 10, 6)
@@ -240,6 +241,16 @@ def test_an_empty_label_map_among_others_is_fine_and_an_absent_class_is_noted(
     empty, note = map(str, report.notes)
     assert "1 label map of 'test' without any foreground (s4.nii.gz, …); right where there is none" in empty
     assert "dataset.json: no label map has a voxel of the class 2 csf; nothing can be learnt" in note
+
+
+def test_labels_outside_what_networks_see_are_noted(data_root):
+    """The box reaches 5 mm to either side of the middle along the first axis, 7 mm along the second."""
+    report = inspect_client_root(data_root[0], frame=Frame(8, 1.0))
+    assert not report.faults
+    (note,) = [str(note) for note in report.notes if "label map" in str(note)]
+    assert "2 label maps with up to " in note and "outside image_size 8 px × spacing 1 mm = 8 mm" in note
+    assert note.endswith("no training sees it: take a larger spacing or image_size")
+    assert not inspect_client_root(data_root[0], frame=Frame(8, 2.0)).notes
 
 
 def test_nan_around_the_body_is_noted_once_and_infinite_voxels_are_refused(data_root, save_image):

@@ -13,6 +13,7 @@ from shared_components.data.coverage import (
     coverage,
     foreground,
     image_reach,
+    label_reach,
     proposal,
     together,
 )
@@ -51,6 +52,14 @@ def test_reach_counts_pixels_of_the_spacing_in_the_plane_of_the_orientation():
     # sagittal: 20 × 24 mm, 20 between centres
     assert image_reach(image, Frame(1, 1.0, "ASR")).needed(1) == 21
     assert image_reach(image, Frame(1, None, "native")).needed(1) == 40
+
+
+def test_what_is_labelled_is_measured_as_foreground_is():
+    image = volume()
+    label = MetaTensor(torch.from_numpy(foreground(image.as_tensor()[0]))[None].float(), affine=image.affine)
+    for frame in (Frame(1, 1.0), Frame(1, 2.0), Frame(1, 1.0, "ASR"), Frame(1, None, "native")):
+        assert label_reach(label, frame).needed(1) == image_reach(image, frame).needed(1)
+    assert label_reach(0 * label, Frame(8, 1.0)).outside(8) == 0
 
 
 @pytest.mark.parametrize("air", [-1000.0, float("nan")])
