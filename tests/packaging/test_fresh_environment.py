@@ -145,9 +145,8 @@ def test_the_command_of_its_readme_segments(interpreter, unpacked, tmp_path):
     assert (tmp_path / "head_2mm_seg.nii.gz").is_file()
 
 
-@pytest.mark.parametrize(
-    "bundle", ["factory", *(pytest.param(name, marks=pytest.mark.thorough) for name in SEGMENTING)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("bundle", NAMES)
 def test_with_the_optional_packages_upstreams_other_checks_pass(with_optional, unpacked, bundle, tmp_path):
     schema = shutil.copy(SCHEMA, tmp_path / "schema.json")  # found there, it is not downloaded
     checks = [("verify_metadata", {"meta_file": CONFIGS["meta_file"], "filepath": str(schema)})]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -21,38 +23,44 @@ def ball(radius: float) -> np.ndarray:
     )
 
 
+def fill(data: Path, folder: Path, shrunk: float = 1.0, scored: bool = True) -> Path:
+    data.mkdir(exist_ok=True)
+    cases = []
+    for index in range(3):
+        image, label = data / f"s{index}.nii.gz", data / f"s{index}_label.nii.gz"
+        noise = np.random.default_rng(index).normal(size=(20, 22, 16))
+        nib.save(nib.Nifti1Image((ball(6) * 4 + noise).astype(np.float32), AFFINE), image)
+        nib.save(nib.Nifti1Image(ball(6), AFFINE), label)
+        case = {"image": str(image), "case": f"s{index}"} | ({"label": str(label)} if scored else {})
+        cases.append(case)
+        write_segmentation(folder / f"s{index}_seg.nii.gz", ball(6 - shrunk - 0.5 * index), image, AFFINE)
+    write_case_list(cases, LABELS, folder)
+    if scored:
+        score_segmentations(folder, cases, LABELS, folder / "scores.csv")
+    return folder
+
+
 @pytest.fixture
 def inference_run(tmp_path):
     """A function that fills a folder as an inference run does: balls of 6 voxels, found ``shrunk`` too small."""
-
-    def fill(folder: Path, shrunk: float = 1.0, scored: bool = True) -> Path:
-        data = tmp_path / "data"
-        data.mkdir(exist_ok=True)
-        cases = []
-        for index in range(3):
-            image, label = data / f"s{index}.nii.gz", data / f"s{index}_label.nii.gz"
-            noise = np.random.default_rng(index).normal(size=(20, 22, 16))
-            nib.save(nib.Nifti1Image((ball(6) * 4 + noise).astype(np.float32), AFFINE), image)
-            nib.save(nib.Nifti1Image(ball(6), AFFINE), label)
-            case = {"image": str(image), "case": f"s{index}"} | ({"label": str(label)} if scored else {})
-            cases.append(case)
-            write_segmentation(folder / f"s{index}_seg.nii.gz", ball(6 - shrunk - 0.5 * index), image, AFFINE)
-        write_case_list(cases, LABELS, folder)
-        if scored:
-            score_segmentations(folder, cases, LABELS, folder / "scores.csv")
-        return folder
-
-    return fill
+    return partial(fill, tmp_path / "data")
 
 
 @pytest.fixture
-def study(tmp_path, inference_run) -> Path:
+def study(whole_study, tmp_path) -> Path:
     """The folder of a whole study with two clients."""
-    root = tmp_path / "three-heads"
+    return shutil.copytree(whole_study, tmp_path / whole_study.name)
+
+
+@pytest.fixture(scope="session")
+def whole_study(tmp_path_factory) -> Path:
+    """What each test gets a copy of."""
+    kept = tmp_path_factory.mktemp("study")
+    root = kept / "three-heads"
     scores = []
     for client in ("south", "island"):
         for method, shrunk in (("source model", 3.0), ("adaptation", 0.3)):
-            folder = inference_run(root / "clients" / client / method, shrunk)
+            folder = fill(kept / "data", root / "clients" / client / method, shrunk)
             place = folder.relative_to(root)
             entry = {"client": client, "method": method, "predictions": str(place)}
             scores.append({**entry, "csv": str(place / "scores.csv")})
