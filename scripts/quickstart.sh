@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole flow on six real hospitals, of which one has labels, on this machine, from nothing:
-#   bash scripts/quickstart.sh              eleven to thirteen minutes on two cores with AVX-512, 22 on
-#                                           two older ones, after installation
+#   bash scripts/quickstart.sh              18 minutes after installation on two cores
+#                                           without AVX-512
 #   bash scripts/quickstart.sh --data heads three hospitals made from one real head instead; as long
 #   bash scripts/quickstart.sh --smoke      every step at the smallest sizes, with such heads, a minute or two; trains
 #                                           nothing useful
