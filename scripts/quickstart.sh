@@ -2,7 +2,7 @@
 # The whole flow on six real hospitals, of which one has labels, on this machine, from nothing:
 #   bash scripts/quickstart.sh              18 minutes after installation on two cores
 #                                           without AVX-512
-#   bash scripts/quickstart.sh --data heads three hospitals made from one real head instead; as long
+#   bash scripts/quickstart.sh --data heads three hospitals made from one real head instead
 #   bash scripts/quickstart.sh --smoke      every step at the smallest sizes, with such heads, a minute or two; trains
 #                                           nothing useful
 #   bash scripts/quickstart.sh --force      start over; without it, a second run keeps what is finished

@@ -35,7 +35,7 @@ WORDS = {  # a figure's name, without the space's, to what it is
     "path_length": "path length between latents (PPL, in squared spreads of features); small: even",
     "neighbour_difference": "mean absolute difference of neighbouring slices of a volume; real: of real volumes",
 }
-SETS = {"drawn": "drawn", "training": "training", "held_out": "held-out"}
+SETS = ("drawn", "training", "held_out")
 SPACES = {"image": "pixels", "features": "features"}
 NOTE = """Slices are prepared as for the factory's training. *Pixels* are those of slices of at most 64 px; *features* \
 those of a fixed random convolutional network, seed 0, which needs no download; distances in them are of features \
@@ -154,10 +154,9 @@ def sentence(figures: Figures) -> str:
 
 
 def _lacking(figures: Figures) -> str:
-    counts = {
-        words: figures[f"{name}_slices"].value for name, words in SETS.items() if f"{name}_slices" in figures
-    }
-    few = [f"{value:.0f} {words}" for words, value in counts.items() if value < FEWEST_COMPARED]
+    """Which sets have too few slices, to end a sentence with."""
+    counts = {name: figures[f"{name}_slices"].value for name in SETS}
+    few = [f"{count:.0f} {_hyphened(name)}" for name, count in counts.items() if count < FEWEST_COMPARED]
     return f"; found {' and '.join(few)}" if few else ""
 
 
@@ -217,8 +216,12 @@ def _weak(figures: Figures) -> str:
 def _counted(figures: Figures, split: str) -> str:
     """``12 held-out volumes of 2 patients``."""
     volumes, patients = int(figures[f"{split}_volumes"].value), _patients(figures, split)
-    told = counted(volumes, f"{split.replace('_', '-')} volume")
+    told = counted(volumes, f"{_hyphened(split)} volume")
     return told if patients == volumes else f"{told} of {counted(patients, 'patient')}"
+
+
+def _hyphened(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def percent(figure: Figure) -> str:

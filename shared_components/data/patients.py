@@ -21,9 +21,8 @@ from shared_components.interrupts import limited
 _BIDS = re.compile(r"(sub-[A-Za-z0-9]+)([_.-].*)?$")
 _NAME = r"(.*\d.*?)[_. -]"  # whoever has a number of his own
 _SERIAL = re.compile(_NAME + r"\d{1,2}$")
-_SLICE = re.compile(
-    _NAME + r"[a-z]{0,5}-?\d{1,4}$", re.IGNORECASE
-)  # of exported pictures: P01_001, P01_img001
+# P01_001 and P01_img001, of exported pictures
+_SLICE = re.compile(_NAME + r"[a-z]{0,5}-?\d{1,4}$", re.IGNORECASE)
 _KIND = re.compile(
     _NAME + rf"((?<!\d[.-]\d\d[.-]){YEAR}|{DAY}|" + r"[a-z]{1,5}|T[12](ce|gd|star|[wcnf])?|[LR]\d?|"
     r"(t|f|fr|frame|phase|v|visit|ses|session|run|scan|time|tp|acq|rep|day|week|month|m|w|slice|mr|series)-?\d{1,4}|"

@@ -39,9 +39,8 @@ class Seen:
 
     def __init__(self, orientation: str | None = None, frame: Frame | None = None) -> None:
         self.frame = frame
-        self.outside: dict[
-            Path, float
-        ] = {}  # label maps, and the share of what is labelled outside the frame
+        # label maps, and the share of what is labelled outside the frame
+        self.outside: dict[Path, float] = {}
         self.orientation = None if orientation == "native" else orientation
         # images in thick slices across another axis of the body than the orientation's, which one, and voxel edges, mm
         self.turned: dict[Path, tuple[int, np.ndarray]] = {}

@@ -64,7 +64,6 @@ def has_ended(pid: int, seconds: float) -> bool:
         os.close(handle)
 
 
-@pytest.mark.thorough
 def test_killed_in_a_round_and_resumed_equals_unbroken(values, tmp_path, capsys):
     marker = tmp_path / "killed"
     kill = {"kill": {"marker": str(marker), "client": "south", "epoch": 2, "update": 2}}
