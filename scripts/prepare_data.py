@@ -23,7 +23,7 @@ from shared_components.command_line import names, run
 from shared_components.data.challenges import prepare_mnms, prepare_scgm
 from shared_components.data.check import inspect_client_root, overview
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.coverage import Frame, advice
+from shared_components.data.coverage import WHOLE, Frame, advice
 from shared_components.data.datalists import make_datalist, remarks
 from shared_components.data.dataset_json import SPLITS
 from shared_components.data.frames import split_frames
@@ -52,7 +52,7 @@ def check(*roots: str, orientation: str = "RAS") -> None:
     if not roots:
         raise InputError("check: name at least one data root (a folder with a dataset.json)")
     across = slice_axes(str(orientation))
-    frame = Frame(1, 1.0, across)
+    frame = Frame(WHOLE, 1.0, across)
     reports = [
         inspect_client_root(str(root), orientation=across, progress=True, frame=frame) for root in roots
     ]

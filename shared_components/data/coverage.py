@@ -18,6 +18,9 @@ from shared_components.data.volumes import NativeOrientationd, in_plane_spacing,
 ENOUGH = 0.98
 """Share of an image's foreground that is nearly all of it."""
 
+WHOLE = 2**31
+"""Size of a frame that leaves nothing out, for measuring images of which nothing is known yet, pixels."""
+
 _STEP = 16  # px; sizes that are proposed are multiples, which suit every network's strides
 _LOOKED_AT = 64  # voxels along each axis that are looked at, of larger images every second, third …
 _BINS = 256

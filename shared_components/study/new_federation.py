@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from shared_components.data.check import RootReport, inspect_client_root, overview
-from shared_components.data.coverage import Frame, spacing_for, widest_image
+from shared_components.data.coverage import WHOLE, Frame, spacing_for, widest_image
 from shared_components.data.dataset_json import read_description
 from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, counted
@@ -128,7 +128,7 @@ def _inspected(roots: Sequence[str | os.PathLike], orientation: str) -> list[Roo
     labels = read_description(roots[0])[0].get("labels")
     reports = [
         inspect_client_root(
-            root, labels=labels, orientation=across, progress=True, frame=Frame(1, 1.0, across)
+            root, labels=labels, orientation=across, progress=True, frame=Frame(WHOLE, 1.0, across)
         )
         for root in roots
     ]

@@ -81,6 +81,7 @@ def test_a_folder_becomes_a_checked_data_root(prepare, folder):
     assert checked.returncode == 0, checked.stderr
     assert "4 (4 labelled)" in checked.stdout
     assert "8 × 8 × 3" in checked.stdout
+    assert "note: " not in checked.stdout
 
 
 def test_what_few_subjects_leave_empty_is_said_with_a_cure_that_works(prepare, folder):
