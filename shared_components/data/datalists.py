@@ -111,8 +111,8 @@ def make_datalist(
     Returns:
         The file written.
     Raises:
-        InputError: a ``dataset.json`` is there, fractions of no sense, images and label maps that do not match, or a
-            patient in ``imagesTs/`` and beside it.
+        InputError: a ``dataset.json`` is there or may not be written, fractions of no sense, images and label maps
+            that do not match, or a patient in ``imagesTs/`` and beside it.
     """
     root = Path(root)
     file = root / DATASET_FILE
@@ -121,6 +121,11 @@ def make_datalist(
         if is_of_nnunet(root):
             told = ", nnU-Net's; keep a copy of it under another name"
         raise InputError(f"{file}: is there already{told}, and replace it with --force")
+    if root.is_dir() and not os.access(root, os.W_OK):
+        raise InputError(
+            f"{root}: may not be written to, and {DATASET_FILE} lies beside the images; copy the folder to where you "
+            "may write, and name the copy"
+        )
     if min(validation, test) < 0 or validation + test >= 1:
         raise InputError(
             "validation and test: expected fractions that leave some subjects for training, "

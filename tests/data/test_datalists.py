@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,14 @@ def test_classes_are_read_off_the_label_maps(folder):
 def test_labels_may_be_a_mapping(folder):
     make_datalist(folder, "t1", labels={0: "background", 1: "a", 2: "b"})
     assert ClientRoot.load(folder).labels == {0: "background", 1: "a", 2: "b"}
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused_before_anything_is_read(folder, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
+    with pytest.raises(
+        InputError, match=r"may not be written to, and dataset\.json lies beside the images; copy"
+    ):
+        make_datalist(folder, "t2")
 
 
 def test_an_existing_list_is_not_overwritten_unless_forced(folder):
