@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Lint, check types, then the whole test suite: bash scripts/test.sh [arguments of pytest]
 #   bash scripts/test.sh tests/networks -k generator
-#   bash scripts/test.sh -m "not fresh"        without the tests that install 2.5 GB into an environment of their own
 #   bash scripts/test.sh --thorough            with whole runs that take minutes, whose parts are tested without
 #   PYTHON=python3.12 bash scripts/test.sh     the interpreter that .venv is made with
 set -euo pipefail

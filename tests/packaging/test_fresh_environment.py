@@ -1,6 +1,7 @@
 """Packages unpacked in an empty folder, in a virtual environment of only what they name: all that they are for runs.
 
-The environment takes 2.5 GB and about half a minute to install; ``pytest -m "not fresh"`` leaves these tests out.
+The environment links to what this one has of what they name, and what that asks for in turn. With ``--thorough`` pip
+installs it as well, which takes 2.5 GB.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import tempfile
 import venv
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from tests.packaging.small import NAMES, SCHEMA, SEGMENTING
 
-pytestmark = pytest.mark.fresh
 HEAD = "shared_components/data/phantoms/colin27/head_2mm.nii.gz"
 RUNNER = """
 import importlib.util, json, sys
@@ -52,26 +54,71 @@ def unpacked(packages, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def interpreter(unpacked) -> Iterator[Path]:
-    """Python of a new virtual environment with what the packages' ``requirements.txt`` lists."""
+def requirements(unpacked) -> list[str]:
+    """Lines of the packages' ``requirements.txt``."""
     wanted = {(unpacked / name / "requirements.txt").read_text() for name in NAMES}
     assert len(wanted) == 1, (
         "the three packages ask for different versions, so they do not share an environment"
     )
-    with tempfile.TemporaryDirectory(dir=unpacked.parent, prefix="environment-") as folder:
+    return wanted.pop().splitlines()
+
+
+@pytest.fixture(scope="module", params=["linked", pytest.param("installed", marks=pytest.mark.thorough)])
+def interpreter(request) -> Path:
+    """Python of a new virtual environment with what the packages' ``requirements.txt`` lists."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def linked(requirements, unpacked) -> Path:
+    """Python of an environment that pip need not fill: what it would install is here."""
+    folder = unpacked.parent / "linked"
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for found in needed(requirements).values():
+        tops = {file.parts[0] for file in found.files or () if file.parts[0] != ".."} - {"__pycache__"}
+        for top in tops:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(found.locate_file(top))
+    return folder / "bin" / "python"
+
+
+def needed(requirements: list[str]) -> dict[str, Distribution]:
+    """What this environment has of what is required, and of what that requires in turn, by name."""
+    pending = [(Requirement(line), {""}) for line in requirements if not line.startswith("#")]
+    found: dict[str, Distribution] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while pending:
+        wanted, extras = pending.pop()
+        if wanted.marker and not any(wanted.marker.evaluate({"extra": extra}) for extra in extras):
+            continue
+        found[wanted.name] = here = distribution(wanted.name)
+        assert wanted.specifier.contains(here.version, prereleases=True), (
+            f"{wanted} is wanted, {here.version} here"
+        )
+        if (key := (wanted.name, frozenset(wanted.extras))) not in seen:
+            seen.add(key)
+            pending += [(Requirement(line), {"", *wanted.extras}) for line in here.requires or ()]
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(requirements, tmp_path_factory) -> Iterator[Path]:
+    """Python of an environment that pip fills."""
+    with tempfile.TemporaryDirectory(dir=tmp_path_factory.mktemp("installed")) as folder:
         venv.create(folder, symlinks=True)
         python = Path(folder) / "bin" / "python"
-        install(python, "--requirement", str(unpacked / NAMES[0] / "requirements.txt"))
+        install(python, *requirements)
         yield python
 
 
 @pytest.fixture(scope="module")
-def with_optional(unpacked, interpreter) -> Path:
+def with_optional(unpacked, installed) -> Path:
     """The same environment with the packages that the metadata calls optional."""
     stated = [json.loads((unpacked / name / "configs" / "metadata.json").read_text()) for name in NAMES]
     optional = {f"{n}=={v}" for metadata in stated for n, v in metadata["extra_packages_version"].items()}
-    install(interpreter, *sorted(optional))
-    return interpreter
+    install(installed, *sorted(optional))
+    return installed
 
 
 def install(python: Path, *wanted: str) -> None:
@@ -80,9 +127,7 @@ def install(python: Path, *wanted: str) -> None:
     ended = subprocess.run([*command, *wanted], capture_output=True, encoding="utf-8")
     if ended.returncode:
         said = ended.stderr[-2000:]
-        pytest.fail(
-            f'pip cannot install {wanted}; offline, leave out with -m "not fresh"\n{said}', pytrace=False
-        )
+        pytest.fail(f"pip cannot install {wanted}; offline, leave --thorough out\n{said}", pytrace=False)
 
 
 def run(python: Path, package: Path, *arguments: str) -> str:
