@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from scripts.federate import COMMANDS
 from shared_components.errors import InputError
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.local import LocalEngine
@@ -15,6 +16,7 @@ from shared_components.files import load_tensors
 from tests.federation.nvflare.processes import federate, killed_at, left_running
 from tests.federation.nvflare.test_simulator import assert_same_run
 from tests.federation.tiny import TINY_BUNDLE, federation, file_values, write_file
+from tests.scripts.commands import told
 
 pytest.importorskip("nvflare")
 
@@ -77,21 +79,17 @@ def test_a_second_rehearsal_in_the_same_folder_leaves_the_kits_of_the_first(root
     assert kit.read_text() == "kept"
 
 
-def test_export_needs_no_data_and_a_job_no_clients_to_be_there(roots, tmp_path):
+def test_export_needs_no_data_and_a_job_no_clients_to_be_there(roots, tmp_path, capsys):
     values = file_values(roots, tmp_path / "out")
     values["clients"] = {name: {"domain": client["domain"]} for name, client in values["clients"].items()}
     file = write_file(tmp_path / "f.yaml", values)
-    exported = federate(
-        "export", file, "--output_dir", tmp_path / "job", "--server", "fed.example.org", "--port", "8443"
-    )
-    output = exported.communicate()[0]
-    assert exported.returncode == 0, output
+    words = ["--output_dir", tmp_path / "job", "--server", "fed.example.org", "--port", "8443"]
+    code, output, error = told(capsys, COMMANDS, "export", file, *words)
+    assert code == 0, error
     assert output.split() == [str(tmp_path / "job" / "tiny"), str(tmp_path / "job" / "project.yml")]
     assert (tmp_path / "job" / "tiny" / "meta.json").is_file()
     assert "fed.example.org" in (tmp_path / "job" / "project.yml").read_text()
-    submitted = federate("submit", file, "--startup_kit", tmp_path, "--nocheck")
-    assert (
-        "expected an administrator's startup kit" in submitted.communicate()[0] and submitted.returncode == 2
-    )
-    run = federate("run", file)
-    assert "client 'island': 'data_root' is missing" in run.communicate()[0] and run.returncode == 2
+    code, _, error = told(capsys, COMMANDS, "submit", file, "--startup_kit", tmp_path, "--nocheck")
+    assert code == 2 and "expected an administrator's startup kit" in error
+    code, _, error = told(capsys, COMMANDS, "run", file)
+    assert code == 2 and "client 'island': 'data_root' is missing" in error

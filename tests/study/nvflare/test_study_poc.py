@@ -7,7 +7,9 @@ import json
 import pytest
 import yaml
 
+from scripts.federate import COMMANDS
 from tests.federation.nvflare.processes import federate, killed_at, left_running
+from tests.scripts.commands import told
 from tests.study.test_generalisation import SMALL
 from tests.study.test_study import values as study_values
 
@@ -59,14 +61,13 @@ def test_a_rehearsal_goes_on_and_neither_data_nor_adapted_models_reach_the_serve
     }
 
 
-def test_a_study_is_exported_without_any_data(values, tmp_path):
+def test_a_study_is_exported_without_any_data(values, tmp_path, capsys):
     roots = [client["data_root"] for client in values["clients"].values()]
     values["clients"] = {name: {"domain": client["domain"]} for name, client in values["clients"].items()}
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(values))
-    exported = federate("export", file, "--output_dir", tmp_path / "job")
-    output = exported.communicate()[0]
-    assert exported.returncode == 0, output
+    code, _, error = told(capsys, COMMANDS, "export", file, "--output_dir", tmp_path / "job")
+    assert code == 0, error
     custom = tmp_path / "job" / "tiny-study" / "app" / "custom"
     assert {path.name for path in (custom / "bundles").iterdir()} == {"factory", "adaptation", "segmentation"}
     assert list(custom.rglob("*.pt")) == []  # no weights, those of demos or of anybody's training
