@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 UPDATES = 6  # of a client in a round, as in the quickstart
-GROWTH = 8  # an eighth of the updates at half the size first, as in spine.yaml
+GROWN = 1 / 8  # share of the updates at half the size first, as in spine.yaml
 AVERAGED = ["generator_ema"]
 MODULES = ["generator", "generator_ema"]
 ONE_ANATOMY = {"poses": True, "pose_shift": 0.3, "common_rows": "$2 * len(@channels) - 2"}
@@ -27,6 +27,7 @@ class FactoryRow:
         labelled: the first domain's label maps teach the generator to draw one beside each image.
         joint: all images in one place, with as many updates as all clients have together.
         share: of these as many as one client has.
+        grown: share of the updates at half the image size first.
     """
 
     text: str
@@ -37,6 +38,7 @@ class FactoryRow:
     joint: bool = False
     share: bool = False
     labelled: bool = False
+    grown: float = GROWN
 
 
 def server(**arguments: Any) -> dict[str, Any]:
@@ -47,7 +49,11 @@ def server(**arguments: Any) -> dict[str, Any]:
 
 ROWS = {
     "default": FactoryRow("federated, as the bundle does it"),
+    "grown": FactoryRow("federated, half of the updates at half the size", grown=1 / 2),
     "joint": FactoryRow("all images in one place", joint=True),
+    "joint_grown": FactoryRow(
+        "all images in one place, half of the updates at half the size", joint=True, grown=1 / 2
+    ),
     "sequential": FactoryRow(
         "all images in one place, as many updates as one client", joint=True, share=True
     ),
@@ -124,6 +130,9 @@ ROWS = {
     "often": FactoryRow("2 updates a round", updates=2),
     "half": FactoryRow("half of the clients drawn", drawn=0.5),
     "in_turn": FactoryRow("one client a round, in turn", drawn=0.0),
+    "in_turn_grown": FactoryRow(
+        "one client a round, in turn, half of the updates at half the size", drawn=0.0, grown=1 / 2
+    ),
     "in_turn_both": FactoryRow(
         "one client a round, in turn, discriminator exchanged too",
         overrides={"federation::shared": [*MODULES, "discriminator"]},
@@ -167,7 +176,9 @@ def federation_values(
     """
     times = len(clients) if row.joint and not row.share else 1
     drawn = max(1, round(len(clients) * row.drawn))
-    grown = updates * times * len(clients) // (drawn * GROWTH)  # the generator counts those of every round
+    grown = int(
+        updates * times * len(clients) / drawn * row.grown
+    )  # the generator counts those of every round
     first = next(iter(clients))
     clients = {**clients, first: labelled} if row.labelled else clients
     named = {d: {"data_root": root, "domain": d} for d, root in clients.items()}

@@ -17,6 +17,8 @@ def test_every_way_trains_as_many_updates_in_total(key, tmp_path, monkeypatch):
     drawn = values.get("clients_per_round", len(values["clients"]))
     total = 120 * (1 if ROWS[key].share else len(CLIENTS))
     assert values["rounds"] * values["updates_per_round"] * drawn == total
+    grown = total / drawn * (1 / 2 if key.endswith("grown") else 1 / 8)
+    assert values["overrides"]["growth"] in ({}, {2: grown})  # the generator counts those of every round
     monkeypatch.chdir(tmp_path)
     for root in CLIENTS.values():
         (tmp_path / root).mkdir()
