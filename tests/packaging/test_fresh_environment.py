@@ -26,6 +26,7 @@ from packaging.requirements import Requirement
 
 from tests.packaging.small import NAMES, SCHEMA, SEGMENTING
 
+BY_PIP = (pytest.mark.thorough, pytest.mark.fresh)
 HEAD = "shared_components/data/phantoms/colin27/head_2mm.nii.gz"
 RUNNER = """
 import importlib.util, json, sys
@@ -63,7 +64,7 @@ def requirements(unpacked) -> list[str]:
     return wanted.pop().splitlines()
 
 
-@pytest.fixture(scope="module", params=["linked", pytest.param("installed", marks=pytest.mark.thorough)])
+@pytest.fixture(scope="module", params=["linked", pytest.param("installed", marks=BY_PIP)])
 def interpreter(request) -> Path:
     """Python of a new virtual environment with what the packages' ``requirements.txt`` lists."""
     return request.getfixturevalue(request.param)
@@ -191,6 +192,7 @@ def test_the_command_of_its_readme_segments(interpreter, unpacked, tmp_path):
 
 
 @pytest.mark.thorough
+@pytest.mark.fresh
 @pytest.mark.parametrize("bundle", NAMES)
 def test_with_the_optional_packages_upstreams_other_checks_pass(with_optional, unpacked, bundle, tmp_path):
     schema = shutil.copy(SCHEMA, tmp_path / "schema.json")  # found there, it is not downloaded
