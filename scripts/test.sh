@@ -2,7 +2,7 @@
 # Lint, check types, then the whole test suite: bash scripts/test.sh [arguments of pytest]
 #   bash scripts/test.sh tests/networks -k generator
 #   bash scripts/test.sh --thorough            with whole runs that take minutes, whose parts are tested without
-#   bash scripts/test.sh --thorough -m "not fresh"   but for those that have pip fill an environment of 2.5 GB
+#   bash scripts/test.sh --thorough -m "not fresh"   the same, but for what has pip fill an environment of 2.5 GB
 #   PYTHON=python3.12 bash scripts/test.sh     the interpreter that .venv is made with
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"

@@ -56,12 +56,12 @@ def unpacked(packages, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def requirements(unpacked) -> list[str]:
-    """Lines of the packages' ``requirements.txt``."""
+    """What the packages' ``requirements.txt`` asks for."""
     wanted = {(unpacked / name / "requirements.txt").read_text() for name in NAMES}
     assert len(wanted) == 1, (
         "the three packages ask for different versions, so they do not share an environment"
     )
-    return wanted.pop().splitlines()
+    return [line for line in wanted.pop().splitlines() if line and not line.startswith("#")]
 
 
 @pytest.fixture(scope="module", params=["linked", pytest.param("installed", marks=BY_PIP)])
@@ -86,7 +86,7 @@ def linked(requirements, unpacked) -> Path:
 
 def needed(requirements: list[str]) -> dict[str, Distribution]:
     """What this environment has of what is required, and of what that requires in turn, by name."""
-    pending = [(Requirement(line), {""}) for line in requirements if not line.startswith("#")]
+    pending = [(Requirement(line), {""}) for line in requirements]
     found: dict[str, Distribution] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     while pending:
