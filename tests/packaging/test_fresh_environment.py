@@ -71,55 +71,80 @@ def interpreter(request) -> Path:
 
 
 @pytest.fixture(scope="module")
-def linked(requirements, unpacked) -> Path:
-    """Python of an environment that pip need not fill: what it would install is here."""
-    folder = unpacked.parent / "linked"
-    venv.create(folder, symlinks=True)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    for found in needed(requirements).values():
-        tops = {file.parts[0] for file in found.files or () if file.parts[0] != ".."} - {"__pycache__"}
-        for top in tops:
-            if not (packages / top).exists():
-                (packages / top).symlink_to(found.locate_file(top))
-    return folder / "bin" / "python"
-
-
-def needed(requirements: list[str]) -> dict[str, Distribution]:
-    """What this environment has of what is required, and of what that requires in turn, by name."""
-    pending = [(Requirement(line), {""}) for line in requirements]
-    found: dict[str, Distribution] = {}
-    seen: set[tuple[str, frozenset[str]]] = set()
-    while pending:
-        wanted, extras = pending.pop()
-        if wanted.marker and not any(wanted.marker.evaluate({"extra": extra}) for extra in extras):
-            continue
-        found[wanted.name] = here = distribution(wanted.name)
-        assert wanted.specifier.contains(here.version, prereleases=True), (
-            f"{wanted} is wanted, {here.version} here"
-        )
-        if (key := (wanted.name, frozenset(wanted.extras))) not in seen:
-            seen.add(key)
-            pending += [(Requirement(line), {"", *wanted.extras}) for line in here.requires or ()]
-    return found
+def linked(requirements, tmp_path_factory) -> Path:
+    return link(tmp_path_factory.mktemp("linked"), requirements)
 
 
 @pytest.fixture(scope="module")
 def installed(requirements, tmp_path_factory) -> Iterator[Path]:
-    """Python of an environment that pip fills."""
     with tempfile.TemporaryDirectory(dir=tmp_path_factory.mktemp("installed")) as folder:
-        venv.create(folder, symlinks=True)
-        python = Path(folder) / "bin" / "python"
+        python = make_environment(Path(folder))
         install(python, *requirements)
         yield python
 
 
 @pytest.fixture(scope="module")
-def with_optional(unpacked, installed) -> Path:
-    """The same environment with the packages that the metadata calls optional."""
+def optional(unpacked) -> list[str]:
+    """The packages that the metadata calls optional."""
     stated = [json.loads((unpacked / name / "configs" / "metadata.json").read_text()) for name in NAMES]
-    optional = {f"{n}=={v}" for metadata in stated for n, v in metadata["extra_packages_version"].items()}
-    install(installed, *sorted(optional))
+    return sorted({f"{n}=={v}" for metadata in stated for n, v in metadata["extra_packages_version"].items()})
+
+
+@pytest.fixture(scope="module")
+def linked_with_optional(requirements, optional, tmp_path_factory) -> Path:
+    return link(tmp_path_factory.mktemp("linked"), [*requirements, *optional])
+
+
+@pytest.fixture(scope="module")
+def installed_with_optional(installed, optional) -> Path:
+    install(installed, *optional)
     return installed
+
+
+@pytest.fixture(
+    scope="module",
+    params=["linked_with_optional", pytest.param("installed_with_optional", marks=BY_PIP)],
+)
+def with_optional(request) -> Path:
+    """Python of such an environment that has the optional packages as well."""
+    return request.getfixturevalue(request.param)
+
+
+def make_environment(folder: Path) -> Path:
+    """Python of a new virtual environment."""
+    venv.create(folder, symlinks=True)
+    return folder / "bin" / "python"
+
+
+def link(folder: Path, requirements: list[str]) -> Path:
+    """Python of an environment that pip need not fill: what it would install is here."""
+    python = make_environment(folder)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for found in needed(requirements):
+        tops = {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}
+        for top in tops:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(found.locate_file(top))
+    return python
+
+
+def needed(requirements: list[str]) -> list[Distribution]:
+    """What this environment has of what is required, and of what that requires in turn."""
+    pending = [(Requirement(line), {""}) for line in requirements]
+    found: dict[tuple[str, frozenset[str]], Distribution] = {}
+    while pending:
+        wanted, extras = pending.pop()
+        if wanted.marker and not any(wanted.marker.evaluate({"extra": extra}) for extra in extras):
+            continue
+        here = distribution(wanted.name)
+        assert wanted.specifier.contains(here.version, prereleases=True), (
+            f"{wanted} is wanted, {here.version} here"
+        )
+        key = wanted.name, frozenset(wanted.extras)
+        if key not in found:
+            found[key] = here
+            pending += [(Requirement(line), {"", *wanted.extras}) for line in here.requires or ()]
+    return list(found.values())
 
 
 def install(python: Path, *wanted: str) -> None:
@@ -191,9 +216,9 @@ def test_the_command_of_its_readme_segments(interpreter, unpacked, tmp_path):
     assert (tmp_path / "head_2mm_seg.nii.gz").is_file()
 
 
-@pytest.mark.thorough
-@pytest.mark.fresh
-@pytest.mark.parametrize("bundle", NAMES)
+@pytest.mark.parametrize(
+    "bundle", ["factory", *(pytest.param(name, marks=pytest.mark.thorough) for name in SEGMENTING)]
+)
 def test_with_the_optional_packages_upstreams_other_checks_pass(with_optional, unpacked, bundle, tmp_path):
     schema = shutil.copy(SCHEMA, tmp_path / "schema.json")  # found there, it is not downloaded
     checks = [("verify_metadata", {"meta_file": CONFIGS["meta_file"], "filepath": str(schema)})]
