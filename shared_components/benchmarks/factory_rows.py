@@ -176,9 +176,8 @@ def federation_values(
     """
     times = len(clients) if row.joint and not row.share else 1
     drawn = max(1, round(len(clients) * row.drawn))
-    grown = int(
-        updates * times * len(clients) / drawn * row.grown
-    )  # the generator counts those of every round
+    # the generator counts those of every round
+    grown = int(updates * times * len(clients) / drawn * row.grown)
     first = next(iter(clients))
     clients = {**clients, first: labelled} if row.labelled else clients
     named = {d: {"data_root": root, "domain": d} for d, root in clients.items()}

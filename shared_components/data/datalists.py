@@ -115,17 +115,7 @@ def make_datalist(
             that do not match, or a patient in ``imagesTs/`` and beside it.
     """
     root = Path(root)
-    file = root / DATASET_FILE
-    if file.exists() and not force:
-        told = "; look at it"
-        if is_of_nnunet(root):
-            told = ", nnU-Net's; keep a copy of it under another name"
-        raise InputError(f"{file}: is there already{told}, and replace it with --force")
-    if root.is_dir() and not os.access(root, os.W_OK):
-        raise InputError(
-            f"{root}: may not be written to, and {DATASET_FILE} lies beside the images; copy the folder to where you "
-            "may write, and name the copy"
-        )
+    _refuse_unwritable(root, force)
     if min(validation, test) < 0 or validation + test >= 1:
         raise InputError(
             "validation and test: expected fractions that leave some subjects for training, "
@@ -146,7 +136,7 @@ def make_datalist(
     }
     if faults := read_entries(root, content)[1]:
         raise InputError(in_one_line(faults))  # before anything is written
-    return write_dataset(file.parent, content)
+    return write_dataset(root, content)
 
 
 def _split(
@@ -226,6 +216,21 @@ def _slices(label: MetaTensor, ignore: int | None) -> tuple[list[int], int, int]
     axis = long_axis(affine_to_spacing(label.affine, 3))
     axis = 2 if axis is None else axis
     return slices_of(marked > 0, axis), marked.shape[marked.ndim - 3 + axis], axis
+
+
+def _refuse_unwritable(root: Path, force: bool) -> None:
+    """Before anything is read: a list that is there stays, unless it may be replaced, and the folder must take one."""
+    file = root / DATASET_FILE
+    if file.exists() and not force:
+        told = "; look at it"
+        if is_of_nnunet(root):
+            told = ", nnU-Net's; keep a copy of it under another name"
+        raise InputError(f"{file}: is there already{told}, and replace it with --force")
+    if root.is_dir() and not os.access(root, os.W_OK):
+        raise InputError(
+            f"{root}: may not be written to, and {DATASET_FILE} lies beside the images; copy the folder to where you "
+            "may write, and name the copy"
+        )
 
 
 def _classes(
