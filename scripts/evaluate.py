@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from shared_components.command_line import run
 from shared_components.errors import InputError
-from shared_components.metrics.comparison import compare_segmentations, named_folders
 
 
 def evaluate(root: str, *folders: str, split: str = "test", output_dir: str | None = None) -> None:
@@ -20,6 +19,8 @@ def evaluate(root: str, *folders: str, split: str = "test", output_dir: str | No
         output_dir: where scores.csv, scores.json, comparison.md and the pictures go; by default the folder itself, if
             there is but one.
     """
+    from shared_components.metrics.comparison import compare_segmentations, named_folders
+
     if not folders or (output_dir is None and len(folders) > 1):
         raise InputError(
             f"folders: expected one, or --output_dir to write a comparison into, found {len(folders)}"

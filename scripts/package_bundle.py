@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from shared_components.command_line import run
-from shared_components.packaging import build_package
 
 
 def package_bundle(
@@ -31,6 +30,8 @@ def package_bundle(
         figures: Markdown file for the README's "Performance".
         development: take uncommitted files and versions that disagree; the README says so.
     """
+    from shared_components.packaging import build_package
+
     given, note = (None if value is None else str(value) for value in (weights, trained_on))
     print(*build_package(str(name), given, str(output_dir), config, note, figures, development), sep="\n")
 

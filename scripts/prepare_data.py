@@ -16,29 +16,16 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared_components.command_line import names, run
-from shared_components.data.challenges import prepare_mnms, prepare_scgm
-from shared_components.data.check import inspect_client_root, overview
-from shared_components.data.client_root import ClientRoot
-from shared_components.data.coverage import WHOLE, Frame, advice
-from shared_components.data.datalists import make_datalist, remarks
-from shared_components.data.dataset_json import SPLITS
-from shared_components.data.frames import split_frames
-from shared_components.data.label_conversion import Relabelling, relabel_maps, threshold_maps
-from shared_components.data.names import names_time, subject_name
-from shared_components.data.pairing import Pair
-from shared_components.data.patients import (
-    likely_patients,
-    patients_by_pattern,
-    patients_by_table,
-    shared_patients,
-)
-from shared_components.data.spinal_cord import SITES, make_spinal_cord
-from shared_components.data.volumes import slice_axes
 from shared_components.errors import InputError, counted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shared_components.data.client_root import ClientRoot
+    from shared_components.data.pairing import Pair
 
 
 def check(*roots: str, orientation: str = "RAS") -> None:
@@ -49,6 +36,12 @@ def check(*roots: str, orientation: str = "RAS") -> None:
         orientation: that of the bundle's config, axis codes whose last letter is the axis across the slices; native
             for the files' own axes.
     """
+    from pathlib import Path
+
+    from shared_components.data.check import inspect_client_root, overview
+    from shared_components.data.coverage import WHOLE, Frame, advice
+    from shared_components.data.volumes import slice_axes
+
     if not roots:
         raise InputError("check: name at least one data root (a folder with a dataset.json)")
     across = slice_axes(str(orientation))
@@ -117,6 +110,9 @@ def make(
         sparse: slices of a label map without any label were not annotated.
         force: replace a dataset.json that is there.
     """
+    from shared_components.data.client_root import ClientRoot
+    from shared_components.data.datalists import make_datalist, remarks
+
     file = make_datalist(
         str(root),
         str(domain),
@@ -144,6 +140,8 @@ def make(
 
 def _patients(pattern: str | None, patients: str | None) -> Callable[[list[Pair]], Mapping[str, str]] | None:
     """How to find each subject's patient."""
+    from shared_components.data.patients import patients_by_pattern, patients_by_table
+
     if pattern is not None and patients is not None:
         raise InputError("--patient_pattern and --patients: expected one of the two; leave the other out")
     if pattern is not None:
@@ -159,6 +157,8 @@ def _guess(images: Mapping[str, Path], ask: bool) -> dict[str, str]:
     Raises:
         InputError: there are some, and nobody sits at the keyboard to confirm it.
     """
+    from shared_components.data.patients import likely_patients, shared_patients
+
     guess = likely_patients(images)
     several = shared_patients(guess)
     if not several:
@@ -180,6 +180,8 @@ def _guess(images: Mapping[str, Path], ask: bool) -> dict[str, str]:
 
 def _sequence(image: Path, ending: str) -> str:
     """How to choose the images of one sequence, where they end as ``image`` does."""
+    from shared_components.data.names import names_time, subject_name
+
     word = ending.lstrip("_. -")
     if not word or names_time(word) or names_time(word.split("_")[0]):
         return ""
@@ -190,6 +192,8 @@ def _sequence(image: Path, ending: str) -> str:
 
 def _counts(root: ClientRoot) -> str:
     """Volumes of each split."""
+    from shared_components.data.dataset_json import SPLITS
+
     counts = [
         f"{split} {len(root.items(split))} ({len(root.items(split, labelled=True))} labelled)"
         for split in SPLITS
@@ -214,6 +218,8 @@ def split(series: str, *, output_dir: str | None = None) -> None:
         series: the 4-D image.
         output_dir: where to write; beside the image if left out.
     """
+    from shared_components.data.frames import split_frames
+
     files = split_frames(str(series), None if output_dir is None else str(output_dir))
     print(f"wrote {len(files)} volumes: {files[0]} … {files[-1].name}")
 
@@ -226,6 +232,8 @@ def threshold(*maps: str, output_dir: str, at: float = 0.5) -> None:
         output_dir: where the label maps go, each under the name of its probability map.
         at: the threshold.
     """
+    from shared_components.data.label_conversion import threshold_maps
+
     files = threshold_maps([str(path) for path in maps], str(output_dir), float(at))
     print(f"wrote {counted(len(files), 'label map')} into {output_dir}")
 
@@ -248,6 +256,8 @@ def relabel(
         ignore: value of voxels that nobody annotated, which stays.
         replace: write over the label maps instead; there is no way back.
     """
+    from shared_components.data.label_conversion import Relabelling, relabel_maps
+
     if (output_dir is None) != bool(replace):
         raise InputError(
             "relabel: expected --output_dir or --replace; name a folder, or write over the label maps"
@@ -300,6 +310,8 @@ def mnms(
         seed: seed of random splits.
         force: replace data roots that are there.
     """
+    from shared_components.data.challenges import prepare_mnms
+
     roots = prepare_mnms(
         str(folder),
         str(output_dir),
@@ -343,6 +355,8 @@ def scgm(
         seed: seed of the split.
         force: replace data roots that are there.
     """
+    from shared_components.data.challenges import prepare_scgm
+
     roots = prepare_scgm(
         str(folder),
         str(output_dir),
@@ -368,11 +382,15 @@ def spinal_cord(*, output_dir: str, labelled: str | Sequence[str] = "ceitec", fo
         labelled: hospitals whose labels may be trained on, such as ceitec,milan; all or none.
         force: replace data roots that are there.
     """
+    from shared_components.data.spinal_cord import SITES, make_spinal_cord
+
     named = {"all": SITES, "none": ()}.get(str(labelled), labelled)
     _tell(make_spinal_cord(str(output_dir), names(named), force))
 
 
 def _tell(roots: Sequence[Path]) -> None:
+    from shared_components.data.client_root import ClientRoot
+
     for root in roots:
         print(f"{root}: {_counts(ClientRoot.load(root))}")
     print(f"next: python scripts/prepare_data.py check {shlex.join(map(str, roots))}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared_components.command_line import run
-from shared_components.files import write_text
-from shared_components.packaging.versions import release_files
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -23,6 +21,9 @@ def release(version: str | None = None, note: str | None = None, date: str | Non
             entry in CHANGELOG.md.
         date: of the release, as 2026-01-31; by default today.
     """
+    from shared_components.files import write_text
+    from shared_components.packaging.versions import release_files
+
     given = [None if value is None else str(value) for value in (version, note, date)]
     for file, text in release_files(REPO, *given).items():
         if file.read_text("utf-8") != text:
