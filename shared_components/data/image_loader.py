@@ -21,6 +21,7 @@ from monai.data import ImageReader, ITKReader, MetaTensor, NumpyReader, PILReade
 from monai.data.utils import to_affine_nd
 from monai.transforms import LoadImage
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
+from PIL import Image
 
 from shared_components.data.dicom import is_series_or_slice, read_stack
 from shared_components.data.dicom_grid import CONVERT, Plane, Stack, unfit
@@ -101,8 +102,12 @@ def _require_itk(path: PathLike) -> ModuleType:
 class PictureReader(PILReader):
     """MONAI's ``PILReader`` of pictures, whose columns run to the left and rows to the back, as ITK takes them.
 
-    MONAI states no direction, which would put pictures upside down beside volumes of the same anatomy.
+    MONAI states no direction, which would put pictures upside down beside volumes of the same anatomy. Grey pictures
+    that a viewer has saved in colours are read as what they show.
     """
+
+    def __init__(self) -> None:
+        super().__init__(converter=_grey_where_it_is)
 
     def _get_meta_dict(self, img: Any) -> dict:
         affine = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -110,6 +115,20 @@ class PictureReader(PILReader):
             MetaKeys.AFFINE: affine,
             MetaKeys.ORIGINAL_AFFINE: affine.copy(),
         }
+
+
+def _grey_where_it_is(picture: Image.Image) -> Image.Image:
+    """The one channel of a picture whose colours are alike at each pixel and opaque; other pictures as they are."""
+    if picture.mode not in ("RGB", "RGBA", "LA"):
+        return picture
+    grey, *others = picture.split()
+    opacity = others.pop() if picture.mode.endswith("A") else None
+    if any(other.tobytes() != grey.tobytes() for other in others):
+        return picture
+    if opacity is not None and opacity.getextrema() != (255, 255):
+        return picture
+    grey.format = picture.format  # which MONAI notes
+    return grey
 
 
 class LazyITKReader(ImageReader):

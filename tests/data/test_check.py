@@ -128,7 +128,9 @@ def test_five_dimensions(data_root, save_image, only_fault):
 
 def test_colour_picture(data_root, describe, only_fault):
     root, content = data_root
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(root / "images/photo.png")
+    reds = np.zeros((8, 8, 3), np.uint8)
+    reds[2:5, 3, 0] = 1
+    Image.fromarray(reds).save(root / "images/photo.png")
     describe(root, content | {"validation": [{"image": "images/photo.png"}]})
     assert "photo.png: a picture with 3 colour channels, expected grey levels; save it as" in only_fault()
 

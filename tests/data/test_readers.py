@@ -9,6 +9,7 @@ from monai.transforms import LoadImage
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from shared_components.data.image_loader import LoadVolume
 from shared_components.data.volumes import volume_transforms
 
 SHAPE = (14, 12, 5)
@@ -74,3 +75,22 @@ def test_a_single_dicom_file_and_a_grey_picture_are_one_slice(tmp_path, save_dic
     picture = tmp_path / "retina.png"
     Image.fromarray((volume[:, :, 0] // 2).astype(np.uint8)).save(picture)
     assert transform({"image": picture})["image"].shape == (1, 16, 16, 1)
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("RGBA", "png"), ("LA", "png"), ("RGB", "bmp")])
+def test_a_grey_picture_saved_in_colours_is_read_as_grey(mode, suffix, tmp_path, volume):
+    grey = Image.fromarray((volume[:, :, 0] // 2).astype(np.uint8))
+    grey.save(tmp_path / "grey.png")
+    grey.convert(mode).save(tmp_path / f"colours.{suffix}")
+    plain, coloured = (LoadVolume()(tmp_path / name) for name in ("grey.png", f"colours.{suffix}"))
+    assert torch.equal(coloured.as_tensor(), plain.as_tensor()) and torch.equal(coloured.affine, plain.affine)
+    assert coloured.meta["format"] == suffix.upper()
+
+
+def test_pictures_with_colours_or_shades_of_opacity_keep_all_channels(tmp_path):
+    grey = np.zeros((5, 6, 1), np.uint8)
+    clear = np.concatenate([grey, np.arange(30, dtype=np.uint8).reshape(5, 6, 1)], axis=-1)
+    Image.fromarray(clear, "LA").save(tmp_path / "clear.png")
+    assert LoadVolume()(tmp_path / "clear.png").shape == (2, 6, 5)
+    Image.fromarray(np.concatenate([grey, grey, grey + 1], axis=-1)).save(tmp_path / "blue.png")
+    assert LoadVolume()(tmp_path / "blue.png").shape == (3, 6, 5)

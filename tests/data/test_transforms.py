@@ -34,7 +34,7 @@ def test_several_channels_are_refused_with_a_command():
 
 def test_a_picture_with_colours_is_refused_in_the_words_of_the_check(tmp_path):
     file = tmp_path / "a.png"
-    Image.new("RGB", (9, 9)).save(file)
+    Image.new("RGB", (9, 9), "red").save(file)
     _, (fault,) = load_volume(file)
     assert fault.cure == "save it as 8- or 16-bit grey scale"
     with pytest.raises(UnfitFile) as raised:
