@@ -97,7 +97,7 @@ def real_head(
     output_dir: str = "outputs/benchmark/real_head",
     bundle: str | Sequence[str] = ("adaptation", "segmentation"),
 ) -> None:
-    """Segment the shipped head, untouched, and a 1 mm LPS oblique copy of it, and print the brain's Dice.
+    """Segment the shipped head, untouched, a 1 mm LPS oblique copy, and one with air around; print the brain's Dice.
 
     Runs the bundles' own inference and evaluate configs, as anyone would.
 

@@ -264,6 +264,7 @@ RULES: Mapping[str, Rule] = {
     "slice_batch": BATCH,
     "window": such(several(whole(-1, 4096), 2, 2), "-1 for all of it or 16 and more", _is_window),
     "overlap": such(number(0, 1), "below 1", lambda value: value < 1),
+    "air_margin": optional(number(0, 1)),
     "multiple": whole(1, 4096),
     "downsampling": whole(1, 4096),
     "flips": such(several(whole(0, 1), 0, 2), "no two alike", lambda value: len(set(value)) == len(value)),

@@ -6,6 +6,7 @@ Also how well the shipped head, untouched, is segmented and scored by the bundle
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -76,9 +77,11 @@ STOCK: dict[str, Any] = {
 VOXEL = (0.9, 0.9, 4.0)  # mm
 DISTINCT = 4  # different volumes; the others are links to them
 SHIPPED = REPOSITORY / "shared_components" / "data" / "phantoms" / "colin27"
-KINDS = ("2mm", "1mm_lps_oblique")
+KINDS = ("2mm", "1mm_lps_oblique", "2mm_wide")
 TURN = 12  # degrees about x, of the oblique copy
 SHAPE = np.array([200, 236, 210])  # voxels of 1 mm, of the oblique copy
+WIDE = 420  # mm in-plane, of the copy with air around
+NOISE = 0.03  # of its brightest voxel, deviation of each of the two channels whose magnitude air shows
 
 
 def inference_benchmark(
@@ -263,12 +266,13 @@ def _stage(ckpt_path: str | Path | None, folder: Path, bundle: str) -> Stage:
 
 
 def write_copies(folder: Path) -> None:
-    """The shipped head and mask as they are, and rotated at 1 mm, stored LPS; with a dataset.json."""
+    """The shipped head and mask as they are, rotated at 1 mm and stored LPS, and with air around; a dataset.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for file, order in (("head_2mm.nii.gz", 1), ("brain_mask_2mm.nii.gz", 0)):
         (folder / file).write_bytes((SHIPPED / file).read_bytes())
-        copy = _oblique_copy(nib.load(SHIPPED / file), order)
-        nib.save(copy, folder / file.replace("2mm", "1mm_lps_oblique"))
+        shipped = nib.load(SHIPPED / file)
+        nib.save(_oblique_copy(shipped, order), folder / file.replace("2mm", "1mm_lps_oblique"))
+        nib.save(_wide_copy(shipped, NOISE if order else 0), folder / file.replace("2mm", "2mm_wide"))
     items = [{"image": f"head_{kind}.nii.gz", "label": f"brain_mask_{kind}.nii.gz"} for kind in KINDS]
     head = dataset_head("real head", "t1", "MRI", {0: "background", 1: "brain"})
     write_dataset(folder, head | {"training": [], "validation": [], "test": items})
@@ -287,6 +291,22 @@ def _oblique_copy(image: nib.Nifti1Image, order: int) -> nib.Nifti1Image:
     to_source = np.linalg.inv(image.affine) @ affine
     copy = affine_transform(data, to_source[:3, :3], to_source[:3, 3], output_shape=tuple(SHAPE), order=order)
     return nib.Nifti1Image(copy, affine)
+
+
+def _wide_copy(image: nib.Nifti1Image, noise: float) -> nib.Nifti1Image:
+    """The image in a field of view of ``WIDE`` mm in-plane, with the noise of a scanner's magnitude."""
+    data = np.asanyarray(image.dataobj).astype(np.float32)
+    sides = [
+        math.ceil((WIDE / mm - n) / 2) for n, mm in zip(data.shape, image.header.get_zooms(), strict=True)
+    ]
+    sides[2] = 0
+    data = np.pad(data, [(side, side) for side in sides])
+    if noise:
+        real, imaginary = np.random.default_rng(0).normal(0, noise * data.max(), (2, *data.shape))
+        data = np.hypot(data + real, imaginary).astype(np.float32)
+    affine = image.affine.copy()
+    affine[:3, 3] -= affine[:3, :3] @ sides
+    return nib.Nifti1Image(data, affine)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from shared_components.inferers.case_dataset import (
     read_case_list,
     write_case_list,
 )
-from shared_components.inferers.case_evaluator import CaseEvaluator, FlippedSliceInferer, ModelLoader
+from shared_components.inferers.case_evaluator import CaseEvaluator, ModelLoader
 from shared_components.inferers.case_writers import (
     WriteProbabilitiesd,
     WriteSegmentationd,
@@ -19,11 +19,12 @@ from shared_components.inferers.case_writers import (
 )
 from shared_components.inferers.cases import find_cases, tell_left_out
 from shared_components.inferers.file_grid import LabelsOnFileGridd
+from shared_components.inferers.slice_inferer import FramedSliceInferer
 
 __all__ = [
     "CaseDataset",
     "CaseEvaluator",
-    "FlippedSliceInferer",
+    "FramedSliceInferer",
     "KeepLargestd",
     "LabelsOnFileGridd",
     "ModelLoader",

@@ -1,10 +1,10 @@
-"""An evaluator over volumes that one bad volume does not stop, the weights that it is given, and its inferer."""
+"""An evaluator over volumes that one bad volume does not stop, and the weights that it is given."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,12 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.handlers import CheckpointLoader
-from monai.inferers import SliceInferer
 from monai.utils import CommonKeys as Keys
-from torch import Tensor
 
 from shared_components.data.names import states_sizes
 from shared_components.errors import InputError, cause, counted, input_error_in
 from shared_components.files import load_tensors
 from shared_components.inferers.case_dataset import FAULT, drop_outputs, drop_scores, note_faults
-from shared_components.networks.flips import check_flips, flip_averaged
 from shared_components.networks.weights import AS_TRAINED, check_description, filled, is_state_dict
 
 MISFIT = re.compile("sizes? of tensors?|shapes cannot be multiplied", re.IGNORECASE)  # torch's words
@@ -166,28 +163,3 @@ class ModelLoader(CheckpointLoader):
         for name, module in self.load_dict.items():
             filled(module, checkpoint[name], self.load_path)
         self.logger.info(f"loaded {', '.join(self.load_dict)} from {self.load_path}")
-
-
-class FlippedSliceInferer(SliceInferer):
-    """MONAI's ``SliceInferer`` that averages the probabilities of each slice's mirror images.
-
-    With flips it returns logarithms of probabilities, without the network's scores as they are.
-
-    Args:
-        flips: in-plane axes to mirror along, each on its own and all together: [], [0], [1] or [0, 1].
-        slices: the rest of ``SliceInferer``; ``spatial_dim`` must be 2.
-    Raises:
-        InputError: axes that slices do not have.
-    """
-
-    def __init__(self, flips: Sequence[int] = (), **slices: Any) -> None:
-        super().__init__(**slices)
-        self.flips = check_flips(flips)
-
-    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """Scores (B, C, H, W, D) of volumes (B, 1, H, W, D)."""
-
-        def averaged(slices: Tensor) -> Tensor:
-            return flip_averaged(network, slices, self.flips)
-
-        return super().__call__(inputs, averaged, *args, **kwargs)

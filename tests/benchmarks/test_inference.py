@@ -46,3 +46,17 @@ def test_the_oblique_copy_shows_the_same_head(tmp_path):
         i.affine[:3] @ np.append(np.argwhere(np.asanyarray(i.dataobj)).mean(axis=0), 1) for i in (mask, copy)
     ]
     assert middles[1] == pytest.approx(middles[0], abs=0.3)
+
+
+def test_the_wide_copy_shows_the_same_head_in_noisy_air(tmp_path):
+    write_copies(tmp_path)
+    head, wide = (nib.load(tmp_path / f"head_{kind}.nii.gz") for kind in ("2mm", "2mm_wide"))
+    assert min(np.array(wide.shape[:2]) * 2) >= 420 and wide.shape[2] == head.shape[2]
+    mask, wide_mask = (nib.load(tmp_path / f"brain_mask_{kind}.nii.gz") for kind in ("2mm", "2mm_wide"))
+    places = [
+        i.affine[:3, :3] @ np.argwhere(np.asanyarray(i.dataobj)).T + i.affine[:3, 3:]
+        for i in (mask, wide_mask)
+    ]
+    np.testing.assert_array_equal(*places)
+    air = np.asanyarray(wide.dataobj)[:20, :20]
+    assert 0 < air.mean() < 0.06 * np.asanyarray(head.dataobj).max() and air.std() > 0
