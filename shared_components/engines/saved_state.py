@@ -66,7 +66,7 @@ def _is_of_its_parameters(optimizer: Optimizer, saved: Mapping[str, Any]) -> boo
 
 
 class RandomState:
-    """Saves and restores the states of torch (CPU and CUDA), NumPy and Python.
+    """Saves and restores the states of torch (CPU and CUDA), NumPy and Python; of GPUs as many as there are.
 
     Put it in a checkpoint beside networks and optimisers, so that a resumed run draws what an unbroken one
     would have drawn. All training code here draws from torch's global generator.
@@ -92,8 +92,8 @@ class RandomState:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         torch.set_rng_state(state["torch"].cpu())
-        if state["cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+        for device, saved in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(saved.cpu(), device)
         name, keys, position, has_gauss, gauss = state["numpy"]
         np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
         version, internal, gauss_next = state["python"]

@@ -13,7 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import Trainer
 from monai.handlers import CheckpointLoader
-from torch import nn
+from torch import distributed, nn
 
 from shared_components.engines.saved_state import restore
 from shared_components.errors import InputError
@@ -69,7 +69,7 @@ def attach_checkpoints(
     replaced as a whole, so that resuming needs no search (MONAI's saver names its files by epoch).
 
     A new run puts another one's checkpoint aside (``checkpoint_before.pt``): stopped before its own first one, it would
-    be resumed as that other.
+    be resumed as that other. Several processes of one training write together, so that theirs are of one moment.
 
     Args:
         trainer: the engine.
@@ -97,6 +97,8 @@ def attach_checkpoints(
         trainer.add_event_handler(Events.STARTED, lambda: _put_aside(path))
 
     def save() -> None:
+        if distributed.is_initialized():
+            distributed.barrier()
         save_tensors(path, {name: entry.state_dict() for name, entry in entries.items()})
 
     last = trainer.state.max_epochs

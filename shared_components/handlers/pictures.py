@@ -156,7 +156,7 @@ class TranslationPictures:
         if not self.translate:
             return torch.cat([source, *twin])
         device = next(self.network.parameters()).device
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # it draws noise there
             translated = self.network.translator(source.to(device)).cpu()
         return torch.cat([source, translated, *twin])
 

@@ -85,6 +85,14 @@ def test_two_processes_train_otherwise_than_one(clients, trained, tmp_path):
     assert changed_modules(alone, checkpoint(trained / "adaptation")["network"])
 
 
+@pytest.mark.parametrize("name", ["factory", "adaptation", "segmentation"])
+def test_each_process_has_a_seed_of_its_own_and_checks_of_other_files_stay(name):
+    files = ["common.yaml", *CONFIGS[name], "multi_gpu.yaml"]
+    config = read_configs(BUNDLES / name / "configs" / file for file in files)
+    assert "$monai.utils.set_determinism(seed=@seed + @rank)" in config["initialize"]
+    assert config["initialize"][-2] == "$distributed.init_process_group(@backend)"
+
+
 def test_the_mean_of_gradients_is_asked_for_before_the_trainer_that_clips_them():
     folder = BUNDLES / "segmentation" / "configs"
     config = read_configs(folder / f"{name}.yaml" for name in ("common", "train", "multi_gpu"))
