@@ -49,14 +49,18 @@ def check_command_line() -> None:
     somewhere inside, or after minutes. To be called in a config's ``initialize``.
 
     Raises:
-        InputError: the value of an argument is true, false or null in another notation, its name is no id, or a
-            hyper-parameter is not what it may be; a config file that is ambiguous.
+        InputError: the value of an argument is true, false or null in another notation or None, its name is no id, or
+            a hyper-parameter is not what it may be; a config file that is ambiguous.
     """
     program, *words = sys.argv
     if not _is_monai_bundle(program) or words[:1] != ["run"]:
         return
     given = dict(_arguments(words))
     for name, value in given.items():
+        if value == "None":
+            raise InputError(
+                f"--{name} None: MONAI would take it for an option that was not given; write --{name} '$None'"
+            )
         meant = MISREAD.get(value.lower())
         if meant not in (None, value):
             raise InputError(

@@ -140,6 +140,10 @@ def command_line(monkeypatch, tmp_path):
         (["--resume", "false"], "--resume false: .*; write --resume False$"),
         (["--resume=TRUE"], "write --resume True$"),
         (["--held_out", "null"], r"write --held_out '\$None'$"),
+        (
+            ["--held_out", "None"],
+            r"would take it for an option that was not given; write --held_out '\$None'$",
+        ),
         (["--probabilites", "True"], r"--probabilites: is no id .*; did you mean --probabilities\?$"),
         (["--xyz=1"], "--xyz: is no id of the config files; their ids alone can be set$"),
         (["--stepz::rate", "1"], r"--stepz::rate: is no id .* did you mean --steps\?"),
