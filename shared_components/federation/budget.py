@@ -104,6 +104,12 @@ class Ledger:
             )
         return found
 
+    @property
+    def noised(self) -> int:
+        """How many have left with noise: all or none, see :meth:`enter`."""
+        updates = self.updates
+        return updates if updates and read_record(self.path, UNCOUNTED, sealed=True).get("noise", 1.0) else 0
+
     def enter(self, norm: float, noise: float = 0.0) -> int:
         """Enter one more.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -71,19 +72,23 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if v != ""} for row in rows]
 
 
-def released(path: str | os.PathLike) -> dict[str, int]:
+def released(path: str | os.PathLike, before: Mapping[str, int] | None = None) -> dict[str, int]:
     """Client to how many of its updates have left it, by a ``rounds.csv``, for those whose updates get noise.
 
+    Args:
+        path: the table.
+        before: client to how many had left it when the table was begun.
     Raises:
         InputError: the table is damaged, or does not say it.
     """
-    counts: dict[str, tuple[int, int]] = {}  # client to what was counted before it lost its count, and since
+    # client to what was counted before it lost its count, and since
+    counts = {client: (0, number) for client, number in (before or {}).items()}
     for row in read_rows(path):
         if "epsilon" in row:
             if "released" not in row:
                 raise InputError(f"{path}: expected a column 'released', found none; start over with --force")
-            number, (before, since) = int(row["released"]), counts.get(row["client"], (0, 0))
-            counts[row["client"]] = (before, number) if number > since else (before + since, number)
+            number, (lost, since) = int(row["released"]), counts.get(row["client"], (0, 0))
+            counts[row["client"]] = (lost, number) if number > since else (lost + since, number)
     return {client: sum(each) for client, each in counts.items()}
 
 

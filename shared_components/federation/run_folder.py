@@ -17,12 +17,12 @@ from typing import Any
 import yaml
 
 from shared_components.errors import InputError
-from shared_components.federation.budget import LEDGER
+from shared_components.federation.budget import LEDGER, Ledger
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import BUDGET, Federation
 from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
 from shared_components.federation.folder_lock import FolderLock
-from shared_components.federation.rounds_log import read_rows
+from shared_components.federation.rounds_log import read_rows, released
 from shared_components.federation.run_settings import (
     FREE_TO_CHANGE,
     completed,
@@ -54,6 +54,9 @@ class RunFolder:
         self.previous_file = self.root / "global.previous.pt"
         self.next_file = self.root / "global.next.pt"
         self.rounds_file = self.root / "rounds.csv"
+        self.released_file = (
+            self.root / "released.json"
+        )  # updates with noise before rounds.csv was begun anew
         self.start_file = self.root / "start.json"
         self.data_file = self.root / "data.json"
         self.versions_file = self.root / "versions.json"
@@ -196,6 +199,25 @@ class RunFolder:
             self.global_file.replace(self.previous_file)
         self.next_file.replace(self.global_file)
 
+    def released(self) -> dict[str, int]:
+        """Client to how many updates with noise have left it since the run was last begun with ``force``, also for
+        clients that take part no longer: by its own ledger or by the rounds, whichever tells of more.
+
+        Raises:
+            InputError: the table of rounds, or what a client or the run has counted, is damaged.
+        """
+        counts = self._released_in_rounds()
+        for place in sorted((self.root / "clients").glob(f"*/{LEDGER}")):
+            client, number = place.parent.name, Ledger(place.parent).noised
+            if number > counts.get(client, 0):
+                counts[client] = number
+        return counts
+
+    def _released_in_rounds(self) -> dict[str, int]:
+        """The same by the rounds alone, all that there were."""
+        noted = read_record(self.released_file, CURE, sealed=True) if self.released_file.exists() else {}
+        return released(self.rounds_file, noted)
+
     def left_out_of_export(self) -> dict[str, str]:
         """Clients that have no model of their own where each should, and why, by the last end of the run."""
         return dict((found_record(self.exports_file) or {}).get("left_out", {}))
@@ -220,6 +242,8 @@ class RunFolder:
         runs = (self.federation_file, self.bundle_file, *globals_, self.rounds_file)
         if not any(file.exists() for file in runs):
             return
+        if LEDGER in kept and (counts := self._released_in_rounds()):
+            write_record(self.released_file, counts)
         names = {federation.bundle, str((found_record(self.federation_file) or {}).get("bundle", "bundle"))}
         exported = [self.root / f"{Path(name).name}.pt" for name in names]
         made = (
@@ -231,6 +255,7 @@ class RunFolder:
             self.exports_file,
             *exported,
             self.tensorboard,
+            *(() if LEDGER in kept else (self.released_file,)),
         )
         settings = (self.data_file, self.versions_file, self.bundle_file, self.federation_file)
         clients = (self.root / "clients").glob("*/*")

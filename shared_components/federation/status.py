@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from shared_components.errors import InputError
+from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import FIXED, read_rows
 from shared_components.federation.run_folder import CURE, RunFolder
 from shared_components.records import read_record
@@ -26,6 +29,7 @@ class Status:
         exported: the bundle's deliverable, once written; one of each client where each has a model of its own.
         without_model: clients that have none of their own at the end, where each should.
         part: whether it belongs to a study, which alone can go on with it.
+        epsilons: client -> what its updates with noise have spent, also of clients that take part no longer.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Status:
     exported: tuple[Path, ...]
     without_model: tuple[str, ...] = ()
     part: bool = False
+    epsilons: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         done = "no whole round yet" if self.round is None else f"round {self.round} of {self.rounds}"
@@ -45,14 +50,18 @@ class Status:
         lines = [f"{self.name}: {done}, {state}, {self.megabytes:.1f} MB exchanged"]
         for client, row in self.clients.items():
             metrics = "  ".join(f"{k} {float(v):.3f}" for k, v in row.items() if k not in FIXED)
-            metrics += f"  epsilon {float(row['epsilon']):.3g}" if "epsilon" in row else ""
             last = f"round {row['round']}, {row['images']} images  {metrics}" if row else "not drawn yet"
-            lines.append(f"  {client}: {last}")
+            lines.append(f"  {client}: {last}{self._epsilon(client)}")
+        gone = [client for client in self.epsilons if client not in self.clients]
+        lines += [f"  {client}: takes part no longer{self._epsilon(client)}" for client in gone]
         lines += [f"  written: {file}" for file in self.exported]
         lines += [f"  {client}: could not write its own model" for client in self.without_model]
         if not self.part and (state == stopped or (self.without_model and not self.running)):
             lines.append("  go on with: federate.py run FILE --resume")
         return "\n".join(lines)
+
+    def _epsilon(self, client: str) -> str:
+        return f"  epsilon {self.epsilons[client]:.3g}" if client in self.epsilons else ""
 
 
 def run_status(root: str | os.PathLike) -> Status:
@@ -80,4 +89,19 @@ def run_status(root: str | os.PathLike) -> Status:
         megabytes=sum(int(row["bytes_up"]) + int(row["bytes_down"]) for row in rows) / 1e6,
         exported=tuple(file for file in exported if file.is_file()),
         without_model=tuple(folder.left_out_of_export()),
+        epsilons=_epsilons(folder.released(), rows, federation.get("privacy") or {}),
     )
+
+
+def _epsilons(
+    counts: Mapping[str, int], rows: Sequence[Mapping[str, str]], privacy: Mapping[str, Any]
+) -> dict[str, float]:
+    """Client to what so many updates have spent; the rows' own numbers hold where they count as many."""
+    told = {(row["client"], int(row["released"])): float(row["epsilon"]) for row in rows if "released" in row}
+    if not privacy.get("noise"):
+        return {}
+    noise, delta = float(privacy["noise"]), float(privacy["delta"])
+    return {
+        client: told[client, number] if (client, number) in told else spent(noise, number, delta)
+        for client, number in counts.items()
+    }

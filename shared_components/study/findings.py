@@ -18,7 +18,6 @@ from shared_components.data.coverage import Reach, image_reach
 from shared_components.data.slices import SliceDataset
 from shared_components.data.volume_check import load_volume
 from shared_components.errors import InputError, counted
-from shared_components.federation.rounds_log import released
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.site_check import coverage_lines, frame_of
 from shared_components.handlers.pictures import picture_grid, save_picture
@@ -192,10 +191,11 @@ def epsilons(study: Study) -> dict[str, dict[str, Any]]:
 
     A labelled client takes part in the factory's and in the source model's training with the same patients: the
     factory reads their images, the source model their images and labels. All its updates get noise of one multiplier,
-    so those of both trainings compose as those of one do.
+    so those of both trainings compose as those of one do. What has left in a training that was begun anew since, with
+    fewer labelled clients, say, counts too.
 
     Raises:
-        InputError: a table of rounds is damaged, or says nothing of a client's updates.
+        InputError: a table of rounds or a client's ledger is damaged, or says nothing of its updates.
     """
     privacy = study.federation.privacy
     if privacy is None or not privacy.noise:
@@ -203,7 +203,7 @@ def epsilons(study: Study) -> dict[str, dict[str, Any]]:
     counts: dict[str, dict[str, int]] = {}
     trained = [Path(study.factory_federation.output_dir), *(study.folder / variant for variant in VARIANTS)]
     for folder in map(RunFolder, trained):  # also what today's study no longer asks for: it has left
-        for client, updates in released(folder.rounds_file).items():
+        for client, updates in folder.released().items():
             counts.setdefault(client, {})[folder.root.name] = updates
     return {
         client: {

@@ -6,10 +6,12 @@ import dp_accounting
 import pytest
 from dp_accounting.pld import PLDAccountant
 
+from shared_components.federation.budget import Ledger
 from shared_components.federation.data_check import check_clients
 from shared_components.federation.federation import client_plan
 from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import RoundsCsv
+from shared_components.federation.run_folder import RunFolder
 from shared_components.study.findings import epsilons, study_coverage
 from shared_components.study.origins import origins
 from shared_components.study.roles import plan_study
@@ -58,6 +60,18 @@ def test_what_a_training_of_an_earlier_plan_has_spent_counts(study):
     rounds(study.folder / "source_only", north=4)
     assert "source_only" not in study.needed_variants
     assert epsilons(study)["north"]["epsilon"] == spent(NOISE, 7, DELTA)
+
+
+def test_what_a_client_noted_itself_counts_where_no_round_tells_of_it(study):
+    """As of a labelled client that the training was begun anew without."""
+    rounds(study.folder / "factory", west=3)
+    for _ in range(2):
+        Ledger(RunFolder(study.folder / "source_model").client("west")).enter(1.0, NOISE)
+        Ledger(RunFolder(study.folder / "source_only").client("west")).enter(1.0, 0.0)
+    assert epsilons(study)["west"] == {
+        "epsilon": spent(NOISE, 5, DELTA),
+        "epsilons": {"factory": spent(NOISE, 3, DELTA), "source_model": spent(NOISE, 2, DELTA)},
+    }
 
 
 def test_all_trainings_of_a_study_share_one_budget_of_each_site(study):

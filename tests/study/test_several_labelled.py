@@ -15,7 +15,10 @@ from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.privacy import spent
+from shared_components.federation.rounds_log import RoundsCsv
+from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.sites import Committed
+from shared_components.federation.status import run_status
 from shared_components.files import load_tensors
 from shared_components.study.client_stages import study_stages
 from shared_components.study.federated_run import FederatedRun, by_engine, opened_study
@@ -341,6 +344,35 @@ def test_other_data_at_a_site_train_it_anew(values, tmp_path):
     first.folder.commit(Committed(1, {"w": torch.zeros(1)}, dict.fromkeys(elsewhere.clients, 1)))
     assert first.is_new and not opened("a").is_new
     assert opened("b").is_new and not first.folder.global_file.exists()
+
+
+def test_what_has_left_a_client_counts_in_a_training_begun_anew_without_it(values, tmp_path):
+    """Also where its own count is at its site."""
+    noisy = {"privacy": {"clip": 0.1, "noise": 8.0, "delta": 1e-5}, "output_dir": str(tmp_path)}
+    federation = source_federation(plan_study(made({**values, **noisy})))
+
+    def opened(*names: str, force: bool = False) -> RunFolder:
+        clients = {name: replace(federation.clients[name], data_roots=()) for name in names}
+        states = dict.fromkeys(names, "a")
+        run = FederatedRun(replace(federation, clients=clients), renewed=True, states=states)
+        with run.folder.lock.held():
+            run.open(not force, force, FileDigests())
+        return run.folder
+
+    def commit(folder: RunFolder, **counts: int) -> None:
+        fixed = {"round": 1, "images": 2, "seconds": 1.0, "bytes_up": 1, "bytes_down": 1, "epsilon": 9.0}
+        rows = [{**fixed, "client": name, "released": number} for name, number in counts.items()]
+        RoundsCsv(folder.rounds_file, 0).append(rows)
+        folder.commit(Committed(1, {"w": torch.zeros(1)}, dict.fromkeys(counts, 1)))
+
+    commit(opened("north", "west"), north=1, west=2)
+    folder = opened("north")
+    commit(folder, north=3)
+    assert folder.released() == {"north": 3, "west": 2}
+    assert f"west: takes part no longer  epsilon {spent(8.0, 2, 1e-5):.3g}" in str(run_status(folder.root))
+    commit(opened("north", "west"), north=1, west=3)  # north has lost its folder
+    assert opened("north").released() == {"north": 4, "west": 3}
+    assert opened("north", force=True).released() == {}
 
 
 def test_a_study_whose_client_is_gone_by_the_end_is_told_without_its_images(
