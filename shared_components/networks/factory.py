@@ -69,6 +69,7 @@ def export_generator(
     spacing: float | Sequence[float] | None,
     orientation: str | None,
     flat_domains: Sequence[str] = (),
+    percentiles: Sequence[float] | None = None,
 ) -> Path:
     """Write the factory's deliverable: weights, how to rebuild the network, and what its slices mean.
 
@@ -80,6 +81,7 @@ def export_generator(
         spacing: in-plane pixel size in mm, one number or two, None if slices were not resampled.
         orientation: axis codes of the volumes; the last letter is the slicing axis.
         flat_domains: those of single slices, if the generator has not counted what it was trained on.
+        percentiles: intensities of a volume that became -1 and 1; None if nobody knows them.
     Raises:
         InputError: a spacing that is none, a flat domain that is none of the domains, weights that are not finite, or a
             file that cannot be written.
@@ -90,6 +92,7 @@ def export_generator(
         "labels": {int(value): str(name) for value, name in labels.items()},
         "spacing": _plain_spacing(spacing),
         "orientation": orientation,
+        **({} if percentiles is None else {"percentiles": [float(value) for value in percentiles]}),
     }
     return export_model(_told_of(generator, domains, flat_domains), path, description)
 
@@ -117,7 +120,8 @@ def _plain_spacing(spacing: float | Sequence[float] | None) -> float | list[floa
 
 
 def factory_description(path: str | os.PathLike) -> dict:
-    """Domains, labels, spacing (mm), orientation and generator arguments of a factory file.
+    """Domains, labels, spacing (mm), orientation and generator arguments of a factory file; and ``percentiles``, which
+    files of earlier versions lack.
 
     Raises:
         InputError: the file is not a factory.
@@ -131,6 +135,7 @@ def description_as_set(
     spacing: float | Sequence[float] | None,
     orientation: str | None,
     domains: Sequence[str] | None = None,
+    percentiles: Sequence[float] | None = None,
 ) -> dict:
     """:func:`factory_description` of a factory whose slices are as a config has them.
 
@@ -140,6 +145,7 @@ def description_as_set(
         spacing: in-plane pixel size, mm, one number or two; None: the files' own.
         orientation: axis codes of the volumes; None counts as "native".
         domains: whose indices slices carry; None: they carry none.
+        percentiles: intensities of a volume that become -1 and 1; None: not compared.
     Raises:
         InputError: the file is not a factory, or one that was trained with other values.
     """
@@ -151,6 +157,8 @@ def description_as_set(
     }
     if domains is not None:
         pairs["domains"] = (list(description["domains"]), list(domains))
+    if percentiles is not None and "percentiles" in description:
+        pairs["percentiles"] = (list(description["percentiles"]), [float(value) for value in percentiles])
     faults = [
         f"{id}: expected {trained}, with which the factory was trained, found {found}"
         for id, (trained, found) in pairs.items()

@@ -129,7 +129,7 @@ def _write_factory(config: Mapping[str, Any], source: Path, target: Path) -> Non
     _require_same(source, description, config)
     parsed(config, "network_def", ckpt_path=str(source))  # builds what the domain names, or says why not
     meaning = {name: description[name] for name in ("domains", "labels", "spacing", "orientation")}
-    export_generator(generator, target, **meaning)
+    export_generator(generator, target, **meaning, percentiles=description.get("percentiles"))
 
 
 def _require_same(source: Path, description: Any, config: Mapping[str, Any]) -> None:

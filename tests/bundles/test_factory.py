@@ -68,6 +68,7 @@ def test_training_leaves_table_pictures_checkpoint_and_factory(factory):
     description = factory_description(factory / "factory.pt")
     assert description["domains"] == ["t1", "t2", "pet"] and description["labels"] == LABELS
     assert (description["spacing"], description["orientation"]) == (4.0, "RAS")
+    assert description["percentiles"] == [0.5, 99.5]
     averaged = torch.load(factory / "checkpoint.pt", weights_only=True)["network"]
     exported = load_generator(factory / "factory.pt").state_dict()
     assert different({f"generator_ema.{name}": t for name, t in exported.items()},

@@ -86,6 +86,7 @@ def test_before_the_first_round_it_draws_what_the_factory_drew(factory, root, tm
         ({"domains": ["ct", "t1", "t2", "pet"]}, "'domains': expected those of the start first and in its order"),
         ({"overrides": SIZES | {"w_dim": 8}}, r"'w_dim': expected 16, .* found 8; set w_dim in 'overrides'"),
         ({"overrides": SIZES | {"spacing": 3.0}}, r"'spacing': expected 4.0, .*found 3.0; set it in 'overrides'"),
+        ({"overrides": SIZES | {"percentiles": [5, 95]}}, r"'percentiles': expected \[0.5, 99.5\], .*found \[5, 95\]"),
         ({"overrides": SIZES | {"image_size": 64}}, r"'image_size': expected 32, .* found 64"),
         ({"overrides": SIZES | {"common_rows": 2}}, r"'common_rows': expected 0, .* found 2"),
     ],

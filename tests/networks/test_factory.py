@@ -28,7 +28,13 @@ def generator() -> Generator:
 
 def exported(generator, tmp_path):
     return export_generator(
-        generator, tmp_path / "factory.pt", ["north", "south"], {0: "a", 1: "b"}, 4.5, "RAS"
+        generator,
+        tmp_path / "factory.pt",
+        ["north", "south"],
+        {0: "a", 1: "b"},
+        4.5,
+        "RAS",
+        percentiles=(0.5, 99.5),
     )
 
 
@@ -78,7 +84,12 @@ def test_a_pixel_size_that_is_none_is_refused(generator, tmp_path):
 
 def test_a_factory_of_the_values_that_are_set_is_described(generator, tmp_path):
     path = exported(generator, tmp_path)
-    assert description_as_set(path, 24, [4.5, 4.5], "RAS") == factory_description(path)
+    assert description_as_set(path, 24, [4.5, 4.5], "RAS", None, [0.5, 99.5]) == factory_description(path)
+
+
+def test_a_file_of_an_earlier_version_goes_with_any_percentiles(generator, tmp_path):
+    path = export_generator(generator, tmp_path / "factory.pt", ["a", "b"], {0: "x"}, 4.5, "RAS")
+    assert "percentiles" not in description_as_set(path, 24, 4.5, "RAS", percentiles=[5, 95])
 
 
 @pytest.mark.parametrize(
@@ -88,6 +99,10 @@ def test_a_factory_of_the_values_that_are_set_is_described(generator, tmp_path):
         ((24, [4.5, 4], "RAS"), r"pt: spacing: expected 4\.5, with which .* found \[4\.5, 4\.0\]; give"),
         ((24, None, "RAS"), r"pt: spacing: expected 4\.5, with which .* found None; give"),
         ((24, 4.5, None), r"pt: orientation: expected RAS, with which .* found native; give"),
+        (
+            (24, 4.5, "RAS", None, (0, 99.5)),
+            r"pt: percentiles: expected \[0\.5, 99\.5\], .* found \[0\.0, 99",
+        ),
         ((24, 6, "LPS"), r"pt: spacing: expected 4\.5, .*; orientation: expected RAS, .* found LPS; give"),
     ],
 )
