@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
 from torch import Tensor
 
 from shared_components.data.coverage import Reach, image_reach
 from shared_components.data.slices import SliceDataset
 from shared_components.data.volume_check import load_volume
 from shared_components.errors import InputError, counted
+from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.site_check import coverage_lines, frame_of
 from shared_components.handlers.pictures import picture_grid, save_picture
@@ -50,6 +52,7 @@ from shared_components.study_record import (
 LOOKED_AT = 8  # volumes of a client, evenly spaced, for what the networks see of its images
 COLUMNS = 12  # slices of a picture
 ROWS = 2
+AS_TRAINED = ("percentiles", "min_foreground")  # ids of the factory's config by which it reads slices
 
 
 def tell_study(
@@ -233,14 +236,15 @@ def study_coverage(study: Study) -> list[str]:
 
 def _real_slices(study: Study, client: str, description: dict) -> Tensor:
     """Evenly spaced training slices of a client's first volumes, (ROWS · COLUMNS, 1, S, S), as the factory saw them."""
-    arguments = description["generator"]
+    arguments, parser = description["generator"], ConfigParser(bundle_config(study.federation))
+    as_trained = {id: parser.get_parsed_content(id) for id in AS_TRAINED if id in parser}
     dataset = SliceDataset(
         few_items(study.roots[client]),
         description["domains"],
         arguments["size"],
         description["spacing"],
         description["orientation"],
-        min_foreground=0.02,
+        **as_trained,
     )
     rows = []
     for item in sorted({where.item for where in dataset.index}):

@@ -6,13 +6,14 @@ import dp_accounting
 import pytest
 from dp_accounting.pld import PLDAccountant
 
+from shared_components.data.slices import SliceDataset
 from shared_components.federation.budget import Ledger
 from shared_components.federation.data_check import check_clients
 from shared_components.federation.federation import client_plan
 from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import RoundsCsv
 from shared_components.federation.run_folder import RunFolder
-from shared_components.study.findings import epsilons, study_coverage
+from shared_components.study.findings import _real_slices, epsilons, few_items, study_coverage
 from shared_components.study.origins import origins
 from shared_components.study.roles import plan_study
 from shared_components.study.source_model import source_federations
@@ -94,6 +95,18 @@ def test_the_sum_is_that_of_an_accountant_that_composes_the_two(study):
 def test_nothing_is_spent_without_noise(several_values, tmp_path):
     clipped = {**several_values, "privacy": {"clip": 0.1}, "output_dir": str(tmp_path)}
     assert epsilons(plan_study(made(clipped, joint=False))) == {}
+
+
+def test_real_slices_are_read_as_the_training_reads_them(several_values, tmp_path):
+    seen = {"percentiles": [5.0, 90.0], "min_foreground": 0.0}
+    overrides = {**several_values.get("overrides", {}), **seen}
+    study = plan_study(made({**several_values, "overrides": overrides, "output_dir": str(tmp_path)}))
+    domains, size = study.federation.domains, 32
+    description = {"generator": {"size": size}, "domains": domains, "spacing": 4.0, "orientation": "RAS"}
+    trained = SliceDataset(few_items(study.roots["north"]), domains, size, 4.0, "RAS", **seen)
+    known = {slice["image"].numpy().tobytes() for slice in trained}
+    found = {image.numpy().tobytes() for image in _real_slices(study, "north", description)}
+    assert len(found) > 2 and found <= known
 
 
 def test_report_has_the_same_lines(values, capsys):
