@@ -48,6 +48,7 @@ class Federation:
         study: settings of the whole flow, kept as they are.
         beside: the folder of the federation file, for paths in ``study``; it is no key of that file.
         budgets: the folder of what sites have spent, of several trainings together; empty: each has its own. No key.
+        answering: ``min_clients`` as the file has it, ``most``, ``all`` or a number. No key.
     """
 
     name: str
@@ -76,11 +77,18 @@ class Federation:
     study: dict[str, Any]
     beside: str = field(default="", compare=False)
     budgets: str = field(default="", compare=False)
+    answering: int | str = field(default="most", compare=False)
 
     @property
     def config_files(self) -> list[str]:
         """The bundle's config files, absolute."""
         return [str(Path(self.bundle) / "configs" / name) for name in self.configs]
+
+    def least_of(self, drawn: int) -> int:
+        """How many of so many drawn clients must answer, by the file's ``min_clients``."""
+        if isinstance(self.answering, int):
+            return min(self.answering, drawn)
+        return drawn if self.answering == "all" else drawn // 2 + 1
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, as a federation file has them."""
@@ -130,7 +138,7 @@ class Federation:
         return make_aggregator(self.aggregator)
 
 
-KEYS = tuple(each.name for each in fields(Federation) if each.name not in ("beside", "budgets"))
+KEYS = tuple(each.name for each in fields(Federation) if each.name not in ("beside", "budgets", "answering"))
 """Of a federation file."""
 
 

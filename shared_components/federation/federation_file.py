@@ -140,9 +140,9 @@ def _fill_defaults(federation: Federation) -> Federation:
     if federation.clients_per_round == "all":
         federation = replace(federation, clients_per_round=len(federation.clients))
     drawn = federation.clients_per_round if isinstance(federation.clients_per_round, int) else 1
+    federation = replace(federation, answering=federation.min_clients)
     if federation.min_clients in ("most", "all"):
-        least = drawn if federation.min_clients == "all" else drawn // 2 + 1
-        federation = replace(federation, min_clients=least)
+        federation = replace(federation, min_clients=federation.least_of(drawn))
     if federation.workers is None:
         federation = replace(federation, workers=min(drawn, max(4, os.cpu_count() or 1)))
     return federation

@@ -14,6 +14,7 @@ import yaml
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.file_digests import FileDigests
+from shared_components.federation.nvflare.job_file import job_values
 from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import RoundsCsv
 from shared_components.federation.run_folder import RunFolder
@@ -251,6 +252,16 @@ def test_where_norms_are_private_each_labelled_client_uses_its_own_model(values)
     study = plan_study(made(values, federated_source={"aggregator": FEDBN}))
     paths = [trained(study, EVERYBODY, FEDERATED, site).path for site in ("north", "west", "south")]
     assert [Path(path).parent.name for path in paths] == ["north", "west", "north"]
+
+
+@pytest.mark.parametrize(("said", "least"), [("all", 2), ("most", 2), (1, 1), (3, 2), (None, 2)])
+def test_as_many_labelled_clients_must_answer_as_the_file_says(values, said, least):
+    federation = made({**values, **({} if said is None else {"min_clients": said})})
+    assert source_federation(plan_study(federation)).min_clients == least
+    job = federation_from(
+        {**values, **job_values(federation), "clients": values["clients"]}, Path("job.yaml")
+    )
+    assert (job.answering, job.min_clients) == (federation.answering, federation.min_clients)
 
 
 def test_norms_that_get_no_noise_are_not_handed_out_where_updates_do(values):

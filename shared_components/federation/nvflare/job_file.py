@@ -70,6 +70,8 @@ def job_values(federation: Federation) -> dict[str, Any]:
     values = {key: value for key, value in federation.as_dict().items() if key not in AT_HOME}
     values["bundle"] = f"bundles/{Path(federation.bundle).name}"
     values["start"] = None if federation.start is None else START
+    if federation.study:  # whose other federations are of fewer clients
+        values["min_clients"] = federation.answering
     values["clients"] = {name: {"domain": client.domain} for name, client in federation.clients.items()}
     refuse_data_roots(federation, values)
     return values
