@@ -138,6 +138,8 @@ def _of_run(place: Path, bundle: str) -> Start:
     kept = {id: config.get_parsed_content(id) for id in (*KEPT, "labels") if id in config}
     kept = {**_EARLIER, **kept}
     kept |= {"labels": settings["labels"]} if settings.get("labels") else {}
+    drawn = config.get_parsed_content(LABELLED) if LABELLED in config else None
+    kept |= {LABELLED: list(drawn)} if drawn else {}
     return Start(
         place=str(folder),
         weights=dict(committed.weights),

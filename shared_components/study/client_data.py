@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,10 @@ class ClientData:
         """Number of training images with a label, and of those whose label is known as a whole."""
         number = len(self.items("training", labelled=True))
         return number, number - self.partly("training")
+
+    def labelled_in(self, domains: Collection[str]) -> bool:
+        """Whether a training image of one of the domains has a label."""
+        return any(root.domain in domains and _labelled(root) for root in self.roots)
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -174,6 +178,10 @@ class SiteDescription:
         """Number of training images with a label, and of those whose label is known as a whole."""
         number = self.counts["training"]["labelled"]
         return number, number - self.partly("training")
+
+    def labelled_in(self, domains: Collection[str]) -> bool:
+        """Whether a training image of one of the domains has a label, as far as counts of all domains tell."""
+        return any(domain in domains for domain in self.domains) and self.labelled[0] > 0
 
     def partly(self, split: str) -> int:
         """Number of images of a split of whose label a part is known."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from monai.bundle import ConfigParser
+
 from shared_components.errors import counted
-from shared_components.federation.start import start_of
+from shared_components.federation.bundle_workflow import bundle_config
+from shared_components.federation.start import LABELLED, Start, start_of
 from shared_components.study.settings import ADAPTATION
 from shared_components.study.source_model import source_federation
 from shared_components.study.study import Study
@@ -20,7 +23,10 @@ def _sentences(study: Study) -> Iterator[str]:
     yield _factory(study)
     start = start_of(study.federation)
     if start is not None:
-        yield f"It goes on from {start.words}, trained before: the images that this was trained on are in it, too."
+        maps = ", and so is what label maps of earlier clients taught it" if _draws_labels(start) else ""
+        yield (
+            f"It goes on from {start.words}, trained before: the images that this was trained on are in it, too{maps}."
+        )
     yield _source_model(study)
     privacy = study.federation.privacy
     if study.federates_source and privacy is not None and privacy.noise:
@@ -56,14 +62,21 @@ def _sentences(study: Study) -> Iterator[str]:
 
 def _teaching(study: Study) -> list[str]:
     """Clients whose label maps teach the factory to draw some."""
-    domains = study.federation.overrides.get("label_domains") or ()
-    return [name for name in study.sources if set(study.roots[name].domains) & set(domains)]
+    parser = ConfigParser(bundle_config(study.federation))
+    domains = parser.get_parsed_content(LABELLED) if LABELLED in parser else None
+    return [name for name, data in study.roots.items() if data.labelled_in(domains or ())]
+
+
+def _draws_labels(start: Start) -> bool:
+    """Whether label maps taught a factory that is gone on from, by its generator or by its run's settings."""
+    generator = start.description.get("generator")
+    return bool(start.description.get(LABELLED) or (isinstance(generator, dict) and generator.get("classes")))
 
 
 def _factory(study: Study) -> str:
     weights = f"Factory: weights of {joined(list(study.roots))}"
     if not _teaching(study):
-        return f"{weights}; it reads no label."
+        return f"{weights}; it reads no label of theirs."
     return (
         f"{weights}; the label maps of {joined(_teaching(study))} taught it to draw some, so what it has learnt of "
         "them is in it, and goes wherever it goes."

@@ -125,6 +125,14 @@ def test_rows_that_no_domain_is_told_are_those_of_the_start_whose_config_may_not
         refuse_other_meaning(start, ["t1", "t2", "pet"], {"common_rows": 4})
 
 
+def test_a_run_whose_network_was_taught_by_label_maps_says_so(earlier, tmp_path):
+    assert "label_domains" not in read_start(earlier, TINY).description
+    taught = shutil.copytree(earlier, tmp_path / "taught")
+    config = read_record(taught / "bundle.yaml", "")
+    write_record(taught / "bundle.yaml", {**config, "label_domains": ["t1"]})
+    assert read_start(taught, TINY).description["label_domains"] == ["t1"]
+
+
 def test_a_clients_own_state_is_found_in_whichever_folder_has_it(earlier, tmp_path):
     start = read_start(earlier, TINY)
     file = Path("clients", "north", "state.1.pt")
