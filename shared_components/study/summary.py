@@ -103,15 +103,17 @@ def _commands(folder: Path, study: StudyRecord) -> Iterator[str]:
             continue
         yield f"  with the model for {client}, {study.clients[client].domain}:"
         predictions = [stage.with_name(stage.name + PREDICTIONS)]
-        yield f"    {segmenting_command(stage, predictions, f'outputs/new-{client}')}"
+        yield f"    {segmenting_command(stage, predictions, f'outputs/new-{client}', model)}"
     predictions = sorted(file.parent for file in folder.glob(f"*/*/{FEDERATED}{PREDICTIONS}/{OVERRIDES}"))
     if study.federated_source and predictions:  # else its settings are at the sites
         yield "  with the source model that the labelled clients have trained together:"
-        yield f"    {segmenting_command(folder / 'source_model', predictions, 'outputs/new')}"
+        model = study.federated_source.model
+        yield f"    {segmenting_command(folder / 'source_model', predictions, 'outputs/new', model)}"
     if study.generalisation:
-        stage = study.generalisation.parent
+        model, stage = study.generalisation, study.generalisation.parent
+        predictions = sorted(folder.glob(f"*/*/{stage.name}{PREDICTIONS}"))
         yield "  with the model for any scanner:"
-        yield f"    {segmenting_command(stage, sorted(folder.glob(f'*/*/{stage.name}{PREDICTIONS}')), 'outputs/new')}"
+        yield f"    {segmenting_command(stage, predictions, 'outputs/new', model)}"
 
 
 def _epsilons(study: StudyRecord) -> Iterator[str]:
@@ -145,7 +147,9 @@ def _matrix_lines(matrix: ModelMatrix) -> Iterator[str]:
         yield f"  {row.model:{width}}  " + "  ".join(f"{d:>{w}}" for d, w in zip(dice, cells, strict=True))
 
 
-def segmenting_command(stage: Path, predictions: Sequence[Path], output: str) -> str:
+def segmenting_command(
+    stage: Path, predictions: Sequence[Path], output: str, model: Path | None = None
+) -> str:
     """The command line that segments VOLUMES with the model of a stage.
 
     Args:
@@ -153,13 +157,17 @@ def segmenting_command(stage: Path, predictions: Sequence[Path], output: str) ->
         predictions: folders of runs that segmented with it; the first that is there has all settings, else the
             training's are used.
         output: the folder that the command writes to.
+        model: its file, which the command names where the settings have another, as in a folder that was moved.
     """
     settings = next((f for f in (place / OVERRIDES for place in predictions) if f.is_file()), None)
     settings = settings or stage / OVERRIDES
-    bundle = Path(yaml.safe_load(settings.read_text(encoding="utf-8"))["bundle_root"])
+    values = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    bundle = Path(values["bundle_root"])
     configs = [bundle / "configs" / "common.yaml", bundle / "configs" / "inference.yaml", settings]
     files = json.dumps([_short(file) for file in configs], ensure_ascii=False, separators=(",", ":"))
     words = ["--config_file", files, "--bundle_root", _short(bundle)]
+    if model is not None and os.path.realpath(values.get("ckpt_path", "")) != os.path.realpath(model):
+        words += ["--ckpt_path", _short(model)]
     words += ["--dataset_dir", "VOLUMES", "--output_dir", output]
     return f"python -W ignore -m monai.bundle run {shlex.join(words)}"
 

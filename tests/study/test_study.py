@@ -20,7 +20,7 @@ from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.privacy import spent as epsilon
-from shared_components.records import found_record
+from shared_components.records import found_record, write_record
 from shared_components.study.client_stages import study_stages
 from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
@@ -202,8 +202,18 @@ def test_last_lines_segment_a_new_volume_with_each_model(finished, values, tmp_p
 
 def test_command_takes_the_settings_of_the_training_where_nothing_was_segmented(finished):
     stage = finished / "clients" / "south" / "adaptation"
-    command = segmenting_command(stage, [finished / "nowhere"], "new")
+    command = segmenting_command(stage, [finished / "nowhere"], "new", stage / "model.pt")
     assert str(stage / "overrides.yaml") in command and command.endswith("--output_dir new")
+    assert "--ckpt_path" not in command
+
+
+def test_commands_of_a_moved_study_name_its_models_where_they_are_now(tmp_path):
+    stage = tmp_path / "new" / "clients" / "south" / "choice"
+    stage.mkdir(parents=True)
+    old = tmp_path / "old" / "clients" / "south" / "choice" / "model.pt"
+    write_record(stage / "overrides.yaml", {"bundle_root": "bundles/adaptation", "ckpt_path": str(old)})
+    words = shlex.split(segmenting_command(stage, [], "new", stage / "model.pt"))
+    assert words[words.index("--ckpt_path") + 1] == str(stage / "model.pt") and str(old) not in words
 
 
 def test_no_stage_reads_the_images_of_another_client(finished, values):
