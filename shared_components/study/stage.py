@@ -74,6 +74,7 @@ class Stage:
         folder: where it writes, and nobody else.
         needs: keys of the stages that must be done before.
         reads: further files and folders that it depends on.
+        root: the study's folder, which may be moved; None: the stage is no study's.
     """
 
     client: str
@@ -84,6 +85,7 @@ class Stage:
     folder: Path
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    root: Path | None = None
 
     @property
     def key(self) -> str:
@@ -96,15 +98,18 @@ class Stage:
         return [str(Path(self.bundle) / "configs" / name) for name in self.configs]
 
     def fingerprint(self, digests: FileDigests, before: Sequence[str] = ()) -> str:
-        """Changes when the stage would do something else.
+        """Changes when the stage would do something else; wherever the study's folder lies.
 
         Args:
             digests: of the files that it reads.
             before: digests of what the stages that it needs have written.
         """
+        return self._fingerprint(_without_root(dict(self.overrides), self.root), digests, before)
+
+    def _fingerprint(self, overrides: Any, digests: FileDigests, before: Sequence[str]) -> str:
         files = [digest(file) for file in self.config_files] + [digests.of(file) for file in self.reads]
         bundle = Path(self.bundle).name  # wherever it lies: each job of a federation has a copy of its own
-        return short_digest([bundle, self.configs, dict(self.overrides), files, list(before)])
+        return short_digest([bundle, self.configs, overrides, files, list(before)])
 
     def prepare(self, fingerprint: str) -> None:
         """Make its folder ready: what an interrupted or outdated run has left is thrown away."""
@@ -144,6 +149,15 @@ class Stage:
             return None
         return Done(noted["seconds"], short_digest(noted["outputs"]))
 
+    def found(self, digests: FileDigests, before: Sequence[str] = ()) -> Done | None:
+        """What was noted when it ended as it would be done now, by an earlier version with the folder's place, too;
+        arguments as of :meth:`fingerprint`.
+        """
+        if not (self.folder / DONE).is_file():
+            return None
+        done = self.done(self.fingerprint(digests, before))
+        return done or self.done(self._fingerprint(dict(self.overrides), digests, before))
+
     def lost(self, outputs: Mapping[str, Sequence] | None = None) -> list[str]:
         """Files that the stage has written and that are missing or hold something else now.
 
@@ -169,6 +183,19 @@ def stage_folders(study: Path) -> list[Path]:
         file.parent for name in (DONE, LOG) for place in patterns for file in study.glob(f"{place}/{name}")
     }
     return sorted(found)
+
+
+def _without_root(value: Any, root: Path | None) -> Any:
+    """Plain values with the paths below a folder as they are in it."""
+    if root is None:
+        return value
+    if isinstance(value, Mapping):
+        return {key: _without_root(each, root) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_root(each, root) for each in value]
+    if isinstance(value, str | os.PathLike) and Path(value).is_relative_to(root):
+        return f"./{Path(value).relative_to(root).as_posix()}"
+    return value
 
 
 def _described(file: Path) -> list | None:
@@ -244,7 +271,8 @@ def make_stage(
     }
     splits = TRAINED_ON if name in SECTION_OF else ("test",)
     files = (*(() if data is None else (*data.files, *data.paths(splits))), *reads)
-    return Stage(client, name, bundle, configs, overrides, study.place(client, name), tuple(needs), files)
+    folder = study.place(client, name)
+    return Stage(client, name, bundle, configs, overrides, folder, tuple(needs), files, study.folder)
 
 
 def inference_configs(study: Study, client: str) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class StageWorkers(StagePlaces):
         self._ending = contextlib.ExitStack()
 
     def found(self, stage: Stage, before: Sequence[str]) -> Done | None:
-        return stage.done(stage.fingerprint(self._digests, before))
+        return stage.found(self._digests, before)
 
     def is_free(self, stage: Stage, running: Sequence[Stage]) -> bool:
         return len(running) < self._jobs - self._taken

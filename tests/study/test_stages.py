@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,30 @@ def test_a_stage_is_done_while_its_outputs_are_there(ended):
     (ended.folder / "model.pt").write_text("another")
     assert ended.lost() == ["model.pt"]
     assert ended.note("f", 1.5).outputs != done.outputs
+
+
+def test_a_stage_of_a_moved_study_is_done(tmp_path):
+    def made(root: Path) -> Stage:
+        values = {"text": "one", "paths": {"a": [str(root / "first" / "model.pt")]}, "before": str(tmp_path)}
+        return replace(stage(root, "second", **values), root=root)
+
+    now = FileDigests()
+    one = made(tmp_path / "one")
+    one.folder.mkdir(parents=True)
+    done = one.note(one.fingerprint(now, ["b"]), 1.5)
+    (tmp_path / "one").rename(tmp_path / "other")
+    other = made(tmp_path / "other")
+    assert other.found(now, ["b"]) == done and other.found(now) is None
+    assert replace(other, overrides={**other.overrides, "before": "x"}).found(now, ["b"]) is None
+
+
+def test_a_stage_that_an_earlier_version_has_done_where_it_lies_is_done(tmp_path):
+    made = replace(stage(tmp_path, "second", ckpt_path=str(tmp_path / "model.pt")), root=tmp_path)
+    made.folder.mkdir()
+    earlier = replace(made, root=None).fingerprint(FileDigests())
+    assert earlier != made.fingerprint(FileDigests())
+    assert made.found(FileDigests()) is None
+    assert made.note(earlier, 1.5) == made.found(FileDigests())
 
 
 def test_files_that_a_stage_reads_count_by_their_contents(tmp_path):

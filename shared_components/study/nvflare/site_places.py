@@ -97,8 +97,10 @@ class SitePlaces(StagePlaces):
         remove_tree(self._folder)
 
     def _here(self, stage: Stage, before: Sequence[str]) -> Done:
-        fingerprint = stage.fingerprint(self._digests, before)
-        done = stage.done(fingerprint) or self._lane.submit(run_stage, stage, fingerprint).result()
+        done = stage.found(self._digests, before)
+        if done is None:
+            fingerprint = stage.fingerprint(self._digests, before)
+            done = self._lane.submit(run_stage, stage, fingerprint).result()
         if stage.key in self._carried:
             pack(stage.name, stage.folder, self._archive(stage.key))
         return done

@@ -67,9 +67,9 @@ def stage(job: SiteJob, work: Work) -> Done:
     wanted = _own_stage(study, job.place.name, work.values["stage"])
     _receive(study, wanted, work)
     digests = FileDigests(study.folder / "digests.json")
-    fingerprint = wanted.fingerprint(digests, _texts(work.values["before"]))
-    found = wanted.done(fingerprint)
-    done = found or run_stage(wanted, fingerprint)
+    before = _texts(work.values["before"])
+    found = wanted.found(digests, before)
+    done = found or run_stage(wanted, wanted.fingerprint(digests, before))
     digests.keep()
     archive = work.folder / RELEASED
     names = pack(wanted.name, wanted.folder, archive, tables_alone=not work.values["carries"])
