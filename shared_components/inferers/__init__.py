@@ -19,6 +19,7 @@ from shared_components.inferers.case_writers import (
 )
 from shared_components.inferers.cases import find_cases, tell_left_out
 from shared_components.inferers.file_grid import LabelsOnFileGridd
+from shared_components.inferers.replaced import refuse_replacing
 from shared_components.inferers.slice_inferer import FramedSliceInferer
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "keep_largest",
     "pending_cases",
     "read_case_list",
+    "refuse_replacing",
     "tell_left_out",
     "write_case_list",
     "write_segmentation",

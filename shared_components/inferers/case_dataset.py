@@ -25,13 +25,15 @@ from shared_components.errors import InputError
 from shared_components.files import remove_files
 from shared_components.inferers.case_writers import probability_file
 from shared_components.inferers.cases import CASE_LIST, OUTPUT_SUFFIX, Case, case_of
+from shared_components.inferers.replaced import (
+    FAULT,
+    OF_ALL_SCORES,
+    OTHERS,
+    SCORES,
+    earlier_outputs,
+    outputs_in,
+)
 from shared_components.records import found_record, read_record, read_table, write_record, write_table
-
-FAULT = "fault"
-"""Key of a case that was not segmented: the text of what is wrong with it."""
-SCORES = "scores.csv"
-"""In an inference run's output folder: what an evaluation found."""
-_OF_ALL_SCORES = ("scores.json", "scores_*.png", "comparison.md", "comparison.json")
 
 
 class CaseDataset(Dataset):
@@ -184,14 +186,24 @@ def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir
     """Write ``<output_dir>/cases.json``: class names, each case's image, label (if any) and segmentation.
 
     What earlier runs have left in the folder stays on the list, as long as its files are there and its classes are the
-    same: a report of the folder shows all that is in it.
+    same: a report of the folder shows all that is in it. Of the rest that they have left the names are kept, by which
+    the next run knows what it may replace.
     """
     path = Path(output_dir) / CASE_LIST
     names = {str(value): str(name) for value, name in labels.items()}
     listed = [case | {"segmentation": f"{case['case']}{OUTPUT_SUFFIX}.nii.gz"} for case in cases]
     own = {case["case"] for case in cases}
     kept = [case for case in _earlier_cases(path, names) if case["case"] not in own]
-    return write_record(path, {"labels": names, "cases": kept + listed})
+    told = own | {case["case"] for case in kept}
+    content = {"labels": names, "cases": kept + listed}
+    others = _other_outputs(path.parent, told)
+    return write_record(path, content | ({OTHERS: others} if others else {}))
+
+
+def _other_outputs(folder: Path, told: Collection[str]) -> list[str]:
+    """Further cases that earlier runs have segmented in a folder, and whose outputs are there."""
+    names = [name for name, failed in earlier_outputs(folder).items() if not failed and name not in told]
+    return sorted({*outputs_in(folder, names).values()})
 
 
 def _earlier_cases(path: Path, labels: Mapping[str, str]) -> list[Case]:
@@ -228,7 +240,7 @@ def drop_scores(output_dir: str | Path, cases: Collection[str]) -> None:
     kept = [row for row in rows if case_of(row.get("case", ""), {*cases, *listed}) not in cases]
     if len(kept) == len(rows):
         return
-    remove_files(*(path for name in _OF_ALL_SCORES for path in folder.glob(name)))
+    remove_files(*(path for name in OF_ALL_SCORES for path in folder.glob(name)))
     if kept:
         write_table(table, list(kept[0]), kept)
     else:
@@ -243,11 +255,10 @@ def drop_outputs(output_dir: str | Path, cases: Sequence[Case]) -> None:
         cases: the items.
     """
     folder = Path(output_dir)
-    images = {os.path.realpath(case["image"]) for case in cases}
     names = {
         name for case in cases for name in (f"{case['case']}{OUTPUT_SUFFIX}.nii.gz", probability_file(case))
     }
-    remove_files(*(folder / name for name in names if os.path.realpath(folder / name) not in images))
+    remove_files(*(folder / name for name in names))
 
 
 def note_faults(output_dir: str | Path, faults: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from shared_components.data.names import states_sizes
 from shared_components.errors import InputError, cause, counted, input_error_in
 from shared_components.files import load_tensors
 from shared_components.inferers.case_dataset import FAULT, drop_outputs, drop_scores, note_faults
+from shared_components.inferers.replaced import refuse_inputs
 from shared_components.networks.weights import AS_TRAINED, check_description, filled, is_state_dict
 
 MISFIT = re.compile("sizes? of tensors?|shapes cannot be multiplied", re.IGNORECASE)  # torch's words
@@ -47,7 +48,8 @@ class CaseEvaluator(SupervisedEvaluator):
         Args:
             tell: raise the error; otherwise ``faults`` has them, for what comes after the inference.
         Raises:
-            InputError: some could not be segmented; the others are written.
+            InputError: some could not be segmented; the others are written. Or an image has the name of an output, and
+                nothing is done.
         """
         self._faults: dict[str, str] = {}
         self._done: set[str] = set()
@@ -70,6 +72,7 @@ class CaseEvaluator(SupervisedEvaluator):
 
     def _drop_earlier(self) -> None:
         cases = self.data_loader.dataset.data
+        refuse_inputs(cases, self.output_dir)
         drop_scores(self.output_dir, {case["case"] for case in cases})
         drop_outputs(self.output_dir, cases)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,7 @@ from monai.bundle import ConfigWorkflow
 from monai.networks import convert_to_torchscript
 
 from shared_components.data.volumes import volume_transforms
-from shared_components.errors import InputError
+from shared_components.errors import InputError, input_error_in
 from shared_components.networks.weights import export_model
 from tests.bundles.tiny import LABELS, make_root, workflow
 
@@ -63,6 +64,25 @@ def test_evaluation_has_the_properties_and_leaves_table_summary_and_pictures(roo
     assert {path.name for path in tmp_path.iterdir()} == {
         "cases.json", "test0_seg.nii.gz", "scores.csv", "scores.json", "scores_1_brain.png"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("configs", [("inference.yaml",), ("inference.yaml", "evaluate.yaml")])
+def test_a_label_beside_its_image_is_neither_replaced_nor_scored_against_itself(
+    root, model, tmp_path, configs
+):
+    for folder, name in (("images", "p1.nii.gz"), ("labels", "p1_seg.nii.gz")):
+        (tmp_path / name).write_bytes((root / folder / "test0.nii.gz").read_bytes())
+    if len(configs) > 1:
+        entry = {"image": "p1.nii.gz", "label": "p1_seg.nii.gz"}
+        content = json.loads((root / "dataset.json").read_text()) | {"training": [], "validation": []}
+        (tmp_path / "dataset.json").write_text(json.dumps(content | {"test": [entry]}))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    flow = segmentation(*configs, dataset_dir=tmp_path, output_dir=tmp_path, ckpt_path=model)
+    with pytest.raises(RuntimeError) as raised:
+        flow.run()
+    told = str(input_error_in(raised.value))
+    assert told.startswith(f"{tmp_path}/p1_seg.nii.gz: ") and "give another --output_dir" in told
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_network_becomes_torchscript_with_the_same_scores(root, model, tmp_path):

@@ -20,9 +20,10 @@ from shared_components.inferers import (
     inference_transforms,
     pending_cases,
     read_case_list,
+    refuse_replacing,
     write_case_list,
 )
-from shared_components.inferers.case_dataset import FAULT, drop_scores
+from shared_components.inferers.case_dataset import FAULT, drop_scores, note_faults
 from shared_components.records import read_table, write_table
 from tests.inferers.known_network import inference, save_network
 
@@ -285,6 +286,68 @@ def test_a_second_run_into_a_folder_keeps_the_list_of_what_is_in_it(tmp_path):
     ]
     write_case_list([second], names | {1: "cord"}, out)  # another model's classes
     assert [case["case"] for case in read_case_list(out)[0]] == ["second"]
+
+
+def beside_images(folder: Path, *files: str) -> list[dict[str, str]]:
+    """Cases a and b of a folder in which further files are."""
+    for name in ("a", "b"):
+        volume(folder / f"{name}.nii.gz")
+    for file in files:
+        (folder / file).write_text("by hand")
+    return find_cases(folder)
+
+
+@pytest.mark.parametrize("file", ["b_seg.nii.gz", "a_prob.nii.gz", "a_t03_prob.nii.gz", "scores_1_b.png"])
+def test_a_label_with_the_name_of_a_result_is_not_replaced(tmp_path, file):
+    a, b, *_ = beside_images(tmp_path, file)
+    line = rf"^{tmp_path}/{file}: is read as an image or a label, [^\n]+; give another --output_dir$"
+    with pytest.raises(InputError, match=line):
+        refuse_replacing([a | {"label": str(tmp_path / "." / file)}, b], tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is read as an image or a label"):
+        refuse_replacing([a, b | {"label": str(tmp_path / file)}], tmp_path / "link")
+    refuse_replacing([a | {"label": str(tmp_path / file)}, b], tmp_path / "out")
+
+
+@pytest.mark.parametrize("file", ["b_seg.nii.gz", "a_prob.nii.gz", "a_t03_prob.nii.gz"])
+def test_what_no_list_of_an_earlier_run_has_is_not_replaced(tmp_path, file):
+    cases = beside_images(tmp_path, file)
+    line = rf"^{tmp_path}/{file}: would be replaced, though {tmp_path}/cases\.json does not list [^\n]+--output_dir"
+    with pytest.raises(InputError, match=line):
+        refuse_replacing(cases, tmp_path)
+    refuse_replacing([case for case in cases if not file.startswith(case["case"])], tmp_path)
+    write_case_list(cases, {1: "cord"}, tmp_path)  # an earlier run's, stopped or not
+    refuse_replacing(cases, tmp_path)
+    for other in ('{"cases": ["a"]', '{"cases": ["a"], "others": "b"}'):  # damaged; another program's
+        (tmp_path / "cases.json").write_text(other)
+        with pytest.raises(InputError, match="would be replaced"):
+            refuse_replacing(cases, tmp_path)
+
+
+def test_of_a_case_that_failed_a_segmentation_is_somebody_elses(tmp_path):
+    cases = beside_images(tmp_path)
+    write_case_list(cases, {1: "cord"}, tmp_path)
+    note_faults(tmp_path, {"b": "b.nii.gz: is damaged; copy it again"})
+    beside_images(tmp_path, "a_seg.nii.gz", "b_prob.nii.gz")
+    refuse_replacing(cases, tmp_path)
+    beside_images(tmp_path, "b_seg.nii.gz")
+    with pytest.raises(InputError, match=rf"^{tmp_path}/b_seg\.nii\.gz: would be replaced"):
+        refuse_replacing(cases, tmp_path)
+
+
+def test_runs_of_several_models_may_replace_one_anothers_results(tmp_path):
+    a, b = beside_images(tmp_path)
+    write_case_list([a, b], {1: "cord"}, tmp_path)
+    beside_images(tmp_path, "a_seg.nii.gz", "b_seg.nii.gz")
+    for labels in ({1: "brain"}, {1: "cord"}):  # of which the list has one alone
+        write_case_list([a], labels, tmp_path)
+        assert names(read_case_list(tmp_path)[0]) == ["a"]
+        refuse_replacing([a, b], tmp_path)
+    (tmp_path / "b_seg.nii.gz").unlink()
+    write_case_list([a], {1: "cord"}, tmp_path)
+    beside_images(tmp_path, "b_seg.nii.gz")
+    with pytest.raises(InputError, match="would be replaced"):
+        refuse_replacing([a, b], tmp_path)
 
 
 def test_scores_of_finished_cases_stay(tmp_path):

@@ -52,8 +52,11 @@ class Slices(torch.nn.Module):
         return torch.cat([-x, x], dim=1)
 
 
-def evaluator(folder: Path, error: Exception | None = None) -> CaseEvaluator:
-    dataset = CaseDataset(find_cases(folder), inference_transforms(16, None, multiple=1), keep_going=True)
+def evaluator(
+    source: Path | list[Path], error: Exception | None = None, folder: Path | None = None
+) -> CaseEvaluator:
+    folder = folder or source
+    dataset = CaseDataset(find_cases(source), inference_transforms(16, None, multiple=1), keep_going=True)
     return CaseEvaluator(
         device=torch.device("cpu"),
         val_data_loader=ReadAheadLoader(dataset, batch_size=1),
@@ -134,6 +137,19 @@ def test_what_another_model_has_left_is_not_taken_for_done(tmp_path):
     assert outputs(tmp_path) == ["a_seg.nii.gz"]
     (left,) = pending_cases(find_cases(tmp_path), tmp_path / "out", resume=True)
     assert left["case"] == "b"
+
+
+def test_an_image_with_the_name_of_a_result_is_neither_removed_nor_replaced(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    volume(tmp_path / "a.nii")
+    volume(out / "a_seg.nii.gz")
+    write_table(out / "scores.csv", ["case", "dice"], [{"case": "a", "dice": 0.5}])
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    run = evaluator([tmp_path / "a.nii", out / "a_seg.nii.gz"], folder=tmp_path)
+    with pytest.raises(InputError, match=r"a_seg\.nii\.gz: is read as an image"):
+        run.run()
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_fault_of_one_volume_while_it_is_segmented_stops_no_other(tmp_path):
