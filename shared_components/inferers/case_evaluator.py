@@ -30,11 +30,11 @@ class CaseEvaluator(SupervisedEvaluator):
     Args:
         output_dir: where the results are, for the line that is printed at the end.
 
-    A volume that cannot be read, segmented or written for a reason that its owner can mend is left out. When all
-    others are done, ``run`` raises one :class:`InputError` with a line for each that was left out, so that the exit
-    code tells. Any other error stops the run at once. Before the first is written, earlier segmentations of its
-    volumes, which another model may have made, are removed, and their scores: a stopped run goes on without taking
-    them for its own.
+    A volume that cannot be read, segmented or written for a reason that its owner can mend is left out, without a file
+    of it. When all others are done, ``run`` raises one :class:`InputError` with a line for each that was left out, so
+    that the exit code tells. Any other error stops the run at once. Before the first is written, earlier segmentations
+    of its volumes, which another model may have made, are removed, and their scores: a stopped run goes on without
+    taking them for its own.
     """
 
     def __init__(self, *arguments: Any, output_dir: str | Path = ".", **options: Any) -> None:
@@ -78,22 +78,29 @@ class CaseEvaluator(SupervisedEvaluator):
 
     def _iteration(self, engine: SupervisedEvaluator, batchdata: Mapping[str, Any]) -> dict:
         (case,) = batchdata["case"]
-        if FAULT in batchdata:
-            self._faults.setdefault(case, batchdata[FAULT][0])
         if case in self._faults:  # of a time series one bad frame is enough
             return {}
+        if FAULT in batchdata:
+            return self._failed(case, batchdata[FAULT][0])
         try:
             output = super()._iteration(engine, batchdata)
         except (InputError, RuntimeError) as error:  # MONAI wraps whatever a transform raises
             line = _mendable(case, error)
             if line is None:
                 raise
-            self._faults[case] = line
-            return {}
+            return self._failed(case, line)
         self._done.add(case)
         if torch.as_tensor(output[0][Keys.PRED]).any():
             self._found.add(case)
         return output
+
+    def _failed(self, case: str, line: str) -> dict:
+        """Note why, and remove what is written of the case: its probabilities, or those of its frames before."""
+        self._faults[case] = line
+        drop_outputs(
+            self.output_dir, [item for item in self.data_loader.dataset.data if item["case"] == case]
+        )
+        return {}
 
     def _summary(self, written: set[str]) -> str:
         empty = sorted(written - self._found)

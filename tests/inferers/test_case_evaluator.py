@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.inferers import SliceInferer
 from monai.networks.nets import UNet
-from monai.transforms import Compose
+from monai.transforms import Compose, MapTransform
 from torch import nn
 
 from shared_components.errors import InputError
@@ -20,6 +20,7 @@ from shared_components.inferers import (
     LabelsOnFileGridd,
     ModelLoader,
     ReadAheadLoader,
+    WriteProbabilitiesd,
     WriteSegmentationd,
     find_cases,
     inference_transforms,
@@ -53,7 +54,7 @@ class Slices(torch.nn.Module):
 
 
 def evaluator(
-    source: Path | list[Path], error: Exception | None = None, folder: Path | None = None
+    source: Path | list[Path], error: Exception | None = None, folder: Path | None = None, steps=()
 ) -> CaseEvaluator:
     folder = folder or source
     dataset = CaseDataset(find_cases(source), inference_transforms(16, None, multiple=1), keep_going=True)
@@ -61,7 +62,7 @@ def evaluator(
         device=torch.device("cpu"),
         val_data_loader=ReadAheadLoader(dataset, batch_size=1),
         network=Slices(error or RuntimeError("unused")),
-        postprocessing=Compose([LabelsOnFileGridd(), WriteSegmentationd(folder / "out")]),
+        postprocessing=Compose([*steps, LabelsOnFileGridd(), WriteSegmentationd(folder / "out")]),
         output_dir=folder / "out",
     )
 
@@ -158,6 +159,25 @@ def test_a_fault_of_one_volume_while_it_is_segmented_stops_no_other(tmp_path):
     with pytest.raises(InputError, match=r"1 of 2 volumes were not segmented:\na: too long; cut it"):
         evaluator(tmp_path, InputError("a: too long; cut it")).run()
     assert outputs(tmp_path) == ["b_seg.nii.gz"]
+
+
+class Refuse(MapTransform):
+    """Refuses volumes of four slices, after some of their outputs are written."""
+
+    def __call__(self, data):
+        if data["image"].shape[-1] == 4:
+            raise InputError("too short")
+        return data
+
+
+def test_nothing_of_a_volume_that_failed_is_left(tmp_path):
+    volume(tmp_path / "a.nii")
+    volume(tmp_path / "b.nii.gz", (16, 14, 5, 3), bad=True)  # its last frame
+    volume(tmp_path / "c.nii", (16, 14, 4))
+    run = evaluator(tmp_path, steps=[WriteProbabilitiesd(tmp_path / "out"), Refuse("pred")])
+    run.run(tell=False)
+    assert sorted(run.faults) == ["b", "c"]
+    assert outputs(tmp_path) == ["a_prob.nii.gz", "a_seg.nii.gz"]
 
 
 def test_a_network_that_does_not_take_a_size_is_a_line_of_the_case(tmp_path):
