@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, DivisiblePadd, EnsureTyped, SpatialPadd
@@ -157,9 +159,9 @@ def pending_cases(
     Args:
         cases: all of them.
         output_dir: where their segmentations are or will be.
-        resume: leave out cases whose segmentation is there, readable and on the image's grid; otherwise all are
-            pending.
-        probabilities: files of class probabilities must be there too.
+        resume: leave out cases whose segmentation is there, readable to its end and on the image's grid; otherwise all
+            are pending.
+        probabilities: so must files of class probabilities be.
     """
     if not resume:
         return list(cases)
@@ -172,14 +174,24 @@ def _is_done(case: Case, output_dir: Path, probabilities: bool) -> bool:
         return False
     try:
         frames = frame_count(case["image"])
-        if not same_grid(*stored_grid(segmentation), *stored_grid(case["image"])):
-            return False
-    except UNREADABLE:  # a bad image is reported when it is read, a bad output is made again
+        shape, affine = stored_grid(case["image"])
+    except UNREADABLE:  # a bad image is reported when it is read
         return False
     items: list[Mapping] = (
         [case] if frames == 1 else [case | {"frame": t, "frames": frames} for t in range(frames)]
     )
-    return not probabilities or all((output_dir / probability_file(item)).is_file() for item in items)
+    files = [output_dir / probability_file(item) for item in items] if probabilities else []
+    return _is_whole(segmentation, shape, affine) and all(
+        _is_whole(file, shape[:3], affine, axes=3) for file in files
+    )
+
+
+def _is_whole(output: Path, shape: Sequence[int], affine: np.ndarray, axes: int | None = None) -> bool:
+    """Whether an output can be read to its end, and its first ``axes`` (``None``: all) are those of a grid."""
+    if any(True for _ in chain(file_faults(output), packing_faults(output))):
+        return False
+    found, placed = stored_grid(output)
+    return same_grid(found[:axes], placed, shape, affine)
 
 
 def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir: str | Path) -> Path:

@@ -173,6 +173,12 @@ def pending_volume(path: Path, shape=(16, 14, 5), shift: float = 0.0) -> Path:
     return path
 
 
+def flipped(content: bytes) -> bytes:
+    """With other bits in the middle."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+
+
 @pytest.fixture
 def folders(tmp_path) -> tuple[list, Path]:
     """Cases a, b (a time series) and c (MetaImage), all of them done."""
@@ -212,6 +218,8 @@ def test_cases_with_an_output_on_their_grid_are_left_out(folders):
         lambda path: pending_volume(path, (16, 14, 4)),
         lambda path: pending_volume(path, shift=3.0),
         lambda path: path.write_bytes(path.read_bytes()[:30]),
+        lambda path: path.write_bytes(path.read_bytes()[:-8]),  # whole but for its checksum
+        lambda path: path.write_bytes(flipped(path.read_bytes())),
         lambda path: path.write_text("hello"),
     ],
 )
@@ -222,11 +230,25 @@ def test_outputs_of_another_grid_and_damaged_ones_are_made_again(case, spoil, fo
     assert names(pending_cases(cases, out, resume=True)) == [case]
 
 
-def test_probabilities_must_be_there_too_when_they_are_wanted(folders):
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        lambda path: pending_volume(path, (16, 14, 4, 2)),
+        lambda path: pending_volume(path, (16, 14, 5, 2), shift=3.0),
+    ],
+)
+@pytest.mark.parametrize("file", ["a_prob.nii.gz", "b_t02_prob.nii.gz"])
+def test_probabilities_must_be_whole_too_when_they_are_wanted(spoil, file, folders):
     cases, out = folders
-    for name in ("a", "b_t00", "b_t01", "c"):
-        (out / f"{name}_prob.nii.gz").touch()
-    assert names(pending_cases(cases, out, resume=True, probabilities=True)) == ["b"]
+    for name in ("a", "b_t00", "b_t01", "b_t02"):
+        pending_volume(out / f"{name}_prob.nii.gz", (16, 14, 5, 2))
+    assert names(pending_cases(cases, out, resume=True, probabilities=True)) == ["c"]
+    spoil(out / file)
+    assert names(pending_cases(cases, out, resume=True, probabilities=True)) == [file[0], "c"]
+    assert pending_cases(cases, out, resume=True) == []
 
 
 def test_the_bundle_resumes(tmp_path):

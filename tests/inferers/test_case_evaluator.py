@@ -180,6 +180,15 @@ def test_nothing_of_a_volume_that_failed_is_left(tmp_path):
     assert outputs(tmp_path) == ["a_prob.nii.gz", "a_seg.nii.gz"]
 
 
+def test_what_a_run_has_written_is_whole_for_the_next(tmp_path):
+    for name, shape in (("a.nii", (16, 14)), ("b.nii", (16, 14, 5, 3)), ("c.nii", (16, 14, 5, 1))):
+        volume(tmp_path / name, shape)
+    np.save(tmp_path / "d.npy", np.random.default_rng(0).random((16, 14, 5), np.float32))
+    cases, out = find_cases(tmp_path), tmp_path / "out"
+    evaluator(tmp_path, steps=[WriteProbabilitiesd(out)]).run()
+    assert pending_cases(cases, out, resume=True, probabilities=True) == []
+
+
 def test_a_network_that_does_not_take_a_size_is_a_line_of_the_case(tmp_path):
     volume(tmp_path / "a.nii")
     volume(tmp_path / "b.nii", (21, 14, 5))
