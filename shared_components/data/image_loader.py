@@ -27,6 +27,7 @@ from shared_components.data.dicom import is_series_or_slice, read_stack
 from shared_components.data.dicom_grid import CONVERT, Plane, Stack, unfit
 from shared_components.data.faults import Fault, UnfitFile, one_line
 from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti, world_affine
+from shared_components.data.offsets import OffsetFreeReader
 
 ITK = "itk==5.4.7"
 """What reads DICOM, NRRD and MetaImage; nothing else needs it."""
@@ -52,7 +53,7 @@ class LoadVolume(LoadImage):
     installed: with pynrrd, the same NRRD would come by another reader.
 
     Args:
-        dtype: of the voxels; ``None`` keeps the file's.
+        dtype: of the voxels; ``None`` keeps the file's. As float32 they come without an offset that would merge them.
         ensure_channel_first: ``(C, X, Y, Z)`` instead of the file's axes.
     Raises:
         UnfitFile: ITK is needed and missing, or a DICOM series is no regular volume.
@@ -77,8 +78,9 @@ class LoadVolume(LoadImage):
         As with MONAI, its metadata stand beside it where ``image_only`` is set to False.
         """
         chosen = reader or next(each for each in reversed(self.readers) if each.verify_suffix(filename))
+        offset_free = OffsetFreeReader(chosen) if self.dtype == np.float32 else chosen
         with np.errstate(over="ignore"):  # float64 that float32 cannot hold becomes infinite, which is told
-            loaded = super().__call__(filename, chosen)
+            loaded = super().__call__(filename, offset_free)
         image = loaded if self.image_only else loaded[0]  # MONAI Label wants the metadata beside it
         # pictures and arrays state no place in space, and what is found in them is written where they are taken to lie
         image.meta.setdefault(MetaKeys.ORIGINAL_AFFINE, image.affine.clone())
