@@ -16,7 +16,7 @@ def without_offset(voxels: np.ndarray) -> np.ndarray:
     """Voxels less the lowest of them, where float32 would make few values of many; else as they are.
 
     Networks see differences alone: 10⁶ + n / 10⁴ is an image, though float32 has steps of 1 / 16 there. What float32
-    holds as it is, as all label maps, stays.
+    holds as it is, as all label maps, stays, and so do voxels among which one of padding lies far from the others.
 
     Args:
         voxels: of a file, in its own type; any shape, NaN included.

@@ -20,7 +20,13 @@ from shared_components.errors import InputError
 from shared_components.federation.budget import LEDGER, Ledger
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import BUDGET, Federation
-from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
+from shared_components.federation.file_digests import (
+    FileDigests,
+    data_changes,
+    data_record,
+    digest,
+    told,
+)
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.rounds_log import read_rows, released
 from shared_components.federation.run_settings import (
@@ -216,7 +222,9 @@ class RunFolder:
     def _released_in_rounds(self) -> dict[str, int]:
         """The same by the rounds alone, all that there were."""
         noted = read_record(self.released_file, CURE, sealed=True) if self.released_file.exists() else {}
-        return released(self.rounds_file, noted)
+        if noted and noted["rounds"] == digest(self.rounds_file):  # stopped before they were removed
+            return dict(noted["counts"])
+        return released(self.rounds_file, noted.get("counts"))
 
     def left_out_of_export(self) -> dict[str, str]:
         """Clients that have no model of their own where each should, and why, by the last end of the run."""
@@ -243,7 +251,7 @@ class RunFolder:
         if not any(file.exists() for file in runs):
             return
         if LEDGER in kept and (counts := self._released_in_rounds()):
-            write_record(self.released_file, counts)
+            write_record(self.released_file, {"counts": counts, "rounds": digest(self.rounds_file)})
         names = {federation.bundle, str((found_record(self.federation_file) or {}).get("bundle", "bundle"))}
         exported = [self.root / f"{Path(name).name}.pt" for name in names]
         made = (

@@ -21,6 +21,7 @@ from shared_components.files import load_tensors, save_tensors
 from shared_components.tensors import misfit, not_finite
 
 CHECKPOINT_NAME = "checkpoint.pt"
+SHARED = "shared_updates"  # of several processes, which earlier versions did not note
 BEFORE = "checkpoint_before.pt"  # what a new run has found in its folder
 
 
@@ -41,7 +42,15 @@ class StateLoader(CheckpointLoader):
     def __call__(self, engine: Engine) -> None:
         cure = "resume with the settings of its training, or start over with resume: false"
         last, length = engine.state.max_epochs, engine.state.epoch_length
-        restore(self.load_dict, load_tensors(self.load_path), self.load_path, cure)
+        states = load_tensors(self.load_path)
+        processes = states[SHARED]["processes"] if SHARED in states else 1
+        if SHARED not in self.load_dict and processes > 1:
+            raise InputError(
+                f"{self.load_path}: expected a checkpoint of one process, found one of {processes}; resume with as "
+                "many (multi_gpu.yaml), or start over with resume: false"
+            )
+        known = {name: entry for name, entry in self.load_dict.items() if name != SHARED or name in states}
+        restore(known, states, self.load_path, cure)
         if length is not None and engine.state.epoch_length != length:
             raise InputError(
                 f"{self.load_path}: expected epochs of {engine.state.epoch_length} updates, as those of its training, "

@@ -33,7 +33,6 @@ from shared_components.inferers.replaced import (
     OTHERS,
     SCORES,
     earlier_outputs,
-    outputs_in,
 )
 from shared_components.records import found_record, read_record, read_table, write_record, write_table
 
@@ -198,8 +197,8 @@ def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir
     """Write ``<output_dir>/cases.json``: class names, each case's image, label (if any) and segmentation.
 
     What earlier runs have left in the folder stays on the list, as long as its files are there and its classes are the
-    same: a report of the folder shows all that is in it. Of the rest that they have left the names are kept, by which
-    the next run knows what it may replace.
+    same: a report of the folder shows all that is in it. Of the rest the names are kept, by which the next run knows
+    what it may replace: another run may be at work on them now.
     """
     path = Path(output_dir) / CASE_LIST
     names = {str(value): str(name) for value, name in labels.items()}
@@ -208,14 +207,10 @@ def write_case_list(cases: Sequence[Case], labels: Mapping[int, str], output_dir
     kept = [case for case in _earlier_cases(path, names) if case["case"] not in own]
     told = own | {case["case"] for case in kept}
     content = {"labels": names, "cases": kept + listed}
-    others = _other_outputs(path.parent, told)
+    others = sorted(
+        name for name, failed in earlier_outputs(path.parent).items() if not failed and name not in told
+    )
     return write_record(path, content | ({OTHERS: others} if others else {}))
-
-
-def _other_outputs(folder: Path, told: Collection[str]) -> list[str]:
-    """Further cases that earlier runs have segmented in a folder, and whose outputs are there."""
-    names = [name for name, failed in earlier_outputs(folder).items() if not failed and name not in told]
-    return sorted({*outputs_in(folder, names).values()})
 
 
 def _earlier_cases(path: Path, labels: Mapping[str, str]) -> list[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -31,15 +32,27 @@ def refuse_replacing(cases: Sequence[Case], output_dir: str | Path) -> None:
         output_dir: where their outputs will be.
     Raises:
         InputError: as of :func:`refuse_inputs`, or an output of a case is there that no ``cases.json`` of the folder
-            lists.
+            lists, or that file is no list of ours.
     """
     refuse_inputs(cases, output_dir)
     folder = Path(output_dir)
+    _refuse_strange_list(folder / CASE_LIST)
     own = _own_outputs(folder)
     if others := [path for path in outputs_in(folder, {case["case"] for case in cases}) if path not in own]:
         raise InputError(
             f"{_named(others)}: would be replaced, though {folder / CASE_LIST} does not list it as an earlier run's; "
             "give another --output_dir, or move the file away"
+        )
+
+
+def _refuse_strange_list(path: Path) -> None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or a damaged one
+        return
+    if not (isinstance(content, dict) and {"labels", "cases"} <= content.keys()):
+        raise InputError(
+            f"{path}: would be replaced by this run's own list, and is no such list; give another --output_dir"
         )
 
 

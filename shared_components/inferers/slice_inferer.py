@@ -14,13 +14,13 @@ from torch.nn.functional import avg_pool2d
 from shared_components.inferers.file_grid import plain
 from shared_components.networks.flips import check_flips, flip_averaged
 
-AIR = -0.85
-"""Of intensities in [-1, 1], the mean of 3 × 3 pixels that is air at most, where a volume's edge shows no more noise.
+AIR = -0.9
+"""Of intensities in [-1, 1], what lies at the edge of slices is air up to here: where it is brighter, nothing is cut.
 
 A threshold between two classes would take a dim body around bright organs for air.
 """
-DIM = -0.5
-"""Where what lies at the edge of the slices is brighter, it is not air, and nothing is cut."""
+QUIET = 0.02
+"""What means of 3 × 3 pixels are above the noise of air at least, where they are something else."""
 EDGE = 12
 """Pixels from the border that count as the edge, more than a padding to a multiple of 16 adds on a side."""
 NEVER = -1e4
@@ -98,26 +98,26 @@ def _not_air(volumes: Tensor) -> Tensor:
     for volume in volumes:
         slices = volume.permute(3, 0, 1, 2)
         level = _air_level(slices)
-        if level > DIM:
+        if level is None:
             return torch.ones_like(seen)
         for some in slices.split(64):
             seen |= (_smooth(some) > level).any(dim=0)[0]
     return seen
 
 
-def _air_level(slices: Tensor) -> float:
-    """What means of 3 × 3 pixels of air reach, by those at the edge of slices (D, 1, H, W)."""
+def _air_level(slices: Tensor) -> float | None:
+    """What means of 3 × 3 pixels of air reach, by those at the edge of slices (D, 1, H, W); None: that is not air."""
     smooth = _smooth(slices[:: max(1, len(slices) // 32)])
     edge = torch.ones_like(smooth[0], dtype=torch.bool)
     edge[:, EDGE:-EDGE, EDGE:-EDGE] = False
     values = smooth[:, edge]
     noisy = values[values > -1]  # and no padding
     if len(noisy) < values.numel() / 2:
-        return AIR
+        return QUIET - 1
     low, middle = torch.quantile(
         noisy.float()[:: 1 + len(noisy) // 2**20], noisy.new_tensor([0.16, 0.5]).float()
-    )
-    return max(AIR, float(middle + 6 * (middle - low)))
+    ).tolist()
+    return None if middle > AIR else middle + max(QUIET, 6 * (middle - low))
 
 
 def _smooth(slices: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from torch import nn
 from shared_components.engines.saved_state import RandomState
 from shared_components.errors import InputError
 from shared_components.handlers import BestWeights
-from shared_components.handlers.checkpoints import attach_checkpoints
+from shared_components.handlers.checkpoints import SHARED, attach_checkpoints
+from shared_components.handlers.parallel import SharedUpdates
 from tests.bundles.tiny import different
 from tests.handlers.engines import trainer
 from tests.test_files import flipped
@@ -227,3 +228,22 @@ def test_without_validation_the_last_weights_stay():
     module.weight.data.fill_(7.0)
     BestWeights(module, None).restore()
     assert module.weight.item() == 7.0
+
+
+def test_of_several_processes_earlier_checkpoints_go_on_and_one_process_takes_none_of_many(tmp_path):
+    engine = trainer(max_epochs=1)
+    path = attach_checkpoints(engine, state(engine), tmp_path)
+    engine.run()
+    several = trainer(max_epochs=2)
+    attach_checkpoints(
+        several, state(several) | {SHARED: SharedUpdates(nn.Module(), [])}, tmp_path, resume=True
+    )
+    several.fire_event(Events.STARTED)
+    assert several.state.iteration == engine.state.iteration
+    torch.save(saved(path) | {SHARED: {"processes": 4}}, path)
+    alone = trainer(max_epochs=2)
+    attach_checkpoints(alone, state(alone), tmp_path, resume=True)
+    with pytest.raises(
+        InputError, match=r"checkpoint\.pt: expected a checkpoint of one process, found one of 4"
+    ):
+        alone.run()

@@ -365,11 +365,22 @@ def test_runs_of_several_models_may_replace_one_anothers_results(tmp_path):
         write_case_list([a], labels, tmp_path)
         assert names(read_case_list(tmp_path)[0]) == ["a"]
         refuse_replacing([a, b], tmp_path)
-    (tmp_path / "b_seg.nii.gz").unlink()
-    write_case_list([a], {1: "cord"}, tmp_path)
-    beside_images(tmp_path, "b_seg.nii.gz")
-    with pytest.raises(InputError, match="would be replaced"):
-        refuse_replacing([a, b], tmp_path)
+
+
+def test_two_runs_at_a_time_into_one_folder_know_each_others_results(tmp_path):
+    a, b = beside_images(tmp_path)
+    for case in (a, b):  # both list before either has written
+        write_case_list([case], {1: "cord"}, tmp_path)
+    beside_images(tmp_path, "a_seg.nii.gz", "b_seg.nii.gz")
+    refuse_replacing([a, b], tmp_path)
+
+
+@pytest.mark.parametrize("content", ['[{"image": "a.nii.gz"}]', '{"images": []}'])
+def test_a_list_of_the_users_own_is_not_replaced(content, tmp_path):
+    a, _ = beside_images(tmp_path)
+    (tmp_path / "cases.json").write_text(content)
+    with pytest.raises(InputError, match=r"cases\.json: would be replaced by this run's own list"):
+        refuse_replacing([a], tmp_path)
 
 
 def test_scores_of_finished_cases_stay(tmp_path):

@@ -117,3 +117,21 @@ def test_one_slice_of_many_with_something_in_the_air_widens_the_frame():
     shown = []
     inferer_of(air_margin=0.0)(volume, lambda slices: shown.append(slices.shape[2:]) or slices)
     assert {tuple(shape) for shape in shown} == {(28, 18)}
+
+
+@pytest.mark.parametrize("tissue", [-0.88, -0.79, -0.71, -0.6, 0.0])
+def test_a_field_within_the_body_is_not_cut(tissue):
+    volume = tissue + 0.02 * torch.randn(1, 1, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+    volume[..., 28:36, 28:36, :] = 1.0
+    shown = []
+    inferer_of(air_margin=0.0)(volume, lambda slices: shown.append(slices.shape[2:]) or slices)
+    assert {tuple(shape) for shape in shown} == {(64, 64)}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_a_dim_body_around_a_bright_organ_is_shown(noise):
+    body = torch.full((1, 1, 30, 34, 3), -0.93)
+    body[..., 10:14, 20:24, :] = 1.0
+    shown = []
+    inferer_of(air_margin=0.0)(in_air(body, 14, 12, 64, 64, noise), lambda s: shown.append(s.shape[2:]) or s)
+    assert {tuple(shape) for shape in shown} == {(32, 36)}
