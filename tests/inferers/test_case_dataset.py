@@ -24,6 +24,7 @@ from shared_components.inferers import (
     write_case_list,
 )
 from shared_components.inferers.case_dataset import FAULT, drop_scores, note_faults
+from shared_components.inferers.replaced import earlier_outputs
 from shared_components.records import read_table, write_table
 from tests.inferers.known_network import inference, save_network
 
@@ -372,6 +373,7 @@ def test_two_runs_at_a_time_into_one_folder_know_each_others_results(tmp_path):
     for case in (a, b):  # both list before either has written
         write_case_list([case], {1: "cord"}, tmp_path)
     beside_images(tmp_path, "a_seg.nii.gz", "b_seg.nii.gz")
+    assert earlier_outputs(tmp_path) == {"a": False, "b": False}
     refuse_replacing([a, b], tmp_path)
 
 
