@@ -181,10 +181,10 @@ def test_noise_is_told_with_every_round_and_counted_at_the_site(roots, tmp_path,
 def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots, tmp_path, capfd):
     """One is dead for good: with FedBN its own model is missing at the end, until it is back."""
     kill = {"marker": str(tmp_path / "killed"), "client": "south", "epoch": 2, "update": 2}
-    hang = {"client": "north", "kind": "stopped", "round": 3}
+    hang = {"client": "north", "kind": "stopped", "round": 2}
     values = file_values(roots, tmp_path) | {
         "overrides": {"kill": kill, "misbehave": hang},
-        "rounds": 4,
+        "rounds": 3,
         "round_timeout": 20.0,  # a new process must read its images within it, on a busy machine too
         "min_clients": 1,
         "aggregator": {"_target_": "shared_components.federation.FedBN"},
@@ -192,15 +192,15 @@ def test_clients_that_are_killed_or_hang_are_left_out_and_the_others_go_on(roots
     folder = run(values, "nvflare")
     rows = {(row["round"], row["client"]): row for row in read_rows(folder / "rounds.csv")}
     left_out = {where: row["left_out"] for where, row in rows.items() if row.get("left_out")}
-    assert left_out.keys() == {("2", "south"), ("3", "south"), ("4", "south"), ("3", "north")}
-    assert all(left_out[number, "south"].startswith("its process died") for number in "234")
-    assert left_out["3", "north"].startswith("no answer within 20 s (round_timeout)")
+    assert left_out.keys() == {("2", "south"), ("3", "south"), ("2", "north")}
+    assert all(left_out[number, "south"].startswith("its process died") for number in "23")
+    assert left_out["2", "north"].startswith("no answer within 20 s (round_timeout)")
     content = load_tensors(folder / "global.pt")
-    assert content["round"] == 4 and content["states"] == {"island": 4, "north": 4, "south": 1}
+    assert content["round"] == 3 and content["states"] == {"island": 3, "north": 3, "south": 1}
     assert re.search(
         r"warning: client south, the export: its process died .*; use --resume when", capfd.readouterr().err
     )
-    assert RunFolder(folder).left_out_of_export() == {"south": left_out["4", "south"]}
+    assert RunFolder(folder).left_out_of_export() == {"south": left_out["3", "south"]}
     exported = [name for name in sorted(roots) if (folder / f"clients/{name}/tiny_bundle.pt").is_file()]
     assert exported == ["island", "north"]
     assert (run(values, "nvflare", resume=True) / "clients/south/tiny_bundle.pt").is_file()

@@ -13,7 +13,8 @@ from tests.federation.tiny import federation, make_root
 def test_both_engines_print_the_same_table_and_a_failing_client_stops_no_other(values, tmp_path):
     sick = make_root(tmp_path / "sick", "t1", 3, 9)
     (sick / "images" / "s1.nii.gz").write_bytes(b"no image")
-    clients = {**values["clients"], "weak": {"data_root": str(sick), "domain": "t1"}}
+    island, north = (values["clients"][name] for name in ("island", "north"))
+    clients = {"island": island, "north": north, "weak": {"data_root": str(sick), "domain": "t1"}}
     tiny = federation(values, clients=clients)
     wanted = asked(tiny, bins=8)
     here, there = local_statistics(tiny, wanted), simulated_statistics(tiny, wanted)
