@@ -159,7 +159,8 @@ class Seen:
                 yield Fault(file, f"no label map{where} has a voxel of the class {classes}", cure)
 
         look = "look whether that is right"
-        yield from note("", expected - {0} - found, f"nothing can be learnt or scored of it here; {look}")
+        absent = f"here it is learnt to be nowhere, and a model that finds it scores 0 for it; {look}"
+        yield from note("", expected - {0} - found, absent)
         trained = {0}.union(*self.values["training"])
         if self.values["training"] and trained != {0}:
             yield from note(" of 'training'", found - trained, f"nothing can be learnt of it here; {look}")

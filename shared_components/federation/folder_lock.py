@@ -66,6 +66,14 @@ class FolderLock:
         with file:
             return not _locked(file, fcntl.LOCK_SH)
 
+    def note_beginning(self) -> None:
+        """Let :meth:`began` tell of now."""
+        os.utime(self._file)
+
+    def began(self) -> float:
+        """When work in the folder last began, by the clock of its files; 0 for a folder without a lock."""
+        return self._file.stat().st_mtime if self._file.is_file() else 0.0
+
     def check(self) -> None:
         """Notice that the folder is no longer the one that this process has locked.
 

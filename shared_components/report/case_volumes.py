@@ -9,7 +9,7 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
-from monai.data.utils import affine_to_spacing
+from monai.data.utils import affine_to_spacing, to_affine_nd
 from monai.transforms import Orientation
 
 from shared_components.data.faults import UNREADABLE, one_line
@@ -116,6 +116,7 @@ def _turned(path: str | Path, axes: str = "RAS") -> MetaTensor:
         frames = LoadVolume()(path)
         while frames.ndim < 4:  # a single slice
             frames = frames[..., None]
+        frames.affine = to_affine_nd(3, frames.affine)  # ITK's 2-D images have one of (3, 3)
         return Orientation(axes, labels=None)(frames)
     except InputError:
         raise

@@ -172,6 +172,7 @@ def opened_study(
         for run in runs.values():
             run.open(resume, force, digests)
         _clean(study, [*(stage.folder for stage in stages), *_left(study, runs), *more] if force else ())
+        lock.note_beginning()
         yield OpenedStudy(lock, runs, digests)
 
 

@@ -214,18 +214,23 @@ def study_status(folder: str | os.PathLike) -> str | None:
     runs = [name for name in ("factory", *VARIANTS) if (folder / name / "federation.yaml").is_file()]
     if "factory" not in runs:
         return None
-    held = FolderLock(folder).is_held()
+    lock = FolderLock(folder)
+    held = lock.is_held()
     told = (f"{name}: {replace(run_status(folder / name), part=True)}" for name in runs)
     end = [] if held else ["stopped: give the command that began it again, with --resume"]
-    return "\n".join([*told, *_stage_lines(folder, held), *end])
+    return "\n".join([*told, *_stage_lines(folder, held, lock.began()), *end])
 
 
-def _stage_lines(folder: Path, held: bool) -> Iterator[str]:
-    """A line for each stage that is done or was begun here; stages of other machines are known when they are done."""
+def _stage_lines(folder: Path, held: bool, began: float) -> Iterator[str]:
+    """A line for each stage that is done or was begun here; stages of other machines are known when they are done.
+
+    Whether one from before the study ``began`` again is still what it would be now is found out when its turn comes.
+    """
     for place in stage_folders(folder):
         name = place.relative_to(folder).as_posix().removeprefix("clients/")
         if found_record(place / DONE) is not None:
-            yield f"  {name}: done"
+            before = (place / DONE).stat().st_mtime < began
+            yield f"  {name}: done{' before, kept unless what it depends on has changed' if before else ''}"
         elif held:
             yield f"  {name}: under way, see {_short(place / LOG)}"
         else:

@@ -242,7 +242,9 @@ def test_an_empty_label_map_among_others_is_fine_and_an_absent_class_is_noted(
     assert report.faults == []
     empty, note = map(str, report.notes)
     assert "1 label map of 'test' without any foreground (s4.nii.gz, …); right where there is none" in empty
-    assert "dataset.json: no label map has a voxel of the class 2 csf; nothing can be learnt" in note
+    assert (
+        "dataset.json: no label map has a voxel of the class 2 csf; here it is learnt to be nowhere" in note
+    )
 
 
 def test_labels_outside_what_networks_see_are_noted(data_root):

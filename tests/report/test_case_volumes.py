@@ -7,7 +7,7 @@ import pytest
 from monai.transforms import LoadImage
 from PIL import Image
 
-from shared_components.data.image_loader import LoadVolume
+from shared_components.data.image_loader import LoadVolume, stored_grid
 from shared_components.errors import InputError
 from shared_components.report.case_volumes import load_case, measure, read_volume
 from shared_components.report.overlays import orthogonal, orthogonal_uri
@@ -52,6 +52,18 @@ def test_a_picture_is_shown_as_one_looks_at_it(tmp_path):
     assert (view.name, view.sides) == ("", ())
     assert np.array_equal(view.planes.image[0], pixels)
     assert orthogonal_uri([view], [1])
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd", ".tif"])
+def test_a_slice_of_itks_formats_lies_on_the_grid_of_its_segmentation(tmp_path, suffix):
+    image = itk.image_from_array(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    image.SetSpacing((2.0, 3.0))
+    itk.imwrite(image, str(tmp_path / f"slice{suffix}"))
+    shape, affine = stored_grid(tmp_path / f"slice{suffix}")
+    labels = save(tmp_path / "s.nii", np.ones((*shape, 1), np.uint8)[:, :, :1], affine)
+    case = load_case(tmp_path / f"slice{suffix}", None, {"ours": labels})
+    assert case.image.shape == case.predictions["ours"].shape == (1, 4, 3, 1)
+    assert case.size[:2] == pytest.approx([2, 3]) and np.array_equal(np.unique(case.image), np.arange(12))
 
 
 def test_a_picture_lies_where_itk_takes_it_to_lie(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -270,6 +271,23 @@ def test_a_study_that_was_stopped_goes_on_as_a_whole(finished):
     assert "factory: tiny study: round 1 of 1, done" in status
     assert status.endswith("stopped: give the command that began it again, with --resume")
     assert status.count("--resume") == 1
+
+
+def test_status_tells_what_was_done_before_the_study_began_again(finished):
+    record, began = finished / "study.json", FolderLock(finished).began()
+    done = {
+        name: finished / "clients" / name / "done.json" for name in ("north/source_model", "south/adaptation")
+    }
+    ended = {file: file.stat().st_mtime_ns for file in done.values()}
+    record.rename(finished / "kept.json")
+    for file, time in zip(done.values(), (began + 1, began - 1), strict=True):
+        os.utime(file, (time, time))
+    status = study_status(finished)
+    for file, time in ended.items():
+        os.utime(file, ns=(time, time))
+    (finished / "kept.json").rename(record)
+    assert began > 0 and "  north/source_model: done\n" in status
+    assert "  south/adaptation: done before, kept unless what it depends on has changed\n" in status
 
 
 def test_a_study_that_is_not_to_be_overwritten_keeps_its_stages(finished, values):
