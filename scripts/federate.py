@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shared_components.command_line import run as run_command_line
+from shared_components.errors import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,9 @@ def check(file: str, trust: bool = False) -> None:
     check_settings(federation)
     check_clients(federation, unseen_data(federation))
     print(plan(federation))
-    print(f"{federation.name}: {len(federation.clients)} clients ready: {', '.join(federation.clients)}")
+    print(
+        f"{federation.name}: {counted(len(federation.clients), 'client')} ready: {', '.join(federation.clients)}"
+    )
 
 
 def stats(

@@ -129,7 +129,10 @@ def _called(study: Study, name: str) -> str:
 
 def model_at_home(study: Study, client: str, done: Collection[str]) -> str:
     """The variant of its source model that a labelled client is to use: the one that its own validation labels score
-    best, of those that it has trained; without such labels the usual one.
+    best, of those that it has trained; without such labels that of mild looks.
+
+    At home mild looks lose nothing to speak of, and strong ones may: Dice on validation slices of the quickstart's
+    cords 0.859 without varied looks, 0.866 with mild and 0.730 with strong ones (2026-11-30).
 
     Args:
         study: which has run.
@@ -139,7 +142,7 @@ def model_at_home(study: Study, client: str, done: Collection[str]) -> str:
     trained = [variant for variant in variants_at(study, client) if f"{client}/{variant}" in done]
     scores = {variant: _validated(study.place(client, variant) / METRICS) for variant in trained}
     if not scores or None in scores.values():
-        return SOURCE
+        return MILD if MILD in trained else SOURCE
     return max(scores, key=scores.__getitem__)
 
 

@@ -94,7 +94,7 @@ def plan(federation: Federation, study: bool | None = None) -> str:
     """
     with _threads(federation.threads_per_worker):
         trainings = [(federation, *_training(federation, Path(federation.bundle).name))]
-        planned = _planned(federation, study)
+        planned, unplanned = _planned(federation, study)
         if planned is not None and planned.federates_source:
             check_source_federation(planned)
             for variant, together in source_federations(planned).items():
@@ -109,7 +109,9 @@ def plan(federation: Federation, study: bool | None = None) -> str:
     also += _spent_in_all([of for of, _, _ in trainings])
     start = start_of(federation)
     begins = [] if start is None else [f"goes on from {start.words}"]
-    return "\n".join([*begins, *tables, *also, *_lines([step for _, step, _ in trainings], steps, jobs)])
+    return "\n".join(
+        [*begins, *tables, *also, *_lines([step for _, step, _ in trainings], steps, jobs), *unplanned]
+    )
 
 
 def _spent_in_all(trainings: Sequence[Federation]) -> list[str]:
@@ -149,15 +151,16 @@ def _training(federation: Federation, name: str) -> tuple[Step, Layout | None]:
     return Step(name, what, updates, seconds), layout
 
 
-def _planned(federation: Federation, study: bool | None) -> Study | None:
+def _planned(federation: Federation, study: bool | None) -> tuple[Study | None, list[str]]:
+    """The study that follows the training, and why none can where the file asks for none."""
     if study is None and not federation.study:
         if "generator_def" not in read_configs(federation.config_files):
-            return None
+            return None, []
         try:
-            return plan_study(federation)
-        except InputError:  # such as no client with labels: it can still be run
-            return None
-    return None if study is False else plan_study(federation)
+            return plan_study(federation), []
+        except InputError as error:  # such as no client with labels
+            return None, [f"it can be run; for a study: {error}"]
+    return (None if study is False else plan_study(federation)), []
 
 
 def _stages(study: Study) -> list[Step]:

@@ -86,7 +86,8 @@ def test_a_labelled_client_uses_the_variant_that_its_validation_labels_score_bes
     write_table(
         study.place("north", "source_only") / "metrics.csv", ("epoch", "validation_dice"), [{"epoch": 1}]
     )
-    assert model_at_home(study, "north", done) == "source_model"
+    assert model_at_home(study, "north", done) == "source_mild"
+    assert model_at_home(study, "north", []) == "source_model"
 
 
 def test_without_the_adaptation_nothing_synthetic_is_drawn(study_values):

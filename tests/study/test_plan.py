@@ -195,6 +195,15 @@ def test_what_would_fail_in_the_run_is_told_before_it(factory, changes, message)
     assert len(str(caught.value).splitlines()) <= 2
 
 
+def test_without_labels_a_training_is_planned_and_what_a_study_lacks_is_told(factory):
+    alone = {"clients": {"south": factory["clients"]["south"]}, "study": {}}
+    lines = plan(read(factory, **alone)).splitlines()
+    assert sum("rounds of 6 updates" in line for line in lines) == 1
+    assert lines[-1].startswith(
+        "it can be run; for a study: two: expected at least one client with labels of training images, found none"
+    )
+
+
 def test_settings_alone_are_checked_without_building(factory):
     given = read(factory, overrides={**SMOKE, "batch_size": 0, "spacing": 0})
     with pytest.raises(
