@@ -1,4 +1,9 @@
-"""Faults of data, each with its cure; what goes wrong inside a reader becomes one of them, in one line."""
+"""Faults of data, each with its cure; what goes wrong inside a reader becomes one of them, in one line.
+
+They are worded where they are found: those of a file in ``volume_faults.py`` (NIfTI's in ``nifti.py``, DICOM's in
+``dicom_grid.py``), of label maps in ``label_maps.py`` and ``volume_check.py``, of a data root in ``dataset_json.py``,
+``client_root.py`` and ``root_notes.py``.
+"""
 
 from __future__ import annotations
 
