@@ -39,7 +39,7 @@ class MemberRecord:
         data_root: one or several; of a site elsewhere words.
         at: the site that has its data, where they are not on this machine.
         epsilon: what its updates have spent of its privacy, in all trainings together.
-        epsilons: the same by training.
+        epsilons: the same by training; ``before`` is what went before them, where the study goes on from a run.
     """
 
     domain: str

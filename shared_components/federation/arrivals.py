@@ -66,6 +66,7 @@ def client_row(
     left_out: str | None = None,
     seconds: float = 0.0,
     norm: float | None = None,
+    before: float = 0.0,
 ) -> dict[str, Any]:
     """A client's row of ``rounds.csv``; bytes are those of the tensors as they travelled.
 
@@ -78,6 +79,7 @@ def client_row(
         left_out: why its update does not count, though it may have left the client; None: it counts.
         seconds: of the round, for a client that is left out.
         norm: of its update, for one that counts.
+        before: what the client had spent when the run began, see ``spending.py``.
     """
     if left_out is not None:
         answer = Answer({"images": 0, "seconds": seconds, RELEASED: answer.values.get(RELEASED)})
@@ -90,7 +92,7 @@ def client_row(
         "bytes_down": federation.exchange.bytes_down(global_weights),
         **({} if norm is None else {"update_norm": float(f"{norm:.6g}")}),
         **({} if left_out is None else {"left_out": " ".join(left_out.split())}),
-        **_spent(answer, federation.privacy),
+        **_spent(answer, federation.privacy, before),
         **{k: v for k, v in answer.values.items() if k not in (*EXPECTED, RELEASED)},
     }
 
@@ -127,12 +129,12 @@ def _counts(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _spent(answer: Answer, privacy: Privacy | None) -> dict[str, float]:
-    """How many of the client's updates have left it so far, and its epsilon, where they have noise."""
+def _spent(answer: Answer, privacy: Privacy | None, before: float) -> dict[str, float]:
+    """How many of the client's updates have left it so far, and its epsilon in all, where they have noise."""
     released = answer.values.get(RELEASED)
     if privacy is None or not privacy.noise or not _counts(released):
         return {}
-    return {"released": released, "epsilon": float(f"{privacy.spent(released):.6g}")}
+    return {"released": released, "epsilon": float(f"{privacy.spent(released, before):.6g}")}
 
 
 def screen(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from shared_components.errors import InputError
 from shared_components.federation.client_entry import Demand
@@ -40,7 +41,7 @@ class Budget:
         Raises:
             InputError: the file is damaged.
         """
-        return self._content()[0]
+        return self._content()["squares"]
 
     def epsilon(self, delta: float) -> float:
         """What has been spent so far."""
@@ -64,14 +65,33 @@ class Budget:
         """Enter one more update, before it leaves; arguments and errors as of :meth:`refuse`."""
         with writing_alone(self.path):
             self.refuse(noise, demand)
-            squares, updates = self._content()
-            write_record(self.path, {"squares": squares + (2 / noise) ** 2, "updates": updates + 1})
+            content = self._content()
+            squares, updates = content["squares"] + (2 / noise) ** 2, content["updates"] + 1
+            write_record(self.path, {**content, "squares": squares, "updates": updates})
 
-    def _content(self) -> tuple[float, int]:
+    def carry(self, start: str, squares: float) -> None:
+        """Enter what had been spent in a run that the site goes on from; once, however often it is told.
+
+        Args:
+            start: the digest of that run's weights.
+            squares: the sum of its updates, and of those that it went on from itself.
+        Raises:
+            InputError: the file is damaged, or cannot be written.
+        """
+        with writing_alone(self.path):
+            content = self._content()
+            carried = content.get("carried", {})
+            more = squares - carried.get(start, 0.0)
+            if more > 0:
+                carried = {**carried, start: squares}
+                write_record(self.path, {**content, "squares": content["squares"] + more, "carried": carried})
+
+    def _content(self) -> dict[str, Any]:
+        """The ``squares`` in all, the number of ``updates`` of its own, and the part ``carried`` from each start."""
         if not self.path.exists():
-            return 0.0, 0
+            return {"squares": 0.0, "updates": 0}
         content = read_record(self.path, UNKNOWN, sealed=True)
-        return float(content["squares"]), int(content["updates"])
+        return {**content, "squares": float(content["squares"]), "updates": int(content["updates"])}
 
 
 class Ledger:

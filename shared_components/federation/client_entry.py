@@ -9,7 +9,8 @@ The demand is the section ``privacy`` of the site file, or of the client's entry
       delta: 1.0e-5            # of that epsilon
       losses: false            # whether losses, which get no noise, may leave beside updates with noise
 
-Each is optional. A site takes no part in a federation whose own section ``privacy`` (see ``privacy.py``) is weaker,
+Each is optional. For a client on this machine, the updates are those of the run, of its study, and of what either went
+on from (``start``). A site takes no part in a federation whose own section ``privacy`` (see ``privacy.py``) is weaker,
 and sends no update that would take its epsilon above the limit.
 """
 

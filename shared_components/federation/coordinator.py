@@ -143,7 +143,7 @@ class Coordinator:
         weights = self._aggregator({name: updates[name] for name in counted}, images, before.weights)
         states = {**before.states, **dict.fromkeys(counted, number)}
         after = Committed(number, weights, states, self._aggregator.state_dict())
-        seconds = time.perf_counter() - start
+        seconds, spent = time.perf_counter() - start, self._folder.spent_before()
         rows = [
             client_row(
                 federation,
@@ -154,6 +154,7 @@ class Coordinator:
                 left_out.get(name),
                 seconds,
                 norms.get(name),
+                spent.get(name, 0.0),
             )
             for name in (*counted, *left_out)
         ]

@@ -21,7 +21,7 @@ from shared_components.federation.federation import Federation, client_plan
 from shared_components.federation.lane import Lane, tell_while
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.sites import CURE, Answer, Committed, Sites, note_failure
-from shared_components.federation.start import own_state, start_of
+from shared_components.federation.start import carry_spent, own_state, start_of
 from shared_components.files import load_tensors, remove_files, save_tensors
 from shared_components.interrupts import Interrupts
 
@@ -56,6 +56,8 @@ class LocalSites(Sites):
             name: own_state(start, [Path(start.place)], name) if start else "" for name in federation.clients
         }
         self._plans = {name: client_plan(federation, name, went_before=before[name]) for name in before}
+        for name, plan in self._plans.items():
+            carry_spent(start, plan.budget, name)
         self._lanes: dict[str, Lane] = {}
         self._remembered: dict[str, Future] = {}
 

@@ -93,9 +93,12 @@ class Privacy:
         deviation = self.noise * self.clip
         return {name: _disturbed(tensor, scale, deviation, entropy) for name, tensor in differences.items()}
 
-    def spent(self, updates: int) -> float | None:
-        """Epsilon after that many updates of a client; None without noise, which is no guarantee at all."""
-        return spent(self.noise, updates, self.delta) if self.noise else None
+    def spent(self, updates: int, before: float = 0.0) -> float | None:
+        """Epsilon after that many updates of a client; None without noise, which is no guarantee at all.
+
+        ``before``: what it had spent in other runs, as :func:`spent` has it.
+        """
+        return spent(self.noise, updates, self.delta, before) if self.noise else None
 
     def overflow_faults(self, largest: float) -> list[str]:
         """A line if noise could go beyond the ``largest`` number of the type that is sent."""
@@ -128,19 +131,21 @@ def read_privacy(section: Section) -> Privacy | None:
 
 
 @functools.lru_cache(maxsize=4096)
-def spent(noise: float, updates: int, delta: float) -> float:
+def spent(noise: float, updates: int, delta: float, before: float = 0.0) -> float:
     r"""Epsilon of ``updates`` updates of one client at ``delta``, against replacing its data by any other.
 
     Args:
         noise: noise multiplier z of each update, above 0.
         updates: n, how many have left the client.
         delta: between 0 and 1.
+        before: :math:`\sum_i (2 / z_i)^2` over further updates of the client, of noise multipliers of their own.
     Returns:
-        Epsilon of the Gaussian mechanism of noise multiplier :math:`z / (2\sqrt n)`; 0 for no update.
+        Epsilon of the Gaussian mechanism of noise multiplier :math:`z / (2\sqrt n)`, if none went before; 0 for no
+        update.
     Raises:
         InputError: the accountant is not installed.
     """
-    return composed(updates * (2 / noise) ** 2, delta)
+    return composed(updates * (2 / noise) ** 2 + before, delta)
 
 
 def composed(squares: float, delta: float) -> float:

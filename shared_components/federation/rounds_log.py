@@ -27,7 +27,7 @@ class RoundsCsv:
     ``update_norm`` is the L2 norm of what a client's round has changed, where it counts.
     ``left_out`` says why a client's update does not count in a round; it has no images and no bytes up then.
     ``released`` is how many updates have left a client so far, those of rounds that were done again included, and
-    ``epsilon`` what they have spent, if they get noise (see ``privacy.py``).
+    ``epsilon`` what they and those of runs that it went on from have spent, if they get noise (see ``privacy.py``).
 
     Rows of a round are written before the round is whole, so rows may exist of a round that never became so;
     ``last_round`` drops those when a run is resumed. The table is written anew each round, whole or not at all.

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from shared_components.errors import InputError
-from shared_components.federation.budget import LEDGER, Ledger
+from shared_components.federation.budget import LEDGER
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import BUDGET, Federation
 from shared_components.federation.file_digests import (
@@ -28,7 +28,7 @@ from shared_components.federation.file_digests import (
     told,
 )
 from shared_components.federation.folder_lock import FolderLock
-from shared_components.federation.rounds_log import read_rows, released
+from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_settings import (
     FREE_TO_CHANGE,
     completed,
@@ -37,11 +37,18 @@ from shared_components.federation.run_settings import (
 )
 from shared_components.federation.site_check import begun_with, version_changes, versions
 from shared_components.federation.sites import ERROR_FILE, Committed, read_committed
-from shared_components.federation.start import refuse_other_start, start_of
+from shared_components.federation.spending import (
+    CURE,
+    RELEASED,
+    ROUNDS,
+    START,
+    released_in,
+    released_in_rounds,
+    spent_before,
+)
+from shared_components.federation.start import Start, refuse_other_start, start_of
 from shared_components.files import remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
-
-CURE = "put a copy of it back, or start over with --force"
 
 
 class RunFolder:
@@ -59,11 +66,9 @@ class RunFolder:
         self.deliverable_file = self.root / "deliverable.pt"  # while it is exported
         self.previous_file = self.root / "global.previous.pt"
         self.next_file = self.root / "global.next.pt"
-        self.rounds_file = self.root / "rounds.csv"
-        self.released_file = (
-            self.root / "released.json"
-        )  # updates with noise before rounds.csv was begun anew
-        self.start_file = self.root / "start.json"
+        self.rounds_file = self.root / ROUNDS
+        self.released_file = self.root / RELEASED  # updates with noise before rounds.csv was begun anew
+        self.start_file = self.root / START
         self.data_file = self.root / "data.json"
         self.versions_file = self.root / "versions.json"
         self.seconds_file = self.root / "seconds.json"
@@ -124,7 +129,7 @@ class RunFolder:
             self._check_rounds(federation, committed)
             read_rows(self.rounds_file)
         if start is not None:
-            write_record(self.start_file, start.record())
+            write_record(self.start_file, {**start.record(), "epsilons": _epsilons(federation, start)})
         data = data_record(federation.clients, digests)
         if committed is not None:
             self._check_same_data(data)
@@ -206,25 +211,12 @@ class RunFolder:
         self.next_file.replace(self.global_file)
 
     def released(self) -> dict[str, int]:
-        """Client to how many updates with noise have left it since the run was last begun with ``force``, also for
-        clients that take part no longer: by its own ledger or by the rounds, whichever tells of more.
+        """Client to how many updates with noise have left it, see :func:`released_in`."""
+        return released_in(self.root)
 
-        Raises:
-            InputError: the table of rounds, or what a client or the run has counted, is damaged.
-        """
-        counts = self._released_in_rounds()
-        for place in sorted((self.root / "clients").glob(f"*/{LEDGER}")):
-            client, number = place.parent.name, Ledger(place.parent).noised
-            if number > counts.get(client, 0):
-                counts[client] = number
-        return counts
-
-    def _released_in_rounds(self) -> dict[str, int]:
-        """The same by the rounds alone, all that there were."""
-        noted = read_record(self.released_file, CURE, sealed=True) if self.released_file.exists() else {}
-        if noted and noted["rounds"] == digest(self.rounds_file):  # stopped before they were removed
-            return dict(noted["counts"])
-        return released(self.rounds_file, noted.get("counts"))
+    def spent_before(self) -> dict[str, float]:
+        """Client to what it had spent when the run began, see :func:`spent_before`."""
+        return spent_before(self.root) or {}
 
     def left_out_of_export(self) -> dict[str, str]:
         """Clients that have no model of their own where each should, and why, by the last end of the run."""
@@ -250,7 +242,7 @@ class RunFolder:
         runs = (self.federation_file, self.bundle_file, *globals_, self.rounds_file)
         if not any(file.exists() for file in runs):
             return
-        if LEDGER in kept and (counts := self._released_in_rounds()):
+        if LEDGER in kept and (counts := released_in_rounds(self.root)):
             write_record(self.released_file, {"counts": counts, "rounds": digest(self.rounds_file)})
         names = {federation.bundle, str((found_record(self.federation_file) or {}).get("bundle", "bundle"))}
         exported = [self.root / f"{Path(name).name}.pt" for name in names]
@@ -313,3 +305,12 @@ class RunFolder:
                 f"{self.root}: {committed.round} rounds are done, more than 'rounds' ({federation.rounds}); "
                 "raise it, or start over with --force"
             )
+
+
+def _epsilons(federation: Federation, start: Start) -> dict[str, float]:
+    """Client to the epsilon with which it begins, by the federation's delta, where its updates get noise."""
+    privacy = federation.privacy
+    if privacy is None or not privacy.noise:
+        return {}
+    before = {name: start.spent[name] for name in federation.clients if name in start.spent}
+    return {name: privacy.spent(0, squares) for name, squares in before.items()}

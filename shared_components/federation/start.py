@@ -8,6 +8,7 @@ exchanged, and its clients' own states lie at the clients. Without a start, roun
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -18,10 +19,12 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from shared_components.errors import InputError
+from shared_components.federation.budget import Budget
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import digest
 from shared_components.federation.sites import read_committed
+from shared_components.federation.spending import ROUNDS, START, spent_at_site, spent_before, spent_in
 from shared_components.files import load_tensors
 from shared_components.networks.weights import as_compared, is_state_dict
 from shared_components.records import found_record, read_record
@@ -54,6 +57,7 @@ class Start:
         run: the name of the run; empty for a file that a bundle has exported.
         within: the run's folder below that of its study; empty if it is none's.
         states: client to the round of its own state that goes with the weights.
+        spent: client to what its updates have spent in the run and in those that it went on from, see ``spending.py``.
     """
 
     place: str
@@ -64,15 +68,16 @@ class Start:
     run: str = ""
     within: str = ""
     states: dict[str, int] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
 
     @property
     def words(self) -> str:
         """What it is, in a few words."""
         return f"the last round of {self.run}" if self.run else self.name
 
-    def record(self) -> dict[str, str]:
+    def record(self) -> dict[str, Any]:
         """What a run's folder keeps of it."""
-        return {"from": self.words, "digest": self.digest}
+        return {"from": self.words, "digest": self.digest, "spent": self.spent}
 
     def content(self, clients: Iterable[str]) -> dict[str, Any]:
         """For a file that travels, which :func:`read_start` reads; without the place, which is one machine's.
@@ -80,9 +85,9 @@ class Start:
         Args:
             clients: to which it travels, and of which alone it says something.
         """
-        values = {key: value for key, value in asdict(self).items() if key in TRAVELS}
-        states = {name: self.states[name] for name in clients if name in self.states}
-        return {"start": {**values, "states": states}}
+        values, names = {key: value for key, value in asdict(self).items() if key in TRAVELS}, list(clients)
+        told = ({name: known[name] for name in names if name in known} for known in (self.states, self.spent))
+        return {"start": {**values, **dict(zip(("states", "spent"), told, strict=True))}}
 
 
 TRAVELS = {each.name for each in fields(Start)} - {"place"}
@@ -95,7 +100,7 @@ def read_start(place: str | Path, bundle: str) -> Start:
         place: a bundle's deliverable, the folder of a finished run or of a study, or what a job carries.
         bundle: name of the bundle, which may be that of the run's folder.
     Raises:
-        InputError: it is none of these, unfinished, or damaged.
+        InputError: it is none of these, unfinished, or damaged, or nothing tells what its clients have spent.
     """
     path = Path(place)
     if path.is_dir():
@@ -110,7 +115,12 @@ def read_start(place: str | Path, bundle: str) -> Start:
             f"folder of a finished run; found {', '.join(sorted(map(str, content))[:8])}; name one of these"
         )
     return Start(
-        str(path), dict(weights), dict(content.get("description") or {}), str(digest(path)), path.name
+        place=str(path),
+        weights=dict(weights),
+        description=dict(content.get("description") or {}),
+        digest=str(digest(path)),
+        name=path.name,
+        spent=_spent_by_writer(path),
     )
 
 
@@ -118,6 +128,50 @@ def _run_of(place: Path, bundle: str) -> Path | None:
     """The folder of a run: the place itself, or the folder in a study's in which the bundle was trained."""
     folders = (place, place / bundle, place / IN_STUDY)
     return next((folder for folder in folders if (folder / GLOBAL).is_file()), None)
+
+
+def _spent_by_writer(file: Path) -> dict[str, float]:
+    """What the clients of the run have spent in whose folder, or in a client's there, it has exported a file."""
+    for folder in (file.parent, file.parent.parent.parent):
+        if (folder / GLOBAL).is_file() and (folder / SETTINGS).is_file():
+            return _spent(folder)
+    return {}
+
+
+def _spent(folder: Path) -> dict[str, float]:
+    """Client to what its updates have spent in a run, in its study's other trainings, and before.
+
+    Raises:
+        InputError: something that counts them is damaged or missing.
+    """
+    settings = read_record(folder / SETTINGS, CURE, sealed=True)
+    if (settings.get("privacy") or {}).get("noise") and not (folder / ROUNDS).is_file():
+        raise InputError(
+            f"{folder / ROUNDS}: expected the rounds, by which epsilon goes on being counted, found no file; {CURE}"
+        )
+    total = Counter(_spent_before(folder, settings))
+    for training, of in {folder: settings, **_beside(folder, settings)}.items():
+        total.update(spent_in(training, of))
+    return dict(total)
+
+
+def _beside(folder: Path, settings: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
+    """Other trainings of a study, those of its source model, with their settings; their names begin with its own."""
+    if folder.name not in (IN_STUDY, Path(settings["bundle"]).name):
+        return {}
+    found = {file.parent: found_record(file) or {} for file in sorted(folder.parent.glob(f"*/{SETTINGS}"))}
+    return {
+        place: of for place, of in found.items() if str(of.get("name")).startswith(f"{settings['name']}, ")
+    }
+
+
+def _spent_before(folder: Path, settings: Mapping[str, Any]) -> dict[str, float]:
+    """What a run keeps of it; one of an earlier version kept nothing, and its start tells it if it is still there."""
+    noted, earlier = spent_before(folder), settings.get("start")
+    if noted is not None or earlier is None or not Path(earlier).exists():
+        return noted or {}
+    start = read_start(earlier, Path(settings["bundle"]).name)
+    return start.spent if start.digest == (found_record(folder / START) or {}).get("digest") else {}
 
 
 def _of_run(place: Path, bundle: str) -> Start:
@@ -149,6 +203,7 @@ def _of_run(place: Path, bundle: str) -> Start:
         run=str(settings["name"]),
         within="" if folder == place else folder.name,
         states={name: round for name, round in committed.states.items() if round},
+        spent=_spent(folder),
     )
 
 
@@ -165,6 +220,24 @@ def own_state(start: Start, folders: Iterable[Path], client: str) -> str:
     round = int(start.states.get(client, 0))
     files = [folder / "clients" / client / f"state.{round}.pt" for folder in folders]
     return str(next((file for file in files if file.is_file()), files[0])) if round else ""
+
+
+def carry_spent(start: Start | None, budget: str, client: str) -> None:
+    """Let the budget of a site on this machine, of one run or study, hold what its client had spent before.
+
+    Args:
+        start: what the federation goes on from, if anything.
+        budget: the site's file.
+        client: its name.
+    Raises:
+        InputError: a site's file is damaged, or cannot be written.
+    """
+    if start is not None:
+        place = Path(start.place)
+        folder = place if place.is_dir() else place.parent
+        squares = max(start.spent.get(client, 0.0), spent_at_site(folder, client))
+        if squares:
+            Budget(budget).carry(start.digest, squares)
 
 
 def refuse_other_start(file: Path, start: Start | None) -> None:

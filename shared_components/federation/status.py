@@ -29,7 +29,8 @@ class Status:
         exported: the bundle's deliverable, once written; one of each client where each has a model of its own.
         without_model: clients that have none of their own at the end, where each should.
         part: whether it belongs to a study, which alone can go on with it.
-        epsilons: client -> what its updates with noise have spent, also of clients that take part no longer.
+        epsilons: client -> what its updates with noise have spent, those before the run began included, also of
+            clients that take part no longer.
     """
 
     name: str
@@ -89,19 +90,23 @@ def run_status(root: str | os.PathLike) -> Status:
         megabytes=sum(int(row["bytes_up"]) + int(row["bytes_down"]) for row in rows) / 1e6,
         exported=tuple(file for file in exported if file.is_file()),
         without_model=tuple(folder.left_out_of_export()),
-        epsilons=_epsilons(folder.released(), rows, federation.get("privacy") or {}),
+        epsilons=_epsilons(folder, federation, rows),
     )
 
 
 def _epsilons(
-    counts: Mapping[str, int], rows: Sequence[Mapping[str, str]], privacy: Mapping[str, Any]
+    folder: RunFolder, federation: Mapping[str, Any], rows: Sequence[Mapping[str, str]]
 ) -> dict[str, float]:
-    """Client to what so many updates have spent; the rows' own numbers hold where they count as many."""
+    """Client to what its updates have spent; the rows' own numbers hold where they count as many."""
     told = {(row["client"], int(row["released"])): float(row["epsilon"]) for row in rows if "released" in row}
+    privacy, before, counts = federation.get("privacy") or {}, folder.spent_before(), folder.released()
     if not privacy.get("noise"):
         return {}
+    counts = {name: 0 for name in federation["clients"] if name in before} | counts
     noise, delta = float(privacy["noise"]), float(privacy["delta"])
     return {
-        client: told[client, number] if (client, number) in told else spent(noise, number, delta)
+        client: told[client, number]
+        if (client, number) in told
+        else spent(noise, number, delta, before.get(client, 0.0))
         for client, number in counts.items()
     }

@@ -14,6 +14,7 @@ from typing import Any
 
 from shared_components.errors import InputError
 from shared_components.files import size
+from shared_components.records import found_record
 from shared_components.report.curves import curve_names, curves_uri, number, read_csv
 from shared_components.report.pages import Missing, Picture, Titled, write_page
 from shared_components.report.run_sections import (
@@ -131,7 +132,8 @@ def write_federated_report(run_dir: str | Path, output: str | Path | None = None
     rows = read_csv(folder / "rounds.csv")
     settings = read_settings(folder, FEDERATION_SETTINGS)
     privacy = settings.get("privacy")
-    spent = {row["client"]: float(row["epsilon"]) for row in rows if number(row.get("epsilon")) is not None}
+    spent = dict((found_record(folder / "start.json") or {}).get("epsilons", {}))  # before the run began
+    spent |= {row["client"]: float(row["epsilon"]) for row in rows if number(row.get("epsilon")) is not None}
     return write_page(
         output,
         "federated.html",

@@ -49,6 +49,7 @@ from shared_components.study_record import (
     write_study_record,
 )
 
+BEFORE = "before"  # beside the trainings' names: what had been spent before
 LOOKED_AT = 8  # volumes of a client, evenly spaced, for what the networks see of its images
 COLUMNS = 12  # slices of a picture
 ROWS = 2
@@ -195,7 +196,7 @@ def epsilons(study: Study) -> dict[str, dict[str, Any]]:
     A labelled client takes part in the factory's and in the source model's training with the same patients: the
     factory reads their images, the source model their images and labels. All its updates get noise of one multiplier,
     so those of both trainings compose as those of one do. What has left in a training that was begun anew since, with
-    fewer labelled clients, say, counts too.
+    fewer labelled clients, say, counts too, and so does what had left before in what the study goes on from.
 
     Raises:
         InputError: a table of rounds or a client's ledger is damaged, or says nothing of its updates.
@@ -204,16 +205,19 @@ def epsilons(study: Study) -> dict[str, dict[str, Any]]:
     if privacy is None or not privacy.noise:
         return {}
     counts: dict[str, dict[str, int]] = {}
+    earlier = RunFolder(study.factory_federation.output_dir).spent_before()
+    before = {client: squares for client, squares in earlier.items() if client in study.roots}
     trained = [Path(study.factory_federation.output_dir), *(study.folder / variant for variant in VARIANTS)]
     for folder in map(RunFolder, trained):  # also what today's study no longer asks for: it has left
         for client, updates in folder.released().items():
             counts.setdefault(client, {})[folder.root.name] = updates
     return {
         client: {
-            "epsilon": privacy.spent(sum(updates.values())),
-            "epsilons": {name: privacy.spent(number) for name, number in updates.items()},
+            "epsilon": privacy.spent(sum(counts.get(client, {}).values()), before.get(client, 0.0)),
+            "epsilons": {name: privacy.spent(number) for name, number in counts.get(client, {}).items()}
+            | ({BEFORE: privacy.spent(0, before[client])} if client in before else {}),
         }
-        for client, updates in sorted(counts.items())
+        for client in sorted({*counts, *before})
     }
 
 

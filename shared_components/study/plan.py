@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from shared_components.errors import InputError, counted
 from shared_components.federation.bundle_workflow import Layout
 from shared_components.federation.exchange_table import exchange_faults, exchange_table, rounds_of_clients
 from shared_components.federation.federation import Federation
-from shared_components.federation.start import start_faults, start_of
+from shared_components.federation.start import Start, start_faults, start_of
 from shared_components.hyper_parameters import has_our_values, value_faults
 from shared_components.study.client_stages import study_stages
 from shared_components.study.origins import joined
@@ -106,26 +107,29 @@ def plan(federation: Federation, study: bool | None = None) -> str:
     also = [] if planned is None else [f"  {UNPROTECTED}"]
     if len(tables) > 1:
         tables.insert(1, f"then the source model, among {joined(list(trainings[1][0].clients))}:")
-    also += _spent_in_all([of for of, _, _ in trainings])
     start = start_of(federation)
+    also += _spent_in_all([of for of, _, _ in trainings], start)
     begins = [] if start is None else [f"goes on from {start.words}"]
     return "\n".join(
         [*begins, *tables, *also, *_lines([step for _, step, _ in trainings], steps, jobs), *unplanned]
     )
 
 
-def _spent_in_all(trainings: Sequence[Federation]) -> list[str]:
-    """What labelled clients spend of their privacy in several trainings together."""
+def _spent_in_all(trainings: Sequence[Federation], start: Start | None) -> Iterator[str]:
+    """What clients spend of their privacy in several trainings together, and in those that went before."""
     privacy = trainings[0].privacy
-    if len(trainings) == 1 or privacy is None or not privacy.noise:
-        return []
-    drawn = [rounds_of_clients(one) for one in trainings]
-    epsilon = privacy.spent(
-        max(sum(rounds.get(name, 0) for rounds in drawn) for name in trainings[-1].clients)
-    )
-    return [
-        f"  a labelled client's updates of all {len(trainings)} trainings count together: epsilon {epsilon:.3g}"
-    ]
+    if privacy is None or not privacy.noise:
+        return
+    drawn = Counter[str]()
+    for one in trainings:
+        drawn.update(rounds_of_clients(one))
+    if len(trainings) > 1:
+        epsilon = privacy.spent(max(drawn[name] for name in trainings[-1].clients))
+        yield f"  a labelled client's updates of all {len(trainings)} trainings count together: epsilon {epsilon:.3g}"
+    known = {name: start.spent[name] for name in drawn if name in start.spent} if start else {}
+    if known:
+        epsilon = max(privacy.spent(drawn[name], before) for name, before in known.items())
+        yield f"  with what had left before, where this goes on from, up to epsilon {epsilon:.3g} at the end"
 
 
 def _training(federation: Federation, name: str) -> tuple[Step, Layout | None]:

@@ -99,6 +99,8 @@ def test_rows_tell_bytes_on_the_wire_and_epsilon(halved, noisy):
     assert client_row(halved, 3, "north", answer(), GLOBAL, norm=1 / 3)["update_norm"] == 0.333333
     row = client_row(noisy, 3, "north", answer(released=7), GLOBAL)
     assert row["epsilon"] == pytest.approx(spent(4.0, 7, 1e-5), rel=1e-5) and row["released"] == 7
+    row = client_row(noisy, 3, "north", answer(released=7), GLOBAL, before=0.5)  # as two more
+    assert row["epsilon"] == pytest.approx(spent(4.0, 9, 1e-5), rel=1e-5) and row["released"] == 7
 
 
 def test_an_update_that_does_not_count_has_still_left_its_client(noisy):

@@ -41,6 +41,19 @@ def test_the_update_that_would_go_beyond_the_limit_is_not_entered(tmp_path):
     budget.enter(100.0, Demand(max_norm=1.0))
 
 
+def test_what_a_start_has_spent_is_entered_once(tmp_path):
+    budget = Budget(tmp_path / "spent.json")
+    budget.enter(2.0, None)
+    for squares in (3.0, 3.0, 2.0, 4.0):
+        budget.carry("a", squares)
+    budget.carry("b", 0.5)
+    budget.enter(2.0, None)
+    budget.carry("a", 4.0)
+    assert budget.squares == 6.5
+    with pytest.raises(InputError, match="epsilon would be"):
+        budget.refuse(2.0, Demand(epsilon_at_most=spent(2.0, 7, 1e-5)))
+
+
 def test_two_jobs_at_once_lose_no_update(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     jobs = [spawn.Process(target=enter_often, args=(tmp_path / "spent.json", 40)) for _ in range(2)]

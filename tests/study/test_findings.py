@@ -13,6 +13,7 @@ from shared_components.federation.federation import client_plan
 from shared_components.federation.privacy import spent
 from shared_components.federation.rounds_log import RoundsCsv
 from shared_components.federation.run_folder import RunFolder
+from shared_components.records import write_record
 from shared_components.study.findings import _real_slices, epsilons, few_items, study_coverage
 from shared_components.study.origins import origins
 from shared_components.study.roles import plan_study
@@ -73,6 +74,24 @@ def test_what_a_client_noted_itself_counts_where_no_round_tells_of_it(study):
         "epsilon": spent(NOISE, 5, DELTA),
         "epsilons": {"factory": spent(NOISE, 3, DELTA), "source_model": spent(NOISE, 2, DELTA)},
     }
+
+
+def test_what_was_spent_before_counts_where_a_study_goes_on_from_a_run(study):
+    """A client that sends nothing in the study, and one that is no client of it, among them."""
+    rounds(study.folder / "factory", north=3)
+    update = (2 / NOISE) ** 2
+    write_record(
+        study.folder / "factory" / "start.json",
+        {"from": "a run", "digest": "", "spent": {"north": 2 * update, "south": 4 * update, "gone": update}},
+    )
+    found = epsilons(study)
+    assert found["north"]["epsilon"] == pytest.approx(spent(NOISE, 5, DELTA))
+    assert found["north"]["epsilons"] == {
+        "factory": spent(NOISE, 3, DELTA),
+        "before": pytest.approx(spent(NOISE, 2, DELTA)),
+    }
+    assert found["south"]["epsilon"] == pytest.approx(spent(NOISE, 4, DELTA))
+    assert found.keys() == {"north", "south"}
 
 
 def test_all_trainings_of_a_study_share_one_budget_of_each_site(study):

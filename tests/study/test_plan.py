@@ -8,6 +8,8 @@ import pytest
 
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
+from shared_components.federation.local import LocalEngine
+from shared_components.federation.privacy import spent
 from shared_components.study.plan import check_settings, duration, plan
 from shared_components.study.rehearsal import blank_root
 from tests.federation.tiny import federation
@@ -113,6 +115,19 @@ def test_what_is_exchanged_is_told_first(factory, values):
     tiny = plan(federation(values)).splitlines()  # its network is built, its data are not read
     assert [line.split()[0] for line in tiny[2:5]] == ["model.0", "model.1", "all"]
     assert "stays at the client: model.2, optimisers" in tiny[7]
+
+
+def test_what_had_left_before_counts_in_the_epsilon_that_is_told(values, tmp_path):
+    noisy = {
+        "privacy": {"clip": 1, "noise": 8},
+        "aggregator": {"_target_": "shared_components.federation.FedBN"},
+    }
+    anew = [line for line in plan(federation(values, **noisy)).splitlines() if "epsilon" in line]
+    begun = LocalEngine(federation(values, **noisy, rounds=1), quiet=True).run()
+    going_on = federation(values, **noisy, start=str(begun), output_dir=str(tmp_path / "later"))
+    told = [line for line in plan(going_on).splitlines() if "epsilon" in line]
+    more = f"  with what had left before, where this goes on from, up to epsilon {spent(8, 4, 1e-5):.3g} at the end"
+    assert told == [*anew, more]
 
 
 def test_what_does_not_go_together_with_the_network_is_told(factory, values):

@@ -24,7 +24,7 @@ from shared_components.federation.nvflare.places import Place, read_site
 from shared_components.federation.sent_record import SentRecord
 from shared_components.federation.site_check import FAULTS, site_check
 from shared_components.federation.sites import ERROR_FILE
-from shared_components.federation.start import own_state, start_of
+from shared_components.federation.start import carry_spent, own_state, start_of
 from shared_components.files import load_tensors, write_text
 from shared_components.records import found_record, write_record
 
@@ -117,6 +117,8 @@ def site_job(custom: Path, kit: Path, name: str) -> SiteJob:
             start = start_of(federation)
             before = own_state(start, place.earlier_folders(start), name) if start else ""
             plan = client_plan(federation, name, place.demand, place.budget, before)
+            if place.budget is None:  # a site's own has counted it already
+                carry_spent(start, plan.budget, name)
         _jobs[custom, name] = SiteJob(federation, plan, place, read_parts(custom))
     return _jobs[custom, name]
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 import yaml
 
+from shared_components.federation.budget import Budget
 from shared_components.federation.local import LocalEngine
-from shared_components.files import load_tensors
+from shared_components.federation.start import Start
+from shared_components.files import load_tensors, save_tensors
 from shared_components.records import read_table
 from tests.federation.tiny import federation, file_values, make_root
 
@@ -22,6 +24,7 @@ from shared_components.federation.nvflare.job import write_job
 from shared_components.federation.nvflare.message import Message
 from shared_components.federation.nvflare.places import VARIABLE
 from shared_components.federation.nvflare.site_client import SiteClient
+from shared_components.federation.nvflare.site_tasks import _jobs, site_job
 
 
 @pytest.fixture
@@ -132,3 +135,19 @@ def test_a_failure_that_names_a_patients_file_stays_at_the_site(site):
     with SiteClient(custom, kit, "north") as client:
         assert client.answer("build", Message({"round": 0})).failure.endswith(WITHHELD)
     assert "s0.nii.gz" in (kit / "fedfoundry/tiny/clients/north/error.txt").read_text()
+
+
+@pytest.mark.parametrize(("rehearsal", "counted"), [(False, 0.0), (True, 2.0)])
+def test_what_a_start_has_spent_counts_where_the_sites_own_file_has_not_counted_it(
+    site, tmp_path, rehearsal, counted
+):
+    values, kit, _ = site
+    start = Start("", {"model.0.weight": torch.zeros(1)}, {}, "digest", spent={"north": 2.0})
+    values["start"] = str(save_tensors(tmp_path / "start.pt", start.content(["north"])))
+    job = write_job(federation(values), tmp_path / "job", FederationController())
+    own = {"data_root": str(tmp_path / "data"), "rehearsal": rehearsal}
+    (kit / "local" / "fedfoundry.yaml").write_text(yaml.safe_dump(own))
+    for _ in range(2):
+        _jobs.clear()
+        plan = site_job(job / "app" / "custom", kit, "north").plan
+    assert Budget(plan.budget).squares == counted

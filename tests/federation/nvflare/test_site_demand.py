@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("nvflare")
@@ -58,3 +60,15 @@ def test_a_site_stops_taking_part_before_its_epsilon_goes_beyond_its_limit(noisy
         limit, rel=1e-4
     )
     assert left_out["3", "north"].endswith(f"above its epsilon_at_most ({limit:g}); it sends no more")
+
+
+@pytest.mark.thorough
+def test_what_a_site_has_spent_before_counts_in_what_it_allows(noisy, tmp_path):
+    start = NvflareSimulator(replace(noisy, rounds=1), quiet=True).run()
+    going_on = replace(noisy, start=str(start), output_dir=str(tmp_path / "later"), rounds=2)
+    limit = spent(2.0, 2, 1e-5) + 1e-6
+    folder = NvflareSimulator(demanding(going_on, Demand(epsilon_at_most=limit)), quiet=True).run()
+    rows = {(row["round"], row["client"]): row for row in read_rows(folder / "rounds.csv")}
+    assert [key for key, row in rows.items() if "left_out" in row] == [("2", "north")]
+    epsilons = [float(rows[key]["epsilon"]) for key in (("1", "north"), ("1", "south"), ("2", "south"))]
+    assert epsilons == pytest.approx([spent(2.0, number, 1e-5) for number in (2, 2, 3)], rel=1e-5)
