@@ -236,6 +236,16 @@ def test_files_that_a_stage_reads_count_by_their_contents(tmp_path):
     assert fingerprint() not in (first, second)
 
 
+def test_voxels_beside_a_header_that_a_stage_reads_count(tmp_path):
+    (tmp_path / "image.mhd").write_text("ElementDataFile = image.raw\n")
+    made = stage(tmp_path, "s", reads=(str(tmp_path / "image.mhd"),))
+    found = []
+    for voxels in ("a", "b", "b"):
+        (tmp_path / "image.raw").write_text(voxels)
+        found.append(made.fingerprint(FileDigests()))
+    assert found[0] != found[1] == found[2]
+
+
 def test_a_file_in_place_of_a_stage_folder_makes_way_and_of_its_parents_is_one_line(tmp_path):
     (tmp_path / "s").write_text("")
     run_stage(stage(tmp_path, "s"), "f")
