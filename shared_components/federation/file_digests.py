@@ -14,11 +14,13 @@ from typing import Any
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.dataset_json import DATASET_FILE
 from shared_components.data.image_files import files_of
+from shared_components.data.label_maps import ANNOTATED, IGNORE
 from shared_components.federation.client_entry import Client
 from shared_components.records import found_record, write_record
 from shared_components.steps import steps
 
 TRAINED_ON = ("training", "validation")  # a run does not depend on the other splits
+KNOWN = "known"  # what a data root says of which parts of its label maps somebody annotated
 MUCH = 1_000_000_000  # bytes
 MOST = 5  # changes that a message names
 
@@ -82,7 +84,8 @@ def _stamp(path: Path) -> list[list[int]] | None:
 
 
 def data_record(clients: Mapping[str, Client], digests: FileDigests) -> dict[str, Any]:
-    """Client name to what it trains on: each data root's domain, and its splits' files with their digests.
+    """Client name to what it trains on: each data root's domain, its splits' files with their digests, and what of
+    their label maps is known.
 
     A data root without ``dataset.json``, as other bundles may have, is left out. Reading much is told of.
 
@@ -108,7 +111,29 @@ def _roots(client: Client) -> Iterator[tuple[str, ClientRoot]]:
 def _described(roots: Mapping[str, ClientRoot], digests: FileDigests) -> Iterator[tuple[str, dict[str, Any]]]:
     for folder, root in roots.items():
         files = {split: _files(root, split, digests) for split in TRAINED_ON}
-        yield folder, {"domain": root.domain, **files}
+        yield folder, {"domain": root.domain, **files, KNOWN: _known(root)}
+
+
+def _known(root: ClientRoot) -> dict[str, Any]:
+    """``ignore`` and, by split, each image's ``annotated``, where the data root has them."""
+    entries = {split: [e for e in root.splits[split] if e.get(ANNOTATED) is not None] for split in TRAINED_ON}
+    found = {
+        split: {e["image"]: e[ANNOTATED] for e in entries[split]} for split in TRAINED_ON if entries[split]
+    }
+    return {**found, **({} if root.ignore is None else {IGNORE: root.ignore})}
+
+
+def compared(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a digest of a record is taken of, so that it stays that of earlier versions, which did not look at what is
+    known, where all is.
+    """
+    return {
+        name: {
+            folder: {key: value for key, value in root.items() if key != KNOWN or value}
+            for folder, root in roots.items()
+        }
+        for name, roots in record.items()
+    }
 
 
 def _files(root: ClientRoot, split: str, digests: FileDigests) -> dict[str, str | None]:
@@ -147,6 +172,22 @@ def _changes(before: dict[str, Any] | None, now: dict[str, Any] | None, root: st
             f"{name} of {split} is another file"
             for name in old
             if name in new and not _same(old[name], new[name])
+        )
+    yield from _known_changes(before.get(KNOWN), now.get(KNOWN))
+
+
+def _known_changes(before: dict[str, Any] | None, now: dict[str, Any] | None) -> Iterator[str]:
+    """As far as both records tell; those of earlier versions do not."""
+    if before is None or now is None:
+        return
+    if before.get(IGNORE) != now.get(IGNORE):
+        yield f"its 'ignore' was {before.get(IGNORE, 'none')} and is now {now.get(IGNORE, 'none')}"
+    for split in TRAINED_ON:
+        old, new = before.get(split, {}), now.get(split, {})
+        yield from (
+            f"other slices of {image} of {split} are annotated"
+            for image in {**old, **new}
+            if old.get(image) != new.get(image)
         )
 
 

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from shared_components.federation.client_entry import Client
-from shared_components.federation.file_digests import FileDigests, data_changes, data_record
+from shared_components.federation.file_digests import FileDigests, compared, data_changes, data_record
 
 
 def write_root(root: Path, *entries: dict[str, Any], **more: Any) -> Path:
@@ -49,3 +51,29 @@ def test_a_record_of_an_earlier_version_knows_the_header_alone(tmp_path):
     assert data_changes(before, now) == []
     other = {"north": {str(tmp_path): {**root, "training": {key: f"{header[::-1]} {label}"}}}}
     assert len(data_changes(other, now)) == 1
+
+
+LABELLED = {"image": "images/s0.nii", "label": "labels/s0.nii"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "more", "told"),
+    [
+        ({"annotated": [4]}, {}, "other slices of images/s0.nii of training are annotated"),
+        ({}, {"ignore": 255}, "its 'ignore' was none and is now 255"),
+    ],
+)
+def test_what_of_a_label_map_is_known_is_part_of_the_data(tmp_path, entry, more, told):
+    before = record(write_root(tmp_path, LABELLED))
+    now = record(write_root(tmp_path, LABELLED | entry, **more))
+    assert data_changes(before, now) == [f"client north: {told}"]
+    assert len(data_changes(now, before)) == 1 and data_changes(now, now) == []
+    assert compared(before) != compared(now)
+
+
+def test_where_an_earlier_version_did_not_note_what_is_known_it_is_not_compared(tmp_path):
+    earlier = record(write_root(tmp_path, LABELLED))
+    for root in earlier["north"].values():
+        del root["known"]
+    assert compared(record(tmp_path)) == earlier, "digests of it stay the same"
+    assert data_changes(earlier, record(write_root(tmp_path, LABELLED | {"annotated": [4]}))) == []

@@ -357,6 +357,26 @@ def test_other_data_at_a_site_train_it_anew(values, tmp_path):
     assert opened("b").is_new and not first.folder.global_file.exists()
 
 
+def test_other_slices_annotated_train_it_anew(values, tmp_path):
+    root = Path(shutil.copytree(values["clients"]["north"]["data_root"], tmp_path / "north"))
+    clients = {**values["clients"], "north": {"data_root": str(root), "domain": "t1"}}
+    described = read_json(root / "dataset.json")
+
+    def opened() -> FederatedRun:
+        study = plan_study(made({**values, "clients": clients, "output_dir": str(tmp_path / "out")}))
+        run = FederatedRun(source_federation(study), renewed=True)
+        with run.folder.lock.held():
+            run.open(True, False, FileDigests())
+        return run
+
+    first = opened()
+    first.folder.commit(Committed(1, {"w": torch.zeros(1)}, dict.fromkeys(first.federation.clients, 1)))
+    assert not opened().is_new
+    described["training"][0]["annotated"] = [1]
+    (root / "dataset.json").write_text(json.dumps(described))
+    assert opened().is_new
+
+
 def test_what_has_left_a_client_counts_in_a_training_begun_anew_without_it(values, tmp_path):
     """Also where its own count is at its site."""
     noisy = {"privacy": {"clip": 0.1, "noise": 8.0, "delta": 1e-5}, "output_dir": str(tmp_path)}
