@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared_components.federation.bundle_workflow import reads_labels
 from shared_components.federation.client_entry import Client
 from shared_components.federation.file_digests import FileDigests, compared, data_changes, data_record
 
@@ -21,9 +22,10 @@ def write_root(root: Path, *entries: dict[str, Any], **more: Any) -> Path:
     return root
 
 
-def record(root: Path) -> dict[str, Any]:
+def record(root: Path, labels: bool = True) -> dict[str, Any]:
     """As it comes back from a file."""
-    return json.loads(json.dumps(data_record({"north": Client((str(root),), ("t1",))}, FileDigests())))
+    found = data_record({"north": Client((str(root),), ("t1",))}, FileDigests(), labels)
+    return json.loads(json.dumps(found))
 
 
 def test_replaced_voxels_beside_a_header_are_told(tmp_path):
@@ -77,3 +79,49 @@ def test_where_an_earlier_version_did_not_note_what_is_known_it_is_not_compared(
         del root["known"]
     assert compared(record(tmp_path)) == earlier, "digests of it stay the same"
     assert data_changes(earlier, record(write_root(tmp_path, LABELLED | {"annotated": [4]}))) == []
+
+
+UNLABELLED = {"image": "images/s0.nii"}
+RELABELLED = {**UNLABELLED, "label": "labels/s1.nii"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (UNLABELLED, LABELLED, "images/s0.nii of training has a label now"),
+        (LABELLED, UNLABELLED, "images/s0.nii of training has no label any more"),
+        (LABELLED, RELABELLED, "the label of images/s0.nii of training is another one"),
+        (LABELLED | {"annotated": [4]}, UNLABELLED, "images/s0.nii of training has no label any more"),
+    ],
+)
+def test_labels_that_come_and_go_are_told_unless_none_is_read(tmp_path, first, second, told):
+    before, unread = (record(write_root(tmp_path, first), labels) for labels in (True, False))
+    now, unread_now = (record(write_root(tmp_path, second), labels) for labels in (True, False))
+    assert data_changes(before, now) == [f"client north: {told}"]
+    assert data_changes(unread, unread_now) == []
+    for root in before["north"].values():
+        del root["known"]  # as earlier versions noted it, whether the training reads labels or not
+    assert data_changes(before, now) == [f"client north: {told}"]
+    assert data_changes(before, unread_now) == []
+
+
+def test_an_image_that_is_replaced_is_told_where_no_label_is_read(tmp_path):
+    before = record(write_root(tmp_path, LABELLED))
+    (tmp_path / "images" / "s0.nii").write_text("another")
+    assert data_changes(before, record(tmp_path, labels=False)) == [
+        "client north: images/s0.nii of training is another file"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "reads"),
+    [
+        ({}, True),
+        ({"label_domains": []}, False),
+        ({"label_domains": [], "slices_per_volume": None}, False),
+        ({"label_domains": [], "slices_per_volume": 4}, True),  # annotated ones first
+        ({"label_domains": "$['t' + str(@number)]", "number": 1}, True),
+    ],
+)
+def test_a_training_reads_labels_unless_its_bundle_says_otherwise(config, reads):
+    assert reads_labels(config) is reads
