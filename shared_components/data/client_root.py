@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,16 @@ class ClientRoot:
     def file(self) -> Path:
         """The ``dataset.json``."""
         return self.root / DATASET_FILE
+
+    def read_for(self, splits: Iterable[str], labels: bool = True) -> dict[str, Any]:
+        """What somebody reads of ``dataset.json`` who reads some splits, with their labels or without."""
+        left_out = () if labels else ("label", ANNOTATED)
+        entries = {
+            split: [{k: v for k, v in entry.items() if k not in left_out} for entry in self.splits[split]]
+            for split in splits
+        }
+        known = {"labels": self.labels, IGNORE: self.ignore} if labels else {}
+        return {"domain": self.domain, **known, **entries}
 
     def items(self, split: str, labelled: bool | None = None) -> list[dict[str, Any]]:
         """Entries of a split: ``{"image", "label", "domain", "subject"}``, absolute paths; no absent labels.

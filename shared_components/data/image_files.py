@@ -1,8 +1,10 @@
-"""What an image is, and which images lie in a folder: the same for make-datalist, inference and evaluation."""
+"""What an image is, of which files, and which images lie in a folder: the same for all that read or compare them."""
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -24,6 +26,42 @@ _UNREAD = (
     ".mgz", ".mgh", ".mnc", ".rec", ".brik", ".brik.gz", ".mif", ".mif.gz", ".nii.bz2", ".nii.xz", ".nii.zst",
 )  # fmt: skip
 """Endings of volumes that nothing here reads: FreeSurfer, MINC, Philips, AFNI, MRtrix, NIfTI packed in other ways."""
+_BESIDE = (".hdr", ".img", ".mat")  # of Analyze and NIfTI in several files
+_NAMING = (".mhd", ".nhdr")  # headers that name the files of their voxels
+_DATA_FILE = re.compile(
+    r"^[ \t]*(?:ElementDataFile[ \t]*=|data ?file[ \t]*:)[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE
+)
+_HEADER = 2**20  # bytes of a header that are read
+
+
+def files_of(image: str | os.PathLike) -> list[Path]:
+    """The file that names an image, and the others there that hold its voxels or place, where a header stands alone."""
+    place = Path(image)
+    suffix, others = place.suffix.lower(), []
+    if suffix in _BESIDE[:2]:
+        cased = map(str.upper, _BESIDE) if place.suffix.isupper() else _BESIDE
+        others = [*map(place.with_suffix, cased)]
+    elif suffix in _NAMING and place.is_file():
+        others = _named_by(place)
+    return [place, *(file for file in others if file != place and file.is_file())]
+
+
+def _named_by(header: Path) -> list[Path]:
+    """The files that a MetaImage or NRRD header names: one, a list, or a pattern such as ``slice%03d.raw 1 20 1``."""
+    with header.open("rb") as opened:
+        text = opened.read(_HEADER).decode(errors="surrogateescape")
+    found = _DATA_FILE.search(text)
+    if found is None:
+        return []
+    names = [found[1].strip()]
+    if re.match(r"LIST\b", names[0], re.IGNORECASE):
+        names = [line.strip() for line in text[found.end() :].splitlines() if line.strip()]
+    elif "%" in names[0]:
+        names = [re.sub(r"([ \t]+-?\d+)+$", "", names[0])]
+    patterns = [re.sub(r"%\d*d", "*", glob.escape(name)) for name in names]
+    return [
+        header.parent / file for each in patterns for file in sorted(glob.glob(each, root_dir=header.parent))
+    ]
 
 
 def is_image(path: Path) -> bool:

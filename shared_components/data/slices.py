@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from shared_components.data.faults import read
+from shared_components.data.image_files import files_of
 from shared_components.data.label_maps import ANNOTATED, CLASSES, IGNORE, UNKNOWN
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError
@@ -29,7 +30,6 @@ from shared_components.steps import steps
 
 CACHES = ("memory", "disk", "none")
 _PATHS = ("image", "label")
-_HEADERS = (".hdr", ".mhd", ".nhdr")  # of images in two files
 _OPEN_VOLUMES = 8  # volumes that a disk cache keeps open
 BACKGROUND = -0.9
 """Scaled intensity up to which a pixel counts as empty."""
@@ -251,20 +251,11 @@ class _Volumes:
 
 
 def _stamp(path: str) -> list[tuple[str, int, int]]:
-    """Sizes and times of change of an image's files, so that a cached copy of an older version is not used.
-
-    Of a header they include the files of its name beside it, one of which holds the voxels.
-    """
+    """Sizes and times of change of an image's files, so that a cached copy of an older version is not used."""
     place = Path(path)
     if not place.exists():
         raise InputError(f"{path}: no such file; put it there or take its entry out of dataset.json")
-    files = [place]
-    if place.is_dir():
-        files = list(place.iterdir())
-    elif place.suffix.lower() in _HEADERS:
-        files = [
-            file for file in place.parent.iterdir() if file.name.split(".")[0] == place.name.split(".")[0]
-        ]
+    files = place.iterdir() if place.is_dir() else files_of(place)
     return sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 

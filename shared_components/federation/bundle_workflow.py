@@ -23,6 +23,10 @@ from shared_components.tensors import names_below
 
 EXPORT = "federation::export"
 """Id of a bundle's config: writes the federation's deliverable from the global weights in the network."""
+LABELLED = "label_domains"
+"""Id of the config of a bundle that reads no label unless it names domains whose labels are read."""
+CHOSEN = "slices_per_volume"
+"""Id of a bundle's config: of each volume so many slices are taken, those that somebody annotated first."""
 
 
 def bundle_config(federation: Federation) -> dict[str, Any]:
@@ -31,6 +35,14 @@ def bundle_config(federation: Federation) -> dict[str, Any]:
     parser.read_config(federation.config_files)
     parser.update(dict(federation.overrides))
     return {k: v for k, v in parser.get().items() if k != parser.meta_key}
+
+
+def reads_labels(config: Mapping[str, Any]) -> bool:
+    """Whether a training by a bundle's merged config depends on labels."""
+    parser = ConfigParser(dict(config))
+    if LABELLED not in parser:
+        return True
+    return any(id in parser and parser.get_parsed_content(id) for id in (LABELLED, CHOSEN))
 
 
 def build_workflow(

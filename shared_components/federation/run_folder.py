@@ -18,7 +18,7 @@ import yaml
 
 from shared_components.errors import InputError
 from shared_components.federation.budget import LEDGER
-from shared_components.federation.bundle_workflow import bundle_config
+from shared_components.federation.bundle_workflow import bundle_config, reads_labels
 from shared_components.federation.federation import BUDGET, Federation
 from shared_components.federation.file_digests import (
     FileDigests,
@@ -130,7 +130,7 @@ class RunFolder:
             read_rows(self.rounds_file)
         if start is not None:
             write_record(self.start_file, {**start.record(), "epsilons": _epsilons(federation, start)})
-        data = data_record(federation.clients, digests)
+        data = data_record(federation.clients, digests, reads_labels(settings[self.bundle_file]))
         if committed is not None:
             self._check_same_data(data)
             self._tell_other_versions()

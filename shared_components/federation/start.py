@@ -20,7 +20,7 @@ from torch import Tensor
 
 from shared_components.errors import InputError
 from shared_components.federation.budget import Budget
-from shared_components.federation.bundle_workflow import bundle_config
+from shared_components.federation.bundle_workflow import LABELLED, bundle_config
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import digest
 from shared_components.federation.sites import read_committed
@@ -41,7 +41,6 @@ CURE = "put a copy of it back, or name another start"
 CarryOver = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Tensor]]
 HOOK = "federation::start"
 """Id of a bundle's config: called with the tensors and the description of a start, it gives the network's tensors."""
-LABELLED = "label_domains"
 
 
 @dataclass(frozen=True)

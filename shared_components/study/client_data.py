@@ -57,10 +57,17 @@ class ClientData:
         """Every ``dataset.json``."""
         return tuple(str(Path(folder, DATASET_FILE)) for folder in self.folders)
 
-    def paths(self, splits: Iterable[str]) -> tuple[str, ...]:
-        """Images and labels of some splits."""
+    def read_for(self, splits: Iterable[str], labels: bool = True) -> dict[str, Any]:
+        """Every ``dataset.json`` to what is read of it, as of :meth:`ClientRoot.read_for`."""
+        splits = tuple(splits)
+        read = (root.read_for(splits, labels) for root in self.roots)
+        return dict(zip(self.files, read, strict=True))
+
+    def paths(self, splits: Iterable[str], labels: bool = True) -> tuple[str, ...]:
+        """Images of some splits, and their labels unless these are not read."""
         items = [item for split in splits for item in self.items(split)]
-        return tuple(item[key] for item in items for key in ("image", "label") if key in item)
+        keys = ("image", "label") if labels else ("image",)
+        return tuple(item[key] for item in items for key in keys if key in item)
 
     @property
     def label_share(self) -> float:
@@ -164,7 +171,11 @@ class SiteDescription:
         """Not known here."""
         return ()
 
-    def paths(self, splits: Iterable[str]) -> tuple[str, ...]:
+    def read_for(self, splits: Iterable[str], labels: bool = True) -> dict[str, Any]:
+        """Not known here."""
+        return {}
+
+    def paths(self, splits: Iterable[str], labels: bool = True) -> tuple[str, ...]:
         """Not known here."""
         return ()
 

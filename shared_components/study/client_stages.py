@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from monai.bundle import ConfigParser
 
-from shared_components.federation.bundle_workflow import bundle_config
+from shared_components.data.dataset_json import SPLITS
+from shared_components.federation.bundle_workflow import bundle_config, reads_labels
 from shared_components.federation.file_digests import TRAINED_ON
 from shared_components.study.candidates import candidate_stages, self_training
 from shared_components.study.generalisation import SYNTHETIC_VALIDATION, generalisation_stages
@@ -153,17 +155,28 @@ def _joint_pretraining(study: Study) -> Stage:
         "ckpt_path": model_path(study, EVERYBODY, JOINT),
     }
     reads = [path for one in data for path in (*one.files, *one.paths(TRAINED_ON))]
-    return make_stage(study, EVERYBODY, JOINT, ("pretrain.yaml",), own, reads=reads)
+    read_of = {file: read for one in data for file, read in one.read_for(TRAINED_ON).items()}
+    return replace(make_stage(study, EVERYBODY, JOINT, ("pretrain.yaml",), own, reads=reads), read_of=read_of)
 
 
 def _audit_stages(study: Study) -> Iterator[Stage]:
     """What the factory gives away of the client's images, and how well it draws them: one at each client, after the
     factory, which reads the client's images of every split. Of what it writes, the table of numbers alone may leave.
     """
-    parser = ConfigParser(bundle_config(study.federation))
+    config = bundle_config(study.federation)
+    parser, labels = ConfigParser(config), reads_labels(config)
     own = {id: parser.get_parsed_content(id) for id in AS_TRAINED if id in parser}
     own["ckpt_path"] = str(study.factory)
-    for client, data in study.roots.items():
-        reads = (str(study.factory), *data.paths(("test",)))
-        bundle = os.path.abspath(study.federation.bundle)
-        yield make_stage(study, client, AUDIT_STAGE, ("audit.yaml",), own, reads=reads, bundle=bundle)
+    bundle, reads = os.path.abspath(study.federation.bundle), (str(study.factory),)
+    for client in study.roots:
+        yield make_stage(
+            study,
+            client,
+            AUDIT_STAGE,
+            ("audit.yaml",),
+            own,
+            reads=reads,
+            bundle=bundle,
+            splits=SPLITS,
+            labels=labels,
+        )

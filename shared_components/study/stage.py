@@ -8,7 +8,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import monai.bundle
 from monai.bundle import ConfigParser
 
+from shared_components.data.dataset_json import SPLITS
 from shared_components.errors import InputError, counted, meant, shown
 from shared_components.federation.bundle_workflow import without_remarks
 from shared_components.federation.file_digests import TRAINED_ON, FileDigests, digest
@@ -74,6 +75,7 @@ class Stage:
         folder: where it writes, and nobody else.
         needs: keys of the stages that must be done before.
         reads: further files and folders that it depends on.
+        read_of: some of these files to what the stage reads of them, where the rest does not matter.
         root: the study's folder, which may be moved; None: the stage is no study's.
     """
 
@@ -86,6 +88,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     root: Path | None = None
+    read_of: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -107,7 +110,11 @@ class Stage:
         return self._fingerprint(_without_root(dict(self.overrides), self.root), digests, before)
 
     def _fingerprint(self, overrides: Any, digests: FileDigests, before: Sequence[str]) -> str:
-        files = [digest(file) for file in self.config_files] + [digests.of(file) for file in self.reads]
+        read = [
+            short_digest(self.read_of[file]) if file in self.read_of else digests.of(file)
+            for file in self.reads
+        ]
+        files = [digest(file) for file in self.config_files] + read
         bundle = Path(self.bundle).name  # wherever it lies: each job of a federation has a copy of its own
         return short_digest([bundle, self.configs, overrides, files, list(before)])
 
@@ -150,13 +157,14 @@ class Stage:
         return Done(noted["seconds"], short_digest(noted["outputs"]))
 
     def found(self, digests: FileDigests, before: Sequence[str] = ()) -> Done | None:
-        """What was noted when it ended as it would be done now, by an earlier version with the folder's place, too;
-        arguments as of :meth:`fingerprint`.
+        """What was noted when it ended as it would be done now, by earlier versions with files as a whole or with the
+        folder's place, too; arguments as of :meth:`fingerprint`.
         """
         if not (self.folder / DONE).is_file():
             return None
-        done = self.done(self.fingerprint(digests, before))
-        return done or self.done(self._fingerprint(dict(self.overrides), digests, before))
+        whole = replace(self, read_of={})
+        done = self.done(self.fingerprint(digests, before)) or self.done(whole.fingerprint(digests, before))
+        return done or self.done(whole._fingerprint(dict(self.overrides), digests, before))
 
     def lost(self, outputs: Mapping[str, Sequence] | None = None) -> list[str]:
         """Files that the stage has written and that are missing or hold something else now.
@@ -246,6 +254,8 @@ def make_stage(
     needs: Sequence[str] = (),
     reads: Sequence[str] = (),
     bundle: str | None = None,
+    splits: Sequence[str] | None = None,
+    labels: bool = True,
 ) -> Stage:
     """A stage with the settings that all have, as far as its config knows them, and its own.
 
@@ -258,6 +268,8 @@ def make_stage(
         needs: keys of the stages that must be done before.
         reads: files that it depends on beside the client's ``dataset.json`` and its images and labels.
         bundle: the bundle's folder; None: the adaptation's.
+        splits: of the client's data that it reads; None: those that are trained on, or that it segments.
+        labels: whether it reads labels.
     Raises:
         InputError: the bundle lacks a config file.
     """
@@ -269,10 +281,17 @@ def make_stage(
         **known(study.section("overrides"), bundle, configs),
         **own,
     }
-    splits = TRAINED_ON if name in SECTION_OF else ("test",)
-    files = (*(() if data is None else (*data.files, *data.paths(splits))), *reads)
+    splits = splits or (TRAINED_ON if name in SECTION_OF else _segmented(overrides))
+    files = (*(() if data is None else (*data.files, *data.paths(splits, labels))), *reads)
+    read_of = {} if data is None else data.read_for(splits, labels)
     folder = study.place(client, name)
-    return Stage(client, name, bundle, configs, overrides, folder, tuple(needs), files, study.folder)
+    return Stage(client, name, bundle, configs, overrides, folder, tuple(needs), files, study.folder, read_of)
+
+
+def _segmented(overrides: Mapping[str, Any]) -> tuple[str, ...]:
+    """The lists of a data root that a stage with these overrides segments; all where an expression says which."""
+    split = overrides.get("split", "test")
+    return (split,) if split in SPLITS else SPLITS
 
 
 def inference_configs(study: Study, client: str) -> tuple[str, ...]:

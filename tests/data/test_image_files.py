@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared_components.data.image_files import images_in, is_image, unread_volumes
+from shared_components.data.image_files import files_of, images_in, is_image, unread_volumes
 from shared_components.data.pairing import find_pairs
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases
@@ -31,6 +31,39 @@ def folder(tmp_path) -> Path:
     for name in ("a.nii.gz", "b.nrrd", "c.mha", "d.png", "notes.txt", ".hidden.nii"):
         (tmp_path / "images" / name).write_bytes(b"x" * 200)
     return tmp_path / "images"
+
+
+@pytest.mark.parametrize(
+    ("image", "header", "others"),
+    [
+        ("s.nii.gz", "", []),
+        ("s.hdr", "", ["s.img"]),
+        ("s.img", "", ["s.hdr"]),
+        ("s.mhd", "ElementDataFile = s.raw\n", ["s.raw"]),
+        ("s.mhd", "ElementDataFile = LOCAL\n", []),
+        ("s.mhd", "ElementDataFile = LIST 2D\nslice1.raw\nslice2.raw\n", ["slice1.raw", "slice2.raw"]),
+        ("s.mhd", "ElementDataFile = slice%d.raw 1 2 1\n", ["slice1.raw", "slice2.raw"]),
+        ("s.nhdr", "NRRD0004\ndata file: voxels/other.raw\n", ["voxels/other.raw"]),
+        ("s.nhdr", "NRRD0004\r\ndatafile: gone.raw\r\n", []),
+        ("s.nhdr", "NRRD0004\r\ndatafile: s.raw\r\n", ["s.raw"]),
+    ],
+)
+def test_files_of_an_image_are_those_with_its_voxels(image, header, others, tmp_path):
+    (tmp_path / "voxels").mkdir()
+    for name in (
+        "s.nii.gz",
+        "s.json",
+        "s.hdr",
+        "s.img",
+        "s.raw",
+        "slice1.raw",
+        "slice2.raw",
+        "voxels/other.raw",
+    ):
+        (tmp_path / name).touch()
+    (tmp_path / image).write_bytes(header.encode())
+    found = files_of(tmp_path / image)
+    assert [file.relative_to(tmp_path).as_posix() for file in found] == [image, *others]
 
 
 def test_damaged_dicom_files_do_not_hide_the_images_beside_them(folder):

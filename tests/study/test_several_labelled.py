@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -355,6 +356,48 @@ def test_other_data_at_a_site_train_it_anew(values, tmp_path):
     first.folder.commit(Committed(1, {"w": torch.zeros(1)}, dict.fromkeys(elsewhere.clients, 1)))
     assert first.is_new and not opened("a").is_new
     assert opened("b").is_new and not first.folder.global_file.exists()
+
+
+@pytest.mark.parametrize("label_domains", [[], ["t1"]])
+def test_a_label_matters_to_a_factory_that_draws_labels_alone(values, tmp_path, label_domains):
+    root = Path(shutil.copytree(values["clients"]["south"]["data_root"], tmp_path / "south"))
+    clients = {**values["clients"], "south": {"data_root": str(root), "domain": "pet"}}
+    changes = {"overrides": {**values["overrides"], "label_domains": label_domains}, "clients": clients}
+    federation = made({**values, **changes, "output_dir": str(tmp_path / "out")})
+    folder = RunFolder(federation.output_dir)
+
+    def opened() -> Committed | None:
+        with folder.lock.held():
+            return folder.open(federation, resume=True)
+
+    opened()
+    folder.commit(Committed(1, {"w": torch.zeros(1)}, dict.fromkeys(federation.clients, 1)))
+    described = read_json(root / "dataset.json")
+    described["training"][1]["label"] = "labels/s1.nii.gz"
+    (root / "dataset.json").write_text(json.dumps(described))
+    told = "client south: images/s1.nii.gz of training has a label now; put them back"
+    with pytest.raises(InputError, match=told) if label_domains else contextlib.nullcontext():
+        assert opened() is not None
+
+
+def test_other_slices_annotated_train_it_anew(values, tmp_path):
+    root = Path(shutil.copytree(values["clients"]["north"]["data_root"], tmp_path / "north"))
+    clients = {**values["clients"], "north": {"data_root": str(root), "domain": "t1"}}
+    described = read_json(root / "dataset.json")
+
+    def opened() -> FederatedRun:
+        study = plan_study(made({**values, "clients": clients, "output_dir": str(tmp_path / "out")}))
+        run = FederatedRun(source_federation(study), renewed=True)
+        with run.folder.lock.held():
+            run.open(True, False, FileDigests())
+        return run
+
+    first = opened()
+    first.folder.commit(Committed(1, {"w": torch.zeros(1)}, dict.fromkeys(first.federation.clients, 1)))
+    assert not opened().is_new
+    described["training"][0]["annotated"] = [1]
+    (root / "dataset.json").write_text(json.dumps(described))
+    assert opened().is_new
 
 
 def test_what_has_left_a_client_counts_in_a_training_begun_anew_without_it(values, tmp_path):

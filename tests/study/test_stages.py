@@ -212,6 +212,20 @@ def test_a_stage_that_an_earlier_version_has_done_where_it_lies_is_done(tmp_path
     assert made.note(earlier, 1.5) == made.found(FileDigests())
 
 
+def test_of_a_file_of_which_a_stage_reads_a_part_that_part_counts(tmp_path):
+    file = tmp_path / "dataset.json"
+    file.write_text("1")
+    made = replace(stage(tmp_path, "s", reads=(str(file),)), read_of={str(file): {"test": []}})
+    first = made.fingerprint(FileDigests())
+    earlier = replace(made, read_of={}).fingerprint(FileDigests())
+    made.folder.mkdir()
+    assert made.note(earlier, 1.5) == made.found(FileDigests()), "by an earlier version, from the same file"
+    file.write_text("2")
+    assert made.found(FileDigests()) is None
+    assert made.note(first, 1.5) == made.found(FileDigests())
+    assert replace(made, read_of={str(file): {"test": ["a"]}}).found(FileDigests()) is None
+
+
 def test_files_that_a_stage_reads_count_by_their_contents(tmp_path):
     image, kept = tmp_path / "image.nii", tmp_path / "digests.json"
     image.write_text("a")
@@ -234,6 +248,16 @@ def test_files_that_a_stage_reads_count_by_their_contents(tmp_path):
     assert fingerprint() == second
     image.unlink()
     assert fingerprint() not in (first, second)
+
+
+def test_voxels_beside_a_header_that_a_stage_reads_count(tmp_path):
+    (tmp_path / "image.mhd").write_text("ElementDataFile = image.raw\n")
+    made = stage(tmp_path, "s", reads=(str(tmp_path / "image.mhd"),))
+    found = []
+    for voxels in ("a", "b", "b"):
+        (tmp_path / "image.raw").write_text(voxels)
+        found.append(made.fingerprint(FileDigests()))
+    assert found[0] != found[1] == found[2]
 
 
 def test_a_file_in_place_of_a_stage_folder_makes_way_and_of_its_parents_is_one_line(tmp_path):

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -19,12 +20,14 @@ import yaml
 from shared_components.audit.figures import read_figures
 from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
+from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.privacy import spent as epsilon
 from shared_components.records import found_record, write_record
 from shared_components.study.client_stages import study_stages
 from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
+from shared_components.study.settings import PREDICTIONS
 from shared_components.study.summary import (
     grid_faults,
     segmenting_command,
@@ -223,6 +226,66 @@ def test_no_stage_reads_the_images_of_another_client(finished, values):
         for file in (finished / "clients" / client).glob("*/overrides.yaml"):
             assert yaml.safe_load(file.read_text())["dataset_dir"] == entry["data_root"]
             assert not any(other in file.read_text() for other in others)
+
+
+def of_kinds(client: str, *, segmenting: bool) -> Callable[[str], bool]:
+    """Whether a stage of a client's is one of those that segment, or one of those that train on its labels."""
+
+    def fits(key: str) -> bool:
+        return key.startswith(f"{client}/") and "audit" not in key and key.endswith(PREDICTIONS) == segmenting
+
+    return fits
+
+
+NOBODY = of_kinds("nobody", segmenting=True)
+
+
+@pytest.mark.parametrize(
+    ("client", "change", "due"),
+    [
+        ("north", lambda content: content.update(licence="CC0"), NOBODY),
+        (
+            "island",
+            lambda content: content["test"][0].update(label="labels/s3.nii.gz"),
+            of_kinds("island", segmenting=True),
+        ),
+        (
+            "south",
+            lambda content: content["test"][0].update(annotated=[1]),
+            of_kinds("south", segmenting=True),
+        ),
+        ("south", lambda content: content["test"].clear(), lambda key: key == "south/audit"),
+        (
+            "north",
+            lambda content: content["training"][0].update(annotated=[1]),
+            lambda key: key == "all/joint_source" or of_kinds("north", segmenting=False)(key),
+        ),
+        (
+            "north",
+            lambda content: content.update(ignore=255),
+            lambda key: key == "all/joint_source" or (key.startswith("north/") and key != "north/audit"),
+        ),
+    ],
+    ids=["licence", "test label", "annotated test slices", "no test volume", "annotated slices", "ignore"],
+)
+def test_of_a_changed_dataset_json_those_stages_are_due_that_read_what_has_changed(
+    values, tmp_path, client, change, due
+):
+    entry = values["clients"][client]
+    root = Path(shutil.copytree(entry["data_root"], tmp_path / client))
+    clients = {**values["clients"], client: {**entry, "data_root": str(root)}}
+    digests = FileDigests()
+
+    def fingerprints() -> dict[str, str]:
+        stages = study_stages(plan_study(made({**values, "clients": clients}, joint=True)))
+        return {stage.key: stage.fingerprint(digests) for stage in stages}
+
+    before, content = fingerprints(), json.loads((root / "dataset.json").read_text())
+    change(content)
+    (root / "dataset.json").write_text(json.dumps(content, indent=1))
+    after = fingerprints()
+    both = [key for key in before if key in after]
+    assert {key for key in both if before[key] != after[key]} == set(filter(due, both))
 
 
 def test_stages_take_over_what_the_factory_was_trained_with(finished):

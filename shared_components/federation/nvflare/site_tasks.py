@@ -15,6 +15,7 @@ import torch
 from shared_components.errors import InputError, failure_line
 from shared_components.federation import worker
 from shared_components.federation.aggregators.aggregation import from_blocks
+from shared_components.federation.bundle_workflow import bundle_config, reads_labels
 from shared_components.federation.federation import ClientPlan, Federation, client_plan
 from shared_components.federation.file_digests import FileDigests, data_changes, data_record, told
 from shared_components.federation.nvflare.failures import told_outside
@@ -175,7 +176,8 @@ def _compare_data(job: SiteJob, resumed: bool) -> None:
     """
     folder, name = Path(job.plan.folder), job.plan.name
     digests = FileDigests(folder / "digests.json")
-    data = data_record({name: job.federation.clients[name]}, digests)
+    labels = reads_labels(bundle_config(job.federation))
+    data = data_record({name: job.federation.clients[name]}, digests, labels)
     before = found_record(folder / "data.json") if resumed else None
     changes = data_changes(before, data) if before else []
     if changes:
