@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,23 +53,28 @@ def unseen_quality(
         fast: a third of the updates of everything.
         smoke: the smallest sizes.
         reference: the method that the others are compared with, as the tables call it; by default meta-learning
-            with strong looks, or of rows without it the first.
+            with strong looks, or of rows without it the first; where that has no result, the first that has one.
     Returns:
         The tables.
     Raises:
-        InputError: an unknown domain, row or reference; nothing is finished; some runs failed.
+        InputError: an unknown domain, row or reference; nothing is finished, or nothing of the reference; some runs
+            failed.
     """
     bench = UnseenBench(scenario, Path(output_dir), fast, smoke)
     domains = chosen(held_out, bench.scenario.domains, "held_out")
     keys = chosen(rows, bench.rows, "rows")
-    reference = _reference(reference, keys)
+    _check_reference(reference, [row.name for row in ROWS.values()])
+    wanted = reference or ROWS[FULL if FULL in keys else keys[0]].name
     runs, failures = Runs(bench.folder), []
     if not report_only:
         with runs.alone():
             for seed in range(seeds):
                 bench.scenario.make(bench.data(seed), seed, smoke)
-            failures = _run(runs, bench, bench.places(range(seeds), domains, keys), jobs, reference)
-    table = _report(bench, _results(runs, bench.found()), reference)
+            failures = _run(runs, bench, bench.places(range(seeds), domains, keys), jobs, wanted)
+    results = _results(runs, bench.found())
+    if report_only and results:
+        _check_reference(reference, _methods(results.values()))
+    table = _report(bench, results, wanted)
     if failures:
         print(table or "")
     check_failures(failures)
@@ -80,11 +85,15 @@ def unseen_quality(
     return table
 
 
-def _reference(name: str | None, rows: Sequence[str]) -> str:
-    known = [row.name for row in ROWS.values()]
+def _check_reference(name: str | None, known: Sequence[str]) -> None:
     if name is not None and name not in known:
         raise InputError(f"reference: expected one of {'; '.join(known)}, found {name!r}")
-    return name or ROWS[FULL if FULL in rows else rows[0]].name
+
+
+def _methods(results: Collection[Result]) -> list[str]:
+    """Names of the rows that have a result, in the table's order."""
+    found = {result.row for result in results}
+    return [ROWS[row].name for row in ROWS if row in found]
 
 
 def _run(
@@ -118,10 +127,13 @@ def _results(runs: Runs, places: Sequence[UnseenRun]) -> dict[UnseenRun, Result]
 def _report(
     bench: UnseenBench, results: Mapping[UnseenRun, Result], reference: str = ROWS[FULL].name
 ) -> str | None:
-    """Write the table; None when there is no result."""
+    """Write the table; None when there is no result. Where the reference has none yet, the first method stands in."""
     if not results:
         return None
     found = list(results.values())
+    methods = _methods(found)
+    reference = reference if reference in methods else ROWS[FULL].name
+    reference = reference if reference in methods else methods[0]
     table = unseen_tables(bench, found, reference)
     write_comparison(bench.folder, table, comparison(bench, found, reference=reference))
     return table

@@ -65,11 +65,17 @@ def test_any_method_may_be_the_reference(tmp_path):
     table = report("spine_unseen", tmp_path, reference="self-trained U-Net, mild looks")
     named = report("spine_unseen", tmp_path, rows="self_trained_mild,meta_learning_mild")
     assert "Differences are to “self-trained U-Net, mild looks”" in named
-    assert "Differences are to “meta-learning, strong looks”" in report("spine_unseen", tmp_path)
+    assert "Differences are to “self-trained U-Net, mild looks”" in report("spine_unseen", tmp_path)
     assert "| meta-learning, mild looks | 0.500 | 0.500 | -0.100 [-0.100, -0.100] |" in table
     assert table.startswith("Spinal cords of six real hospitals")
     with pytest.raises(InputError, match=r"reference: expected one of U-Net; .*, found 'best'"):
         report("spine_unseen", tmp_path, reference="best")
+    before = (tmp_path / "spine_unseen" / "differences.csv").read_text(encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"expected one of self-trained U-Net, mild looks; meta-.*, found 'U-Net'"
+    ):
+        report("spine_unseen", tmp_path, reference="U-Net")
+    assert (tmp_path / "spine_unseen" / "differences.csv").read_text(encoding="utf-8") == before
 
 
 def test_run_of_other_settings_is_not_counted(tmp_path):
