@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole flow on six real hospitals, of which one has labels, on this machine, from nothing:
-#   bash scripts/quickstart.sh              16 minutes after installation on two cores
+#   bash scripts/quickstart.sh              16–17 minutes after installation on two cores
 #                                           without AVX-512
 #   bash scripts/quickstart.sh --data heads three hospitals made from one real head instead
 #   bash scripts/quickstart.sh --smoke      every step at the smallest sizes, with such heads, a minute or two; trains

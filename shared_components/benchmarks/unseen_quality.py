@@ -132,8 +132,7 @@ def _report(
         return None
     found = list(results.values())
     methods = _methods(found)
-    reference = reference if reference in methods else ROWS[FULL].name
-    reference = reference if reference in methods else methods[0]
+    reference = next(name for name in (reference, ROWS[FULL].name, *methods) if name in methods)
     table = unseen_tables(bench, found, reference)
     write_comparison(bench.folder, table, comparison(bench, found, reference=reference))
     return table

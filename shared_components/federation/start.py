@@ -84,9 +84,10 @@ class Start:
         Args:
             clients: to which it travels, and of which alone it says something.
         """
-        values, names = {key: value for key, value in asdict(self).items() if key in TRAVELS}, list(clients)
-        told = ({name: known[name] for name in names if name in known} for known in (self.states, self.spent))
-        return {"start": {**values, **dict(zip(("states", "spent"), told, strict=True))}}
+        values, names = {key: value for key, value in asdict(self).items() if key in TRAVELS}, set(clients)
+        for of_clients in ("states", "spent"):
+            values[of_clients] = {name: each for name, each in values[of_clients].items() if name in names}
+        return {"start": values}
 
 
 TRAVELS = {each.name for each in fields(Start)} - {"place"}
