@@ -183,16 +183,15 @@ def write_choice(
 
 
 def chosen_names(record: Mapping[str, Any], file: str | os.PathLike) -> list[str]:
-    """The chosen candidates, the clearest first, of a record that this or an earlier version wrote.
+    """The chosen candidates, the clearest first, of a record.
 
     Raises:
-        InputError: ``chosen`` is neither a name nor a list of names.
+        InputError: ``chosen`` is no list of names.
     """
-    found = record.get("chosen")
-    names = [found] if isinstance(found, str) else found  # before two could answer together
+    names = record.get("chosen")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InputError(
-            f"{file}: 'chosen' expected a list of candidates, found {found!r}; run its stage again with --resume"
+            f"{file}: 'chosen' expected a list of candidates, found {names!r}; run its stage again with --resume"
         )
     return names
 

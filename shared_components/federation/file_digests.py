@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.dataset_json import DATASET_FILE
@@ -20,8 +20,6 @@ from shared_components.records import found_record, write_record
 from shared_components.steps import steps
 
 TRAINED_ON = ("training", "validation")  # a run does not depend on the other splits
-KNOWN = "known"  # what a data root says of which parts of its label maps somebody annotated
-AND = " + "  # between the names of an image and its label
 MUCH = 1_000_000_000  # bytes
 MOST = 5  # changes that a message names
 
@@ -85,8 +83,8 @@ def _stamp(path: Path) -> list[list[int]] | None:
 
 
 def data_record(clients: Mapping[str, Client], digests: FileDigests, labels: bool = True) -> dict[str, Any]:
-    """Client name to what it trains on: each data root's domain, its splits' files with their digests, and what of
-    their label maps is known.
+    """Client name to its data roots, and of each what is trained on: ``domain``; each split's images, with the digests
+    of ``image`` and, where labels are read, of ``label`` and what of it is ``annotated``; and ``ignore``.
 
     A data root without ``dataset.json``, as other bundles may have, is left out. Reading much is told of.
 
@@ -105,7 +103,10 @@ def data_record(clients: Mapping[str, Client], digests: FileDigests, labels: boo
     much = sum(file.stat().st_size for file in files) > MUCH
     for path in steps(paths, "comparing the clients' files with those of before", "file", shown=much):
         digests.of(path)
-    return {name: dict(_described(own, digests, keys)) for name, own in roots.items()}
+    return {
+        name: {folder: _described(root, digests, labels) for folder, root in own.items()}
+        for name, own in roots.items()
+    }
 
 
 def _roots(client: Client) -> Iterator[tuple[str, ClientRoot]]:
@@ -114,51 +115,32 @@ def _roots(client: Client) -> Iterator[tuple[str, ClientRoot]]:
             yield str(folder), ClientRoot.load(folder)
 
 
-def _described(
-    roots: Mapping[str, ClientRoot], digests: FileDigests, keys: Collection[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    for folder, root in roots.items():
-        files = {split: _files(root, split, digests, keys) for split in TRAINED_ON}
-        yield folder, {"domain": root.domain, **files, KNOWN: _known(root) if "label" in keys else None}
-
-
-def _known(root: ClientRoot) -> dict[str, Any]:
-    """``ignore`` and, by split, each image's ``annotated``, where the data root has them."""
-    entries = {split: [e for e in root.splits[split] if e.get(ANNOTATED) is not None] for split in TRAINED_ON}
-    found = {
-        split: {e["image"]: e[ANNOTATED] for e in entries[split]} for split in TRAINED_ON if entries[split]
-    }
-    return {**found, **({} if root.ignore is None else {IGNORE: root.ignore})}
-
-
-def compared(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a digest of a record is taken of, so that it stays that of earlier versions, which did not look at what is
-    known, where all is.
-    """
-    return {
-        name: {
-            folder: {key: value for key, value in root.items() if key != KNOWN or value}
-            for folder, root in roots.items()
+def _described(root: ClientRoot, digests: FileDigests, labels: bool) -> dict[str, Any]:
+    splits = {
+        split: {
+            entry["image"]: _noted(entry, item, digests, labels)
+            for entry, item in zip(root.splits[split], root.items(split), strict=True)
         }
-        for name, roots in record.items()
+        for split in TRAINED_ON
     }
+    return {"domain": root.domain, **splits, **({IGNORE: root.ignore} if labels else {})}
 
 
-def _files(root: ClientRoot, split: str, digests: FileDigests, keys: Collection[str]) -> dict[str, str]:
-    """``image`` or ``image + label`` of the data root to the digests of both."""
-    found = {}
-    for entry, item in zip(root.splits[split], root.items(split), strict=True):
-        paths = [key for key in keys if key in entry]
-        found[AND.join(str(entry[key]) for key in paths)] = " ".join(
-            str(digests.of(item[key])) for key in paths
-        )
-    return found
+def _noted(
+    entry: Mapping[str, Any], item: Mapping[str, Any], digests: FileDigests, labels: bool
+) -> dict[str, Any]:
+    """What a record tells of an image."""
+    image = {"image": digests.of(item["image"])}
+    if not labels:
+        return image
+    label = digests.of(item["label"]) if "label" in item else None
+    return {**image, "label": label, ANNOTATED: entry.get(ANNOTATED)}
 
 
 def data_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What has changed, in words: ``client north: images/s1.nii.gz of training is another file``.
 
-    Compared is what both records tell: those of earlier versions tell of labels, but not what is known of them.
+    Labels are compared where both records tell of them.
     """
     return [
         f"client {name}: {change}"
@@ -169,64 +151,37 @@ def data_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     ]
 
 
-class _Noted(NamedTuple):
-    """What a record tells of an image.
-
-    Attributes:
-        digest: of it.
-        label: digest of its label map; empty where it has none.
-        annotated: as in ``dataset.json``.
-    """
-
-    digest: str
-    label: str
-    annotated: Any
-
-
 def _changes(before: dict[str, Any] | None, now: dict[str, Any] | None, root: str) -> Iterator[str]:
     if before is None or now is None:
         yield f"the data root {root} is {'new' if before is None else 'gone'}"
         return
-    before = {KNOWN: now[KNOWN], **before}
-    labels = before[KNOWN] is not None and now[KNOWN] is not None
+    labels = IGNORE in before and IGNORE in now
     if before["domain"] != now["domain"]:
         yield f"its domain was {before['domain']} and is now {now['domain']}"
-    if labels and before[KNOWN].get(IGNORE) != now[KNOWN].get(IGNORE):
-        yield f"its 'ignore' was {before[KNOWN].get(IGNORE, 'none')} and is now {now[KNOWN].get(IGNORE, 'none')}"
+    if labels and before[IGNORE] != now[IGNORE]:
+        was, is_now = ("none" if record[IGNORE] is None else record[IGNORE] for record in (before, now))
+        yield f"its 'ignore' was {was} and is now {is_now}"
     for split in TRAINED_ON:
-        old, new = _noted(before, split), _noted(now, split)
+        old, new = before[split], now[split]
         yield from (f"{image} is gone from {split}" for image in old if image not in new)
         yield from (f"{image} is new in {split}" for image in new if image not in old)
         for image in (image for image in old if image in new):
             yield from _image_changes(f"{image} of {split}", old[image], new[image], labels)
 
 
-def _noted(root: Mapping[str, Any], split: str) -> dict[str, _Noted]:
-    """What a record tells of the images of a data root's split."""
-    annotated = (root[KNOWN] or {}).get(split, {})
-    found = {}
-    for names, digests in root[split].items():
-        own, _, label = digests.partition(" ")
-        parts = names.split(AND)
-        image = AND.join(parts[: len(parts) // 2]) if label else names
-        found[image] = _Noted(own, label, annotated.get(image))
-    return found
-
-
-def _image_changes(image: str, before: _Noted, now: _Noted, labels: bool) -> Iterator[str]:
-    if not _same(before.digest, now.digest):
+def _image_changes(
+    image: str, before: Mapping[str, Any], now: Mapping[str, Any], labels: bool
+) -> Iterator[str]:
+    if before["image"] != now["image"]:
         yield f"{image} is another file"
-    if labels and bool(before.label) != bool(now.label):
-        yield f"{image} has {'a label now' if now.label else 'no label any more'}"
-    elif labels and not _same(before.label, now.label):
+    if not labels:
+        return
+    if (before["label"] is None) != (now["label"] is None):
+        yield f"{image} has {'a label now' if now['label'] else 'no label any more'}"
+    elif before["label"] != now["label"]:
         yield f"the label of {image} is another one"
-    elif labels and before.annotated != now.annotated:
+    elif before[ANNOTATED] != now[ANNOTATED]:
         yield f"other slices of {image} are annotated"
-
-
-def _same(before: str, now: str) -> bool:
-    """Whether digests are the same; one of an earlier version is of the named file alone."""
-    return before == now or now.startswith(f"{before},")
 
 
 def told(changes: list[str]) -> str:

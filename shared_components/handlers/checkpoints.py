@@ -21,7 +21,7 @@ from shared_components.files import load_tensors, save_tensors
 from shared_components.tensors import misfit, not_finite
 
 CHECKPOINT_NAME = "checkpoint.pt"
-SHARED = "shared_updates"  # of several processes, which earlier versions did not note
+SHARED = "shared_updates"  # by several processes; one alone notes none
 BEFORE = "checkpoint_before.pt"  # what a new run has found in its folder
 
 

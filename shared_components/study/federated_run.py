@@ -11,7 +11,7 @@ from pathlib import Path
 from shared_components.errors import InputError
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
-from shared_components.federation.file_digests import FileDigests, compared, data_record, digest
+from shared_components.federation.file_digests import FileDigests, data_record, digest
 from shared_components.federation.folder_lock import FolderLock, resumable
 from shared_components.federation.local import make_engine
 from shared_components.federation.rounds_log import read_rows
@@ -121,7 +121,7 @@ def _purpose(federation: Federation, digests: FileDigests, states: Mapping[str, 
     """
     settings = {key: value for key, value in federation.as_dict().items() if key not in NO_MATTER}
     settings["clients"] = {name: client.domain for name, client in federation.clients.items()}
-    data = {**compared(data_record(federation.clients, digests)), **states}
+    data = {**data_record(federation.clients, digests), **states}
     return short_digest([settings, bundle_config(federation), data])
 
 

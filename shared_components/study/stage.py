@@ -8,7 +8,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -107,15 +107,13 @@ class Stage:
             digests: of the files that it reads.
             before: digests of what the stages that it needs have written.
         """
-        return self._fingerprint(_without_root(dict(self.overrides), self.root), digests, before)
-
-    def _fingerprint(self, overrides: Any, digests: FileDigests, before: Sequence[str]) -> str:
         read = [
             short_digest(self.read_of[file]) if file in self.read_of else digests.of(file)
             for file in self.reads
         ]
         files = [digest(file) for file in self.config_files] + read
         bundle = Path(self.bundle).name  # wherever it lies: each job of a federation has a copy of its own
+        overrides = _without_root(dict(self.overrides), self.root)
         return short_digest([bundle, self.configs, overrides, files, list(before)])
 
     def prepare(self, fingerprint: str) -> None:
@@ -157,14 +155,8 @@ class Stage:
         return Done(noted["seconds"], short_digest(noted["outputs"]))
 
     def found(self, digests: FileDigests, before: Sequence[str] = ()) -> Done | None:
-        """What was noted when it ended as it would be done now, by earlier versions with files as a whole or with the
-        folder's place, too; arguments as of :meth:`fingerprint`.
-        """
-        if not (self.folder / DONE).is_file():
-            return None
-        whole = replace(self, read_of={})
-        done = self.done(self.fingerprint(digests, before)) or self.done(whole.fingerprint(digests, before))
-        return done or self.done(whole._fingerprint(dict(self.overrides), digests, before))
+        """What was noted when it ended as it would be done now; arguments as of :meth:`fingerprint`."""
+        return self.done(self.fingerprint(digests, before)) if (self.folder / DONE).is_file() else None
 
     def lost(self, outputs: Mapping[str, Sequence] | None = None) -> list[str]:
         """Files that the stage has written and that are missing or hold something else now.

@@ -8,7 +8,7 @@ import pytest
 
 from shared_components.federation.bundle_workflow import reads_labels
 from shared_components.federation.client_entry import Client
-from shared_components.federation.file_digests import FileDigests, compared, data_changes, data_record
+from shared_components.federation.file_digests import FileDigests, data_changes, data_record
 
 
 def write_root(root: Path, *entries: dict[str, Any], **more: Any) -> Path:
@@ -41,20 +41,6 @@ def test_replaced_voxels_beside_a_header_are_told(tmp_path):
     ]
 
 
-def test_a_record_of_an_earlier_version_knows_the_header_alone(tmp_path):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "s0.img").write_bytes(b"voxels")
-    now = record(write_root(tmp_path, {"image": "images/s0.hdr", "label": "labels/s0.nii"}))
-    ((_, root),) = now["north"].items()
-    ((key, digests),) = root["training"].items()
-    header, rest = digests.split(",")
-    label = rest.split(" ")[1]
-    before = {"north": {str(tmp_path): {**root, "training": {key: f"{header} {label}"}}}}
-    assert data_changes(before, now) == []
-    other = {"north": {str(tmp_path): {**root, "training": {key: f"{header[::-1]} {label}"}}}}
-    assert len(data_changes(other, now)) == 1
-
-
 LABELLED = {"image": "images/s0.nii", "label": "labels/s0.nii"}
 
 
@@ -70,15 +56,15 @@ def test_what_of_a_label_map_is_known_is_part_of_the_data(tmp_path, entry, more,
     now = record(write_root(tmp_path, LABELLED | entry, **more))
     assert data_changes(before, now) == [f"client north: {told}"]
     assert len(data_changes(now, before)) == 1 and data_changes(now, now) == []
-    assert compared(before) != compared(now)
 
 
-def test_where_an_earlier_version_did_not_note_what_is_known_it_is_not_compared(tmp_path):
-    earlier = record(write_root(tmp_path, LABELLED))
-    for root in earlier["north"].values():
-        del root["known"]
-    assert compared(record(tmp_path)) == earlier, "digests of it stay the same"
-    assert data_changes(earlier, record(write_root(tmp_path, LABELLED | {"annotated": [4]}))) == []
+def test_names_may_hold_anything(tmp_path):
+    entry = {"image": "images/flair + t1, s0.nii", "label": "labels/a + b.nii"}
+    before = record(write_root(tmp_path, entry))
+    (tmp_path / "labels" / "a + b.nii").write_text("another")
+    assert data_changes(before, record(tmp_path)) == [
+        "client north: the label of images/flair + t1, s0.nii of training is another one"
+    ]
 
 
 UNLABELLED = {"image": "images/s0.nii"}
@@ -99,9 +85,6 @@ def test_labels_that_come_and_go_are_told_unless_none_is_read(tmp_path, first, s
     now, unread_now = (record(write_root(tmp_path, second), labels) for labels in (True, False))
     assert data_changes(before, now) == [f"client north: {told}"]
     assert data_changes(unread, unread_now) == []
-    for root in before["north"].values():
-        del root["known"]  # as earlier versions noted it, whether the training reads labels or not
-    assert data_changes(before, now) == [f"client north: {told}"]
     assert data_changes(before, unread_now) == []
 
 

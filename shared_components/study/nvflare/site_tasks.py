@@ -14,7 +14,7 @@ from shared_components.federation import worker
 from shared_components.federation.client_entry import Client
 from shared_components.federation.data_check import faults_beside
 from shared_components.federation.federation import client_plan
-from shared_components.federation.file_digests import FileDigests, compared, data_record, digest
+from shared_components.federation.file_digests import FileDigests, data_record, digest
 from shared_components.federation.nvflare.message import Done, Work
 from shared_components.federation.nvflare.site_tasks import TASKS as FEDERATION_TASKS
 from shared_components.federation.nvflare.site_tasks import SiteJob
@@ -41,7 +41,7 @@ def describe(job: SiteJob, work: Work) -> Done:
     if job.plan is None and not job.place.rehearsal:
         _refuse_faults(job, folder)
     digests = FileDigests(folder / "described.json")
-    (roots,) = compared(data_record({job.place.name: Client(data, ())}, digests)).values()
+    (roots,) = data_record({job.place.name: Client(data, ())}, digests).values()
     digests.keep()
     return Done(SiteDescription.of(ClientData.load(data), short_digest([*roots.values()])).as_dict())
 
