@@ -31,7 +31,6 @@ from shared_components.metrics.memorisation import (
     membership_inference,
     memorisation,
     nearer_to_training,
-    nearest_distances,
 )
 from shared_components.networks.generator import Generator
 from shared_components.records import read_table, write_table
@@ -191,19 +190,20 @@ def privacy_figures(
         vectors: of all slices in that space, at least two of each.
         training: the training slices.
         held_out: slices of other subjects of the same client.
-        seed: of bootstrap and thinning.
+        seed: of the draws of patients.
     """
     found = memorisation(*vectors, held_out.patients)
     generated, own, other = vectors
-    membership = membership_inference(own, other, generated, (training.patients, held_out.patients), seed)
-    distances = nearest_distances(*vectors, seed)
+    patients = training.patients, held_out.patients
+    membership = membership_inference(own, other, generated, patients, seed)
+    nearer = nearer_to_training(*vectors, patients, seed)
     figures = {
         "memorised": Figure.of(found.rate, found.chance.value),
         "memorised_by_chance": Figure.of(found.chance, found.chance.value),
         "flagged": Figure(float(found.flagged)),
         "membership": Figure.of(membership, 0.5),
-        "nearer_to_training": Figure.of(nearer_to_training(*vectors, seed), 0.5),
-        "nearest_distance": Figure(distances[0], real=distances[1]),
-        "data_copying": Figure(data_copying(*vectors), real=0.0),
+        "nearer_to_training": Figure.of(nearer.share, 0.5),
+        "nearest_distance": Figure(nearer.training, real=nearer.held_out),
+        "data_copying": Figure(data_copying(*vectors, held_out.patients), real=0.0),
     }
     return {f"{name}_{space}": figure for name, figure in figures.items()}, found

@@ -22,8 +22,8 @@ WORDS = {  # a figure's name, without the space's, to what it is
     "memorised_by_chance": "the same of held-out slices",
     "flagged": "1: more than chance explains",
     "membership": "AUC of the membership attack; real: it tells nothing",
-    "nearer_to_training": "share nearer to a training than to a held-out slice, of as many",
-    "nearest_distance": "median distance to the nearest training slice; real: held-out slice, of as many",
+    "nearer_to_training": "share nearer to a training than to a held-out slice, of as many patients",
+    "nearest_distance": "median distance to the nearest training slice; real: held-out slice, of as many patients",
     "data_copying": "z-score of Meehan's test (far below 0: nearer to training slices than new ones are)",
     "frechet": "Fréchet distance from held-out slices; real: that of training slices",
     "kernel_distance": "kernel distance (squared MMD), the same",
@@ -43,8 +43,8 @@ divided by their spread over the training slices. A slice is memorised if its di
 over the mean distance to the 50 nearest (Carlini et al. 2023), is below that of 99 % of held-out slices (as Meehan \
 et al. 2020 calibrate). The interval of that share is Wilson's; that of chance tells how well so many held-out slices \
 fix the limit, of which those of one patient, as far as they are alike, count as one (Kish 1965). The attack takes \
-slices near to a generated one for training slices (GAN-Leaks, Chen et al. 2020); its interval is a bootstrap over \
-patients. No test proves that nothing is given away."""
+slices near to a generated one for training slices (GAN-Leaks, Chen et al. 2020); its interval, and that of the share \
+that is nearer to training slices, is a bootstrap over patients. No test proves that nothing is given away."""
 STAY = """The pictures show **real images**: they are for this client alone, and must not leave it. Each line: a \
 generated slice, the training slice that it is nearest to, and their difference; the most suspicious first."""
 ROUGH = 0.1  # share of memorised slices that could go unnoticed, above which the evidence is called weak

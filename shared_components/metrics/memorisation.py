@@ -6,7 +6,6 @@ client tell: they are new by construction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -23,7 +22,8 @@ from shared_components.metrics.intervals import (
 
 NEIGHBOURS = 50
 TAIL = 0.01  # share of held-out slices below the threshold: what is expected of a factory that copies nothing
-THINNINGS = 20  # random choices of as many training as held-out slices
+THINNINGS = 20  # random choices of as many training as held-out patients
+DRAWS = 400  # of a bootstrap
 BLOCK = 512  # queries at a time
 FEWEST = (
     3  # patients on each side, below which slices are drawn in their place, and nothing should be concluded
@@ -120,53 +120,95 @@ def memorisation(
     return Memorisation(rate, chance, flagged, ratio, found.index[:, 0])
 
 
-def nearer_to_training(generated: Tensor, training: Tensor, held_out: Tensor, seed: int = 0) -> Estimate:
-    """Share of generated slices whose nearest training slice is nearer than their nearest held-out slice.
+class NearerTo(NamedTuple):
+    """What :func:`nearer_to_training` finds.
 
-    Of the larger set as many are taken as the smaller has, by chance and repeatedly, so that a half is expected where
-    training and held-out slices are alike to the factory.
+    Attributes:
+        share: of generated slices whose nearest training slice is nearer than their nearest held-out slice; a half is
+            expected where training and held-out patients are alike to the factory.
+        training: median distance of generated slices to their nearest training slice.
+        held_out: the same to their nearest held-out slice.
     """
-    shares = torch.zeros(len(generated), dtype=torch.float64)
-    for own, other in _thinned(generated, training, held_out, seed):
-        shares += ((other - own).sign().double() + 1) / 2 / THINNINGS
-    return wilson(shares.mean().item(), len(shares))
+
+    share: Estimate
+    training: float
+    held_out: float
 
 
-def nearest_distances(
-    generated: Tensor, training: Tensor, held_out: Tensor, seed: int = 0
-) -> tuple[float, float]:
-    """Median distances of generated slices to their nearest training slice, and to their nearest held-out slice.
+def nearer_to_training(
+    generated: Tensor, training: Tensor, held_out: Tensor, patients: tuple[Tensor, Tensor], seed: int = 0
+) -> NearerTo:
+    """Whether generated slices are nearer to training than to held-out slices of as many patients.
 
-    Of as many slices of each, as for :func:`nearer_to_training`: the nearest of more slices is nearer by itself.
+    The nearest of more patients is nearer by itself: of the larger side as many patients are drawn as the smaller has,
+    repeatedly. The interval is that of a bootstrap over patients, where both sides have at least three, else over
+    slices, which is too narrow.
+
+    Args:
+        generated: slices or their features, (N, F).
+        training: (M, F).
+        held_out: (K, F) of subjects that are not in ``training``.
+        patients: whose each of ``training`` and ``held_out`` is, integers (M,) and (K,).
+        seed: of the draws.
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, Sec. 8.3 (two samples).
     """
-    pairs = [
-        [side.median().item() for side in pair] for pair in _thinned(generated, training, held_out, seed)
+    sides = [
+        _nearest_of_each(generated, references, groups)
+        for references, groups in zip((training, held_out), _groups(patients), strict=True)
     ]
-    own, other = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
-    return own, other
+    number = min(side.shape[1] for side in sides)
+    random = torch.Generator().manual_seed(seed)
+
+    def drawn(side: Tensor, again: bool) -> Tensor:
+        """The nearest of as many patients; of these drawn again with replacement, so that both sides lose as many."""
+        kept = torch.randperm(side.shape[1], generator=random)[:number]
+        return side[:, kept[torch.randint(number, (number,), generator=random)] if again else kept].amin(1)
+
+    pairs = [[drawn(side, again=False) for side in sides] for _ in range(THINNINGS)]
+    shares = torch.tensor([_share_nearer(*(drawn(side, again=True) for side in sides)) for _ in range(DRAWS)])
+    low, high = torch.quantile(shares, torch.tensor([0.025, 0.975])).tolist()
+    share, own, other = (
+        sum(values) / THINNINGS
+        for values in zip(*((_share_nearer(*p), *(d.median().item() for d in p)) for p in pairs), strict=True)
+    )
+    return NearerTo(Estimate(share, min(low, share), max(high, share)), own, other)
 
 
-def _thinned(
-    generated: Tensor, training: Tensor, held_out: Tensor, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Distances (N,) of generated slices to the nearest of as many training and held-out slices, drawn repeatedly."""
-    random, number = torch.Generator().manual_seed(seed), min(len(training), len(held_out))
-    for _ in range(THINNINGS):
-        chosen = [of[torch.randperm(len(of), generator=random)[:number]] for of in (training, held_out)]
-        own, other = (nearest(generated, references).distance[:, 0] for references in chosen)
-        yield own, other
+def _share_nearer(own: Tensor, other: Tensor) -> float:
+    """Share of distances (N,) below the others, a tie counted half."""
+    return ((other - own).sign().double() + 1).mean().item() / 2
 
 
-def data_copying(generated: Tensor, training: Tensor, held_out: Tensor) -> float:
+def _groups(patients: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Whose each slice is; a patient of its own each where one side has too few."""
+    if any(len(torch.unique(of)) < FEWEST for of in patients):
+        return torch.arange(len(patients[0])), torch.arange(len(patients[1]))
+    return patients
+
+
+def _nearest_of_each(queries: Tensor, references: Tensor, groups: Tensor) -> Tensor:
+    """Distances of queries (N, F) to the nearest reference of each of G groups, (N, G)."""
+    parts = [references[groups == group] for group in torch.unique(groups)]
+    return torch.cat([nearest(queries, part).distance for part in parts], dim=1)
+
+
+def data_copying(
+    generated: Tensor, training: Tensor, held_out: Tensor, patients: Tensor | None = None
+) -> float:
     r"""Meehan's :math:`C_T`: z-score (Mann–Whitney) of distances to the nearest training slice, generated against new.
 
     Far below 0 generated slices are nearer to the training slices than new ones are. Unlike :func:`memorisation` it
     takes smoother slices for copies, since they are nearer to everything.
 
+    Args:
+        generated: slices or their features, (N, F).
+        training: (M, F).
+        held_out: (K, F) of subjects that are not in ``training``.
+        patients: whose each held-out slice is, (K,): those of one patient count as one as far as they are alike.
     Source: Meehan et al. 2020, Sec. 3.1, with a single cell.
     """
     drawn, new = (nearest(queries, training).distance[:, 0] for queries in (generated, held_out))
-    n, m = len(drawn), len(new)
+    n, m = len(drawn), len(new) if patients is None else effective_count(new, patients)
     above = area_under_curve(drawn, new)
     return (above - 0.5) * n * m / (n * m * (n + m + 1) / 12) ** 0.5
 
@@ -192,6 +234,4 @@ def membership_inference(
     Source: Chen et al. 2020, GAN-Leaks, Sec. 4.2 (full black-box attack).
     """
     members, others = (-nearest(queries, generated).distance[:, 0] for queries in (training, held_out))
-    if any(len(torch.unique(of)) < FEWEST for of in patients):
-        patients = torch.arange(len(members)), torch.arange(len(others))
-    return area_with_interval(members, others, patients, seed=seed)
+    return area_with_interval(members, others, _groups(patients), seed=seed)

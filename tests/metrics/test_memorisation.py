@@ -10,7 +10,6 @@ from shared_components.metrics.memorisation import (
     memorisation,
     nearer_to_training,
     nearest,
-    nearest_distances,
 )
 
 
@@ -103,20 +102,56 @@ def test_copies_are_counted_though_slices_of_a_volume_are_alike():
     assert memorisation(generated, training, held_out, torch.arange(200) // 20).flagged
 
 
+def own_patients(*sets: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Each slice is of another patient."""
+    return tuple(torch.arange(len(of)) for of in sets)
+
+
 def test_nearer_to_training_is_a_half_for_fresh_samples_however_many_trained(sets):
     training, held_out, fresh = sets
-    share = nearer_to_training(fresh, training, held_out[:60])
+    share = nearer_to_training(fresh, training, held_out[:60], own_patients(training, held_out[:60])).share
     assert share.low < 0.5 < share.high
-    assert nearer_to_training(training, training, held_out).value == pytest.approx(0.875, abs=0.04)
+    copied = nearer_to_training(training, training, held_out, own_patients(training, held_out)).share
+    assert copied.value == pytest.approx(0.875, abs=0.04) and copied.low > 0.65
 
 
 def test_distances_to_the_nearest_are_of_as_many(sets):
     """Of ten times as many training slices the nearest would be nearer by chance."""
     training, held_out, fresh = sets
-    own, other = nearest_distances(fresh, training, held_out[:20])
-    assert own == pytest.approx(other, rel=0.05)
-    own, other = nearest_distances(fresh, training, fresh)
-    assert other == 0.0 < own or other < 0.2 * own
+    found = nearer_to_training(fresh, training, held_out[:20], own_patients(training, held_out[:20]))
+    assert found.training == pytest.approx(found.held_out, rel=0.05)
+    found = nearer_to_training(fresh, training, fresh, own_patients(training, fresh))
+    assert found.held_out == 0.0 < found.training or found.held_out < 0.2 * found.training
+
+
+def test_patients_and_not_their_slices_are_drawn():
+    """Of many training patients as many slices as few held-out ones have would still show many people."""
+    shares, above = [], 0
+    for seed in range(20):
+        generated, training, _ = toy(seed, 0.8)
+        held_out = toy(seed + 100, 0.8)[1][:60]
+        patients = torch.arange(200) // 20, torch.arange(60) // 20
+        share = nearer_to_training(generated, training, held_out, patients, seed).share
+        shares.append(share.value)
+        above += share.low > 0.5
+    assert sum(shares) / len(shares) == pytest.approx(0.5, abs=0.06)
+    assert above <= 3, "nearly all, with intervals over slices"
+
+
+def test_of_two_patients_slices_are_drawn(sets):
+    training, held_out, fresh = sets
+    two = torch.arange(len(held_out)) // 75
+    assert nearer_to_training(fresh, training, held_out, (torch.arange(200), two)) == nearer_to_training(
+        fresh, training, held_out, own_patients(training, held_out)
+    )
+
+
+def test_meehans_score_counts_alike_slices_of_a_patient_as_one():
+    def extreme(patients: torch.Tensor | None) -> int:
+        return sum(abs(data_copying(*toy(seed, 0.8), patients)) > 3 for seed in range(20))
+
+    assert extreme(None) >= 3
+    assert extreme(torch.arange(200) // 20) <= 1
 
 
 def test_meehans_score_is_near_zero_for_fresh_samples(sets):
