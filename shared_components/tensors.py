@@ -6,13 +6,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 WIDENED = {  # stored type: those of a network that hold each of its values exactly
     torch.float16: (torch.float32, torch.float64),
     torch.bfloat16: (torch.float32, torch.float64),
     torch.float32: (torch.float64,),
 }
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """The sum over all processes of one training (``multi_gpu.yaml``); the tensor itself where there is but one."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return tensor
+    total = tensor.clone()
+    distributed.all_reduce(total)
+    return total
 
 
 def names_below(names: Iterable[str], module: str) -> list[str]:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shared_components.tensors import summed
+
 
 def discriminator_real_loss(real_logits: Tensor) -> Tensor:
     r"""The real images' part of the logistic loss, :math:`E[\mathrm{softplus}(-D(x))]`; scalar.
@@ -65,7 +67,7 @@ def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
 class PathLengthPenalty(nn.Module):
     r"""Path-length regularisation :math:`E\,(\lVert J_w^\top y\rVert_2 - a)^2`, y ~ N(0, I), a its running mean.
 
-    The running mean is a buffer: save it with the checkpoint.
+    The running mean is a buffer: save it with the checkpoint. Several processes have that of all their images.
 
     Args:
         decay: weight of the old mean, per evaluation.
@@ -88,6 +90,7 @@ class PathLengthPenalty(nn.Module):
         y = torch.randn_like(images) / math.sqrt(images.shape[-1] * images.shape[-2])
         (gradient,) = torch.autograd.grad((images * y).sum(), w_plus, create_graph=True)
         lengths = gradient.square().sum(dim=2).mean(dim=1).sqrt()  # (B,)
-        mean = torch.lerp(lengths.mean().detach(), self.mean, self.decay)
+        total, processes = summed(torch.stack([lengths.mean().detach(), lengths.new_ones(())]))
+        mean = torch.lerp(total / processes, self.mean, self.decay)
         self.mean.copy_(mean)
         return (lengths - mean).square().mean()

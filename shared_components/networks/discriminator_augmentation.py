@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shared_components.errors import InputError
+from shared_components.tensors import summed
 
 GEOMETRY = ("scale", "rotation", "anisotropy", "translation")  # share one resampling
 SHIFT = (
@@ -276,7 +277,8 @@ class DiscriminatorAugmentation(nn.Module):
 
     @torch.no_grad()
     def observe(self, real_logits: Tensor, update: int) -> None:
-        """Take in what the discriminator says of a batch of real images, and adapt p where it is time.
+        """Take in what the discriminator says of a batch of real images, and adapt p where it is time, to what it says
+        of those of all processes.
 
         Args:
             real_logits: (B, heads), of changed real images.
@@ -287,8 +289,8 @@ class DiscriminatorAugmentation(nn.Module):
         self.signs += real_logits.sign().mean(dim=1).sum()
         self.seen += len(real_logits)
         if update % self.every == 0:
-            overfitting = self.signs / self.seen
-            self.p += (overfitting - self.target).sign() * self.seen / self.images
+            signs, seen = summed(torch.stack([self.signs, self.seen]))
+            self.p += (signs / seen - self.target).sign() * seen / self.images
             self.p.clamp_(0.0, self.limit)
             self.signs.zero_()
             self.seen.zero_()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import distributed
 
 from shared_components.losses.adversarial import (
     PathLengthPenalty,
@@ -43,3 +44,16 @@ def test_path_length_of_a_linear_generator():
     assert torch.allclose(value, (lengths - mean).square().mean(), rtol=1e-4)
     with pytest.raises(ValueError, match="requires grad"):
         penalty(images, w_plus.detach())
+
+
+def test_the_mean_path_length_is_that_of_all_processes(monkeypatch):
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "all_reduce", lambda sums: sums.mul_(2).add_(torch.tensor([4.0, 0.0])))
+    w_plus = torch.randn(5, 1, 1, requires_grad=True)
+    images = (3.0 * w_plus)[..., None].expand(5, 1, 8, 8)
+    penalty = PathLengthPenalty(decay=0.9)
+    torch.manual_seed(1)
+    penalty(images, w_plus)
+    torch.manual_seed(1)
+    lengths = 3.0 * (torch.randn(5, 1, 8, 8) / 8).sum(dim=(1, 2, 3)).abs()
+    assert torch.allclose(penalty.mean, 0.1 * (lengths.mean() + 2.0), rtol=1e-4), "the other's is longer by 4"

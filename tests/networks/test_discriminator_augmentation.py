@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import distributed
 
 from shared_components.errors import InputError
 from shared_components.networks.discriminator_augmentation import (
@@ -77,6 +78,16 @@ def test_p_follows_the_overfitting_at_the_configured_pace_between_0_and_the_limi
     for update in range(1, 3):
         falling.observe(guesses, update)
     assert float(falling.p) == 0 and float(falling.seen) == 0
+
+
+def test_p_follows_the_images_of_all_processes(monkeypatch):
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    other = torch.tensor([-8.0, 8.0])  # the other process's eight images are all taken for drawn ones
+    monkeypatch.setattr(distributed, "all_reduce", lambda sums: sums.add_(other))
+    made = augmentation(0.5, target=0.4, images=160, every=1)
+    made.observe(torch.ones(8, 1), 1)  # this one's for real ones: of all together as many as not
+    assert float(made.p) == pytest.approx(0.5 - 16 / 160)
+    assert (float(made.signs), float(made.seen)) == (0.0, 0.0)
 
 
 def test_at_the_target_p_stays():
