@@ -108,8 +108,8 @@ def _values_fault(values: Mapping[str, Any], privacy: Privacy | None) -> str | N
         if isinstance(value, bool) or not isinstance(value, int | float) or _is_beyond_float(value):
             return f"expected a number as its '{name}', found {shown(value)}"
     images, seconds = (values[name] for name in EXPECTED)
-    if not 0 < images <= MOST_IMAGES:
-        return f"expected its number of images, above 0 and at most {MOST_IMAGES:g}, found {shown(images)}"
+    if not 0 <= images <= MOST_IMAGES:
+        return f"expected its number of images, from 0 to {MOST_IMAGES:g}, found {shown(images)}"
     if not (math.isfinite(seconds) and seconds >= 0):
         return f"expected a number from 0 up as its 'seconds', found {shown(seconds)}"
     if privacy is not None and privacy.noise and not _counts(values.get(RELEASED)):

@@ -34,7 +34,8 @@ class Update:
 
     Attributes:
         weights: name -> tensor on the CPU, of the shared modules only.
-        images: the client's number of training images, its weight in the average.
+        images: the client's number of training images, its weight in the average; 0: no optimiser took a step in the
+            round, as where labels are waited for, so that there is nothing to count.
         metrics: name -> mean over the round's updates.
         seconds: wall time of the round's training.
         released: how many protected updates have left the client, this one included; 0: none, since what it
@@ -145,11 +146,16 @@ class FederatedClient:
             state.metrics.clear()  # a loss that is not of this round must not be reported with it
             state.max_epochs = state.epoch + 1
             state.round = state.max_epochs if number is None else number
-            with self._aggregator.local_training(self._optimizers(), self._shared_parameters()):
+            optimizers = self._optimizers()
+            with (
+                self._aggregator.local_training(optimizers, self._shared_parameters()),
+                _steps(optimizers) as steps,
+            ):
                 self.trainer.run()
             self.trainer.network.zero_grad(set_to_none=True)  # memory for the other clients of this process
             check_finite(self.trainer.network.state_dict(), f"update {state.iteration}")
-        return Update(self.shared_weights(), self.images, self._metrics(), time.perf_counter() - start)
+        images = self.images if steps or not optimizers else 0
+        return Update(self.shared_weights(), images, self._metrics(), time.perf_counter() - start)
 
     def save_state(self, path: str | os.PathLike) -> None:
         """Write all that the client must remember between rounds and does not share: private tensors,
@@ -319,6 +325,21 @@ class FederatedClient:
         if not metrics and isinstance(first, dict) and _is_scalar(first.get("loss")):
             metrics = {"loss": float(torch.as_tensor(first["loss"]).detach())}
         return metrics
+
+
+@contextlib.contextmanager
+def _steps(optimizers: Sequence[Optimizer]) -> Iterator[list[Optimizer]]:
+    """Whose each step is that optimisers take inside."""
+    taken: list[Optimizer] = []
+    hooks = [
+        optimizer.register_step_post_hook(lambda stepped, *_: taken.append(stepped))
+        for optimizer in optimizers
+    ]
+    try:
+        yield taken
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _is_scalar(value: Any) -> bool:

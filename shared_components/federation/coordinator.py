@@ -140,7 +140,8 @@ class Coordinator:
         counted = [name for name in sorted(answers) if name not in left_out]
         self._refuse_too_few(number, counted, left_out, answers)
         images = {name: answers[name].values["images"] for name in counted}
-        weights = self._aggregator({name: updates[name] for name in counted}, images, before.weights)
+        trained = {name: number for name, number in images.items() if number} or dict.fromkeys(counted, 1)
+        weights = self._aggregator({name: updates[name] for name in trained}, trained, before.weights)
         states = {**before.states, **dict.fromkeys(counted, number)}
         after = Committed(number, weights, states, self._aggregator.state_dict())
         seconds, spent = time.perf_counter() - start, self._folder.spent_before()

@@ -84,6 +84,13 @@ def test_what_a_client_keeps_to_itself_is_no_deliverable(make):
     make(**{"federation::export": {**export, "network": "$@network.model[0]"}})
 
 
+def test_a_round_without_a_step_of_an_optimiser_counts_no_image(make):
+    client = make()
+    assert client.run_round(client.shared_weights()).images == client.images > 0
+    client.trainer._process_function = lambda *_: {"loss": torch.zeros(())}  # as one that waits for labels
+    assert client.run_round(client.shared_weights()).images == 0
+
+
 def test_state_holds_no_shared_tensor(make, tmp_path):
     client = make()
     client.save_state(tmp_path / "state.pt")
