@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from shared_components.metrics.intervals import (
+    LEVEL,
     Estimate,
     area_under_curve,
     area_with_interval,
@@ -165,12 +167,10 @@ def nearer_to_training(
         return side[:, kept[torch.randint(number, (number,), generator=random)] if again else kept].amin(1)
 
     pairs = [[drawn(side, again=False) for side in sides] for _ in range(THINNINGS)]
-    shares = torch.tensor([_share_nearer(*(drawn(side, again=True) for side in sides)) for _ in range(DRAWS)])
-    low, high = torch.quantile(shares, torch.tensor([0.025, 0.975])).tolist()
-    share, own, other = (
-        sum(values) / THINNINGS
-        for values in zip(*((_share_nearer(*p), *(d.median().item() for d in p)) for p in pairs), strict=True)
-    )
+    found = [[_share_nearer(own, other), own.median().item(), other.median().item()] for own, other in pairs]
+    share, own, other = torch.tensor(found, dtype=torch.float64).mean(0).tolist()
+    shares = [_share_nearer(*(drawn(side, again=True) for side in sides)) for _ in range(DRAWS)]
+    low, high = np.percentile(shares, [50 * (1 - LEVEL), 50 * (1 + LEVEL)]).tolist()
     return NearerTo(Estimate(share, min(low, share), max(high, share)), own, other)
 
 
