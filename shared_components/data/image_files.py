@@ -46,6 +46,15 @@ def files_of(image: str | os.PathLike) -> list[Path]:
     return [place, *(file for file in others if file != place and file.is_file())]
 
 
+def header_of(image: str | os.PathLike) -> Path:
+    """The header beside the ``.img`` of an Analyze or NIfTI pair, which stands for both; any other image itself."""
+    place = Path(image)
+    if place.suffix.lower() != _BESIDE[1]:
+        return place
+    header = place.with_suffix(_BESIDE[0].upper() if place.suffix.isupper() else _BESIDE[0])
+    return header if header.is_file() else place
+
+
 def _named_by(header: Path) -> list[Path]:
     """The files that a MetaImage or NRRD header names: one, a list, or a pattern such as ``slice%03d.raw 1 20 1``."""
     with header.open("rb") as opened:
