@@ -45,6 +45,16 @@ def test_each_format_gives_the_voxels_and_the_ras_affine(tmp_path, write, volume
     assert np.allclose(image.affine.numpy(), affine, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["mha", "mhd", "gipl", "npz"])
+def test_endings_in_capitals_are_read_as_those_in_small_letters(tmp_path, save_itk, volume, kind):
+    file = tmp_path / f"image.{kind}"
+    np.savez(file, volume) if kind == "npz" else save_itk(file, volume, LPS)
+    expected = LoadVolume()(file)
+    found = LoadVolume()(file.rename(file.with_suffix(f".{kind.upper()}")))
+    assert np.array_equal(expected[0], volume) and np.array_equal(found, expected)
+    assert np.array_equal(found.affine, expected.affine)
+
+
 @pytest.mark.parametrize("kind", ["nrrd", "mha", "dicom"])
 def test_a_label_in_another_format_lies_on_its_image(tmp_path, write, save_image, volume, kind):
     label = (volume > 250).astype(np.uint8)
