@@ -11,6 +11,7 @@ import gzip
 import os
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,10 +28,11 @@ UNREADABLE = (
     EOFError,
     RuntimeError,
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     struct.error,
     zlib.error,
+    zipfile.BadZipFile,
     gzip.BadGzipFile,
     ImageFileError,
     HeaderDataError,

@@ -31,19 +31,41 @@ _NAMING = (".mhd", ".nhdr")  # headers that name the files of their voxels
 _DATA_FILE = re.compile(
     r"^[ \t]*(?:ElementDataFile[ \t]*=|data ?file[ \t]*:)[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE
 )
+_MOST_FILES = 100_000  # that a pattern names; others are a defect of the header
 _HEADER = 2**20  # bytes of a header that are read
 
 
 def files_of(image: str | os.PathLike) -> list[Path]:
     """The file that names an image, and the others there that hold its voxels or place, where a header stands alone."""
     place = Path(image)
+    return [place, *filter(os.path.isfile, _companions(place))]
+
+
+def files_missing(image: str | os.PathLike) -> list[Path]:
+    """The files without which an image that is there cannot be read, and which are not: voxels, a pair's header."""
+    place = Path(image)
+    needed = [file for file in _companions(place) if file.suffix.lower() != _BESIDE[2]]
+    return [file for file in needed if not os.path.isfile(file)]
+
+
+def _companions(place: Path) -> list[Path]:
+    """The files that should lie beside one that names an image; Analyze's with its place may be absent."""
     suffix, others = place.suffix.lower(), []
     if suffix in _BESIDE[:2]:
         cased = map(str.upper, _BESIDE) if place.suffix.isupper() else _BESIDE
         others = [*map(place.with_suffix, cased)]
     elif suffix in _NAMING and place.is_file():
         others = _named_by(place)
-    return [place, *(file for file in others if file != place and file.is_file())]
+    return [file for file in others if file != place]
+
+
+def header_of(image: str | os.PathLike) -> Path:
+    """The header beside the ``.img`` of an Analyze or NIfTI pair, which stands for both; any other image itself."""
+    place = Path(image)
+    if place.suffix.lower() != _BESIDE[1]:
+        return place
+    header = place.with_suffix(_BESIDE[0].upper() if place.suffix.isupper() else _BESIDE[0])
+    return header if header.is_file() else place
 
 
 def _named_by(header: Path) -> list[Path]:
@@ -51,17 +73,27 @@ def _named_by(header: Path) -> list[Path]:
     with header.open("rb") as opened:
         text = opened.read(_HEADER).decode(errors="surrogateescape")
     found = _DATA_FILE.search(text)
-    if found is None:
+    if found is None or found[1].strip().lower() == "local":
         return []
     names = [found[1].strip()]
     if re.match(r"LIST\b", names[0], re.IGNORECASE):
         names = [line.strip() for line in text[found.end() :].splitlines() if line.strip()]
     elif "%" in names[0]:
-        names = [re.sub(r"([ \t]+-?\d+)+$", "", names[0])]
-    patterns = [re.sub(r"%\d*d", "*", glob.escape(name)) for name in names]
-    return [
-        header.parent / file for each in patterns for file in sorted(glob.glob(each, root_dir=header.parent))
-    ]
+        names = _numbered(names[0], header.parent)
+    return [header.parent / name for name in names]
+
+
+def _numbered(pattern: str, folder: Path) -> list[str]:
+    """The names of a pattern's first, last and every how manieth number, or what is there where it states none."""
+    parts = re.fullmatch(
+        r"(.*?)(%\d*d)(\S*)[ \t]+(\d+)[ \t]+(\d+)(?:[ \t]+([1-9]\d*))?(?:[ \t]+\d+)?", pattern
+    )
+    if parts is None:
+        name = re.sub(r"([ \t]+-?\d+)+$", "", pattern)
+        return sorted(glob.glob(re.sub(r"%\d*d", "*", glob.escape(name)), root_dir=folder))
+    before, number, after, first, last, step = parts.groups()
+    numbers = range(int(first), int(last) + 1, int(step or 1))[:_MOST_FILES]
+    return [f"{before}{number % each}{after}" for each in numbers]
 
 
 def is_image(path: Path) -> bool:

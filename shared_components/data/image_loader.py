@@ -21,6 +21,7 @@ from monai.data import ImageReader, ITKReader, MetaTensor, NumpyReader, PILReade
 from monai.data.utils import to_affine_nd
 from monai.transforms import LoadImage
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
+from numpy.lib.npyio import NpzFile
 from PIL import Image
 
 from shared_components.data.dicom import is_series_or_slice, read_stack
@@ -31,6 +32,9 @@ from shared_components.data.offsets import OffsetFreeReader
 
 ITK = "itk==5.4.7"
 """What reads DICOM, NRRD and MetaImage; nothing else needs it."""
+
+_SMALL_LETTERS = {".mha": "MetaImageIO", ".mhd": "MetaImageIO", ".gipl": "GiplImageIO"}
+"""Endings that ITK does not know in capitals, and what reads them."""
 
 
 @contextmanager
@@ -62,9 +66,9 @@ class LoadVolume(LoadImage):
     def __init__(self, dtype: DtypeLike | None = np.float32, ensure_channel_first: bool = True) -> None:
         with quietly():
             super().__init__(dtype=dtype, ensure_channel_first=ensure_channel_first)
-        self.readers = [  # asked from the last on
+        self.readers: list[ImageReader] = [  # asked from the last on
             LazyITKReader(),
-            NumpyReader(),
+            ArrayReader(),
             PictureReader(),
             NiftiReader(),
             DicomReader(),
@@ -133,6 +137,15 @@ def _grey_where_it_is(picture: Image.Image) -> Image.Image:
     return grey
 
 
+class ArrayReader(NumpyReader):
+    """MONAI's ``NumpyReader``, which knows an archive of arrays by an ending in small letters alone."""
+
+    def read(self, data: Sequence[PathLike] | PathLike, **kwargs) -> Any:
+        """The arrays of a file."""
+        found = super().read(data, **kwargs)
+        return list(found.values()) if isinstance(found, NpzFile) else found
+
+
 class LazyITKReader(ImageReader):
     """MONAI's ``ITKReader``, which imports ITK when a file is read that needs it."""
 
@@ -142,7 +155,10 @@ class LazyITKReader(ImageReader):
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs) -> Any:
         """An image of ITK."""
-        _require_itk(ensure_tuple(data)[0])
+        name = ensure_tuple(data)[0]
+        itk, suffix = _require_itk(name), Path(name).suffix
+        if suffix.lower() != suffix and (codec := _SMALL_LETTERS.get(suffix.lower())):
+            kwargs = {"imageio": getattr(itk, codec).New()} | kwargs
         return ITKReader().read(data, **kwargs)
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:

@@ -16,6 +16,7 @@ DICOM_SUFFIXES = (".dcm", ".ima")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *DICOM_SUFFIXES, *PICTURE_SUFFIXES)
 """Endings of image files, longer before shorter; DICOM is known by its content too, and a series is a folder."""
+_NAMED = (*IMAGE_SUFFIXES, ".img")  # of an Analyze or NIfTI pair, for which its header stands in a folder
 _WITHOUT_SIZES = (".npy", ".npz", *PICTURE_SUFFIXES)
 YEAR = r"(19[89]|20[0-3])\d"
 DAY = rf"({YEAR}[-_.]?(0[1-9]|1[0-2])[-_.]?([0-2]\d|3[01])|[0-3]?\d[-_.][01]?\d[-_.]{YEAR})"
@@ -42,7 +43,7 @@ def is_picture(image: str | os.PathLike) -> bool:
 def subject_name(image: str | os.PathLike) -> str:
     """File name without its image ending; a DICOM series is named by its folder."""
     name = Path(image).name
-    suffix = next((s for s in IMAGE_SUFFIXES if name.lower().endswith(s)), "")
+    suffix = next((s for s in _NAMED if name.lower().endswith(s)), "")
     return name[: len(name) - len(suffix)]
 
 

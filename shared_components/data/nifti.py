@@ -18,6 +18,7 @@ from monai.data import NibabelReader
 from monai.utils import ensure_tuple
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 
+from shared_components.data.dicom import is_dicom
 from shared_components.data.faults import Fault, UnfitFile
 from shared_components.data.grids import grid_distance
 from shared_components.files import write_atomically
@@ -27,8 +28,9 @@ _UNITS = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}  # by the code of length
 
 
 def is_nifti(path: str | os.PathLike) -> bool:
-    """Whether a file's name is that of a NIfTI or Analyze file."""
-    return str(path).lower().endswith(SUFFIXES)
+    """Whether a file's name is that of a NIfTI or Analyze file; an ``.img`` may be DICOM by its content."""
+    name = str(path).lower()
+    return name.endswith(SUFFIXES) and not (name.endswith(".img") and is_dicom(Path(path)))
 
 
 def open_nifti(path: str | os.PathLike, **options: Any) -> SpatialImage:

@@ -6,7 +6,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from nibabel.spatialimages import SpatialImage
 
 from shared_components.data.faults import UNREADABLE, Fault, UnfitFile, causes_of, dangling_link, one_line
 from shared_components.data.grids import GRID_TOLERANCE
+from shared_components.data.image_files import files_missing
 from shared_components.data.nifti import (
     is_nifti,
     length_unit,
@@ -210,6 +211,8 @@ def reading_fault(path: str | os.PathLike, error: BaseException) -> Fault:
     if path.is_dir():
         fault = f"a folder without a readable DICOM series ({reason})"
         return _fault(path, fault, "put the files of one series into it, or name an image file")
+    if missing := files_missing(path):
+        return _missing(path, missing)
     if "CRC" in reason:
         return _fault(path, "is damaged (its checksum does not fit)", "copy it again from its source")
     if isinstance(cause, EOFError) or any(word in reason.lower() for word in _OF_CUT_FILES):
@@ -218,6 +221,19 @@ def reading_fault(path: str | os.PathLike, error: BaseException) -> Fault:
         return _fault(path, *packed)
     cure = f"copy it again if it is damaged, or convert it to {FORMATS}"
     return _fault(path, f"not an image that can be read ({reason})", cure)
+
+
+def _missing(path: Path, files: Sequence[Path]) -> Fault:
+    """That files are not there without which a sound one says nothing: the voxels of a header, or their header."""
+    first, more = files[0], f" and {len(files) - 1} more" if len(files) > 1 else ""
+    place = "beside it" if first.parent == path.parent else f"in {first.parent}"
+    part, verb = ("header", "is") if path.suffix.lower() == ".img" else ("voxels", "are")
+    cure = (
+        "copy that file there"
+        if is_nifti(path)
+        else "copy that file there, or correct its name in the header"
+    )
+    return _fault(path, f"its {part}, {first.name}{more}, expected {place}, {verb} missing", cure)
 
 
 def _packing(path: Path) -> tuple[str, str] | None:

@@ -15,7 +15,13 @@ from shared_components.data.client_root import ClientRoot, refuse_other_classes
 from shared_components.data.dataset_json import ALL, DATASET_FILE, SCALED, splits_of
 from shared_components.data.dicom import is_dicom
 from shared_components.data.faults import one_line
-from shared_components.data.image_files import first_image_below, images_in, is_image, unread_volumes
+from shared_components.data.image_files import (
+    first_image_below,
+    header_of,
+    images_in,
+    is_image,
+    unread_volumes,
+)
 from shared_components.data.names import IMAGE_SUFFIXES, subject_name
 from shared_components.errors import InputError, counted
 
@@ -65,6 +71,7 @@ def find_cases(
     if labels is not None:
         refuse_other_classes(_labelled_roots(entries, split), labels)
     found = [case for entry in entries for case in _cases_of(entry, split)]
+    found = [case | {"image": str(header_of(case["image"]))} for case in found]
     found = list({case["image"]: case for case in found}.values())
     if labelled is not None:
         found = [case for case in found if ("label" in case) == labelled]
@@ -236,7 +243,7 @@ def _pattern_images(pattern: Path) -> list[Path]:
     """The images that a pattern finds; slices of a series stand for its folder."""
     beside = functools.cache(images_in)  # of a series' folder, not once a slice
     found = []
-    for match in filter(is_image, _matches(pattern)):
+    for match in filter(is_image, map(header_of, _matches(pattern))):
         stacked = is_dicom(match) and beside(match.parent) == [match.parent]
         found.append(match.parent if stacked else match)
     return list(dict.fromkeys(found))

@@ -121,6 +121,7 @@ def test_a_missing_description_names_its_cure(tmp_path):
         ("images/s01.nii.gz", "s01"),
         ("s01.v2.NII.GZ", "s01.v2"),
         ("s01.seg.nrrd", "s01"),
+        ("s01.img", "s01"),
         ("series.2024", "series.2024"),
         ("a/b/s_0000.mha", "s_0000"),
     ],

@@ -57,6 +57,15 @@ def test_a_tilt_within_rounding_is_none(tmp_path):
     assert affine[1, 2] == 0
 
 
+def test_a_file_that_is_called_as_analyzes_voxels_is_read_as_what_it_is(tmp_path):
+    RIGHT["regular"].write(tmp_path / "x")
+    expected, file = LoadVolume()(min((tmp_path / "x").iterdir())), tmp_path / "one.img"
+    min((tmp_path / "x").iterdir()).rename(file)
+    image, faults = check_image(file)
+    assert faults == [] and np.array_equal(image, expected)
+    assert np.array_equal(stored_grid(file)[1], image.affine.numpy())
+
+
 def test_a_single_file_lies_where_its_header_says(tmp_path):
     write(tmp_path / "x", slices())
     image = LoadVolume()(tmp_path / "x" / "s002.dcm")

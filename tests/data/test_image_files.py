@@ -6,6 +6,7 @@ import pytest
 
 from shared_components.data.image_files import files_of, images_in, is_image, unread_volumes
 from shared_components.data.pairing import find_pairs
+from shared_components.data.volume_faults import reading_fault
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases
 from tests.data.dicom_files import RIGHT, slices, write
@@ -64,6 +65,48 @@ def test_files_of_an_image_are_those_with_its_voxels(image, header, others, tmp_
     (tmp_path / image).write_bytes(header.encode())
     found = files_of(tmp_path / image)
     assert [file.relative_to(tmp_path).as_posix() for file in found] == [image, *others]
+
+
+@pytest.mark.parametrize(
+    ("image", "header", "fault"),
+    [
+        ("s.hdr", "", "its voxels, s.img, expected beside it, are missing; copy that file there"),
+        ("s.HDR", "", "its voxels, s.IMG, expected beside it, are missing; copy that file there"),
+        ("s.img", "", "its header, s.hdr, expected beside it, is missing; copy that file there"),
+        (
+            "s.mhd",
+            "ElementDataFile = gone.zraw\n",
+            "its voxels, gone.zraw, expected beside it, are missing; copy",
+        ),
+        (
+            "s.mhd",
+            "ElementDataFile = LIST\n1.raw\n8.raw\n9.raw\n",
+            "its voxels, 8.raw and 1 more, expected beside",
+        ),
+        (
+            "s.mhd",
+            "ElementDataFile = %d.raw 1 5 2\n",
+            "its voxels, 3.raw and 1 more, expected beside it, are miss",
+        ),
+        (
+            "s.nhdr",
+            "NRRD0004\r\ndata file: /gone/s.raw\r\n",
+            "its voxels, s.raw, expected in /gone, are missing;",
+        ),
+        ("s.mhd", "ElementDataFile = LOCAL\n", "not an image that can be read (no reason); copy it again"),
+        ("s.mhd", "ElementDataFile = 1.raw\n", "not an image that can be read (no reason); copy it again"),
+        (
+            "s.nhdr",
+            "NRRD0004\ndata file: %x.raw 1 2\n",
+            "not an image that can be read (no reason); copy it again",
+        ),
+    ],
+)
+def test_files_that_an_image_lacks_are_named(image, header, fault, tmp_path):
+    for name, text in ((image, header), ("1.raw", "")):
+        (tmp_path / name).write_bytes(text.encode())
+    told = str(reading_fault(tmp_path / image, OSError("no reason")))
+    assert told.startswith(f"{tmp_path / image}: {fault}")
 
 
 def test_damaged_dicom_files_do_not_hide_the_images_beside_them(folder):

@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from shared_components.data.image_loader import LoadVolume
+from shared_components.data.volume_check import load_volume
 from shared_components.data.volumes import volume_transforms
 
 SHAPE = (14, 12, 5)
@@ -43,6 +44,28 @@ def test_each_format_gives_the_voxels_and_the_ras_affine(tmp_path, write, volume
     image = LoadImage(ensure_channel_first=True)(write(tmp_path, kind, volume, affine))
     assert np.array_equal(image[0].numpy(), volume)
     assert np.allclose(image.affine.numpy(), affine, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["mha", "mhd", "gipl", "npz"])
+def test_endings_in_capitals_are_read_as_those_in_small_letters(tmp_path, save_itk, volume, kind):
+    file = tmp_path / f"image.{kind}"
+    np.savez(file, volume) if kind == "npz" else save_itk(file, volume, LPS)
+    expected = LoadVolume()(file)
+    found = LoadVolume()(file.rename(file.with_suffix(f".{kind.upper()}")))
+    assert np.array_equal(expected[0], volume) and np.array_equal(found, expected)
+    assert np.array_equal(found.affine, expected.affine)
+
+
+def test_damaged_archives_of_arrays_are_told_in_one_line(tmp_path, volume):
+    np.savez(tmp_path / "none.npz")
+    np.savez(tmp_path / "whole.npz", volume)
+    content = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[:1000])
+    (tmp_path / "flipped.npz").write_bytes(content[:999] + bytes([content[999] ^ 1]) + content[1000:])
+    told = {name: str(*load_volume(tmp_path / f"{name}.npz")[1]) for name in ("none", "cut", "flipped")}
+    assert "none.npz: not an image that can be read (list index out of range); copy" in told["none"]
+    assert "cut.npz: not an image that can be read (File is not a zip file); copy" in told["cut"]
+    assert "flipped.npz: is damaged (its checksum does not fit); copy it again" in told["flipped"]
 
 
 @pytest.mark.parametrize("kind", ["nrrd", "mha", "dicom"])

@@ -52,6 +52,17 @@ def test_files_that_a_source_means(folder, source, expected):
     assert names(find_cases(filled(source))) == expected
 
 
+@pytest.mark.parametrize(("header", "voxels"), [("x.hdr", "x.img"), ("x.HDR", "x.IMG")])
+def test_a_pair_is_one_case_whichever_of_its_files_is_named(header, voxels, tmp_path):
+    for name in (header, voxels, "alone.img"):
+        (tmp_path / name).touch()
+    expected = [{"image": str(tmp_path / header), "case": "x"}]
+    named = [tmp_path / header, tmp_path / voxels]
+    for source in (named, *named, tmp_path, tmp_path / f"*{voxels[1:]}", {"image": tmp_path / voxels}):
+        assert find_cases(source) == expected
+    assert names(find_cases(tmp_path / "alone.img")) == ["alone"]
+
+
 def test_paths_relative_to_the_working_directory_become_absolute(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert find_cases("deep") == [{"image": str(folder / "deep" / "c.nii.gz"), "case": "c"}]

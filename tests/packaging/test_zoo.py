@@ -137,9 +137,10 @@ def test_workflows_have_the_properties_that_other_programs_read(packages, models
 
 
 @pytest.mark.parametrize("name", SEGMENTING)
-def test_load_gives_the_network_with_its_weights(packages, models, name):
-    folder = packages[name].folder
-    network = load(folder.name, bundle_dir=folder.parent, device="cpu")
+def test_load_gives_the_network_with_its_weights_as_the_docs_say(packages, models, name, monkeypatch):
+    monkeypatch.chdir(packages[name].folder)
+    assert 'bundle_dir="..")` gives the network with its weights' in Path("docs/README.md").read_text("utf-8")
+    network = load(name, bundle_dir="..", device="cpu")
     trained = torch.load(models[name], weights_only=True)["model"]
     found = network.state_dict()
     assert found.keys() == trained.keys() and all(torch.equal(found[n], trained[n]) for n in trained)
