@@ -63,6 +63,9 @@ def factory_choices(
     what = f"{scenario}, {size} px, {updates} updates a client, seed {seed}"
     clients = len(SCENARIOS[scenario].roots)
     texts = {key: row_text(row, clients, updates) for key, row in ROWS.items()}
+    missing = InputError(f"{folder}: holds none of these runs; run without --report_only")
+    if report_only and not folder.is_dir():
+        raise missing
     table = ""  # of all ways that have been run, also by earlier calls
     with FolderLock(folder).held():
         trainings = _Trainings(SCENARIOS[scenario], folder, updates, size, seed, smoke)
@@ -74,7 +77,7 @@ def factory_choices(
                 table = _table(what, found, texts)
                 write_text(folder / f"table_{trainings.name}.md", table)
     if not table:
-        raise InputError(f"{folder}: holds none of these runs; run without --report_only")
+        raise missing
     return table
 
 

@@ -61,7 +61,7 @@ def test_a_way_is_run_once_and_stands_in_the_table(tmp_path, capsys):
 def test_reporting_makes_nothing(tmp_path):
     with pytest.raises(InputError, match="holds none of these runs; run without --report_only"):
         factory("head", str(tmp_path), rows="joint", report_only=True)
-    assert [path.name for path in (tmp_path / "factory/head").iterdir() if path.name != "lock"] == []
+    assert not any(tmp_path.iterdir())
 
 
 def test_faults_are_told(tmp_path):
