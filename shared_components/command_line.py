@@ -139,30 +139,39 @@ def _reader_is_gone() -> bool:
 
 
 def _as_typed(component: Callable | Mapping[str, Callable], words: Sequence[str]) -> list[str]:
-    """Quote what is a text and fire would take for a number: a name such as ``2024_01``, and what a flag gets that is
-    a text, as in ``--domain 1.50``.
+    """Quote what is a text and fire would take for something else: a name such as ``2024_01``, and what fills a
+    parameter that is a text, by its flag (``--domain 1.50``) or by its place (``check 2024.10``).
     """
     function = component if callable(component) else component.get(next(iter(words), ""))
     parameters = {} if function is None else inspect.signature(function).parameters
     texts = {name for name, each in parameters.items() if str(each.annotation) in ("str", "str | None")}
-    typed, is_text = [], False
-    for word in words:
-        flag_name, equals, value = word.partition("=")
-        name = flag_name.removeprefix("--").replace("-", "_") if word.startswith("--") else ""
-        if name in texts and equals:
-            typed.append(f"{flag_name}={_quoted(value)}")
-        elif (is_text and not name) or re.fullmatch(r"\d+(_\d+)+", word):
-            typed.append(_quoted(word))
+    flags = {_flag_name(word) for word in words}
+    places = (
+        n for n, each in parameters.items() if each.kind is each.POSITIONAL_OR_KEYWORD and n not in flags
+    )
+    rest = next((name for name, each in parameters.items() if each.kind is each.VAR_POSITIONAL), "")
+    start = 0 if callable(component) else 1
+    typed, filled = list(words[:start]), ""
+    for word in words[start:]:
+        name, (before, equals, value) = _flag_name(word), word.partition("=")
+        if name:
+            typed.append(f"{before}={_quoted(value)}" if equals and name in texts else word)
         else:
-            typed.append(word)
-        is_text = name in texts and not equals
+            is_text = (filled or next(places, rest)) in texts or re.fullmatch(r"\d+(_\d+)+", word)
+            typed.append(_quoted(word) if is_text else word)
+        filled = name if name in parameters and not equals else ""
     return typed
 
 
+def _flag_name(word: str) -> str:
+    """``output_dir`` of ``--output-dir=OUT``; empty for a word that is no flag."""
+    is_flag = re.match(r"--|-[A-Za-z]", word)
+    return word.partition("=")[0].lstrip("-").replace("-", "_") if is_flag else ""
+
+
 def _quoted(value: str) -> str:
-    """A text such that fire takes it for one; ``None`` stays none."""
-    parsed = DefaultParseValue(value)
-    return value if parsed is None or isinstance(parsed, str) else repr(value)
+    """A text such that fire takes it for one; ``None`` stays none, and what has quotation marks loses them."""
+    return value if DefaultParseValue(value) in (None, value) or value[:1] in ("'", '"') else repr(value)
 
 
 def _help(component: Callable | Mapping[str, Callable], words: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 import reprlib
 import unicodedata
 from collections.abc import Iterable
@@ -17,6 +18,9 @@ _PLACE = (
             *("EFBIG", "EIO", "ENAMETOOLONG", "ELOOP", "ESTALE", "EBUSY"),
         )
     )
+)
+_NO_CLASS = re.compile(  # torch's words, of one_hot and of the cross entropy
+    r"index -1 is out of bounds for dimension 1 with size [1-9]|Target -1 is out of bounds"
 )
 _UNPRINTABLE = ("Cc", "Cs")  # control characters, halves of surrogate pairs
 _short_repr = reprlib.Repr()  # of a list of millions too, in no time
@@ -50,7 +54,17 @@ def cause(error: BaseException, limit: int = 300) -> str:
 def failure_line(error: BaseException) -> str:
     """What went wrong, in one line, with its kind where it is none that this program tells of."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, InputError) else loss_line(error) or f"{type(error).__name__}: {text}"
+
+
+def loss_line(error: BaseException) -> str | None:
+    """One line where a loss that knows classes alone was given labels of -1; None for any other error."""
+    if not _NO_CLASS.match(str(error)):
+        return None
+    return (
+        "loss: expected one that knows labels of -1 (where nobody annotated), found one that knows classes alone; "
+        "take shared_components.losses.masked_segmentation.KnownDiceCELoss, or another that leaves them out"
+    )
 
 
 def shown(value: object, limit: int = 80) -> str:

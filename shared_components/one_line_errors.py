@@ -16,7 +16,7 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, run
 from monai.utils import ensure_tuple
 
-from shared_components.errors import InputError, input_error_in, nearest, os_error_line
+from shared_components.errors import InputError, input_error_in, loss_line, nearest, os_error_line
 from shared_components.hyper_parameters import check_values
 from shared_components.yaml_files import read_configs, references, top_id
 
@@ -147,7 +147,9 @@ def line_of(error: BaseException) -> str | None:
         outer, error = error, error.__cause__
     if found is not None:
         return str(found)
-    return os_error_line(error) if isinstance(error, OSError) else _unknown_argument(outer, error)
+    if isinstance(error, OSError):
+        return os_error_line(error)
+    return loss_line(error) or _unknown_argument(outer, error)
 
 
 def _unknown_argument(outer: BaseException, error: BaseException) -> str | None:

@@ -189,7 +189,7 @@ def test_a_folder_named_by_a_date_stays_text():
     assert seen == [("2024_01", str)]
 
 
-@pytest.mark.parametrize("given", ["1.50", "1e5", "0x10", "[t1]", "True", "t 1", "2024_01"])
+@pytest.mark.parametrize("given", ["1.50", "1e5", "0x10", "[t1]", "True", "t 1", "2024_01", "t1#2"])
 @pytest.mark.parametrize("form", [["--domain={}"], ["--domain", "{}"]])
 def test_a_text_that_looks_like_a_number_stays_text(given, form):
     seen = []
@@ -199,6 +199,22 @@ def test_a_text_that_looks_like_a_number_stays_text(given, form):
 
     run({"make": command}, ["make", *(word.format(given) for word in form), "--more=None", "--at", "0.25"])
     assert seen == [(given, None, 0.25)]
+
+
+def test_words_that_fill_a_text_by_their_place_stay_text():
+    seen = []
+
+    def score(root: str, *folders: str, at: float = 0.5) -> None:
+        seen.append((root, folders, at))
+
+    def report(
+        run_dir: str, images: str | None = None, pictured: int = 1, output_dir: str | None = None
+    ) -> None:
+        seen.append((run_dir, images, pictured, output_dir))
+
+    run({"score": score}, ["score", "2024.10", "1.50", "--at", "0.25", "2e1", "x,y"])
+    run(report, ["--images", "1.50", "2024.10", "3", "None"])
+    assert seen == [("2024.10", ("1.50", "2e1", "x,y"), 0.25), ("2024.10", "1.50", 3, None)]
 
 
 def test_a_reader_that_has_gone_ends_the_command_quietly():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared_components.benchmarks.factory_rows import ROWS, federation_values
+from shared_components.benchmarks.factory_rows import ROWS, federation_values, row_text
 from shared_components.benchmarks.factory_run import Segment, result_of, trained_segmenter
 from shared_components.benchmarks.tables import machine, markdown
 from shared_components.command_line import chosen
@@ -60,8 +60,13 @@ def factory_choices(
     keys = chosen(rows, tuple(ROWS), "rows")
     size, updates = (SMOKE_SIZE, SMOKE_UPDATES) if smoke else (size, updates)
     folder = (Path(output_dir) / "factory" / (f"{scenario}_smoke" if smoke else scenario)).resolve()
-    what = f"{size} px, {updates} updates a client, seed {seed}"
-    found: dict[str, dict[str, Any]] = {}  # all ways that have been run, also by earlier calls
+    what = f"{scenario}, {size} px, {updates} updates a client, seed {seed}"
+    clients = len(SCENARIOS[scenario].roots)
+    texts = {key: row_text(row, clients, updates) for key, row in ROWS.items()}
+    missing = InputError(f"{folder}: holds none of these runs; run without --report_only")
+    if report_only and not folder.is_dir():
+        raise missing
+    table = ""  # of all ways that have been run, also by earlier calls
     with FolderLock(folder).held():
         trainings = _Trainings(SCENARIOS[scenario], folder, updates, size, seed, smoke)
         there = {key: trainings.result(key, report_only=True) for key in ROWS}
@@ -69,10 +74,11 @@ def factory_choices(
             there[key] = there[key] or trainings.result(key, report_only)
             found = {key: result for key, result in there.items() if result is not None}
             if found:
-                write_text(folder / f"table_{trainings.name}.md", _table(scenario, found, what))
-    if not found:
-        raise InputError(f"{folder}: holds none of these runs; run without --report_only")
-    return _table(scenario, found, what)
+                table = _table(what, found, texts)
+                write_text(folder / f"table_{trainings.name}.md", table)
+    if not table:
+        raise missing
+    return table
 
 
 class _Trainings:
@@ -112,10 +118,10 @@ class _Trainings:
         return result_of(place, whole, clients or self._clients, self._segmenter, slices, report_only)
 
 
-def _table(scenario: str, found: Mapping[str, Mapping[str, Any]], what: str) -> str:
+def _table(what: str, found: Mapping[str, Mapping[str, Any]], texts: Mapping[str, str]) -> str:
     joint = _mean(found["joint"], "frechet") if "joint" in found else None
-    lines = [_line(ROWS[key].text, result, joint) for key, result in found.items()]
-    return f"{scenario}, {what}.\n\n{markdown(HEAD, lines)}\n{machine()}\n"
+    lines = [_line(texts[key], result, joint) for key, result in found.items()]
+    return f"{what}.\n\n{markdown(HEAD, lines)}\n{machine()}\n"
 
 
 def _line(text: str, result: Mapping[str, Any], joint: float | None) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared_components.errors import counted
+
 UPDATES = 6  # of a client in a round, as in the quickstart
 GROWN = 1 / 8  # share of the updates at half the size first, as in spine.yaml
 AVERAGED = ["generator_ema"]
@@ -22,7 +24,7 @@ class FactoryRow:
         text: for the table.
         federation: keys of the federation file.
         overrides: ids of the bundle's train config.
-        updates: of a client in a round; the rounds follow, so that the total stays.
+        updates: of a client in a round, at most its total; the rounds follow, so that the total stays.
         drawn: share of the clients that train in a round, 0: one of them; the rounds follow.
         labelled: the first domain's label maps teach the generator to draw one beside each image.
         joint: all images in one place, with as many updates as all clients have together.
@@ -163,6 +165,21 @@ ROWS = {
 }
 
 
+def _lengths(row: FactoryRow, clients: int, updates: int) -> tuple[int, int, int]:
+    """How many clients train in a round, the rounds, and the updates of a client in one."""
+    drawn, each = max(1, round(clients * row.drawn)), min(row.updates, updates)
+    return drawn, max(1, round(updates / each * clients / drawn)), each
+
+
+def row_text(row: FactoryRow, clients: int, updates: int) -> str:
+    """For the table; with the rounds where these do not give a client ``updates`` in rounds of the row's length."""
+    drawn, rounds, each = _lengths(row, clients, updates)
+    total = rounds * each * drawn / clients
+    if (total, each) == (updates, row.updates):
+        return row.text
+    return f"{row.text} ({counted(rounds, 'round')} of {counted(each, 'update')}, {total:g} a client)"
+
+
 def federation_values(
     row: FactoryRow, clients: Mapping[str, str], updates: int, labelled: str = ""
 ) -> dict[str, Any]:
@@ -172,20 +189,19 @@ def federation_values(
         row: the row.
         clients: domain to data root, one client for each.
         labelled: data root of the first domain with the labels of its training images.
-        updates: of every client, in total, on the mean.
+        updates: of every client, in total, on the mean; as near to it as whole rounds come.
     """
     times = len(clients) if row.joint and not row.share else 1
-    drawn = max(1, round(len(clients) * row.drawn))
-    # the generator counts those of every round
-    grown = int(updates * times * len(clients) / drawn * row.grown)
+    drawn, rounds, each = _lengths(row, len(clients), updates)
+    grown = int(rounds * each * times * row.grown)  # the generator counts the updates of every round
     first = next(iter(clients))
     clients = {**clients, first: labelled} if row.labelled else clients
     named = {d: {"data_root": root, "domain": d} for d, root in clients.items()}
     joint = {"all": {"data_root": list(clients.values()), "domain": list(clients)}}
     values: dict[str, Any] = {
         "clients": joint if row.joint else named,
-        "rounds": max(1, round(updates / row.updates * len(clients) / drawn)),
-        "updates_per_round": row.updates * times,
+        "rounds": rounds,
+        "updates_per_round": each * times,
         "overrides": {
             "growth": {2: grown},
             "fade": max(1, grown // 3),

@@ -13,9 +13,8 @@ from pathlib import Path
 from shared_components.benchmarks.comparison import Comparison
 from shared_components.benchmarks.quality_rows import ROWS, row_tables
 from shared_components.benchmarks.runs import FOLDER
-from shared_components.benchmarks.tables import markdown
+from shared_components.benchmarks.tables import check_reference, markdown
 from shared_components.choice.client_choice import chosen_names
-from shared_components.errors import InputError
 from shared_components.metrics.intervals import Design
 from shared_components.metrics.subject_scores import (
     SubjectScore,
@@ -31,6 +30,8 @@ from shared_components.study_record import FILE_NAME, StudyRecord, read_study_re
 
 OURS = METHODS["adaptation"].name
 CHOSEN = "choice"  # of METHODS: what a client chose among the study's candidates
+ROW_NAMES = [row.name for row in ROWS.values()]
+KNOWN = [*(method.name for method in METHODS.values()), *ROW_NAMES]  # all that a table may have
 LABELLED = "labelled"  # the role of clients that need no adaptation
 HEAD = ("client", "seed", "chosen", "Dice", "oracle's choice", "Dice", "regret", "below the best plain")
 
@@ -70,8 +71,7 @@ class Found:
         if reference is None:
             chosen = METHODS[CHOSEN].name
             reference = OURS if OURS in methods and chosen not in methods else chosen
-        if reference not in methods:
-            raise InputError(f"reference: expected one of {', '.join(methods)}, found {reference!r}")
+        check_reference(reference, methods)
         return Comparison(own, methods, self.targets, reference, design)
 
     def choices(self) -> list[Choice]:
@@ -108,8 +108,7 @@ def read_studies(studies: Mapping[int, Path]) -> Found:
             chosen |= {(domain, seed): method for domain, method in _chosen(study)}
     targets = [domain for domain, role in roles.items() if role != LABELLED]
     sources = [domain for domain in roles if domain not in targets]
-    lines = [*methods, *(row.name for row in ROWS.values())]
-    return Found(scores, targets, sources, lines, chosen, list(candidates))
+    return Found(scores, targets, sources, [*methods, *ROW_NAMES], chosen, list(candidates))
 
 
 def _chosen(study: StudyRecord) -> Iterator[tuple[str, str]]:

@@ -16,9 +16,9 @@ from shared_components.benchmarks.comparison import (
 from shared_components.benchmarks.quality_bench import Bench
 from shared_components.benchmarks.quality_rows import ROWS, row_stages
 from shared_components.benchmarks.quality_scenarios import FEW, SCENARIOS, QualityScenario, write_few
-from shared_components.benchmarks.quality_scores import Found, choice_table, read_studies
+from shared_components.benchmarks.quality_scores import KNOWN, Found, choice_table, read_studies
 from shared_components.benchmarks.runs import Runs, StudyStage, check_failures, study_stage
-from shared_components.benchmarks.tables import machine
+from shared_components.benchmarks.tables import check_reference, machine
 from shared_components.command_line import chosen, names
 from shared_components.errors import InputError
 from shared_components.study.roles import plan_study
@@ -162,6 +162,8 @@ def study_quality(
         InputError: an unknown name, nothing is finished, or some runs failed.
     """
     keys = [] if rows == NONE else chosen(rows, tuple(ROWS), "rows")
+    if not report_only:  # else what has been found says what it may be
+        check_reference(reference, KNOWN)
     tables, chosen_labels = [], [SCENARIOS[scenario].chosen(words) for words in _variants(labelled)]
     variants = [StudyQuality(scenario, Path(output_dir), names, fast, smoke) for names in chosen_labels]
     for benchmark in variants:

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from shared_components import records
+from shared_components.errors import InputError
 
 
 def mean(values: Iterable[str]) -> float:
@@ -40,3 +41,13 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def machine() -> str:
     """One line: what ran the benchmark, and when."""
     return f"Machine: {platform.machine()}, {os.cpu_count()} cores, {date.today().isoformat()}."
+
+
+def check_reference(name: str | None, known: Sequence[str]) -> None:
+    """Notice a method to compare with, as a table calls it, that is none of those that are known; None is the default.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if name is not None and name not in known:
+        raise InputError(f"reference: expected one of {'; '.join(known)}, found {name!r}")

@@ -16,7 +16,13 @@ from shared_components.benchmarks.comparison import (
     write_comparison,
 )
 from shared_components.benchmarks.runs import Runs, check_failures
-from shared_components.benchmarks.tables import machine, markdown, mean_and_deviation, read_table
+from shared_components.benchmarks.tables import (
+    check_reference,
+    machine,
+    markdown,
+    mean_and_deviation,
+    read_table,
+)
 from shared_components.benchmarks.unseen_rows import FULL, ROWS, UnseenBench, UnseenRun
 from shared_components.benchmarks.unseen_stages import unseen_stages
 from shared_components.command_line import chosen
@@ -63,7 +69,7 @@ def unseen_quality(
     bench = UnseenBench(scenario, Path(output_dir), fast, smoke)
     domains = chosen(held_out, bench.scenario.domains, "held_out")
     keys = chosen(rows, bench.rows, "rows")
-    _check_reference(reference, [row.name for row in ROWS.values()])
+    check_reference(reference, [row.name for row in ROWS.values()])
     wanted = reference or ROWS[FULL if FULL in keys else keys[0]].name
     runs, failures = Runs(bench.folder), []
     if not report_only:
@@ -73,7 +79,7 @@ def unseen_quality(
             failures = _run(runs, bench, bench.places(range(seeds), domains, keys), jobs, wanted)
     results = _results(runs, bench.found())
     if report_only and results:
-        _check_reference(reference, _methods(results.values()))
+        check_reference(reference, _methods(results.values()))
     table = _report(bench, results, wanted)
     if failures:
         print(table or "")
@@ -83,11 +89,6 @@ def unseen_quality(
             f"{bench.folder}: holds no finished run of the configs as they are; run without --report-only"
         )
     return table
-
-
-def _check_reference(name: str | None, known: Sequence[str]) -> None:
-    if name is not None and name not in known:
-        raise InputError(f"reference: expected one of {'; '.join(known)}, found {name!r}")
 
 
 def _methods(results: Collection[Result]) -> list[str]:

@@ -109,7 +109,7 @@ def test_another_reference(folder):
     table = study_quality("head", 3, folder, report_only=True, reference=SOURCE)
     assert f"difference to {SOURCE} |" in table and f"“{SOURCE}”" in table
     with pytest.raises(
-        InputError, match=r"reference: expected one of source model, adaptation, found 'ours'"
+        InputError, match=r"reference: expected one of source model; adaptation, found 'ours'"
     ):
         study_quality("head", 3, folder, report_only=True, reference="ours")
 
@@ -132,3 +132,9 @@ def test_faults_are_told(tmp_path):
         study_quality("spine", 1, tmp_path, labelled="ceitec+oxford")
     with pytest.raises(InputError, match=r"rows: expected some of plain, mild, .* found best"):
         study_quality("spine", 1, tmp_path, rows="best")
+    known = (
+        r"reference: expected one of .*; adaptation; chosen; .*; histogram-matched source; .*, found 'best'"
+    )
+    with pytest.raises(InputError, match=known):  # before anything is trained
+        study_quality("spine", 1, tmp_path, reference="best")
+    assert not any(tmp_path.iterdir())

@@ -14,7 +14,7 @@ from shared_components.losses.generalisation import GeneralisationLoss
 class SizeGeneralisationLoss(GeneralisationLoss):
     r"""The terms of its base and, of labelled slices, :math:`\sum_c \lvert s_c - t_c \rvert` of each class's share.
 
-    Of the pixels of a slice, s is the share of the prediction (sum of probabilities), t that of the label.
+    Of the annotated pixels of a slice, s is the share of the prediction (sum of probabilities), t that of the label.
 
     Args:
         classes: number of classes C, background included.
@@ -32,7 +32,9 @@ class SizeGeneralisationLoss(GeneralisationLoss):
         """As of the base, with the name ``size``."""
         terms = super().supervised(scores, batch)
         if self.size:
-            truth = one_hot(batch["label"], self.classes)
-            shares = scores.softmax(dim=1).mean(dim=(2, 3)) - truth.mean(dim=(2, 3))  # (B, C)
+            known = (batch["label"] >= 0).to(scores)  # (B, 1, H, W); -1 where nobody annotated
+            truth = one_hot(batch["label"].clamp(min=0), self.classes)
+            sums = ((scores.softmax(dim=1) - truth) * known).sum(dim=(2, 3))  # (B, C)
+            shares = sums / known.sum(dim=(2, 3)).clamp(min=1)
             terms["size"] = self.size * shares.abs().sum(dim=1).mean()
         return terms
