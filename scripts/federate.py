@@ -44,8 +44,10 @@ def init(
 
 
 def check(file: str, trust: bool = False) -> None:
-    """Check a federation file, every client's data and every stage; all problems are printed in one list.
+    """Check a federation file, every client's data and every stage, and print all problems that are found.
 
+    First come those of the file, then those of its overrides and study, of all data, and of what cannot be built; what
+    one of these finds is to be mended before the next is looked at.
     Beside reading all images, it builds what each client and each stage of the study would build, and tries a few
     updates on noise: the bundles' configs and the overrides of the file run for that. Nothing is written.
 

@@ -22,7 +22,8 @@ from shared_components.study.client_stages import study_stages
 from shared_components.study.origins import joined
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
 from shared_components.study.roles import plan_study
-from shared_components.study.settings import SHAPES, setting_faults
+from shared_components.study.section_check import section_faults
+from shared_components.study.settings import SHAPES
 from shared_components.study.source_model import check_source_federation, source_federations
 from shared_components.study.stage import Stage
 from shared_components.study.study import AUDIT_STAGE, CHOICE, Study
@@ -68,13 +69,13 @@ class Step:
 
 
 def check_settings(federation: Federation) -> None:
-    """Check the values of the bundle's config with the federation's overrides, and of a ``study``; takes no time.
+    """Check the values of the bundle's config with the federation's overrides, and a ``study``; reads no data.
 
     Raises:
         InputError: every value that is not what it may be, one a line.
     """
     config = read_configs(federation.config_files)
-    faults = {"": setting_faults(federation.study)}
+    faults = {"": section_faults(federation)}
     if has_our_values(config):
         merged = with_overrides(config, federation.client_overrides(next(iter(federation.clients))))
         faults["overrides"] = value_faults(merged)
