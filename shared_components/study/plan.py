@@ -152,7 +152,8 @@ def _training(federation: Federation, name: str) -> tuple[Step, Layout | None]:
     seconds = None if one is None else one * updates * -(-federation.clients_per_round // at_once)
     drawn, of = federation.clients_per_round, len(federation.clients)
     at = "each client" if drawn == of else f"{counted(drawn, 'client')} of {of}"
-    what = f"{federation.rounds} rounds of {federation.updates_per_round} updates at {at}"
+    updates_each = counted(federation.updates_per_round, "update")
+    what = f"{counted(federation.rounds, 'round')} of {updates_each} at {at}"
     return Step(name, what, updates, seconds), layout
 
 
@@ -251,7 +252,7 @@ def _lines(trainings: Sequence[Step], stages: Sequence[Step], jobs: int) -> Iter
     width = max(len(step.name) for step in steps)
     yield "what it will do, and very roughly how long on this machine:"
     for step in steps:
-        count = f", {step.updates} updates" if step.updates else ""
+        count = f", {counted(step.updates, 'update')}" if step.updates else ""
         time = f", about {duration(step.seconds)}" if step.seconds is not None else ""
         yield f"  {step.name:{width}}  {step.what}{count}{time}"
     beside = {name: sum(step.what == UNTRAINED[name] for step in stages) for name in BESIDE}

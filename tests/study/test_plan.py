@@ -98,6 +98,8 @@ def test_federated_training_alone(values, factory):
     assert "source_model" not in plan(read(factory), study=False)
     lines = plan(federation(values, clients_per_round=1)).splitlines()
     assert f"3 rounds of 3 updates at 1 client of {len(values['clients'])}, 9 updates" in lines[-2]
+    lines = plan(federation(values, rounds=1, updates_per_round=1)).splitlines()
+    assert lines[-2].endswith("1 round of 1 update at each client, 1 update")
 
 
 def test_what_is_exchanged_is_told_first(factory, values):
