@@ -43,7 +43,7 @@ def init(
     print(f"wrote {file}; next: python scripts/federate.py check {quote(str(file))}")
 
 
-def check(file: str, trust: bool = False) -> None:
+def check(file: str, *, trust: bool = False) -> None:
     """Check a federation file, every client's data and every stage, and print all problems that are found.
 
     First come those of the file, then those of its overrides and study, of all data, and of what cannot be built; what
@@ -72,6 +72,7 @@ def check(file: str, trust: bool = False) -> None:
 
 def stats(
     file: str,
+    *,
     output_dir: str | None = None,
     minimum: int = 3,
     bins: int = 32,
@@ -121,6 +122,7 @@ def stats(
 
 def run(
     file: str,
+    *,
     resume: bool = False,
     force: bool = False,
     rounds: int | None = None,
@@ -155,6 +157,7 @@ def run(
 
 def study(
     file: str,
+    *,
     resume: bool = False,
     force: bool = False,
     rounds: int | None = None,
@@ -216,6 +219,7 @@ def status(run_dir: str) -> None:
 
 def poc(
     file: str,
+    *,
     resume: bool = False,
     force: bool = False,
     rounds: int | None = None,
@@ -292,6 +296,7 @@ def export(
 
 def submit(
     file: str,
+    *,
     startup_kit: str,
     resume: bool = False,
     force: bool = False,
@@ -337,7 +342,7 @@ def submit(
     _tell_end(federation, whole, submission.run(resume, force, job, leave))
 
 
-def join(startup_kit: str, file: str | None = None) -> None:
+def join(startup_kit: str, *, file: str | None = None) -> None:
     """Let this machine be a site: write its site file to be filled in, or check it and the data that it names.
 
     With a server's startup kit, let this machine be the server: jobs are kept in the kit.
