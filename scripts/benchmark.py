@@ -14,6 +14,7 @@ from shared_components.errors import InputError
 
 
 def quality(
+    *,
     scenario: str = "head",
     seeds: int = 3,
     output_dir: str = "outputs/benchmark",
@@ -69,7 +70,7 @@ def quality(
         raise InputError(f"scenario: expected one of {known}, found {scenario!r}")
 
 
-def kernels(repeats: int = 20) -> None:
+def kernels(*, repeats: int = 20) -> None:
     """Time network kernels against their equal alternatives (forward and backward, one thread, batch 4).
 
     Args:
@@ -80,7 +81,7 @@ def kernels(repeats: int = 20) -> None:
     time_kernels(repeats)
 
 
-def slices(data_root: str, accesses: int = 200) -> None:
+def slices(data_root: str, *, accesses: int = 200) -> None:
     """Time slice access with and without the cache, on a client data root.
 
     Args:
@@ -94,6 +95,7 @@ def slices(data_root: str, accesses: int = 200) -> None:
 
 def real_head(
     ckpt_path: str | None = None,
+    *,
     output_dir: str = "outputs/benchmark/real_head",
     bundle: str | Sequence[str] = ("adaptation", "segmentation"),
 ) -> None:
@@ -115,7 +117,7 @@ def real_head(
 
 
 def meta_step(
-    size: int = 96, batch: int = 4, repeats: int = 5, threads: int = 2, memory: bool = True
+    *, size: int = 96, batch: int = 4, repeats: int = 5, threads: int = 2, memory: bool = True
 ) -> None:
     """Time the segmentation bundle's meta-learning update at published widths, against its textbook form.
 
@@ -132,7 +134,7 @@ def meta_step(
 
 
 def factory_speed(
-    sizes: int | Sequence[int] = (64, 128, 256), batch: int = 4, repeats: int = 2, threads: int = 2
+    *, sizes: int | Sequence[int] = (64, 128, 256), batch: int = 4, repeats: int = 2, threads: int = 2
 ) -> None:
     """Time a full update of the factory at published widths, against its textbook form: seconds, peak memory.
 
@@ -149,6 +151,7 @@ def factory_speed(
 
 def factory(
     scenario: str = "spine",
+    *,
     output_dir: str = "outputs/benchmark",
     rows: str | Sequence[str] | None = None,
     updates: int = 1200,
@@ -175,6 +178,7 @@ def factory(
 
 
 def inference(
+    *,
     volumes: int = 100,
     shape: Sequence[int] = (256, 256, 32),
     output_dir: str = "outputs/benchmark",
@@ -198,6 +202,7 @@ def inference(
 
 
 def faults(
+    *,
     output_dir: str = "outputs/benchmark",
     seed: int = 0,
     part: str = "all",
@@ -228,7 +233,7 @@ def faults(
         raise SystemExit(1)
 
 
-def malicious(output_dir: str = "outputs/benchmark", smoke: bool = False) -> None:
+def malicious(*, output_dir: str = "outputs/benchmark", smoke: bool = False) -> None:
     """Train a federation of four, one of them malicious, by every robust aggregator: how much worse the loss ends.
 
     Args:
@@ -241,6 +246,7 @@ def malicious(output_dir: str = "outputs/benchmark", smoke: bool = False) -> Non
 
 
 def federation(
+    *,
     output_dir: str = "outputs/benchmark",
     clients: int | Sequence[int] = (3, 8),
     engines: str | Sequence[str] = ("local", "nvflare"),

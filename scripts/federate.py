@@ -43,9 +43,11 @@ def init(
     print(f"wrote {file}; next: python scripts/federate.py check {quote(str(file))}")
 
 
-def check(file: str, trust: bool = False) -> None:
-    """Check a federation file, every client's data and every stage; all problems are printed in one list.
+def check(file: str, *, trust: bool = False) -> None:
+    """Check a federation file, every client's data and every stage, and print all problems that are found.
 
+    First come those of the file, then those of its overrides and study, of all data, and of what cannot be built; what
+    one of these finds is to be mended before the next is looked at.
     Beside reading all images, it builds what each client and each stage of the study would build, and tries a few
     updates on noise: the bundles' configs and the overrides of the file run for that. Nothing is written.
 
@@ -70,6 +72,7 @@ def check(file: str, trust: bool = False) -> None:
 
 def stats(
     file: str,
+    *,
     output_dir: str | None = None,
     minimum: int = 3,
     bins: int = 32,
@@ -119,6 +122,7 @@ def stats(
 
 def run(
     file: str,
+    *,
     resume: bool = False,
     force: bool = False,
     rounds: int | None = None,
@@ -153,6 +157,7 @@ def run(
 
 def study(
     file: str,
+    *,
     resume: bool = False,
     force: bool = False,
     rounds: int | None = None,
@@ -214,6 +219,7 @@ def status(run_dir: str) -> None:
 
 def poc(
     file: str,
+    *,
     resume: bool = False,
     force: bool = False,
     rounds: int | None = None,
@@ -290,6 +296,7 @@ def export(
 
 def submit(
     file: str,
+    *,
     startup_kit: str,
     resume: bool = False,
     force: bool = False,
@@ -335,7 +342,7 @@ def submit(
     _tell_end(federation, whole, submission.run(resume, force, job, leave))
 
 
-def join(startup_kit: str, file: str | None = None) -> None:
+def join(startup_kit: str, *, file: str | None = None) -> None:
     """Let this machine be a site: write its site file to be filled in, or check it and the data that it names.
 
     With a server's startup kit, let this machine be the server: jobs are kept in the kit.

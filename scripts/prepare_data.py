@@ -69,6 +69,7 @@ def check(*roots: str, orientation: str = "RAS") -> None:
 
 def make(
     root: str,
+    *,
     domain: str,
     labels: Mapping[int, str] | Sequence[str] | str | None = None,
     name: str | None = None,

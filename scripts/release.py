@@ -9,7 +9,7 @@ from shared_components.command_line import run
 REPO = Path(__file__).resolve().parents[1]
 
 
-def release(version: str | None = None, note: str | None = None, date: str | None = None) -> None:
+def release(version: str | None = None, *, note: str | None = None, date: str | None = None) -> None:
     """Write the project's version and the pinned ones into every bundle's metadata.json, and date a release.
 
     Prints the files that it changed. Commit them before packages are made.

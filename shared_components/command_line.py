@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import io
 import os
 import re
 import select
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import fire
+from fire.core import FireExit
 from fire.helptext import HelpText
 from fire.parser import DefaultParseValue
 from fire.trace import FireTrace
@@ -22,6 +24,8 @@ from fire.trace import FireTrace
 from shared_components.errors import InputError, os_error_line
 from shared_components.interrupts import Interrupts
 from shared_components.value_rules import Rule, finite, flag, whole
+
+SURPLUS = "Could not consume arg: "  # in fire's words
 
 
 class _Call:
@@ -122,10 +126,24 @@ def _parsed(commands: object, words: Sequence[str]) -> Callable[[], object]:
         SystemExit: with code 2, it names none or does not parse.
     """
     _require_whole_names(words)
-    call = fire.Fire(commands, command=words, serialize=_silent)
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            call = fire.Fire(commands, command=words, serialize=_silent)
+    except FireExit as stopped:
+        surplus = _surplus(stopped.trace)
+        line = f"error: {surplus}: expected no such word or flag here; -h lists what there is"
+        print(line if surplus else told.getvalue().rstrip(), file=sys.stderr)
+        raise
     if not isinstance(call, _Call):  # no command was named: fire has printed what there is
         raise SystemExit(2)
     return call._run
+
+
+def _surplus(trace: FireTrace) -> str:
+    """The word that a command does not take; empty if fire stopped for another reason."""
+    fault = trace.elements[-1].ErrorAsStr() if trace.HasError() else ""
+    return fault.removeprefix(SURPLUS) if fault.startswith(SURPLUS) else ""
 
 
 def _reader_is_gone() -> bool:

@@ -77,7 +77,7 @@ def make_folder(path: str | os.PathLike) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(_unwritable(path / "*", error)) from error
+        raise InputError(_unwritable(path, error, folder=True)) from error
     return path
 
 
@@ -109,18 +109,19 @@ def sweep(folder: str | os.PathLike) -> None:
             remove_tree(Path(place) / name)
 
 
-def _unwritable(path: Path, error: OSError) -> str:
-    """The message for a file that could not be written; ``os.path`` since ``Path.exists`` may itself raise."""
-    nearest = _nearest_folder(path)
+def _unwritable(path: Path, error: OSError, folder: bool = False) -> str:
+    """The message for a file that could not be written, or a folder that could not be made; ``os.path`` since
+    ``Path.exists`` may itself raise.
+    """
+    nearest = _nearest_folder(path / "*" if folder else path)
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     if reason in NO_SPACE:
         return full_disk_line(path, reason)
     if not os.path.isdir(nearest):
         return f"{path}: expected a folder at {nearest}, found a file; name another folder, or move the file away"
-    if not os.path.isdir(path.parent):
-        return (
-            f"{path}: its folder cannot be made ({reason}); name a folder in a place that may be written to"
-        )
+    if folder or not os.path.isdir(path.parent):
+        what = "cannot" if folder else "its folder cannot"
+        return f"{path}: {what} be made ({reason}); name a folder in a place that may be written to"
     if os.path.isdir(path):
         return f"{path}: cannot be written ({reason}); move the folder of that name away"
     return f"{path}: cannot be written ({reason}); name a folder that may be written to, on a disk with space left"

@@ -189,6 +189,7 @@ class StudyRecord:
         failed: stages without which the study went on.
         waiting: keys of stages that need one of these.
         exchange: what went between places, beside the rounds.
+        changed: images and labels that were replaced while the study ran, in words.
     """
 
     name: str
@@ -219,6 +220,7 @@ class StudyRecord:
     failed: tuple[FailedStage, ...] = ()
     waiting: tuple[str, ...] = ()
     exchange: tuple[Sent, ...] = ()
+    changed: str = ""
 
     @property
     def members(self) -> dict[str, MemberRecord]:

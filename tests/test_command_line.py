@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import benchmark, federate, phantoms, prepare_data
 from shared_components.command_line import names, run
 from shared_components.errors import InputError
 
@@ -52,17 +54,20 @@ def test_any_other_fault_keeps_its_stack_trace():
         run(command, [])
 
 
-def test_a_misspelt_flag_stops_the_command_before_it_runs(capsys):
+@pytest.mark.parametrize("word", ["--forse", "there"])
+def test_a_misspelt_flag_or_a_surplus_word_stops_the_command_before_it_runs(word, capsys):
     seen = []
 
-    def command(path, force=False):
+    def command(path, *, force=False):
         seen.append(path)
 
-    with pytest.raises(SystemExit) as stopped:
-        run(command, ["here", "--forse"])
-    assert stopped.value.code == 2
-    assert seen == []
-    assert "--forse" in capsys.readouterr().err
+    for component, words in ((command, ["here", word]), ({"do": command}, ["do", "here", word, "--force"])):
+        with pytest.raises(SystemExit) as stopped:
+            run(component, words)
+        assert stopped.value.code == 2
+        assert seen == []
+        told = f"error: {word}: expected no such word or flag here; -h lists what there is\n"
+        assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize(
@@ -232,3 +237,16 @@ def test_a_reader_that_has_gone_ends_the_command_quietly():
 @pytest.mark.parametrize("words", ["a, 2", ("a", 2), ["a ", "2"]])
 def test_names_are_a_text_with_commas_or_what_fire_makes_of_it(words):
     assert names(words) == ["a", "2"]
+
+
+@pytest.mark.parametrize("script", [federate, prepare_data, phantoms, benchmark])
+def test_options_of_a_command_are_named(script):
+    """A word too many is told as such, and not taken for the next option."""
+    places = {
+        f"{name} {each.name}"
+        for name, command in script.COMMANDS.items()
+        for each in inspect.signature(command).parameters.values()
+        if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        and each.default is not inspect.Parameter.empty
+    }
+    assert places <= {"factory scenario", "real-head ckpt_path"}

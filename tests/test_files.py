@@ -208,6 +208,12 @@ def test_folders_are_made_and_removed_or_the_reason_is_one_line(tmp_path):
     (tmp_path / "a" / "file").write_text("")
     with pytest.raises(InputError, match=r"expected a folder at \S+file, found a file; name"):
         make_folder(tmp_path / "a" / "file")
+    long = tmp_path / "a" / ("b" * 300)
+    with pytest.raises(InputError) as caught:
+        make_folder(long)
+    assert str(caught.value).startswith(
+        f"{long}: cannot be made (File name too long); name a folder in a place"
+    )
     remove_tree(tmp_path / "a")
     remove_tree(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []

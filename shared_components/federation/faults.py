@@ -161,7 +161,10 @@ def name_faults(name: str, engine: str = "local") -> list[str]:
             "a site's name is of the letters A to Z and a to z, digits, '-' and '_', and not 'server'"
         )
     if not re.fullmatch(NAME, name):
-        faults.append("a name is of letters, digits, '-', '_' and '.', for it names a folder")
+        faults.append(
+            "a name is of letters, digits, '-', '_' and '.', and begins with one of A to Z, a to z and 0 to 9, for it "
+            "names a folder; name it otherwise"
+        )
     if len(name) > LONGEST_NAME:
         faults.append(_too_long(name))
     return faults

@@ -27,6 +27,7 @@ from shared_components.federation.file_digests import (
     digest,
     told,
 )
+from shared_components.federation.folder_kinds import refuse_study
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.rounds_log import read_rows
 from shared_components.federation.run_settings import (
@@ -35,7 +36,8 @@ from shared_components.federation.run_settings import (
     setting_changes,
     without_demands,
 )
-from shared_components.federation.site_check import begun_with, version_changes, versions
+from shared_components.federation.sent_record import PAGE, TABLE
+from shared_components.federation.site_check import FAULTS, begun_with, version_changes, versions
 from shared_components.federation.sites import ERROR_FILE, Committed, read_committed
 from shared_components.federation.spending import (
     CURE,
@@ -49,6 +51,12 @@ from shared_components.federation.spending import (
 from shared_components.federation.start import Start, refuse_other_start, start_of
 from shared_components.files import remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
+
+OF_CLIENTS = (  # what a run writes into the folder of each client, beside what the bundle exports
+    *("state.*.pt", "update.pt", ERROR_FILE, FAULTS, BUDGET, f"{Path(BUDGET).stem}.lock", LEDGER),
+    *(TABLE, f"{Path(TABLE).stem}.lock", PAGE),
+    *("metrics.csv", "settings.json", "pictures", "tensorboard", "cache"),  # of a bundle's training
+)
 
 
 class RunFolder:
@@ -110,9 +118,10 @@ class RunFolder:
         Returns:
             The last whole round to go on from, or None at the start.
         Raises:
-            InputError: the folder holds a run and neither ``resume`` nor ``force`` is given, or the run to be
-                resumed was of other settings or data, or one of its files is damaged.
+            InputError: the folder holds a study, or a run and neither ``resume`` nor ``force`` is given, or the run to
+                be resumed was of other settings or data, or one of its files is damaged.
         """
+        refuse_study(self.root)
         sweep(self.root)
         digests = digests or FileDigests(self.root / "digests.json")
         settings = {
@@ -258,7 +267,8 @@ class RunFolder:
             *(() if LEDGER in kept else (self.released_file,)),
         )
         settings = (self.data_file, self.versions_file, self.bundle_file, self.federation_file)
-        clients = (self.root / "clients").glob("*/*")
+        of_clients = (*OF_CLIENTS, *(file.name for file in exported))
+        clients = (place for name in of_clients for place in self.root.glob(f"clients/*/{name}"))
         for place in (*made, *(file for file in clients if file.name not in kept), *settings):
             remove_tree(place)
         for folder in (self.root / "clients").glob("*/"):

@@ -12,6 +12,7 @@ from shared_components.errors import InputError
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
 from shared_components.federation.file_digests import FileDigests, data_record, digest
+from shared_components.federation.folder_kinds import refuse_run
 from shared_components.federation.folder_lock import FolderLock, resumable
 from shared_components.federation.local import make_engine
 from shared_components.federation.rounds_log import read_rows
@@ -162,7 +163,10 @@ def opened_study(
         resume: go on with what is there.
         force: throw it away.
         more: further folders to be thrown away with it.
+    Raises:
+        InputError: another process runs there, it holds a run, or see :meth:`FederatedRun.open`.
     """
+    refuse_run(study.folder)
     runs, lock = federated_runs(study), FolderLock(study.folder)
     with contextlib.ExitStack() as stack:
         for one in (lock, *(run.folder.lock for run in runs.values())):

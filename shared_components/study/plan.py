@@ -22,7 +22,8 @@ from shared_components.study.client_stages import study_stages
 from shared_components.study.origins import joined
 from shared_components.study.rehearsal import Rehearsal, rehearse, with_overrides
 from shared_components.study.roles import plan_study
-from shared_components.study.settings import SHAPES, setting_faults
+from shared_components.study.section_check import section_faults
+from shared_components.study.settings import SHAPES
 from shared_components.study.source_model import check_source_federation, source_federations
 from shared_components.study.stage import Stage
 from shared_components.study.study import AUDIT_STAGE, CHOICE, Study
@@ -68,13 +69,13 @@ class Step:
 
 
 def check_settings(federation: Federation) -> None:
-    """Check the values of the bundle's config with the federation's overrides, and of a ``study``; takes no time.
+    """Check the values of the bundle's config with the federation's overrides, and a ``study``; reads no data.
 
     Raises:
         InputError: every value that is not what it may be, one a line.
     """
     config = read_configs(federation.config_files)
-    faults = {"": setting_faults(federation.study)}
+    faults = {"": section_faults(federation)}
     if has_our_values(config):
         merged = with_overrides(config, federation.client_overrides(next(iter(federation.clients))))
         faults["overrides"] = value_faults(merged)
@@ -151,7 +152,8 @@ def _training(federation: Federation, name: str) -> tuple[Step, Layout | None]:
     seconds = None if one is None else one * updates * -(-federation.clients_per_round // at_once)
     drawn, of = federation.clients_per_round, len(federation.clients)
     at = "each client" if drawn == of else f"{counted(drawn, 'client')} of {of}"
-    what = f"{federation.rounds} rounds of {federation.updates_per_round} updates at {at}"
+    updates_each = counted(federation.updates_per_round, "update")
+    what = f"{counted(federation.rounds, 'round')} of {updates_each} at {at}"
     return Step(name, what, updates, seconds), layout
 
 
@@ -250,7 +252,7 @@ def _lines(trainings: Sequence[Step], stages: Sequence[Step], jobs: int) -> Iter
     width = max(len(step.name) for step in steps)
     yield "what it will do, and very roughly how long on this machine:"
     for step in steps:
-        count = f", {step.updates} updates" if step.updates else ""
+        count = f", {counted(step.updates, 'update')}" if step.updates else ""
         time = f", about {duration(step.seconds)}" if step.seconds is not None else ""
         yield f"  {step.name:{width}}  {step.what}{count}{time}"
     beside = {name: sum(step.what == UNTRAINED[name] for step in stages) for name in BESIDE}

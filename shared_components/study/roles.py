@@ -162,12 +162,15 @@ def unseen_roots(federation: Federation, elsewhere: Collection[str] = ()) -> dic
     Raises:
         InputError: every fault, in one line.
     """
-    faults: list[str] = []
-    roots = _read(federation, faults)
-    faults += _faults(federation, roots, elsewhere)
+    roots, faults = _unseen(federation, elsewhere)
     if faults:
         raise InputError("; ".join(faults))
     return roots
+
+
+def unseen_faults(federation: Federation) -> list[str]:
+    """The faults of :func:`unseen_roots`, whether the data are here or not."""
+    return _unseen(federation, unseen_names(federation))[1]
 
 
 def unseen_data(federation: Federation) -> dict[str, str]:
@@ -200,6 +203,14 @@ def _unseen_faults(unseen: Mapping[str, ClientData | SiteDescription], domains: 
         if not data.items("test")
     ]
     return faults
+
+
+def _unseen(
+    federation: Federation, elsewhere: Collection[str]
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    faults: list[str] = []
+    roots = _read(federation, faults)
+    return roots, faults + _faults(federation, roots, elsewhere)
 
 
 def _read(federation: Federation, faults: list[str]) -> dict[str, tuple[str, ...]]:

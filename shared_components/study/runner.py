@@ -9,6 +9,7 @@ from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare import require_nvflare
 from shared_components.interrupts import Interrupts
 from shared_components.study.client_stages import study_stages
+from shared_components.study.data_watch import DataWatch
 from shared_components.study.federated_run import OpenedStudy, by_engine, opened_study
 from shared_components.study.findings import tell_study
 from shared_components.study.roles import plan_study
@@ -41,10 +42,11 @@ def run_study(federation: Federation, resume: bool = False, force: bool = False,
     study = plan_study(federation)
     stages = study_stages(study)
     with opened_study(study, stages, resume, force) as opened:
-        failed = FailedStages(study)
+        failed, watch = FailedStages(study), DataWatch(federation.clients, opened.digests)
         seconds = _all_trained(study, stages, opened, failed, quiet)
+        more = failed.told(stages, seconds) | watch.told()
         opened.digests.keep()
-        report = tell_study(study, stages, seconds, quiet, failed.told(stages, seconds))
+        report = tell_study(study, stages, seconds, quiet, more)
         failed.check()
         return report
 

@@ -120,7 +120,8 @@ def _candidate_faults(named: Any, chooses: Any) -> list[str]:
 
 def synthesis_faults(settings: Mapping[str, Any], domains: Sequence[str]) -> list[str]:
     """Twins are drawn in a list of the federation's domains, where it is given."""
-    drawn = (settings.get("synthesize") or {}).get("twin_domains")
+    section = settings.get("synthesize")
+    drawn = section.get("twin_domains") if isinstance(section, dict) else None
     what = "study: synthesize: twin_domains"
     if drawn is not None and not isinstance(drawn, list):
         return [f"{what} must list domains, such as [{domains[0]}], found {shown(drawn)}"]

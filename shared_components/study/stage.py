@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -333,11 +333,15 @@ def check_overrides(study: Study, stages: Sequence[Stage]) -> None:
     faults = []
     for section in SECTIONS:
         parsers = [parser for name, parser in configs if section in ("overrides", name)]
-        for key in study.section(section):
-            if parsers and not (key and any(key in parser for parser in parsers)):
-                ids = sorted({str(name) for parser in parsers for name in parser.get()})
-                faults.append(
-                    f"study: {section}: {shown(key)} is no id of the bundle's config{meant(key, ids)}"
-                )
+        faults += override_faults(section, study.section(section), parsers)
     if faults:
         raise InputError("; ".join(faults))
+
+
+def override_faults(section: str, keys: Iterable[str], parsers: Sequence[ConfigParser]) -> list[str]:
+    """A line for each id of a section of the study that none of its stages' configs has; none without a config."""
+    strange = [key for key in keys if parsers and not (key and any(key in parser for parser in parsers))]
+    ids = sorted({str(name) for parser in parsers for name in parser.get()})
+    return [
+        f"study: {section}: {shown(key)} is no id of the bundle's config{meant(key, ids)}" for key in strange
+    ]

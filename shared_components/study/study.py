@@ -125,8 +125,7 @@ class Study:
         return self._bundle("segmentation")
 
     def _bundle(self, name: str) -> str:
-        beside = Path(self.federation.bundle).parent / name
-        return os.path.abspath(self.settings.get(name) or beside)
+        return bundle_of(self.federation, name)
 
     @property
     def generalises(self) -> bool:
@@ -229,3 +228,9 @@ class Study:
     def is_scored(self, name: str) -> bool:
         """Whether the client or unseen scanner has test volumes with labels."""
         return bool(self.data(name).items("test", labelled=True))
+
+
+def bundle_of(federation: Federation, name: str) -> str:
+    """The folder of a bundle that a study has beside the factory's: where its section says, or beside that one."""
+    beside = Path(federation.bundle).parent / name
+    return os.path.abspath(str(federation.study.get(name) or beside))

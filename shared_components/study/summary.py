@@ -68,6 +68,8 @@ def _lines(folder: Path, study: StudyRecord) -> Iterator[str]:
         yield f"  model    {_short(study.generalisation)}  (any scanner; synthetic volumes alone)"
     for failed in study.failed:
         yield f"  left out {failed.cause}"
+    if study.changed:
+        yield f"  changed  {study.changed}; data were replaced while the study ran"
     yield "segmentations, each of its input's shape and affine:"
     for tests in study.scores:
         yield f"  {_tests_line(folder, study, tests)}"

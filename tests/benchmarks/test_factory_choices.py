@@ -43,7 +43,7 @@ def test_rounds_come_as_near_to_the_updates_as_they_can(key, updates, lengths, s
 
 @pytest.mark.thorough
 def test_a_way_is_run_once_and_stands_in_the_table(tmp_path, capsys):
-    factory("head", str(tmp_path), rows="joint", smoke=True)
+    factory("head", output_dir=str(tmp_path), rows="joint", smoke=True)
     table = capsys.readouterr().out.splitlines()
     head = next(line for line in table if line.startswith("| way"))
     joint = next(line for line in table if line.startswith("| all images in one place"))
@@ -53,19 +53,19 @@ def test_a_way_is_run_once_and_stands_in_the_table(tmp_path, capsys):
     assert all(0 <= float(cells[name]) <= 1 for name in (" twins' Dice ", " of all classes as one "))
     result = tmp_path / "factory/head_smoke/joint_32px_12_seed0/result.json"
     before = result.stat().st_mtime_ns
-    factory("head", str(tmp_path), rows="joint,default", smoke=True, report_only=True)
+    factory("head", output_dir=str(tmp_path), rows="joint,default", smoke=True, report_only=True)
     assert result.stat().st_mtime_ns == before
     assert "federated, as the bundle does it" not in capsys.readouterr().out
 
 
 def test_reporting_makes_nothing(tmp_path):
     with pytest.raises(InputError, match="holds none of these runs; run without --report_only"):
-        factory("head", str(tmp_path), rows="joint", report_only=True)
+        factory("head", output_dir=str(tmp_path), rows="joint", report_only=True)
     assert not any(tmp_path.iterdir())
 
 
 def test_faults_are_told(tmp_path):
     with pytest.raises(InputError, match="scenario: expected one of head, spine, found 'knee'"):
-        factory("knee", str(tmp_path))
+        factory("knee", output_dir=str(tmp_path))
     with pytest.raises(InputError, match=r"rows: expected some of default, .* found best"):
-        factory("head", str(tmp_path), rows="best")
+        factory("head", output_dir=str(tmp_path), rows="best")

@@ -221,9 +221,13 @@ def test_each_fault_of_a_client_is_told(values, client, message):
         federation(values, clients={"north": client})
 
 
-def test_names_of_clients_are_names_of_folders(values):
-    with pytest.raises(InputError, match=r"client '\.\./x': a name is of letters"):
-        federation(values, clients={"../x": {"data_root": ".", "domain": "t1"}})
+@pytest.mark.parametrize("name", ["../x", "-north", "_north", "\u00d6st"])
+def test_names_of_clients_are_names_of_folders(values, name):
+    told = (
+        f"client '{name}': a name is of letters, .*, and begins with one of A to Z, a to z and 0 to 9, for it"
+    )
+    with pytest.raises(InputError, match=told):
+        federation(values, clients={name: {"data_root": ".", "domain": "t1"}})
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from shared_components.federation.local import LocalEngine
 from shared_components.federation.privacy import spent
 from shared_components.study.plan import check_settings, duration, plan
 from shared_components.study.rehearsal import blank_root
+from shared_components.study.section_check import CONFIGS
+from shared_components.study.settings import SECTIONS
 from tests.federation.tiny import federation
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
@@ -96,6 +98,8 @@ def test_federated_training_alone(values, factory):
     assert "source_model" not in plan(read(factory), study=False)
     lines = plan(federation(values, clients_per_round=1)).splitlines()
     assert f"3 rounds of 3 updates at 1 client of {len(values['clients'])}, 9 updates" in lines[-2]
+    lines = plan(federation(values, rounds=1, updates_per_round=1)).splitlines()
+    assert lines[-2].endswith("1 round of 1 update at each client, 1 update")
 
 
 def test_what_is_exchanged_is_told_first(factory, values):
@@ -229,11 +233,49 @@ def test_settings_alone_are_checked_without_building(factory):
 
 
 def test_a_study_is_checked_before_any_data(factory):
-    given = read(factory, study={"job": 2, "synthesize": 3})
-    with pytest.raises(
-        InputError, match=r"2 problems in the settings\nstudy: key 'job' is unknown.*\nstudy: 'synth"
+    odd = {"adaptation": 4, "source": 3, "sources": "north", "pretrain": {3: 1}, "unseen": [2]}
+    for study, told in (
+        (
+            {"job": 2, "synthesize": 3},
+            r"2 problems in the settings\nstudy: key 'job' is unknown.*\nstudy: 'synth",
+        ),
+        (odd, "5 problems in the settings\nstudy: 'unseen' is for .*\nstudy: 'adaptation' must be a text"),
     ):
-        check_settings(given)
+        with pytest.raises(InputError, match=told):
+            check_settings(read(factory, study=study))
+
+
+def test_names_and_ids_of_a_study_are_checked_before_any_data(factory, tmp_path):
+    study = {
+        "source": "nroth",
+        "sources": ["north", "suoth"],
+        "pretrain": {"max_epoch": 1},
+        "synthesize": {"volumes": 2, "twin_domains": ["nord"]},
+        "inference": {"flips": True},
+        "generalisation": {"max_epochs": 1},
+        "unseen": {"west": str(tmp_path / "gone")},
+    }
+    Path(factory["clients"]["north"]["data_root"], "dataset.json").unlink()
+    with pytest.raises(InputError) as caught:
+        check_settings(read(factory, study=study))
+    head, *lines = str(caught.value).splitlines()
+    assert head == "two: 5 problems in the settings"
+    assert lines == [
+        "study: source: client 'nroth' is unknown (did you mean 'north'?)",
+        "study: sources: client 'suoth' is unknown (did you mean 'south'?)",
+        "study: synthesize: twin_domains: domain 'nord' is unknown (did you mean 'north'?)",
+        "study: pretrain: 'max_epoch' is no id of the bundle's config (did you mean 'max_epochs'?)",
+        f"study: unseen 'west': {tmp_path / 'gone'} is not a folder; check the path",
+    ]
+
+
+def test_every_section_of_a_study_takes_what_its_stages_have(factory):
+    """What is found without any data is no other than what the stages themselves find."""
+    ids = {"pretrain": "max_epochs", "synthesize": "volumes", "train": "phases", "self_training": "phases"}
+    values = {"max_epochs": 1, "volumes": 1, "phases": [1, 1, 1]}
+    study = {section: {id: values[id]} for section, id in ids.items()}
+    check_settings(read(factory, study={**study, "inference": {"flips": True}, "generalisation": {}}))
+    assert set(CONFIGS) == {*SECTIONS} - {"overrides"}
 
 
 def test_times_in_words():

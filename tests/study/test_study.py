@@ -25,6 +25,7 @@ from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.privacy import spent as epsilon
 from shared_components.records import found_record, write_record
 from shared_components.study.client_stages import study_stages
+from shared_components.study.federated_run import opened_study
 from shared_components.study.roles import plan_study
 from shared_components.study.runner import run_study
 from shared_components.study.settings import PREDICTIONS
@@ -359,6 +360,18 @@ def test_a_study_that_is_not_to_be_overwritten_keeps_its_stages(finished, values
         run_study(made(values), quiet=True)
     assert sorted(finished.glob("clients/*/*/done.json")) == done
     assert (finished / "study.json").is_file()
+
+
+@pytest.mark.parametrize("how", [{"resume": True}, {"force": True}, {}])
+def test_a_study_is_kept_out_of_the_folder_of_a_run(values, tmp_path, how):
+    (tmp_path / "global.pt").write_text("kept")
+    study = plan_study(made({**values, "output_dir": str(tmp_path)}))
+    with (
+        pytest.raises(InputError, match="expected the folder of a study, found a run"),
+        opened_study(study, [], **{"resume": False, "force": False, **how}),
+    ):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["global.pt"]
 
 
 def test_what_is_damaged_or_gone_is_made_again_as_it_was(finished, values):

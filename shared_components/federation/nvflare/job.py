@@ -17,6 +17,7 @@ from nvflare.job_config.api import FedJob
 import shared_components
 from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
+from shared_components.federation.folder_kinds import refuse_run, refuse_study
 from shared_components.federation.nvflare.asking import Living
 from shared_components.federation.nvflare.controller import FederationController
 from shared_components.federation.nvflare.job_file import (
@@ -67,6 +68,14 @@ class JobKind:
     def is_done(self, folder: Path) -> bool:
         """Whether a folder holds a run that the job would go on with or throw away."""
         return (folder / self.parts.within / "global.pt").is_file()
+
+    def refuse_other(self, folder: Path) -> None:
+        """Keep it out of a folder that holds something of another kind, a study or a run.
+
+        Raises:
+            InputError: the folder does.
+        """
+        (refuse_run if self.parts.within else refuse_study)(folder)
 
 
 def write_job(

@@ -58,6 +58,7 @@ class ProofOfConcept:
             return self._run(output, resume, force)
 
     def _run(self, output: Path, resume: bool, force: bool) -> Path:
+        self._kind.refuse_other(output)
         if self._kind.is_done(output) and not (resume or force):
             raise InputError(f"{output}: already holds a run; go on with --resume, start over with --force")
         interrupts = Interrupts()

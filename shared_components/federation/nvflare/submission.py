@@ -79,7 +79,7 @@ class Submission:
             The run's folder.
         Raises:
             InputError: a client is not connected, the run failed (what it has made is fetched all the same), or the
-                output folder holds a run.
+                output folder holds a run, or one of another kind.
         """
         with self._folder.lock.held(), connected(self._kit) as administrator:
             if job is None:
@@ -136,6 +136,7 @@ class Submission:
         shutil.copytree(result, self._folder.root, dirs_exist_ok=True)
 
     def _refuse_run(self, allowed: bool) -> None:
+        self._kind.refuse_other(self._folder.root)
         if self._kind.is_done(self._folder.root) and not allowed:
             raise InputError(
                 f"{self._folder.root}: already holds a run; go on with --resume, start over with --force"

@@ -20,6 +20,8 @@ from tests.scripts.commands import told
 
 pytest.importorskip("nvflare")
 
+from shared_components.federation.nvflare.job import JobKind
+from shared_components.federation.nvflare.job_file import JobParts
 from shared_components.federation.nvflare.poc import ProofOfConcept
 
 LARGE = 5_000_000  # bytes, of a job: more than a site takes at once where the kits say http
@@ -78,6 +80,19 @@ def test_a_second_rehearsal_in_the_same_folder_leaves_the_kits_of_the_first(root
         pytest.raises(InputError, match="poc: another process runs in this folder; wait for it"),
     ):
         ProofOfConcept(whole).run()
+    assert kit.read_text() == "kept"
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"force": True}])
+@pytest.mark.parametrize(("within", "mark"), [("", "study.json"), ("factory", "global.pt")])
+def test_a_rehearsal_of_another_kind_leaves_the_kits_as_they_are(roots, tmp_path, within, mark, how):
+    kit = tmp_path / "kits" / "kept.txt"
+    kit.parent.mkdir()
+    for file in (kit, tmp_path / mark):
+        file.write_text("kept")
+    kind = JobKind(parts=JobParts(within))
+    with pytest.raises(InputError, match=r"expected the folder of a (run, found a study|study, found a run)"):
+        ProofOfConcept(federation(file_values(roots, tmp_path)), kind=kind).run(**how)
     assert kit.read_text() == "kept"
 
 
