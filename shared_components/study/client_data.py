@@ -12,7 +12,8 @@ from typing import Any
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.dataset_json import DATASET_FILE, SPLITS
 from shared_components.data.label_maps import known_text
-from shared_components.errors import InputError, shown
+from shared_components.errors import InputError, folder_name_fault, name_fault, shown
+from shared_components.federation.section import is_expression
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def _labelled(root: ClientRoot) -> int:
     return len(root.items("training", labelled=True))
 
 
-COUNTS = ("total", "labelled", "partly")
+COUNTS = ("partly", "labelled", "total")  # each of them among the next
+MOST_IMAGES = 10**6  # of a split at one site
 ELSEWHERE = "at its own site"
 
 
@@ -143,11 +145,10 @@ class SiteDescription:
         """
         labels, domains, counts, state = (values.get(key) for key in ("labels", "domains", "counts", "state"))
         if not (
-            isinstance(labels, dict)
-            and all(str(value).isdecimal() and isinstance(name, str) for value, name in labels.items())
+            _are_labels(labels)
             and isinstance(domains, list | tuple)
             and domains
-            and all(isinstance(domain, str) for domain in domains)
+            and not any(folder_name_fault(domain) or is_expression(domain) for domain in domains)
             and isinstance(counts, dict)
             and all(_are_counts(counts.get(split)) for split in SPLITS)
             and re.fullmatch(r"[0-9a-f]{16}", str(state))
@@ -205,8 +206,18 @@ class SiteDescription:
         return [{} for _ in range(number[labelled])]
 
 
-def _are_counts(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(key), int) and not isinstance(value[key], bool) and 0 <= value[key] < 10**7
-        for key in COUNTS
+def _are_labels(value: Any) -> bool:
+    """Whether it names classes as a ``dataset.json`` must: the values from 0 without a gap."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and {str(each) for each in value} == {str(number) for number in range(len(value))}
+        and not any(name_fault(name) for name in value.values())
     )
+
+
+def _are_counts(value: Any) -> bool:
+    if not isinstance(value, dict) or any(type(value.get(key)) is not int for key in COUNTS):
+        return False
+    partly, labelled, total = (value[key] for key in COUNTS)
+    return 0 <= partly <= labelled <= total <= MOST_IMAGES

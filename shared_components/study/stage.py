@@ -20,12 +20,13 @@ from shared_components.data.dataset_json import SPLITS
 from shared_components.errors import InputError, counted, meant, shown
 from shared_components.federation.bundle_workflow import without_remarks
 from shared_components.federation.file_digests import TRAINED_ON, FileDigests, digest
+from shared_components.federation.section import is_expression
 from shared_components.files import make_folder, remove_tree
 from shared_components.records import found_record, write_record
 from shared_components.study.settings import SECTIONS
 from shared_components.study.study import EVERYBODY, Study
 from shared_components.workplaces import WRITING
-from shared_components.yaml_files import read_configs
+from shared_components.yaml_files import read_configs, texts
 
 DONE = "done.json"
 LOG = "log.txt"
@@ -263,13 +264,15 @@ def make_stage(
         splits: of the client's data that it reads; None: those that are trained on, or that it segments.
         labels: whether it reads labels.
     Raises:
-        InputError: the bundle lacks a config file.
+        InputError: the bundle lacks a config file, or a folder or domain would run as an expression.
     """
     bundle, configs = bundle or study.adaptation, ("common.yaml", *configs)
     data = None if client == EVERYBODY else study.data(client)
+    read = {} if data is None else {"dataset_dir": data.dataset_dir}
+    _refuse_expressions(study, f"{client}/{name}", {**read, **own})
     overrides = {
         **known(study.agreed, bundle, configs),
-        **({} if data is None else {"dataset_dir": data.dataset_dir}),
+        **read,
         **known(study.section("overrides"), bundle, configs),
         **own,
     }
@@ -278,6 +281,21 @@ def make_stage(
     read_of = {} if data is None else data.read_for(splits, labels)
     folder = study.place(client, name)
     return Stage(client, name, bundle, configs, overrides, folder, tuple(needs), files, study.folder, read_of)
+
+
+def _refuse_expressions(study: Study, key: str, own: Mapping[str, Any]) -> None:
+    """What a stage has of folders and domains is data; expressions are for the sections of the federation file.
+
+    Raises:
+        InputError: one is there that no section has.
+    """
+    given = [study.section(name) for name in SECTIONS]
+    for id, value in own.items():
+        found = next(filter(is_expression, texts(value)), None)
+        if found is not None and all(section.get(id) != value for section in given):
+            raise InputError(
+                f"stage {key}: {id}: expected a folder or a name, found {shown(found)}; name it otherwise"
+            )
 
 
 def _segmented(overrides: Mapping[str, Any]) -> tuple[str, ...]:

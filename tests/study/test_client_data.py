@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shared_components.errors import InputError
-from shared_components.study.client_data import ClientData
+from shared_components.study.client_data import ClientData, SiteDescription
 from shared_components.study.findings import few_items
 from tests.study.test_study import make_client
 
@@ -36,3 +36,23 @@ def test_pictures_show_every_root_first(two):
 def test_a_folder_without_data_is_told(tmp_path):
     with pytest.raises(InputError, match=r"dataset\.json"):
         ClientData.load([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"domains": [domain]} for domain in ("$open('PWNED', 'w')", "@device", "%x", "/work/other", "..", "")),
+        *({"labels": labels} for labels in ({"0": "a", "00": "b"}, {"1": "a"}, {"0": ["a"]}, {})),
+        *({"counts": dict.fromkeys(("training", "validation", "test"), c)} for c in (
+            {"total": 1, "labelled": 2, "partly": 0},
+            {"total": 2, "labelled": 1, "partly": 2},
+            {"total": 10**7, "labelled": 0, "partly": 0},
+            {"total": True, "labelled": 0, "partly": 0},
+        )),
+    ],
+)  # fmt: skip
+def test_a_description_that_no_data_have_is_refused(two, wrong):
+    values = SiteDescription.of(ClientData.load(two), "0" * 16).as_dict()
+    assert SiteDescription.from_dict(values, "north").as_dict() == values
+    with pytest.raises(InputError, match="client north: expected a description of its data"):
+        SiteDescription.from_dict({**values, **wrong}, "north")

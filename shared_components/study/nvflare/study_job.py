@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.job_file import JobParts
 from shared_components.federation.nvflare.places import Place
@@ -59,17 +59,32 @@ def place_study(
         described: site to its :class:`SiteDescription`, as plain values.
         here: this site; None at the server.
     Raises:
-        InputError: see :func:`plan_study`; or a site has not described its data.
+        InputError: see :func:`plan_study`; or a site has not described its data, or others than it is to have.
     """
     elsewhere = {
         name: SiteDescription.from_dict(described.get(name) or {}, name)
         for name in (*factory.clients, *parts.guests)
         if here is None or name != here.name
     }
+    _check_domains(factory, elsewhere)
     folder, settings = str(Path(factory.output_dir).parent), dict(parts.settings)
     if here is not None and here.name in parts.guests:
         settings["unseen"] = {**settings["unseen"], here.name: list(here.data_roots)}
     return plan_study(replace(factory, output_dir=folder, study=settings), elsewhere)
+
+
+def _check_domains(factory: Federation, described: Mapping[str, SiteDescription]) -> None:
+    """A domain names folders and joins configs at other sites, so a client has those of the federation file alone.
+
+    Raises:
+        InputError: one has told of others.
+    """
+    for name, client in factory.clients.items():
+        if name in described and sorted(described[name].domains) != sorted(set(client.domains)):
+            raise InputError(
+                f"client {name}: expected data of {', '.join(client.domains)}, as the federation file has it, found "
+                f"{shown(list(described[name].domains))}; correct 'domain' there, or in the dataset.json of its site"
+            )
 
 
 def handed_out(study: Study) -> dict[str, Path]:

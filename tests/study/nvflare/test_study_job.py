@@ -66,3 +66,24 @@ def test_unseen_scanners_are_sites_whose_data_no_job_names(unseen_values):
     assert "D/adaptation_of_south_predictions" not in keys
     (stage,) = (s for s in site_stages(own) if s.key == "D/generalisation_predictions")
     assert root in str(stage.overrides["dataset_dir"])
+
+
+def test_a_site_that_tells_of_other_domains_than_the_federation_file_is_refused_everywhere(several_values):
+    federation = made(several_values, joint=False)
+    job, parts = replace(federation, output_dir=f"{federation.output_dir}/factory"), job_parts(federation)
+    told = described({name: list(client.data_roots) for name, client in federation.clients.items()})
+    told["south"] = {**told["south"], "domains": ["t1"]}
+    for place in (None, Place("west", "/west", federation.clients["west"].data_roots)):
+        with pytest.raises(
+            InputError, match="client south: expected data of pet, as the federation file has"
+        ):
+            place_study(job, parts, told, place)
+
+
+def test_a_domain_that_is_an_expression_joins_no_stage(several_values):
+    study = at(made(several_values, joint=False))
+    evil = replace(study.roots["south"], domains=("$open('PWNED', 'w')",))
+    with pytest.raises(
+        InputError, match=r"stage south/\w+: twin_d\w+: expected a folder or a name, found .*open"
+    ):
+        site_stages(replace(study, roots={**study.roots, "south": evil}))
