@@ -73,8 +73,17 @@ class Site:
         return client.images
 
     def shared_weights(self) -> dict[str, Tensor]:
-        """The exchanged tensors of the live client."""
-        return self._alive(self._round or 0).shared_weights()
+        """The exchanged tensors of the client as it was built; trained ones leave it as an update alone.
+
+        Raises:
+            InputError: it has trained, or cannot be built.
+        """
+        if self._round:
+            raise InputError(
+                f"initial weights: expected a client that has not trained, found one after round {self._round}; "
+                "build it anew first"
+            )
+        return self._alive(0).shared_weights()
 
     def train(self, round: int, before: int, weights: Mapping[str, Tensor]) -> Update:
         """Train a round from the global ``weights`` and from the state after ``before``.

@@ -27,7 +27,11 @@ def build(plan: ClientPlan, round: int) -> dict[str, float]:
 
 
 def initial_weights(plan: ClientPlan, file: Path) -> None:
-    """Write the weights with which the client was built."""
+    """Write the weights with which the client was built.
+
+    Raises:
+        InputError: it has trained since.
+    """
     save_tensors(file, {**to_blocks(site(plan).shared_weights()), "round": 0})
 
 

@@ -41,6 +41,19 @@ def test_a_round_that_was_not_made_whole_is_trained_again_from_its_beginning(pla
     assert all(torch.equal(first[name], rounds(site, (1,), begun)[name]) for name in first)
 
 
+def test_trained_weights_leave_as_an_update_alone(plan):
+    site = Site(plan)
+    site.build(0)
+    begun = site.shared_weights()
+    site.train(1, 0, begun)
+    for wanted in (lambda: None, lambda: (site.remember(1), site.build(1))):
+        wanted()
+        with pytest.raises(InputError, match="initial weights: expected a client that has not trained"):
+            site.shared_weights()
+    site._round = None  # as a round leaves it that failed in its middle
+    assert all(torch.equal(begun[name], tensor) for name, tensor in site.shared_weights().items())
+
+
 def test_the_states_of_two_rounds_are_kept_beside_the_new_one(plan):
     site = Site(plan)
     site.build(0)
