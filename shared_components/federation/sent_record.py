@@ -17,6 +17,7 @@ from shared_components.records import read_table, write_table
 
 TABLE, PAGE = "sent.csv", "site_report.md"
 COLUMNS = ("time", "job", "task", "about", "tensors", "bytes", "files", "values", "epsilon")
+FAILURE = "failure"  # what a record of what has left calls one
 UNREADABLE = "move it away, and a new one is begun"
 HEAD = ("what was asked", "answers", "tensors", "bytes", "files", "values")
 
@@ -77,7 +78,8 @@ def _page(federation: str, plan: ClientPlan, rows: Sequence[Mapping[str, str]]) 
 def _terms(plan: ClientPlan, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """How updates travel, how they are protected, and what that has spent."""
     exchange, privacy = plan.exchange, plan.privacy
-    rounds = sorted({int(row["about"]) for row in rows if row["task"] == "train"})
+    updates = [row for row in rows if row["task"] == "train" and row["values"] != FAILURE]
+    rounds = sorted({_whole(row["about"]) for row in updates} - {0})
     last = f", the last of round {rounds[-1]}" if rounds else ""
     yield f"updates to {counted(len(rounds), 'round')}{last}"
     yield f"each as {exchange.what}, in {exchange.dtype or 'the types of the network'}"
@@ -98,9 +100,14 @@ def _terms(plan: ClientPlan, rows: Sequence[Mapping[str, str]]) -> Iterator[str]
 
 def _summed(task: str, rows: Sequence[Mapping[str, str]]) -> list[str]:
     """The cells of a task's line."""
-    tensors, count = (sum(int(row.get(key) or 0) for row in rows) for key in ("tensors", "bytes"))
+    tensors, count = (sum(_whole(row.get(key)) for row in rows) for key in ("tensors", "bytes"))
     names = [
         dict.fromkeys(name for row in rows for name in row.get(key, "").split(", ") if name)
         for key in ("files", "values")
     ]
     return [task, str(len(rows)), str(tensors), size(count), *(", ".join(each) or "none" for each in names)]
+
+
+def _whole(text: str | None) -> int:
+    """A cell's whole number; 0 where it holds none, such as of a round that was asked for and cannot be."""
+    return int(text) if text and text.isdecimal() else 0

@@ -56,6 +56,15 @@ def test_answers_are_rows_and_the_page_sums_them_up(plan, tmp_path):
     ]
 
 
+def test_a_row_of_a_round_that_cannot_be_stops_no_page(plan, tmp_path):
+    record = SentRecord(tmp_path / "north")
+    record.enter(**TRAIN, about="x/../../PWNED", bytes=1)
+    record.enter(**{**TRAIN, "values": "failure"}, about=9, bytes=1)
+    record.enter(**TRAIN, about=2, bytes=1)
+    record.sum_up("tiny", plan)
+    assert "- updates to 1 round, the last of round 2\n" in record.page.read_text()
+
+
 def test_a_damaged_table_lets_nothing_leave(tmp_path):
     record = SentRecord(tmp_path)
     record.enter(**TRAIN, about=1, bytes=2000)

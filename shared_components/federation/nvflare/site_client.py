@@ -96,7 +96,8 @@ def run_task(custom: Path, kit: Path, name: str, task: str, work: Work) -> Done:
         InputError: the site or the job is not fit.
     """
     from shared_components.federation.nvflare.job_file import read_parts, tasks_of
-    from shared_components.federation.nvflare.site_tasks import FAILURE, note_sent, site_job, told_of
+    from shared_components.federation.nvflare.site_tasks import note_sent, site_job, told_of
+    from shared_components.federation.sent_record import FAILURE
 
     tasks = tasks_of(read_parts(custom))
     if task not in tasks:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from shared_components.errors import InputError, failure_line
+from shared_components.errors import InputError, failure_line, printable
 from shared_components.federation import worker
 from shared_components.federation.aggregators.aggregation import from_blocks
 from shared_components.federation.bundle_workflow import bundle_config, reads_labels
@@ -22,12 +22,13 @@ from shared_components.federation.nvflare.failures import told_outside
 from shared_components.federation.nvflare.job_file import JobParts, read_job, read_parts
 from shared_components.federation.nvflare.message import Done, Work
 from shared_components.federation.nvflare.places import Place, read_site
-from shared_components.federation.sent_record import SentRecord
+from shared_components.federation.sent_record import FAILURE, SentRecord
 from shared_components.federation.site_check import FAULTS, site_check
 from shared_components.federation.sites import ERROR_FILE
 from shared_components.federation.start import carry_spent, own_state, start_of
 from shared_components.files import load_tensors, write_text
 from shared_components.records import found_record, write_record
+from shared_components.value_rules import whole
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,10 @@ def check(job: SiteJob, work: Work) -> Done:
 
 def build(job: SiteJob, work: Work) -> Done:
     """Build the client in its state after a round, if its data are still those of that round."""
+    round = _round(work, "round", 0, job.federation.rounds)
     if not job.place.rehearsal:
-        _compare_data(job, resumed=work.values["round"] > 0)
-    return Done(worker.build(job.plan, work.values["round"]))
+        _compare_data(job, resumed=round > 0)
+    return Done(worker.build(job.plan, round))
 
 
 def initial_weights(job: SiteJob, work: Work) -> Done:
@@ -76,20 +78,19 @@ def initial_weights(job: SiteJob, work: Work) -> Done:
 
 def train(job: SiteJob, work: Work) -> Done:
     """Train a round, and write the state after it before anything is sent."""
-    round, file = work.values["round"], work.folder / "update.pt"
-    values = worker.train(job.plan, round, work.values["before"], work.tensors_file, file)
+    round, file = _round(work, "round", 1, job.federation.rounds), work.folder / "update.pt"
+    values = worker.train(job.plan, round, _round(work, "before", 0, round - 1), work.tensors_file, file)
     worker.remember(job.plan, round)
     return Done(values, file)
 
 
 def export(job: SiteJob, work: Work) -> Done:
     """Let the bundle write its deliverable, and send it unless it is the client's own."""
-    values = worker.export(job.plan, work.tensors_file, work.values["round"])
+    round = _round(work, "round", 0, job.federation.rounds)
+    values = worker.export(job.plan, work.tensors_file, round)
     shared = values["exported"] and not job.federation.make_aggregator().personal
     return Done(values, files=[job.federation.export_path] if shared else [])
 
-
-FAILURE = "failure"  # what a record of what has left calls one
 
 TASKS: dict[str, Callable[[SiteJob, Work], Done]] = {
     "build": build,
@@ -141,7 +142,7 @@ def note_sent(job: SiteJob, number: str, task: str, work: Work, done: Done) -> N
     record.enter(
         job=number,
         task=task,
-        about=work.values.get("round", work.values.get("stage", "")),
+        about=printable(str(work.values.get("round", work.values.get("stage", ""))), 200),
         tensors=len(tensors),
         bytes=sum(t.nbytes for t in tensors.values())
         + sum(file.stat().st_size for file in done.files)
@@ -166,6 +167,18 @@ def told_of(job: SiteJob, error: BaseException, own: Sequence[Path]) -> str:
         return failure_line(error)
     folders = (job.folder, Path(job.federation.output_dir), Path(job.place.folder), *own)
     return told_outside(error, folders, job.place.data_roots)
+
+
+def _round(work: Work, key: str, first: int, last: int) -> int:
+    """The number of a round that is asked for; it names a file here.
+
+    Raises:
+        InputError: it is none that the federation has.
+    """
+    fault = whole(first, last).fault(key, work.values.get(key))
+    if fault:
+        raise InputError(f"{fault}; submit the job anew")
+    return work.values[key]
 
 
 def _compare_data(job: SiteJob, resumed: bool) -> None:

@@ -19,11 +19,11 @@ from tests.federation.tiny import federation, file_values, make_root
 
 pytest.importorskip("nvflare")
 from shared_components.federation.nvflare.controller import FederationController
-from shared_components.federation.nvflare.failures import WITHHELD
+from shared_components.federation.nvflare.failures import WITHHELD, Told
 from shared_components.federation.nvflare.job import write_job
-from shared_components.federation.nvflare.message import Message
+from shared_components.federation.nvflare.message import Message, Work
 from shared_components.federation.nvflare.places import VARIABLE
-from shared_components.federation.nvflare.site_client import SiteClient
+from shared_components.federation.nvflare.site_client import SiteClient, run_task
 from shared_components.federation.nvflare.site_tasks import _jobs, site_job
 
 
@@ -82,12 +82,40 @@ def test_whatever_goes_wrong_is_an_answer(site):
         assert client.answer("dance", Message()).failure.startswith(
             "task dance: unknown here; the tasks are "
         )
-        assert "it has no state of any round" in client.answer("build", Message({"round": 4})).failure
+        assert "it has no state of any round" in client.answer("build", Message({"round": 3})).failure
         slow = client.answer("build", Message({"round": 0}, timeout=0.001))
         assert slow.failure.startswith("no answer within 0.001 s (round_timeout)")
         (kit / "local" / "fedfoundry.yaml").unlink()
         assert "expected the site file of north" in client.answer("build", Message({"round": 0})).failure
         assert "Traceback" in (custom.parents[1] / "error.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "wrong"),
+    [
+        (
+            "train",
+            {"round": "x/../../PWNED", "before": 0},
+            "round: expected a whole number from 1 to 3, found",
+        ),
+        ("train", {"round": 4, "before": 0}, "round: expected a whole number from 1 to 3, found 4"),
+        (
+            "train",
+            {"round": 2, "before": "x/../../PWNED"},
+            "before: expected a whole number from 0 to 1, found",
+        ),
+        ("train", {"round": 2}, "before: expected a whole number from 0 to 1, found None"),
+        ("build", {"round": True}, "round: expected a whole number from 0 to 3, found True"),
+        ("export", {"round": "../x"}, "round: expected a whole number from 0 to 3, found"),
+    ],
+)
+def test_the_number_of_a_round_names_no_other_place(site, task, values, wrong):
+    _, kit, custom = site
+    with pytest.raises(Told, match=f"{wrong}|its cause may name what stays"):
+        run_task(custom, kit, "north", task, Work(values, kit / "received.pt", {}, kit))
+    own = kit / "fedfoundry/tiny/clients/north"
+    assert wrong in (own / "error.txt").read_text() and not list(kit.rglob("*PWNED*"))
+    assert "- updates to 0 rounds\n" in (own / "site_report.md").read_text()
 
 
 def test_a_job_with_less_privacy_than_the_site_demands_is_refused_whatever_it_asks_for(site):
