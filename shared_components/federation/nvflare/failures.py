@@ -13,6 +13,7 @@ from shared_components.federation.sites import ERROR_FILE
 WITHHELD = f"its cause may name what stays at its site; it is in {ERROR_FILE} there"
 SAME_EVERYWHERE = {"images", "labels"}  # names that tell of nobody
 OURS = r"\bstate\.\d+\.pt|\bscripts/\w+\.(py|sh)"  # not looked at: a number may be a patient's as well
+IMAGE = r"\.(nii|nrrd|nhdr|mh[ad]|np[yz]|hdr|img|gipl|dcm|ima|png|jpe?g|bmp|tiff?)\b"  # what is made is named alike
 SHORTEST = 3  # letters, of a name that can tell of somebody
 
 
@@ -23,8 +24,8 @@ class Told(InputError):
 def told_outside(error: BaseException, own: Sequence[Path], data_roots: Sequence[str] = ()) -> str:
     """A failure in one line, or where it may name what stays at the site, that it does.
 
-    Paths in the site's ``own`` folders of this program are told by their last part. Whatever then has a path in it, or
-    the name of a file, a folder, a subject or a patient of the data, is withheld.
+    Paths in the site's ``own`` folders of this program are told by their last part, unless that is an image. Whatever
+    then has a path in it, or the name of a file, a folder, a subject or a patient of the data, is withheld.
 
     Args:
         error: what went wrong.
@@ -33,15 +34,22 @@ def told_outside(error: BaseException, own: Sequence[Path], data_roots: Sequence
     """
     text = failure_line(error)
     for folder in own:
-        text = re.sub(rf"{re.escape(str(folder))}(/[^\s:;,']*)*", lambda found: Path(found[0]).name, text)
+        text = re.sub(rf"{re.escape(str(folder))}(/[^\s:;,']*)*", _last_part, text)
     without = re.sub(OURS, "", text)
     if os.sep in without or any(_stands_in(name, without) for root in data_roots for name in _names(root)):
         return WITHHELD if isinstance(error, InputError) else f"{type(error).__name__}: {WITHHELD}"
     return text
 
 
+def _last_part(path: re.Match) -> str:
+    name = Path(path[0]).name
+    return path[0] if re.search(IMAGE, name, re.IGNORECASE) else name
+
+
 def _stands_in(name: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+    """Whether a name does, as a word or with something put to it, such as ``_seg``."""
+    found = re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text, re.IGNORECASE)
+    return found is not None
 
 
 def _names(root: str) -> Iterator[str]:

@@ -39,6 +39,10 @@ def root(tmp_path) -> str:
         "0042 holds two series",
         "/mnt/pacs/x.nii: could not be read",
         "images/x.nii: could not be read",
+        f"{KIT}/fedfoundry/tiny/predictions/SMITH_1954_seg.nii.gz: could not be written",
+        "SMITH_1954_0000: no label map",
+        "pred_0042: no label map",
+        f"{KIT}/fedfoundry/tiny/predictions/J_Smith.nii.gz: could not be written",
     ],
 )
 def test_what_names_somebodys_data_is_withheld(root, text):
