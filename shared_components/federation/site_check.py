@@ -9,7 +9,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from shared_components.data.dataset_json import DATASET_FILE, SPLITS, read_descr
 from shared_components.data.faults import Fault
 from shared_components.data.volume_check import ImageGrid
 from shared_components.data.volumes import slice_axes
-from shared_components.errors import InputError
+from shared_components.errors import InputError, printable
 from shared_components.federation.bundle_workflow import bundle_config
 from shared_components.federation.federation import Federation
+from shared_components.value_rules import Rule, several, table, text, whole
 
 FAULTS = "check.txt"
 """In a client's own folder at its site: the faults of its data, with their cures."""
@@ -36,6 +37,18 @@ FLAT = "flat_domains"
 
 SEEN = ("image_size", "spacing", "orientation", "percentiles")
 """Ids of a bundle's config that say what its networks see of an image."""
+
+_TEXT, _COUNT = text(r".{0,4000}"), whole(0, 10**9)
+REPORTED = {
+    "faults": table(_TEXT, _COUNT, 100),
+    "volumes": table(_TEXT, several(_COUNT, 2, 2), 100),
+    "domains": several(_TEXT, 0, 10_000),
+    "labels": table(_TEXT, _TEXT, 10_000),
+    "seen": table(_TEXT, Rule("a value", lambda value: True), 100),
+    "bundle": _TEXT,
+    "versions": table(_TEXT, _TEXT, 100),
+}
+"""What each field of a :class:`SiteReport` may be, that has come through the network."""
 
 PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
 
@@ -67,17 +80,20 @@ class SiteReport:
         return json.loads(json.dumps(asdict(self)))
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> SiteReport:
-        """What :meth:`as_dict` gave.
+    def from_dict(cls, content: Mapping[str, Any], client: str) -> SiteReport:
+        """What :meth:`as_dict` gave at a client.
 
         Raises:
             InputError: something else.
         """
-        names = {each.name for each in fields(cls)}
-        if set(content) != names:
+        if set(content) != set(REPORTED):
             raise InputError(
-                f"expected a report with {', '.join(sorted(names))}, found {', '.join(content) or 'none'}"
+                f"client {client}: expected a report with {', '.join(sorted(REPORTED))}, found "
+                f"{printable(', '.join(content)) or 'none'}; install the same version there"
             )
+        faults = filter(None, (rule.fault(key, content[key]) for key, rule in REPORTED.items()))
+        if fault := next(faults, None):
+            raise InputError(f"client {client}: its report: {fault}; install the same version there")
         return cls(**content)
 
 

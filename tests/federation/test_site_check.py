@@ -56,7 +56,7 @@ def test_faults_stay_at_the_site_which_reports_their_number_and_kind(sick):
     assert len(check.faults) == 3 and any("s1.nii.gz" in fault for fault in check.faults)
     text = json.dumps(check.report.as_dict())
     assert "patients" not in text and "nii" not in text and "/" not in text
-    assert SiteReport.from_dict(json.loads(text)).as_dict() == check.report.as_dict()
+    assert SiteReport.from_dict(json.loads(text), "south").as_dict() == check.report.as_dict()
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,28 @@ def test_with_noise_the_factory_is_told_of_single_slices(values, tmp_path, depth
 
 
 def test_a_report_that_is_none_is_refused():
-    with pytest.raises(InputError, match="expected a report with bundle, domains"):
-        SiteReport.from_dict({"faults": {}})
+    with pytest.raises(InputError, match="client south: expected a report with bundle, domains"):
+        SiteReport.from_dict({"faults": {}}, "south")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"volumes": []},
+        {"volumes": {"training": [1]}},
+        {"domains": 5},
+        {"labels": [1]},
+        {"versions": {"torch": 7}},
+        {"faults": {"a": "x"}},
+        {"seen": None},
+        {"bundle": [1]},
+    ],
+)
+def test_a_report_with_a_field_of_another_kind_names_its_client(wrong):
+    content = SiteReport().as_dict()
+    assert SiteReport.from_dict(content, "south").as_dict() == content
+    with pytest.raises(InputError, match=f"client south: its report: {next(iter(wrong))}: expected a"):
+        SiteReport.from_dict({**content, **wrong}, "south")
 
 
 def test_bundle_versions(tmp_path):

@@ -215,4 +215,5 @@ def check_sites(federation: Federation, asking: Asking) -> None:
     ]
     if failures:
         raise InputError("\n".join([f"{federation.name}: the check of the clients' data failed", *failures]))
-    check_reports(federation, {name: SiteReport.from_dict(answer.values) for name, answer in answers.items()})
+    reports = {name: SiteReport.from_dict(answer.values, name) for name, answer in answers.items()}
+    check_reports(federation, reports)
