@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Place:
 
     def run_folder(self, federation: str) -> str:
         """Where this machine keeps what it must remember of the federation of that name."""
-        return self.folder if self.rehearsal else str(Path(self.folder, plain_name(federation)))
+        return self.folder if self.rehearsal else str(Path(self.folder, own_name(federation)))
 
     def earlier_folders(self, start: Start) -> list[Path]:
         """Where this machine may have kept what it must remember of the run that ``start`` is of, likeliest first.
@@ -56,7 +57,7 @@ class Place:
         """
         if self.earlier:
             return [Path(self.earlier)]
-        folder = Path(self.folder, plain_name(start.run))
+        folder = Path(self.folder, own_name(start.run))
         return [folder / plain_name(start.within)] if start.within else [folder, folder / IN_STUDY]
 
     @property
@@ -68,6 +69,16 @@ class Place:
 def plain_name(name: str) -> str:
     """The name of a federation as that of a folder and of a job: letters, digits, ``_`` and ``-`` alone."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "federation"
+
+
+def own_name(name: str) -> str:
+    """The same for a folder that no other federation has: with a digest of the name where letters were replaced.
+
+    >>> own_name("two-hospitals"), own_name("two hospitals")
+    ('two-hospitals', 'two-hospitals-bcbb8d7e')
+    """
+    plain = plain_name(name)
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def site_file(kit: Path, name: str) -> Path:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -29,7 +30,7 @@ def test_a_site_knows_its_data_and_keeps_runs_in_its_kit(kit, tmp_path):
     assert place.data_roots == (str(tmp_path / "spine"),) and not place.rehearsal
     assert (place.minimum, place.demand) == (3, None)
     assert place.budget == str(kit / "fedfoundry" / "spent.json")
-    assert place.run_folder("two hospitals") == str(kit / "fedfoundry" / "two-hospitals")
+    assert place.run_folder("two-hospitals") == str(kit / "fedfoundry" / "two-hospitals")
 
 
 def test_paths_are_beside_the_site_file_and_runs_may_lie_elsewhere(kit, tmp_path):
@@ -88,11 +89,17 @@ def test_a_name_of_a_federation_names_one_folder(name, plain):
     assert plain_name(name) == plain
 
 
+def test_two_federations_share_no_folder_at_a_site():
+    names = ["a-b", "a b", "a/b", "a-b-", "\u5317", "\u5357", "federation", "../a-b"]
+    folders = {Path(Place("north", "/runs").run_folder(name)) for name in names}
+    assert len(folders) == len(names) and {folder.parent for folder in folders} == {Path("/runs")}
+
+
 def test_a_site_finds_what_it_kept_of_an_earlier_run_in_its_own_folder_alone(tmp_path):
-    start = Start("", {}, {}, "", run="../heads", within="../../factory")
+    start = Start("", {}, {}, "", run="heads", within="../../factory")
     place = Place("north", str(tmp_path))
     assert place.earlier_folders(start) == [tmp_path / "heads" / "factory"]
     # or the factory of a study, which the administrator has named by its own folder
-    alone = tmp_path / "two-heads"
+    alone = Path(place.run_folder("two heads"))
     assert place.earlier_folders(replace(start, run="two heads", within="")) == [alone, alone / "factory"]
     assert replace(place, earlier=str(tmp_path / "run")).earlier_folders(start) == [tmp_path / "run"]
