@@ -159,7 +159,7 @@ def sites_from(result: Mapping[str, Any], bins: int) -> dict[str, dict[str, Any]
                     sites[client] = {"minimum": statistics["count"][client][DATA_SET], "domains": {}}
                 else:
                     _add(sites[client], kind, names, _numbers(statistics, client), bins)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         raise InputError(
             f"the statistics of NVFlare: expected those of this program, found {error!r}"
         ) from error

@@ -8,7 +8,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from shared_components.data.dataset_json import SPLITS
-from shared_components.errors import printable
+from shared_components.errors import printable, shown
 from shared_components.federation.statistics.published import (
     SLICES,
     STATES,
@@ -22,6 +22,7 @@ from shared_components.federation.statistics.published import (
 ALL = "all"
 COLUMNS = ("client", "domain", "statistic", "volumes", "mean", "sd", "share")
 LABELLED = STATES[:2]
+LARGEST = 1e100  # of a number that can be squared
 NOTHING, WITHHELD = "–", "withheld"
 
 
@@ -81,9 +82,20 @@ def merged(sites: Mapping[str, Mapping[str, Any]]) -> list[Line]:
     Args:
         sites: client to what :func:`site_statistics` returned, or to ``{"failure": text}``.
     """
-    lines = [line for client in sorted(sites) for line in _lines(client, sites[client])]
+    lines = [line for client in sorted(sites) for line in _lines(client, _counted(sites[client]))]
     told = [line for line in lines if line.failure is None]
     return [*lines, _together(told)] if told else lines
+
+
+def _counted(site: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a site has told; a failure in its place where no sum can be made of it."""
+    for found in site.get("domains", {}).values():
+        shares = {name: found[name] for name in ("intensity",) if name in found}
+        for name, told in {**found["measures"], **shares}.items():
+            numbers = [told.get("mean"), told.get("sd"), *told.get("shares", ())]
+            if told["n"] < 1 or any(abs(number) > LARGEST for number in numbers if number is not None):
+                return {"failure": f"{printable(name)}: expected numbers of volumes, found {shown(told)}"}
+    return site
 
 
 def _lines(client: str, site: Mapping[str, Any]) -> Iterator[Line]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from shared_components.federation.statistics.merged import Count, merged
 from shared_components.federation.statistics.published import published
@@ -58,3 +59,19 @@ def test_bins_that_no_site_tells_of_stay_withheld():
     odd = [volume("a", shares=np.array([0.5, 0.5])), *volumes(3, 0, shares=np.array([1.0, 0.0]))]
     *_, together = merged({"north": site(odd), "south": site(odd)})
     assert together.shares == [1.0, None]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"n": 0, "mean": 1.0, "sd": 0.0}, {"n": 3, "mean": 1e308, "sd": 1.0}, {"n": 3, "mean": 1.0, "sd": 1e308}]
+)  # fmt: skip
+@pytest.mark.parametrize("others", [{}, {"north": site(volumes(3, 0))}])
+def test_a_site_of_whose_numbers_no_sum_can_be_made_has_failed(wrong, others):
+    south = site(volumes(3, 1))
+    south["domains"]["t1"]["measures"]["slices"] = wrong
+    lines = merged({**others, "south": south})
+    (failed,) = (line for line in lines if line.client == "south")
+    assert failed.failure.startswith("slices: expected numbers of volumes, found {'mean': ")
+    assert lines[-1].client == ("all" if others else "south")
+    south["domains"]["t1"]["measures"].pop("slices")
+    south["domains"]["t1"]["intensity"]["n"] = 0
+    assert merged({"south": south})[0].failure.startswith("intensity: expected numbers of volumes")
