@@ -212,8 +212,12 @@ def _root_faults(client: Client, domains: Sequence[str]) -> list[str]:
 
 
 def _bundle_faults(federation: Federation) -> list[str]:
-    faults = []
-    if federation.bundle:
+    faults = [
+        f"'configs': {shown(name)} lies outside of the bundle's folder configs; put the file there"
+        for name in federation.configs
+        if Path(name).is_absolute() or ".." in Path(name).parts
+    ]
+    if federation.bundle and not faults:
         faults += [
             f"'bundle' {shown(federation.bundle, 300)[1:-1]} has no configs/{shown(name)[1:-1]}; "
             "check 'bundle' and 'configs'"

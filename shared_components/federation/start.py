@@ -22,6 +22,7 @@ from shared_components.errors import InputError
 from shared_components.federation.budget import Budget
 from shared_components.federation.bundle_workflow import LABELLED, bundle_config
 from shared_components.federation.federation import Federation
+from shared_components.federation.federation_file import programs
 from shared_components.federation.file_digests import digest
 from shared_components.federation.sites import read_committed
 from shared_components.federation.spending import ROUNDS, START, spent_at_site, spent_before, spent_in
@@ -188,12 +189,8 @@ def _of_run(place: Path, bundle: str) -> Start:
             f"{folder}: expected a finished run to start from, found round {committed.round} of "
             f"{settings['rounds']}; let it end (--resume), with fewer rounds if these are enough"
         )
-    config = ConfigParser(read_record(folder / CONFIG, CURE, sealed=True))
-    kept = {id: config.get_parsed_content(id) for id in (*KEPT, "labels") if id in config}
-    kept = {**_EARLIER, **kept}
+    kept = {**_EARLIER, **_meaning(read_record(folder / CONFIG, CURE, sealed=True))}
     kept |= {"labels": settings["labels"]} if settings.get("labels") else {}
-    drawn = config.get_parsed_content(LABELLED) if LABELLED in config else None
-    kept |= {LABELLED: list(drawn)} if drawn else {}
     return Start(
         place=str(folder),
         weights=dict(committed.weights),
@@ -205,6 +202,23 @@ def _of_run(place: Path, bundle: str) -> Start:
         states={name: round for name, round in committed.states.items() if round},
         spent=_spent(folder),
     )
+
+
+def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's merged config says of its weights. A start is no program: what is only known by running something
+    stays as it is written.
+    """
+    plain = ConfigParser(
+        {id: value for id, value in config.items() if not programs({"overrides": {id: value}})}
+    )
+    found = {}
+    for id in (*KEPT, "labels", *([LABELLED] if config.get(LABELLED) else [])):
+        if id in config:
+            try:
+                found[id] = plain.get_parsed_content(id)
+            except (LookupError, ValueError):  # it is a program, or refers to one
+                found[id] = config[id]
+    return found
 
 
 def own_state(start: Start, folders: Iterable[Path], client: str) -> str:
@@ -309,7 +323,11 @@ def first_weights(federation: Federation, start: Start, built: Mapping[str, Tens
     parser = ConfigParser(bundle_config(federation))
     parser.update(federation.client_overrides(next(iter(federation.clients))))
     drawn = ["labels"] if LABELLED in parser and parser.get_parsed_content(LABELLED) else []
-    kept = {id: parser.get_parsed_content(id) for id in (*KEPT, *drawn) if id in parser}
+    kept = {
+        id: parser.get_parsed_content(id)
+        for id in (*KEPT, *drawn)
+        if id in parser and as_compared(parser.get(id)) != as_compared(start.description.get(id))
+    }
     refuse_other_meaning(start, list(federation.domains), kept)
     with torch.random.fork_rng(devices=[]):
         return weights_of(start, carry_over_of(parser, federation.bundle), built)

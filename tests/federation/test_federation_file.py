@@ -288,6 +288,23 @@ def test_a_file_that_is_not_trusted_runs_nothing(values, tmp_path, changes, prog
     assert not made.exists()
 
 
+@pytest.mark.parametrize("key", ["bundle", "adaptation", "segmentation"])
+def test_a_bundle_from_elsewhere_is_a_program(values, tmp_path, key):
+    other = shutil.copytree(values["bundle"], tmp_path / "received")
+    changes = {"bundle": "received"} if key == "bundle" else {"study": {key: str(other)}}
+    file = write_file(tmp_path / "f.yaml", values, **changes)
+    with pytest.raises(InputError, match=rf"f\.yaml: .*{key} '.*received' would run a program .* --trust"):
+        read_federation(file, trusted=False)
+    assert read_federation(file).bundle == (str(other) if key == "bundle" else values["bundle"])
+
+
+@pytest.mark.parametrize("name", ["../notes.yaml", "{}/notes.yaml"])
+def test_configs_are_the_bundles_own(values, tmp_path, name):
+    name = name.replace("{}", str(tmp_path))
+    with pytest.raises(InputError, match=r"'configs': '.*notes\.yaml' lies outside of the bundle's folder"):
+        federation(values, configs=["common.yaml", "train.yaml", name])
+
+
 def test_the_projects_own_aggregators_need_no_trust(values, tmp_path):
     aggregator = {"_target_": "shared_components.federation.FedProx", "mu": 0.1}
     file = write_file(tmp_path / "f.yaml", values, aggregator=aggregator, overrides={"learning_rate": 0.1})

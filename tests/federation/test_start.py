@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +132,28 @@ def test_a_run_whose_network_was_taught_by_label_maps_says_so(earlier, tmp_path)
     config = read_record(taught / "bundle.yaml", "")
     write_record(taught / "bundle.yaml", {**config, "label_domains": ["t1"]})
     assert read_start(taught, TINY).description["label_domains"] == ["t1"]
+
+
+def test_nothing_of_a_start_runs_and_what_its_run_computed_is_compared_as_written(values, earlier, tmp_path):
+    received, made = shutil.copytree(earlier, tmp_path / "received"), tmp_path / "made"
+    config, size = read_record(received / "bundle.yaml", ""), f"$open({str(made)!r}, 'w').write('48')"
+    other = {"_target_": "builtins.open", "file": str(made), "mode": "w"}
+    write_record(
+        received / "bundle.yaml",
+        {**config, "image_size": size, "sizes": [6, 3], "spacing": "@sizes::1", "percentiles": other,
+         "positions": "@percentiles", "label_domains": [size]},
+    )  # fmt: skip
+    start = read_start(received, TINY)
+    found = [
+        start.description[id] for id in ("image_size", "spacing", "percentiles", "positions", "label_domains")
+    ]
+    assert found == [size, 3, other, "@percentiles", [size]] and not made.exists()
+    honest = replace(start, description={"image_size": "$2 * 24"})
+    for own, message in (("$2 * 24", None), ("$2 * 25", r"'image_size': expected \$2 \* 24, .* found 50")):
+        with pytest.raises(InputError, match=message) if message else contextlib.nullcontext():
+            first_weights(
+                replace(federation(values), overrides={"image_size": own}), honest, global_weights(earlier)
+            )
 
 
 def test_a_clients_own_state_is_found_in_whichever_folder_has_it(earlier, tmp_path):
