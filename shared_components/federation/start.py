@@ -30,6 +30,7 @@ from shared_components.files import load_tensors
 from shared_components.networks.weights import as_compared, is_state_dict
 from shared_components.records import found_record, read_record
 from shared_components.tensors import misfit
+from shared_components.value_rules import Rule, number, table, text, whole
 
 GLOBAL, SETTINGS, CONFIG = "global.pt", "federation.yaml", "bundle.yaml"  # in the folder of a run
 KEPT = ("image_size", "spacing", "orientation", "percentiles", "positions", "mapping_lr", "common_rows")
@@ -39,6 +40,15 @@ _EARLIER = {"common_rows": 0}  # what those that configs of earlier versions lac
 IN_STUDY = "factory"  # the folder in a study's in which the federation's bundle is trained
 
 CURE = "put a copy of it back, or name another start"
+_RULES = {
+    "weights": Rule(
+        "tensors by name", lambda value: isinstance(value, dict) and all(map(torch.is_tensor, value.values()))
+    ),
+    "description": Rule("a table", lambda value: isinstance(value, dict)),
+    **dict.fromkeys(("digest", "name", "run", "within"), text(r".{0,4000}")),
+    "states": table(text(), whole(0, 10**9), 10**6),
+    "spent": table(text(), number(0, sys.float_info.max), 10**6),
+}
 CarryOver = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Tensor]]
 HOOK = "federation::start"
 """Id of a bundle's config: called with the tensors and the description of a start, it gives the network's tensors."""
@@ -69,6 +79,13 @@ class Start:
     within: str = ""
     states: dict[str, int] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Whoever wrote the file, what stands in it counts rounds, and what is left of a site's budget."""
+        faults = [rule.fault(f"'{key}'", getattr(self, key)) for key, rule in _RULES.items()]
+        fault = next(filter(None, faults), None)
+        if fault:
+            raise InputError(f"{self.place}: {fault}; {CURE}")
 
     @property
     def words(self) -> str:
@@ -101,7 +118,8 @@ def read_start(place: str | Path, bundle: str) -> Start:
         place: a bundle's deliverable, the folder of a finished run or of a study, or what a job carries.
         bundle: name of the bundle, which may be that of the run's folder.
     Raises:
-        InputError: it is none of these, unfinished, or damaged, or nothing tells what its clients have spent.
+        InputError: it is none of these, unfinished, or damaged, holds what no run writes, or nothing tells what its
+            clients have spent.
     """
     path = Path(place)
     if path.is_dir():

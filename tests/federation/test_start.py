@@ -12,7 +12,13 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation.local import LocalEngine
-from shared_components.federation.start import first_weights, own_state, read_start, refuse_other_meaning
+from shared_components.federation.start import (
+    Start,
+    first_weights,
+    own_state,
+    read_start,
+    refuse_other_meaning,
+)
 from shared_components.files import load_tensors, save_tensors
 from shared_components.records import read_record, write_record
 from tests.federation.test_local import assert_same, global_weights
@@ -95,6 +101,26 @@ def test_a_start_as_a_job_carries_it_is_the_same(values, earlier, tmp_path):
         {"north": 1, "south": 1},
     )
     assert str(earlier) not in str({**start.content([])["start"], "weights": None})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("spent", {"north": -1e9}),
+        ("spent", {"north": float("inf")}),
+        ("spent", {"north": "1"}),
+        ("states", {"north": "../.."}),
+        ("states", {"north": True}),
+        ("states", [1]),
+        ("name", 3),
+        ("weights", {"model.0": "w"}),
+    ],
+)
+def test_a_file_of_a_start_that_no_run_has_written_is_named_with_what_is_wrong(tmp_path, key, value):
+    start = Start("", {"model.0.weight": torch.zeros(1)}, {}, "digest", spent={"north": 2.0})
+    file = save_tensors(tmp_path / "start.pt", {"start": {**start.content(["north"])["start"], key: value}})
+    with pytest.raises(InputError, match=rf"start\.pt: '{key}': expected .*, found .*; put a copy"):
+        read_start(file, TINY)
 
 
 def test_a_job_tells_its_sites_nothing_of_clients_of_the_earlier_run_alone(earlier):
