@@ -20,7 +20,7 @@ import torch
 
 from shared_components.errors import InputError, os_error_line, printable
 from shared_components.seals import archive_fault, seal_archive
-from shared_components.tensors import not_finite
+from shared_components.tensors import not_dense, not_finite
 from shared_components.workplaces import WRITING, flush, workplace
 
 _UNLOADABLE = (  # what torch.load raises on damaged files and on files of something else
@@ -158,7 +158,7 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
         cure: what to do about a damaged one, in words that follow a semicolon.
     Raises:
         InputError: the file is missing, damaged, holds other objects than tensors and plain values, is not a
-            dict, or holds NaN or infinite values in a tensor.
+            dict, or holds NaN or infinite values in a tensor, or a tensor that is not dense.
     """
     path = Path(path)
     if not os.path.isfile(path):
@@ -170,6 +170,8 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
             raise zipfile.BadZipFile(fault)
         with warnings.catch_warnings(action="ignore"):  # of torch, about what the errors tell
             content = torch.load(path, map_location="cpu", weights_only=True)
+            strange = not_dense(content)
+            bad = None if strange else not_finite(content)
     except _UNLOADABLE as error:
         raise InputError(
             f"{path}: expected a file of tensors written by torch.save, {_why_unreadable(path, error, cure)}"
@@ -179,7 +181,8 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
             f"{path}: expected a dict of tensors, found {type(content).__name__}; "
             "save a network's state_dict() in its place"
         )
-    bad = not_finite(content)
+    if strange:
+        raise InputError(f"{path}: expected dense tensors, {strange}; save them dense, with all their values")
     if bad:
         raise InputError(
             f"{path}: '{bad}' holds NaN or infinite values; its training diverged or the file is damaged: "

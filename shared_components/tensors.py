@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,9 @@ WIDENED = {  # stored type: those of a network that hold each of its values exac
     torch.bfloat16: (torch.float32, torch.float64),
     torch.float32: (torch.float64,),
 }
+MOST_REPEATED = (
+    2**26
+)  # bytes: as large a tensor of few values, such as an expanded buffer, is taken from a file
 
 
 def summed(tensor: Tensor) -> Tensor:
@@ -35,17 +38,38 @@ def not_finite(content: Any) -> str | None:
     Args:
         content: a tensor, or dicts, lists and tuples of tensors and anything else, nested in any way.
     """
+    return next((name for name, tensor in _tensors_in(content) if not _is_finite(tensor)), None)
+
+
+def not_dense(content: Any) -> str | None:
+    """What a first tensor is that no file of ours holds, and that may not even be looked at, in words; None if none is.
+
+    The indices of a sparse one may lie outside of it, and one that repeats a few values, as after ``expand``, may be
+    as large as it likes.
+
+    Args:
+        content: as of :func:`not_finite`.
+    """
+    for name, tensor in _tensors_in(content):
+        if tensor.layout != torch.strided or tensor.is_nested:
+            return f"'{name}' is a {'nested' if tensor.is_nested else 'sparse'} tensor"
+        size = tensor.numel() * tensor.itemsize
+        if size > max(tensor.untyped_storage().nbytes(), MOST_REPEATED):
+            return f"'{name}' is {_described(tensor)}, of few values that are repeated"
+    return None
+
+
+def _tensors_in(content: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor with its dotted name."""
     waiting, seen = [("", content)], set()
     while waiting:
         name, value = waiting.pop()
         if isinstance(value, Tensor):
-            if not _is_finite(value):
-                return name
+            yield name, value
         elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
             seen.add(id(value))  # a file may hold a list within itself
             children = value.items() if isinstance(value, Mapping) else enumerate(value)
             waiting += reversed([(f"{name}.{key}" if name else str(key), child) for key, child in children])
-    return None
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -282,6 +282,42 @@ def test_torchscript_is_told_apart(tmp_path):
         load_tensors(tmp_path / "model.ts")
 
 
+@pytest.mark.parametrize(
+    ("strange", "told"),
+    [
+        (
+            lambda: torch.sparse_coo_tensor([[2**40]], torch.ones(1), (4,), check_invariants=False),
+            "a sparse tensor",
+        ),
+        (lambda: torch.sparse_coo_tensor([[0], [0]], torch.ones(1), (2**20, 2**20)), "a sparse tensor"),
+        (
+            lambda: torch.sparse_csr_tensor([0, 9], [0], torch.ones(1), (1, 1), check_invariants=False),
+            "a sparse tensor",
+        ),
+        (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "a nested tensor"),
+        (lambda: torch.zeros(1).expand(2**42), r"\(4398046511104,\) float32, of few values"),
+        (lambda: torch.zeros(1).to(torch.float8_e5m2).expand(2**42), "float8_e5m2, of few values"),
+        (lambda: torch.zeros(2**10).as_strided((2**9, 2**40), (1, 0)), "float32, of few values"),
+    ],
+)
+def test_tensors_that_may_not_be_looked_at_are_refused_in_one_line(tmp_path, strange, told):
+    """An index outside of a sparse tensor ends Python itself, and an expanded one needs all memory that there is."""
+    torch.save({"model": {"w": strange()}}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=rf"a\.pt: expected dense tensors, 'model\.w' is .*{told}") as caught:
+        load_tensors(tmp_path / "a.pt")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_type_that_cannot_be_looked_at_is_refused_and_views_are_loaded(tmp_path):
+    torch.save({"w": torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"a\.pt: expected a file of tensors"):
+        load_tensors(tmp_path / "a.pt")
+    whole = torch.arange(12.0)
+    views = {"whole": whole, "part": whole[::2], "turned": whole.view(3, 4).T, "same": whole[:1].expand(9)}
+    torch.save(views, tmp_path / "b.pt")
+    assert all(torch.equal(value, views[name]) for name, value in load_tensors(tmp_path / "b.pt").items())
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_neither_written_nor_loaded(tmp_path, value):
     path = save_tensors(tmp_path / "model.pt", {"model": {"a": torch.zeros(2)}})

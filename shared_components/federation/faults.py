@@ -17,7 +17,7 @@ from shared_components.errors import InputError, closest, input_error_in, meant,
 from shared_components.federation.client_entry import LONGEST_NAME, Client
 from shared_components.federation.federation import Federation
 from shared_components.files import lies_in
-from shared_components.yaml_files import read_configs
+from shared_components.yaml_files import read_configs, texts
 
 ENGINES = ("local", "nvflare")
 RUN_FOLDERS = (
@@ -56,6 +56,8 @@ DRIVEN_IDS = {  # ids of the bundle's config that follow from other keys of the 
     "output_dir": "output_dir",
     "export_path": "output_dir",
 }
+
+PLACE = r"(.*_)?(dir|path|root)s?"  # how the last part of an id is called that names files
 
 
 def federation_faults(federation: Federation) -> list[str]:
@@ -212,8 +214,12 @@ def _root_faults(client: Client, domains: Sequence[str]) -> list[str]:
 
 
 def _bundle_faults(federation: Federation) -> list[str]:
-    faults = []
-    if federation.bundle:
+    faults = [
+        f"'configs': {shown(name)} lies outside of the bundle's folder configs; put the file there"
+        for name in federation.configs
+        if Path(name).is_absolute() or ".." in Path(name).parts
+    ]
+    if federation.bundle and not faults:
         faults += [
             f"'bundle' {shown(federation.bundle, 300)[1:-1]} has no configs/{shown(name)[1:-1]}; "
             "check 'bundle' and 'configs'"
@@ -267,6 +273,21 @@ def _strange_argument(config: Mapping[str, Any]) -> str:
     )
 
 
+def place_fault(key: str, value: Any) -> str:
+    """What is wrong with a value for a nested id of a config that would name files, in a line; empty if nothing is.
+
+    An expression may name some, but it is a program, which is told elsewhere.
+    """
+    *above, last = re.split("::|#", str(key))
+    named = [text for text in texts(value) if not text.startswith(("$", "%"))]
+    if not re.fullmatch(PLACE, last):
+        named = [text for text in named if Path(text).is_absolute() or ".." in Path(text).parts]
+    if not above or not named:
+        return ""
+    cure = "where files lie follows from 'data_root' and 'output_dir': leave it out"
+    return f"{shown(key)} names {shown(named[0])}; {cure}"
+
+
 def _override_faults(federation: Federation) -> list[str]:
     """MONAI takes an override of an unknown id in silence, so misspelt ones are found here."""
     try:
@@ -283,6 +304,8 @@ def _override_faults(federation: Federation) -> list[str]:
     for key in federation.overrides:
         if key in DRIVEN_IDS:
             faults.append(f"overrides: '{key}' follows from '{DRIVEN_IDS[key]}'; set it there")
+        elif place_fault(key, federation.overrides[key]):
+            faults.append(f"overrides: {place_fault(key, federation.overrides[key])}")
         elif not key or key not in parser:
             faults.append(f"overrides: {shown(key)} is no id of the bundle's config{meant(key, ids)}")
     return faults

@@ -29,7 +29,8 @@ from shared_components.federation.exchange import read_exchange
 from shared_components.federation.faults import federation_faults
 from shared_components.federation.federation import KEYS, Federation
 from shared_components.federation.privacy import read_privacy
-from shared_components.federation.section import Section, path_faults, texts
+from shared_components.federation.section import Section, existing_place, path_faults, texts
+from shared_components.files import lies_in
 from shared_components.yaml_files import read_values
 
 LARGEST_UPDATE = 100.0  # times the median; honest updates of one round differ by a small factor
@@ -41,6 +42,8 @@ OUR_AGGREGATORS = tuple(
     for name in aggregators.__all__
     if isinstance(getattr(aggregators, name), type)
 )
+BUNDLES = Path(__file__).parents[2] / "bundles"
+IN_STUDY = ("adaptation", "segmentation")  # keys of the study's section that name a bundle
 COMPONENT = ("_target_", "_mode_", "_requires_")  # MONAI calls, debugs or imports what stands there
 
 
@@ -63,7 +66,7 @@ def read_federation(
         seed: replaces the file's seed.
         engine: replaces the file's engine.
         trusted: whether programs in the file may run; the aggregator is made here, and what is in ``overrides`` and
-            ``study`` runs wherever the bundles' configs are built.
+            ``study`` runs wherever the bundles' configs are built, as do these, which are ours or somebody else's.
         elsewhere: the clients' data may lie at sites of their own, and need not be named.
     Returns:
         The federation, with every default filled in.
@@ -72,7 +75,7 @@ def read_federation(
     """
     path = Path(path)
     values = read_values(path, "federation")
-    found = [] if trusted else programs(values)
+    found = [] if trusted else [*programs(values), *_others_bundles(values, path)]
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise InputError(
@@ -182,6 +185,21 @@ def programs(values: Mapping[str, Any]) -> list[str]:
     which take numbers and names alone, are none.
     """
     return [found for section in SECTIONS for found in _within(values.get(section), section)]
+
+
+def _others_bundles(values: Mapping[str, Any], source: Path) -> list[str]:
+    """Bundles that a federation file names and that do not lie among this project's: their configs are programs."""
+    study = values.get("study") if isinstance(values.get("study"), dict) else {}
+    places = {
+        f"study: {key}": os.path.abspath(study[key]) for key in IN_STUDY if isinstance(study.get(key), str)
+    }
+    if isinstance(values.get("bundle"), str):
+        places["bundle"] = existing_place(values["bundle"], source, "bundle", [])
+    return [
+        f"{key} {shown(place, 300)}"
+        for key, place in places.items()
+        if os.path.isdir(place) and not lies_in(place, BUNDLES)
+    ]
 
 
 def _within(value: Any, place: str) -> Iterator[str]:

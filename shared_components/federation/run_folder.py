@@ -51,6 +51,7 @@ from shared_components.federation.spending import (
 from shared_components.federation.start import Start, refuse_other_start, start_of
 from shared_components.files import remove_tree, save_tensors, sweep
 from shared_components.records import found_record, read_record, write_record
+from shared_components.seals import is_sealed
 
 OF_CLIENTS = (  # what a run writes into the folder of each client, beside what the bundle exports
     *("state.*.pt", "update.pt", ERROR_FILE, FAULTS, BUDGET, f"{Path(BUDGET).stem}.lock", LEDGER),
@@ -118,10 +119,12 @@ class RunFolder:
         Returns:
             The last whole round to go on from, or None at the start.
         Raises:
-            InputError: the folder holds a study, or a run and neither ``resume`` nor ``force`` is given, or the run to
-                be resumed was of other settings or data, or one of its files is damaged.
+            InputError: the folder holds a study, or somebody's own federation file, or a run and neither ``resume`` nor
+                ``force`` is given, or the run to be resumed was of other settings or data, or one of its files is
+                damaged.
         """
         refuse_study(self.root)
+        self._refuse_others_file()
         sweep(self.root)
         digests = digests or FileDigests(self.root / "digests.json")
         settings = {
@@ -147,6 +150,17 @@ class RunFolder:
             write_record(file, content)
         digests.keep()
         return committed
+
+    def _refuse_others_file(self) -> None:
+        """No run has written the federation file that lies where the run's settings are to be written."""
+        file = self.federation_file
+        if not file.is_file() or self.bundle_file.exists():
+            return
+        if is_sealed(file.read_text(encoding="utf-8", errors="replace")) is None:
+            raise InputError(
+                f"{file}: expected no file, or a run's settings, found a federation file that no run has written and "
+                "that the run's settings would replace; move it, or name another output_dir"
+            )
 
     def _whole_rounds(self, resume: bool) -> Committed | None:
         """The last whole round from the first on; None where nothing would be lost by starting over."""

@@ -22,6 +22,7 @@ from shared_components.errors import InputError
 from shared_components.federation.budget import Budget
 from shared_components.federation.bundle_workflow import LABELLED, bundle_config
 from shared_components.federation.federation import Federation
+from shared_components.federation.federation_file import programs
 from shared_components.federation.file_digests import digest
 from shared_components.federation.sites import read_committed
 from shared_components.federation.spending import ROUNDS, START, spent_at_site, spent_before, spent_in
@@ -29,6 +30,7 @@ from shared_components.files import load_tensors
 from shared_components.networks.weights import as_compared, is_state_dict
 from shared_components.records import found_record, read_record
 from shared_components.tensors import misfit
+from shared_components.value_rules import Rule, number, table, text, whole
 
 GLOBAL, SETTINGS, CONFIG = "global.pt", "federation.yaml", "bundle.yaml"  # in the folder of a run
 KEPT = ("image_size", "spacing", "orientation", "percentiles", "positions", "mapping_lr", "common_rows")
@@ -38,6 +40,15 @@ _EARLIER = {"common_rows": 0}  # what those that configs of earlier versions lac
 IN_STUDY = "factory"  # the folder in a study's in which the federation's bundle is trained
 
 CURE = "put a copy of it back, or name another start"
+_RULES = {
+    "weights": Rule(
+        "tensors by name", lambda value: isinstance(value, dict) and all(map(torch.is_tensor, value.values()))
+    ),
+    "description": Rule("a table", lambda value: isinstance(value, dict)),
+    **dict.fromkeys(("digest", "name", "run", "within"), text(r".{0,4000}")),
+    "states": table(text(), whole(0, 10**9), 10**6),
+    "spent": table(text(), number(0, sys.float_info.max), 10**6),
+}
 CarryOver = Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Tensor]]
 HOOK = "federation::start"
 """Id of a bundle's config: called with the tensors and the description of a start, it gives the network's tensors."""
@@ -68,6 +79,13 @@ class Start:
     within: str = ""
     states: dict[str, int] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Whoever wrote the file, what stands in it counts rounds, and what is left of a site's budget."""
+        faults = [rule.fault(f"'{key}'", getattr(self, key)) for key, rule in _RULES.items()]
+        fault = next(filter(None, faults), None)
+        if fault:
+            raise InputError(f"{self.place}: {fault}; {CURE}")
 
     @property
     def words(self) -> str:
@@ -100,7 +118,8 @@ def read_start(place: str | Path, bundle: str) -> Start:
         place: a bundle's deliverable, the folder of a finished run or of a study, or what a job carries.
         bundle: name of the bundle, which may be that of the run's folder.
     Raises:
-        InputError: it is none of these, unfinished, or damaged, or nothing tells what its clients have spent.
+        InputError: it is none of these, unfinished, or damaged, holds what no run writes, or nothing tells what its
+            clients have spent.
     """
     path = Path(place)
     if path.is_dir():
@@ -188,12 +207,8 @@ def _of_run(place: Path, bundle: str) -> Start:
             f"{folder}: expected a finished run to start from, found round {committed.round} of "
             f"{settings['rounds']}; let it end (--resume), with fewer rounds if these are enough"
         )
-    config = ConfigParser(read_record(folder / CONFIG, CURE, sealed=True))
-    kept = {id: config.get_parsed_content(id) for id in (*KEPT, "labels") if id in config}
-    kept = {**_EARLIER, **kept}
+    kept = {**_EARLIER, **_meaning(read_record(folder / CONFIG, CURE, sealed=True))}
     kept |= {"labels": settings["labels"]} if settings.get("labels") else {}
-    drawn = config.get_parsed_content(LABELLED) if LABELLED in config else None
-    kept |= {LABELLED: list(drawn)} if drawn else {}
     return Start(
         place=str(folder),
         weights=dict(committed.weights),
@@ -205,6 +220,23 @@ def _of_run(place: Path, bundle: str) -> Start:
         states={name: round for name, round in committed.states.items() if round},
         spent=_spent(folder),
     )
+
+
+def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's merged config says of its weights. A start is no program: what is only known by running something
+    stays as it is written.
+    """
+    plain = ConfigParser(
+        {id: value for id, value in config.items() if not programs({"overrides": {id: value}})}
+    )
+    found = {}
+    for id in (*KEPT, "labels", *([LABELLED] if config.get(LABELLED) else [])):
+        if id in config:
+            try:
+                found[id] = plain.get_parsed_content(id)
+            except (LookupError, ValueError):  # it is a program, or refers to one
+                found[id] = config[id]
+    return found
 
 
 def own_state(start: Start, folders: Iterable[Path], client: str) -> str:
@@ -309,7 +341,11 @@ def first_weights(federation: Federation, start: Start, built: Mapping[str, Tens
     parser = ConfigParser(bundle_config(federation))
     parser.update(federation.client_overrides(next(iter(federation.clients))))
     drawn = ["labels"] if LABELLED in parser and parser.get_parsed_content(LABELLED) else []
-    kept = {id: parser.get_parsed_content(id) for id in (*KEPT, *drawn) if id in parser}
+    kept = {
+        id: parser.get_parsed_content(id)
+        for id in (*KEPT, *drawn)
+        if id in parser and as_compared(parser.get(id)) != as_compared(start.description.get(id))
+    }
     refuse_other_meaning(start, list(federation.domains), kept)
     with torch.random.fork_rng(devices=[]):
         return weights_of(start, carry_over_of(parser, federation.bundle), built)

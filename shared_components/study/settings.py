@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared_components.errors import closest, shown, unknown
+from shared_components.federation.faults import place_fault
 
 PLAIN, MILD, SOURCE = "source_only", "source_mild", "source_model"
 VARIANTS: dict[str, dict[str, Any]] = {  # of the source model, by how far the looks of its images are varied
@@ -72,6 +73,13 @@ def setting_faults(settings: Mapping[str, Any]) -> list[str]:
         if isinstance(settings.get(section), dict)
         for key in settings[section]
         if key in FOLLOWING
+    ]
+    faults += [
+        f"study: {section}: {place_fault(key, value)}"
+        for section in SECTIONS
+        if isinstance(settings.get(section), dict)
+        for key, value in settings[section].items()
+        if place_fault(key, value)
     ]
     faults += _federated_source_faults(settings)
     faults += _candidate_faults(settings.get("candidates"), settings.get("choose", True))

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.federation.tiny import file_values, make_roots
+from shared_components.federation import federation_file
+from tests.federation.tiny import TINY_BUNDLE, file_values, make_roots
 
 
 @pytest.fixture(scope="session")
@@ -11,5 +12,7 @@ def roots(tmp_path_factory):
 
 
 @pytest.fixture
-def values(roots, tmp_path):
+def values(roots, tmp_path, monkeypatch):
+    """Of a federation of the tests' own bundle, which ``check`` trusts as it does the project's."""
+    monkeypatch.setattr(federation_file, "BUNDLES", TINY_BUNDLE.parent)
     return file_values(roots, tmp_path / "run")

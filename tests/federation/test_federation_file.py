@@ -8,6 +8,7 @@ import pytest
 from shared_components.errors import InputError
 from shared_components.federation import FedAvg
 from shared_components.federation.federation_file import federation_from, read_federation
+from shared_components.study.settings import setting_faults
 from tests.federation.tiny import TINY_BUNDLE, federation, write_file
 
 
@@ -286,6 +287,42 @@ def test_a_file_that_is_not_trusted_runs_nothing(values, tmp_path, changes, prog
     with pytest.raises(InputError, match=f"f\\.yaml: {program}.* run a program .* --trust"):
         read_federation(tmp_path / "f.yaml", trusted=False)
     assert not made.exists()
+
+
+@pytest.mark.parametrize("key", ["bundle", "adaptation", "segmentation"])
+def test_a_bundle_from_elsewhere_is_a_program(values, tmp_path, key):
+    other = shutil.copytree(values["bundle"], tmp_path / "received")
+    changes = {"bundle": "received"} if key == "bundle" else {"study": {key: str(other)}}
+    file = write_file(tmp_path / "f.yaml", values, **changes)
+    with pytest.raises(InputError, match=rf"f\.yaml: .*{key} '.*received' would run a program .* --trust"):
+        read_federation(file, trusted=False)
+    assert read_federation(file).bundle == (str(other) if key == "bundle" else values["bundle"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train::dataset::data::dataset_dir", "/work/hidden"),
+        ("train#dataset#data#dataset_dir", ["hidden"]),
+        ("train::dataset::data::split", "../hidden"),
+        ("train::dataset::data", [{"image": "/work/hidden/a.nii.gz"}]),
+        ("federation::export::path", "@kill::marker"),
+    ],
+)
+def test_an_override_names_no_place_of_files(values, key, value):
+    message = (
+        "overrides: '.*' names '.*'; where files lie follows from 'data_root' and 'output_dir': leave it out"
+    )
+    with pytest.raises(InputError, match=message):
+        federation(values, overrides={key: value})
+    assert setting_faults({"pretrain": {key: value}}) and not setting_faults({"pretrain": {key: "$a / 2"}})
+
+
+@pytest.mark.parametrize("name", ["../notes.yaml", "{}/notes.yaml"])
+def test_configs_are_the_bundles_own(values, tmp_path, name):
+    name = name.replace("{}", str(tmp_path))
+    with pytest.raises(InputError, match=r"'configs': '.*notes\.yaml' lies outside of the bundle's folder"):
+        federation(values, configs=["common.yaml", "train.yaml", name])
 
 
 def test_the_projects_own_aggregators_need_no_trust(values, tmp_path):

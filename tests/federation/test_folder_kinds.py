@@ -10,7 +10,8 @@ from shared_components.errors import InputError
 from shared_components.federation.folder_kinds import refuse_run
 from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.sites import Committed
-from tests.federation.tiny import federation
+from shared_components.files import make_folder
+from tests.federation.tiny import federation, write_file
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -33,6 +34,20 @@ def test_a_run_is_kept_out_of_a_study_even_after_one_has_been_killed_there(value
     with pytest.raises(InputError, match=r"run: expected the folder of a run, found a study; .*--resume, or"):
         RunFolder(folder).open(made, **how)
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize("how", [{}, {"resume": True}, {"force": True}])
+def test_a_federation_file_of_somebodys_own_is_not_replaced(values, how):
+    made = federation(values)
+    folder = RunFolder(made.output_dir)
+    own = write_file(make_folder(folder.root) / "federation.yaml", values)
+    before = own.read_bytes()
+    with pytest.raises(InputError, match=r"federation\.yaml: expected no file, .*; move it, or name another"):
+        folder.open(made, **how)
+    assert own.read_bytes() == before
+    own.unlink()
+    for again in ({}, how):
+        folder.open(made, **again)
 
 
 def test_of_the_clients_folders_a_run_clears_what_runs_write(values):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,13 @@ import torch
 
 from shared_components.errors import InputError
 from shared_components.federation.local import LocalEngine
-from shared_components.federation.start import first_weights, own_state, read_start, refuse_other_meaning
+from shared_components.federation.start import (
+    Start,
+    first_weights,
+    own_state,
+    read_start,
+    refuse_other_meaning,
+)
 from shared_components.files import load_tensors, save_tensors
 from shared_components.records import read_record, write_record
 from tests.federation.test_local import assert_same, global_weights
@@ -96,6 +103,26 @@ def test_a_start_as_a_job_carries_it_is_the_same(values, earlier, tmp_path):
     assert str(earlier) not in str({**start.content([])["start"], "weights": None})
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("spent", {"north": -1e9}),
+        ("spent", {"north": float("inf")}),
+        ("spent", {"north": "1"}),
+        ("states", {"north": "../.."}),
+        ("states", {"north": True}),
+        ("states", [1]),
+        ("name", 3),
+        ("weights", {"model.0": "w"}),
+    ],
+)
+def test_a_file_of_a_start_that_no_run_has_written_is_named_with_what_is_wrong(tmp_path, key, value):
+    start = Start("", {"model.0.weight": torch.zeros(1)}, {}, "digest", spent={"north": 2.0})
+    file = save_tensors(tmp_path / "start.pt", {"start": {**start.content(["north"])["start"], key: value}})
+    with pytest.raises(InputError, match=rf"start\.pt: '{key}': expected .*, found .*; put a copy"):
+        read_start(file, TINY)
+
+
 def test_a_job_tells_its_sites_nothing_of_clients_of_the_earlier_run_alone(earlier):
     start = read_start(earlier, TINY)
     assert start.content(["south", "island"])["start"]["states"] == {"south": 1}
@@ -131,6 +158,28 @@ def test_a_run_whose_network_was_taught_by_label_maps_says_so(earlier, tmp_path)
     config = read_record(taught / "bundle.yaml", "")
     write_record(taught / "bundle.yaml", {**config, "label_domains": ["t1"]})
     assert read_start(taught, TINY).description["label_domains"] == ["t1"]
+
+
+def test_nothing_of_a_start_runs_and_what_its_run_computed_is_compared_as_written(values, earlier, tmp_path):
+    received, made = shutil.copytree(earlier, tmp_path / "received"), tmp_path / "made"
+    config, size = read_record(received / "bundle.yaml", ""), f"$open({str(made)!r}, 'w').write('48')"
+    other = {"_target_": "builtins.open", "file": str(made), "mode": "w"}
+    write_record(
+        received / "bundle.yaml",
+        {**config, "image_size": size, "sizes": [6, 3], "spacing": "@sizes::1", "percentiles": other,
+         "positions": "@percentiles", "label_domains": [size]},
+    )  # fmt: skip
+    start = read_start(received, TINY)
+    found = [
+        start.description[id] for id in ("image_size", "spacing", "percentiles", "positions", "label_domains")
+    ]
+    assert found == [size, 3, other, "@percentiles", [size]] and not made.exists()
+    honest = replace(start, description={"image_size": "$2 * 24"})
+    for own, message in (("$2 * 24", None), ("$2 * 25", r"'image_size': expected \$2 \* 24, .* found 50")):
+        with pytest.raises(InputError, match=message) if message else contextlib.nullcontext():
+            first_weights(
+                replace(federation(values), overrides={"image_size": own}), honest, global_weights(earlier)
+            )
 
 
 def test_a_clients_own_state_is_found_in_whichever_folder_has_it(earlier, tmp_path):

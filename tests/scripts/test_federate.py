@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from scripts.federate import COMMANDS
+from shared_components.federation import federation_file
 from shared_components.federation.local import LocalEngine
 from shared_components.files import load_tensors
-from tests.federation.tiny import federation, file_values, make_root, make_roots, write_file
+from tests.federation.tiny import TINY_BUNDLE, federation, file_values, make_root, make_roots, write_file
 from tests.scripts.commands import told
 
 REPO = Path(__file__).parents[2]
@@ -27,7 +28,8 @@ def roots(tmp_path_factory):
 
 
 @pytest.fixture
-def values(roots, tmp_path):
+def values(roots, tmp_path, monkeypatch):
+    monkeypatch.setattr(federation_file, "BUNDLES", TINY_BUNDLE.parent)
     return file_values(roots, tmp_path / "run")
 
 

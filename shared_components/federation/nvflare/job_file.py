@@ -14,7 +14,7 @@ from shared_components.errors import InputError
 from shared_components.federation.federation import Federation
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.nvflare.places import Place
-from shared_components.files import lies_in
+from shared_components.files import inside, lies_in
 from shared_components.yaml_files import read_values, texts
 
 TASKS = "shared_components.federation.nvflare.site_tasks"
@@ -110,7 +110,9 @@ def read_job(custom: Path, place: Place) -> Federation:
         InputError: the job is not fit for the place.
     """
     values, parts = read_values(custom / FILE, "federation"), read_parts(custom)
-    values["output_dir"] = str(Path(place.run_folder(str(values.get("name")))) / parts.within)
+    folder = place.run_folder(str(values.get("name")))
+    inside(folder, str(parts.within))
+    values["output_dir"] = str(Path(folder, str(parts.within)))
     values["engine"] = "nvflare"
     if place.data_roots and place.name not in parts.guests:
         entry = (values.get("clients") or {}).get(place.name)

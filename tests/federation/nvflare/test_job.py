@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,16 @@ def test_a_site_builds_the_same_client_from_the_job_as_the_local_engine(job, val
     assert there.folder == str(tmp_path / "runs" / "tiny" / "clients" / "north")
     assert (here.updates, here.aggregator) == (there.updates, there.aggregator)
     assert at_site.clients["south"].data_roots == ()
+
+
+def test_a_job_writes_within_the_sites_folder(job, roots, tmp_path):
+    custom = shutil.copytree(job / "app" / "custom", tmp_path / "custom")
+    place = Place("north", str(tmp_path / "runs"), (str(roots["north"]),))
+    (custom / "job.yaml").write_text("within: factory")
+    assert read_job(custom, place).output_dir == str(tmp_path / "runs" / "tiny" / "factory")
+    (custom / "job.yaml").write_text("within: ../../elsewhere")
+    with pytest.raises(InputError, match=r"\.\./\.\./elsewhere: leaves .*runs/tiny; put"):
+        read_job(custom, place)
 
 
 def test_a_job_says_all_that_the_file_says(values, roots):

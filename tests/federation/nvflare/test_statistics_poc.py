@@ -29,7 +29,7 @@ def expected(values, folder: Path):
 @pytest.mark.thorough
 def test_a_rehearsal_with_certificates_tells_what_the_local_engine_tells(values, tmp_path):
     file = write_file(tmp_path / "f.yaml", values)
-    ended = federate("stats", file, "--bins", "8", "--engine", "poc")
+    ended = federate("stats", file, "--bins", "8", "--engine", "poc", "--trust")
     output = ended.communicate()[0]
     assert ended.returncode == 0, output
     assert "north   t1      3 (3 labelled)" in output
@@ -52,7 +52,7 @@ def test_sites_that_run_are_asked_through_the_administrators_kit_and_slow_ones_a
     logs = make_folder(tmp_path / "logs")
     with started([kits / SERVER, *(kits / name for name in values["clients"])], logs):
         assert wait_until(lambda: all(is_registered(logs / f"{name}.txt") for name in values["clients"]), 90)
-        asking = federate("stats", file, "--startup_kit", kits / ADMIN, "--timeout", "0.001")
+        asking = federate("stats", file, "--startup_kit", kits / ADMIN, "--timeout", "0.001", "--trust")
         output = asking.communicate()[0]
     assert asking.returncode == 2
     assert output.count("no answer within 0.001 s (--timeout); its process was ended") == 3
