@@ -142,7 +142,7 @@ def class_figure(scores: Mapping[str, Sequence[Row]], name: str) -> Figure:
         name: the class.
     """
     figure = Figure(figsize=(3 * max(1.7, 0.5 + 0.75 * len(scores)), 3.4), dpi=130, layout="constrained")
-    figure.suptitle(_literal(name), fontsize=11, x=0.01, ha="left")
+    figure.suptitle(literal(name), fontsize=11, x=0.01, ha="left")
     axes = figure.subplots(1, len(PANELS))
     for axis, (column, title) in zip(axes, PANELS.items(), strict=True):
         for place, rows in enumerate(scores.values()):
@@ -176,11 +176,13 @@ def _draw(axis: Axes, place: int, values: Sequence[float]) -> None:
 def _tick(method: str, rows: Sequence[Row], column: str, name: str) -> str:
     """A method's name, and how many of its cases have no value (a class that only one of the two has)."""
     without = sum(not math.isfinite(float(row[column])) for row in rows if row["name"] == name)
-    return f"{_literal(method)}\n{without} without" if without else _literal(method)
+    return f"{literal(method)}\n{without} without" if without else literal(method)
 
 
-def _literal(name: str) -> str:
-    """A name as a figure shows it; between two dollar signs it would be taken for a formula."""
+def literal(name: str) -> str:
+    """A name as any figure must be given it; between two dollar signs it would be taken for a formula, a faulty one for
+    an error that ends the page.
+    """
     return name.replace("$", r"\$")
 
 

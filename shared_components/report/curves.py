@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from shared_components.errors import InputError
+from shared_components.metrics.score_files import literal
 from shared_components.records import read_table
 from shared_components.report.pages import NEUTRAL, OUTLINES, figure_uri
 
@@ -110,7 +111,7 @@ def _draw_lines(axis: Axes, points: Mapping[str, Points]) -> None:
             marker = "o" if len(own) <= FEW else None
             axis.plot(
                 *zip(*own, strict=True), color=colour, linestyle=style, linewidth=1.3, marker=marker,
-                markersize=2.5, label=client,
+                markersize=2.5, label=literal(client),
             )  # fmt: skip
 
 
@@ -136,7 +137,9 @@ def frames_uri(millilitres: np.ndarray, names: Sequence[str]) -> str:
     axis = figure.subplots()
     for place, name in enumerate(names):
         colour = OUTLINES[place % len(OUTLINES)]
-        axis.plot(millilitres[:, place], color=colour, linewidth=1.8, marker="o", markersize=3, label=name)
+        axis.plot(
+            millilitres[:, place], color=colour, linewidth=1.8, marker="o", markersize=3, label=literal(name)
+        )
     axis.set_ylim(bottom=0)
     axis.set_xlabel("frame", fontsize=8, color=NEUTRAL)
     plain(axis, "volume, ml")
@@ -169,7 +172,7 @@ def number(text: str | None) -> float | None:
 
 def plain(axis: Axes, title: str) -> None:
     """Set a panel's title, grid and axes for light and dark pages."""
-    axis.set_title(title.replace("_", " "), fontsize=8.5, color=NEUTRAL, loc="left")
+    axis.set_title(literal(title.replace("_", " ")), fontsize=8.5, color=NEUTRAL, loc="left")
     axis.tick_params(labelsize=7, colors=NEUTRAL, length=2)
     axis.grid(True, color=NEUTRAL, alpha=0.2, linewidth=0.6)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
