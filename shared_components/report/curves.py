@@ -26,6 +26,7 @@ FEW = 20  # points up to which each has a dot
 STYLES = ("-", "--", ":", "-.")  # the next once all colours are used
 MANY = len(SERIES) * len(STYLES)  # clients beyond which no eye tells lines apart
 WIDTH = 10.0  # inch
+MOST_PANELS = 48  # a picture of WebP has at most 16383 pixels, and drawing more takes long
 
 Points = list[tuple[float, float]]
 
@@ -40,7 +41,8 @@ def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
     """Curves of a CSV: one panel for each column of numbers, one line for each client.
 
     The first column of ``round``, ``epoch``, ``update`` runs to the right; a column ``client`` tells lines apart. Of
-    very many clients the mean and the range are drawn.
+    very many clients the mean and the range are drawn, of very many columns the first, and how many more there are is
+    told.
 
     Args:
         path: the CSV.
@@ -50,7 +52,8 @@ def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
     """
     rows = read_csv(path)
     step = next((name for name in STEPS if name in rows[0]), None)
-    names = [name for name in curve_names(rows) if names is None or name in names]
+    found = [name for name in curve_names(rows) if names is None or name in names]
+    names, more = found[:MOST_PANELS], len(found[MOST_PANELS:])
     if not names or step is None:
         raise InputError(
             f"{path}: expected one of {', '.join(STEPS)} and columns of numbers, found {list(rows[0])}"
@@ -78,7 +81,9 @@ def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
         axis.set_axis_off()
     if height:
         _draw_legend(figure, beside)
-    figure.supxlabel(step, fontsize=8, color=NEUTRAL)
+    figure.supxlabel(
+        f"{step}; {more} more columns are in the table alone" if more else step, fontsize=8, color=NEUTRAL
+    )
     return figure_uri(figure)
 
 
