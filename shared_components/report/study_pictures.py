@@ -9,14 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from shared_components.data.label_maps import IGNORE
-from shared_components.errors import InputError
 from shared_components.inferers import read_case_list
 from shared_components.inferers.case_dataset import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores
 from shared_components.report.case_table import rows_by_case
 from shared_components.report.overlays import legend, overlay
-from shared_components.report.pages import Missing, Picture, Titled, file_uri, told
+from shared_components.report.pages import UNSHOWN, Missing, Picture, Titled, file_uri, told, unshown
 from shared_components.report.run_sections import DISENTANGLED, newest_pictures, training_pictures
 from shared_components.study_record import SegmentedTests, StudyRecord
 
@@ -78,8 +77,8 @@ def _sheet(file: Path | None, caption: str, folder: Path) -> Picture | Missing:
         return Missing(f"no {caption}")
     try:
         return Picture(file_uri(file), caption or file.stem.replace("_", " "), "slices")
-    except InputError as error:
-        return Missing(told(error, folder))
+    except UNSHOWN as error:
+        return unshown(error, folder, file)
 
 
 def study_overlays(study: StudyRecord, folder: Path) -> StudyOverlays:
@@ -107,8 +106,8 @@ def _client_overlays(
         try:
             reference, ignore = case.get("label"), case.get(IGNORE)
             parts.append(overlay(case["image"], reference, shown, list(study.classes), caption, ignore))
-        except InputError as error:
-            parts.append(Missing(told(error, folder)))
+        except UNSHOWN as error:
+            parts.append(unshown(error, folder, name))
     return parts
 
 
@@ -127,8 +126,8 @@ def _cases(
                     continue
                 cases.setdefault(case["case"], case)
                 segmentations.setdefault(case["case"], {})[tests.method] = case["segmentation"]
-        except InputError as error:
-            faults.append(Missing(told(error, folder)))
+        except UNSHOWN as error:
+            faults.append(unshown(error, folder, tests.predictions))
     return cases, segmentations, faults
 
 
@@ -141,7 +140,7 @@ def _telling_cases(scores: Path, cases: list[str]) -> dict[str, float | None]:
     """The cases of median and of lowest Dice (mean over classes); the first case where nothing is scored."""
     try:
         rows = read_scores(scores)
-    except InputError:
+    except UNSHOWN:  # told with the tables of scores
         rows = []
     scored = rows_by_case(cases, rows)
     dice = {name: float(np.mean([row["dice"] for row in own])) for name, own in scored.items() if own}
