@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from shared_components.errors import InputError, failure_line, printable
-from shared_components.files import write_text
+from shared_components.files import lies_in, write_text
 
 UNSHOWN = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, OSError)
 """What damaged data raise, an InputError among them: a part of a page that meets one is told as missing."""
@@ -129,6 +129,17 @@ def address(path: str | Path, page: str | Path) -> str:
 def told(text: object, folder: str | Path) -> str:
     """A message or path without the folder's own place, which means nothing where the page is read."""
     return str(text).replace(f"{folder}{os.sep}", "")
+
+
+def within(folder: str | Path, path: Path) -> Path:
+    """A file or folder that a record in ``folder`` names: the page shows none from elsewhere, whoever wrote the record.
+
+    Raises:
+        InputError: it lies outside the folder, links followed.
+    """
+    if not lies_in(path, folder):
+        raise InputError(f"{path}: expected a place in the study's folder, found one outside; copy it there")
+    return path
 
 
 def unshown(error: Exception, folder: str | Path, what: object = "") -> Missing:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from shared_components.audit.figures import Figure, read_figures
 from shared_components.audit.page import interval, is_flagged, number, percent, sentence
 from shared_components.report.curves import curves_uri, read_csv
-from shared_components.report.pages import UNSHOWN, Missing, Picture, Titled, unshown, write_page
+from shared_components.report.pages import UNSHOWN, Missing, Picture, Titled, unshown, within, write_page
 from shared_components.report.run_sections import (
     NO_LOSSES,
     LeftOut,
@@ -127,7 +127,7 @@ def _left_out(folder: Path) -> list[LeftOut]:
     found = []
     for file in sorted(folder.glob(f"*/{ROUNDS}")):
         with contextlib.suppress(*UNSHOWN):  # the curves say what is wrong with it
-            found.append(left_out(read_csv(file), file.parent))
+            found.append(left_out(read_csv(within(folder, file)), file.parent))
     return found
 
 
@@ -139,7 +139,7 @@ def _curves(study: StudyRecord, folder: Path) -> list[Titled]:
         parts: list[Picture | Missing] = []
         if file.name != ROUNDS or not losses_stayed(study.privacy):
             try:
-                parts.append(Picture(curves_uri(file), str(place)))
+                parts.append(Picture(curves_uri(within(folder, file)), str(place)))
             except UNSHOWN as error:
                 parts.append(unshown(error, folder, file))
         found.append(Titled(", ".join(place.parts[:-1]).replace("clients, ", ""), parts))
@@ -188,7 +188,7 @@ def _factory_audit(study: StudyRecord, folder: Path) -> Audit:
     audit = Audit([], [], [], [])
     for client, file in study.audit.items():
         try:
-            figures = read_figures(file)
+            figures = read_figures(within(folder, file))
             names = [client if len(figures) == 1 else f"{client}, {domain}" for domain in figures]
             found = dict(zip(names, figures.values(), strict=True))
             clients = [AuditedClient(name, sentence(of), is_flagged(of)) for name, of in found.items()]

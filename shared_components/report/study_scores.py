@@ -11,7 +11,7 @@ from shared_components.choice.client_choice import chosen_names, rule
 from shared_components.errors import InputError
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import read_record
-from shared_components.report.pages import UNSHOWN, Missing, Picture, told, unshown
+from shared_components.report.pages import UNSHOWN, Missing, Picture, told, unshown, within
 from shared_components.report.run_sections import picture_part
 from shared_components.report.scores_table import ClientsTable, best_methods, clients_table
 from shared_components.study_record import ChoiceFiles, StudyRecord
@@ -132,7 +132,7 @@ def _summaries(study: StudyRecord, folder: Path) -> tuple[dict[str, dict[str, di
         if tests.csv is None:  # without labels to score against; see _unscored
             continue
         try:
-            rows = read_scores(tests.csv)
+            rows = read_scores(within(folder, tests.csv))
             summary = summarize(rows) if rows else {}
         except UNSHOWN as error:
             faults.append(unshown(error, folder, tests.csv))
@@ -153,7 +153,7 @@ def model_matrix(study: StudyRecord, folder: Path) -> Matrix | None:
     for row in matrix.models:
         for site, file in row.scores.items():
             try:
-                found[site][row.model] = summarize(read_scores(file))
+                found[site][row.model] = summarize(read_scores(within(folder, file)))
             except UNSHOWN as error:
                 faults.append(unshown(error, folder, file))
     best = {site: best_methods(by_model, "mean", "dice") for site, by_model in found.items()}
@@ -184,6 +184,8 @@ def model_choices(study: StudyRecord, folder: Path) -> tuple[list[Chosen | Missi
         try:
             if files.record is None:
                 raise InputError(f"{client}: its choice is not here; run its stage again with --resume")
+            for file in filter(None, (files.record, files.picture)):
+                within(folder, file)
             record = read_record(files.record, "run its stage again with --resume")
             chosen = _chosen(study, client, files, record)
             rules[str(record.get("rule", rule(record["margin"], None)))] = None

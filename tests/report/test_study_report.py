@@ -260,3 +260,31 @@ def test_sections_of_damaged_data_are_told_as_missing_and_the_page_goes_on(study
     assert "expected a figure &#39;memorised_features&#39;, found none" in text
     assert "expected a number as &#39;held_out_volumes&#39;, found inf" in text
     assert "island : No sign of copies" in text and "2 min 5 s" in text
+
+
+def test_nothing_that_a_record_names_outside_its_folder_is_shown(study):
+    elsewhere = study.parent / "secret"
+    (study / "clients/south/adaptation").rename(elsewhere)
+    (study / "real.png").rename(elsewhere / "real.png")
+    (elsewhere / "metrics.csv").write_text("epoch,secret_column\n1,2\n")
+    (study / "clients/south/metrics.csv").symlink_to(elsewhere / "metrics.csv")
+    write_figures(elsewhere / "audit.csv", {"a": HONEST})
+    write_record(elsewhere / "choice.json", {})
+    file = study / "study.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["pictures"]["south"] |= {"generated": str(elsewhere / "real.png"), "real": "../secret/real.png"}
+    mine = next(tests for tests in content["scores"] if tests["predictions"] == "clients/south/adaptation")
+    content["scores"] = [{**mine, "predictions": str(elsewhere), "csv": str(elsewhere / "scores.csv")}]
+    scores = {"south": str(elsewhere / "scores.csv")}
+    content["matrix"] = {"sites": ["south"], "models": [{"model": "a", "scores": scores}]}
+    content |= {
+        "audit": {"south": "../secret/audit.csv"},
+        "choices": {"south": {"record": "../secret/choice.json"}},
+    }
+    file.write_text(json.dumps(content))
+    page = write_study_report(study).read_text(encoding="utf-8")
+    told = re.findall(r'<p class="missing">(.*?)</p>', page)
+    outside = [
+        remark for remark in told if "expected a place in the study&#39;s folder, found one outside" in remark
+    ]
+    assert len(outside) == 8 and page.count("<img") == 2  # translations, and the curves of the factory
