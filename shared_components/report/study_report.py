@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from shared_components.audit.figures import Figure, read_figures
 from shared_components.audit.page import interval, is_flagged, number, percent, sentence
@@ -30,7 +30,6 @@ from shared_components.report.study_pictures import (
 from shared_components.report.study_scores import StudyScores, model_choices, model_matrix, study_scores
 from shared_components.study_record import StageTime, StudyRecord, read_study_record
 
-Part = TypeVar("Part")
 ROUNDS = "rounds.csv"
 PRIVACY = ("memorised_image", "memorised_features", "membership_image", "membership_features")
 QUALITY = (
@@ -87,8 +86,8 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
 
 
 def _made(
-    faults: list[Missing], folder: Path, what: str, empty: Part, make: Callable[..., Part], *given: Any
-) -> Part:
+    faults: list[Missing], folder: Path, what: str, empty: Any, make: Callable[..., Any], *given: Any
+) -> Any:
     """A section, or an empty one where its data are damaged; then a remark joins ``faults``, and the page goes on."""
     try:
         return make(*given)
