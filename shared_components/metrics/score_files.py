@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from shared_components.errors import InputError, shown
+from shared_components.errors import InputError, printable, shown
 from shared_components.files import write_atomically, write_text
 from shared_components.records import read_table, write_table
 
@@ -25,6 +25,7 @@ LATER = ("hd_mm",)  # columns that tables of earlier versions lack
 Row = dict[str, Any]
 PANELS = {"dice": "Dice", "hd_mm": "Hausdorff, mm", "hd95_mm": "Hausdorff 95 %, mm"}
 COLOURS = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
+LONGEST_SHOWN = 100  # letters of a name in a figure
 STRIP = 0.22  # half the width over which the cases of a method are spread, methods are 1 apart
 
 
@@ -183,7 +184,7 @@ def literal(name: str) -> str:
     """A name as any figure must be given it; between two dollar signs it would be taken for a formula, a faulty one for
     an error that ends the page.
     """
-    return name.replace("$", r"\$")
+    return printable(name, LONGEST_SHOWN).replace("$", r"\$")
 
 
 def _plain(name: str) -> str:

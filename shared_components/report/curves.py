@@ -26,6 +26,7 @@ FEW = 20  # points up to which each has a dot
 STYLES = ("-", "--", ":", "-.")  # the next once all colours are used
 MANY = len(SERIES) * len(STYLES)  # clients beyond which no eye tells lines apart
 WIDTH = 10.0  # inch
+LARGEST = 1e100  # of what is drawn
 MOST_PANELS = 48  # a picture of WebP has at most 16383 pixels, and drawing more takes long
 
 Points = list[tuple[float, float]]
@@ -167,12 +168,12 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
 
 
 def number(text: str | None) -> float | None:
-    """A cell of a table as a finite number; ``None`` for one that holds none."""
+    """A cell of a table as a number; ``None`` for one that holds none, or one that no axis can show."""
     try:
         value = float(text or "")
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if abs(value) < LARGEST else None  # not NaN either
 
 
 def plain(axis: Axes, title: str) -> None:

@@ -100,3 +100,12 @@ def test_names_with_dollar_signs_are_no_formulas(tmp_path, drawn):
     assert frames_uri(np.ones((2, 1)), [r"$\foo{$"])
     planes = np.random.default_rng(0).random((1, 4, 4))
     assert outlines_uri(planes, None, {r"$\foo{$": np.zeros((1, 4, 4), int)}, [1])
+
+
+def test_numbers_and_names_that_no_figure_can_hold_spoil_none(tmp_path, drawn):
+    (tmp_path / "rounds.csv").write_text(
+        f"round,client,a,{'b' * 20000}\n1,x,1e308,1\n2,x,-1e308,2\n1e308,x,1,2\n"
+    )
+    curves_uri(tmp_path / "rounds.csv")
+    panel = drawn[0].axes[1]
+    assert len(panel.get_title(loc="left")) < 110 and len(panel.lines[0].get_xdata()) == 2
