@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from shared_components.audit.figures import FEWEST_COMPARED, Figure, Figures
-from shared_components.errors import counted
+from shared_components.errors import InputError, counted
 from shared_components.metrics.memorisation import FEWEST
 
 WORDS = {  # a figure's name, without the space's, to what it is
@@ -37,6 +37,10 @@ WORDS = {  # a figure's name, without the space's, to what it is
 }
 SETS = ("drawn", "training", "held_out")
 SPACES = {"image": "pixels", "features": "features"}
+JUDGED_BY = (  # of the figures above what a sentence is made of where slices were compared
+    *(f"{name}_{space}" for name in ("memorised", "memorised_by_chance", "membership") for space in SPACES),
+    *("training_volumes", "held_out_volumes"),
+)
 NOTE = """Slices are prepared as for the factory's training. *Pixels* are those of slices of at most 64 px; *features* \
 those of a fixed random convolutional network, seed 0, which needs no download; distances in them are of features \
 divided by their spread over the training slices. A slice is memorised if its distance to the nearest training slice, \
@@ -99,7 +103,11 @@ def number(value: float) -> str:
     """Three digits; empty where there is none."""
     if math.isnan(value):
         return ""
-    return f"{value:.0f}" if value == round(value) and abs(value) >= 1 else f"{value:.3g}"
+    return (
+        f"{value:.0f}"
+        if math.isfinite(value) and value == round(value) and abs(value) >= 1
+        else f"{value:.3g}"
+    )
 
 
 def is_flagged(figures: Figures) -> bool:
@@ -141,7 +149,12 @@ def _patients(figures: Figures, split: str) -> int:
 
 
 def sentence(figures: Figures) -> str:
-    """What the audit says of one domain of a client."""
+    """What the audit says of one domain of a client.
+
+    Raises:
+        InputError: a figure that it takes is missing, or a number of slices, volumes or patients is none.
+    """
+    _check(figures)
     if "memorised_image" not in figures:
         return (
             "Whether it copies cannot be told: that takes two slices that it draws, two training slices, and two of "
@@ -151,6 +164,18 @@ def sentence(figures: Figures) -> str:
     return " ".join(
         part for part in (_copies(figures, rate), _members(figures, attack), _weak(figures)) if part
     )
+
+
+def _check(figures: Figures) -> None:
+    needed = JUDGED_BY if "memorised_image" in figures else [f"{name}_slices" for name in SETS]
+    missing = [name for name in needed if name not in figures]
+    if missing:
+        raise InputError(f"audit: expected a figure '{missing[0]}', found none; audit again")
+    for name in (f"{part}_{kind}" for part in SETS for kind in ("slices", "volumes", "patients")):
+        if name in figures and not math.isfinite(figures[name].value):
+            raise InputError(
+                f"audit: expected a number as '{name}', found {figures[name].value}; audit again"
+            )
 
 
 def _lacking(figures: Figures) -> str:

@@ -22,7 +22,7 @@ from shared_components.metrics.intervals import (
     Interval,
     paired_difference,
 )
-from shared_components.metrics.score_files import COLOURS
+from shared_components.metrics.score_files import COLOURS, literal
 from shared_components.metrics.subject_scores import (
     SubjectScore,
     Values,
@@ -248,8 +248,10 @@ def seed_figure(found: Comparison) -> Figure:
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (title, means) in zip(axes, panels.items(), strict=True):
         _draw(axis, means, found.reference)
-        axis.set_title(title, fontsize=9, loc="left", fontweight="bold" if title == MEAN else "normal")
-    axes[0].set_yticks(range(len(found.methods)), found.methods, fontsize=8)
+        axis.set_title(
+            literal(title), fontsize=9, loc="left", fontweight="bold" if title == MEAN else "normal"
+        )
+    axes[0].set_yticks(range(len(found.methods)), [*map(literal, found.methods)], fontsize=8)
     axes[0].set_ylim(len(found.methods) - 0.5, -0.5)
     axes[0].set_xlabel("Dice", fontsize=8)
     return figure

@@ -18,10 +18,11 @@ from shared_components.data.dataset_json import (
     unknown_key_cure,
 )
 from shared_components.data.faults import Fault, dangling_link, in_one_line
+from shared_components.data.image_files import files_of
 from shared_components.data.label_maps import ANNOTATED, CLASSES, IGNORE, Annotated
 from shared_components.data.names import entry_subject, subject_name
-from shared_components.errors import InputError, has_unprintable, name_fault, shown
-from shared_components.files import inside, path_fault
+from shared_components.errors import InputError, has_unprintable, name_fault, printable, shown
+from shared_components.files import inside, lies_in, path_fault
 
 _PATHS = ("image", "label")
 _NAMES = ("subject", "patient")
@@ -250,7 +251,19 @@ def _path_fault(root: Path, path: str) -> Fault | None:
         return Fault(str(place), "no such file", _missing_cure(root, path))
     if not (resolved.is_file() or resolved.is_dir()):
         return Fault(str(place), "expected a file or a folder, found a pipe or device", "name an image file")
-    return None
+    return _companion_fault(root, place)
+
+
+def _companion_fault(root: Path, place: Path) -> Fault | None:
+    """Voxels that a header names, or that lie beside it as a link, outside the root."""
+    try:
+        away = next((file for file in files_of(place)[1:] if not lies_in(file, root)), None)
+    except OSError:  # the header may not be read, which is told when the image is
+        return None
+    if away is None:
+        return None
+    fault = f"its voxels, {printable(os.fspath(away))}, leave the root"
+    return Fault(str(place), fault, f"move or copy that file into {root}")
 
 
 def _missing_cure(root: Path, path: str) -> str:

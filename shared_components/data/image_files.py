@@ -29,7 +29,7 @@ _UNREAD = (
 _BESIDE = (".hdr", ".img", ".mat")  # of Analyze and NIfTI in several files
 _NAMING = (".mhd", ".nhdr")  # headers that name the files of their voxels
 _DATA_FILE = re.compile(
-    r"^[ \t]*(?:ElementDataFile[ \t]*=|data ?file[ \t]*:)[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE
+    r"^[ \t]*(?:ElementDataFile[ \t]*[=:]|data ?file[ \t]*:)[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE
 )
 _MOST_FILES = 100_000  # that a pattern names; others are a defect of the header
 _HEADER = 2**20  # bytes of a header that are read
@@ -69,24 +69,29 @@ def header_of(image: str | os.PathLike) -> Path:
 
 
 def _named_by(header: Path) -> list[Path]:
-    """The files that a MetaImage or NRRD header names: one, a list, or a pattern such as ``slice%03d.raw 1 20 1``."""
+    """The files that a MetaImage or NRRD header names: one, a list, or a pattern such as ``slice%03d.raw 1 20 1``.
+
+    Of several lines that name some each counts: readers differ in which of them they take.
+    """
     with header.open("rb") as opened:
-        text = opened.read(_HEADER).decode(errors="surrogateescape")
-    found = _DATA_FILE.search(text)
-    if found is None or found[1].strip().lower() == "local":
-        return []
-    names = [found[1].strip()]
-    if re.match(r"LIST\b", names[0], re.IGNORECASE):
-        names = [line.strip() for line in text[found.end() :].splitlines() if line.strip()]
-    elif "%" in names[0]:
-        names = _numbered(names[0], header.parent)
+        text = opened.read(_HEADER).decode(errors="surrogateescape").replace("\r", "\n")
+    names: list[str] = []
+    for found in _DATA_FILE.finditer(text):
+        name = found[1].strip()
+        if re.match(r"LIST\b", name, re.IGNORECASE):
+            names += [line.strip() for line in text[found.end() :].splitlines() if line.strip()]
+        elif "%" in name:
+            names += _numbered(name, header.parent)
+        elif name.lower() != "local":
+            names.append(name)
     return [header.parent / name for name in names]
 
 
 def _numbered(pattern: str, folder: Path) -> list[str]:
     """The names of a pattern's first, last and every how manieth number, or what is there where it states none."""
     parts = re.fullmatch(
-        r"(.*?)(%\d*d)(\S*)[ \t]+(\d+)[ \t]+(\d+)(?:[ \t]+([1-9]\d*))?(?:[ \t]+\d+)?", pattern
+        r"(.*?)(%\d{0,3}d)(\S*)[ \t]+(\d{1,18})[ \t]+(\d{1,18})(?:[ \t]+([1-9]\d{0,17}))?(?:[ \t]+\d+)?",
+        pattern,
     )
     if parts is None:
         name = re.sub(r"([ \t]+-?\d+)+$", "", pattern)

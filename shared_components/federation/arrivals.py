@@ -29,6 +29,7 @@ EXPECTED = ("images", "seconds")  # values that every answer has
 COORDINATORS = frozenset(FIXED) - {*EXPECTED, RELEASED}  # columns of rounds.csv that no client fills
 MOST_IMAGES = 10**9  # of a client; whoever claims more would be all of the mean
 LONGEST_NAME = 100  # letters, of a metric
+MOST_METRICS = 50  # of an answer; each becomes a column of rounds.csv and a panel of the report
 
 
 def arrived(
@@ -102,6 +103,9 @@ def _values_fault(values: Mapping[str, Any], privacy: Privacy | None) -> str | N
     for name in EXPECTED:
         if name not in values:
             return f"expected its '{name}', found none"
+    metrics = len(values.keys() - {*EXPECTED, RELEASED})
+    if metrics > MOST_METRICS:
+        return f"expected at most {MOST_METRICS} metrics, found {metrics}; let its training tell fewer"
     for name, value in values.items():
         if name in COORDINATORS or not _is_column(name):
             return f"expected a name of a column of its own for its metric, found {shown(name)}; call it otherwise"

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from shared_components.errors import InputError, shown
+from shared_components.errors import InputError, printable, shown
 from shared_components.files import write_atomically, write_text
 from shared_components.records import read_table, write_table
 
@@ -25,6 +25,7 @@ LATER = ("hd_mm",)  # columns that tables of earlier versions lack
 Row = dict[str, Any]
 PANELS = {"dice": "Dice", "hd_mm": "Hausdorff, mm", "hd95_mm": "Hausdorff 95 %, mm"}
 COLOURS = ("#0d9488", "#d97706", "#7c6fd6", "#dc5478", "#3b82c4", "#6f9a34")
+LONGEST_SHOWN = 100  # letters of a name in a figure
 STRIP = 0.22  # half the width over which the cases of a method are spread, methods are 1 apart
 
 
@@ -142,7 +143,7 @@ def class_figure(scores: Mapping[str, Sequence[Row]], name: str) -> Figure:
         name: the class.
     """
     figure = Figure(figsize=(3 * max(1.7, 0.5 + 0.75 * len(scores)), 3.4), dpi=130, layout="constrained")
-    figure.suptitle(_literal(name), fontsize=11, x=0.01, ha="left")
+    figure.suptitle(literal(name), fontsize=11, x=0.01, ha="left")
     axes = figure.subplots(1, len(PANELS))
     for axis, (column, title) in zip(axes, PANELS.items(), strict=True):
         for place, rows in enumerate(scores.values()):
@@ -176,12 +177,14 @@ def _draw(axis: Axes, place: int, values: Sequence[float]) -> None:
 def _tick(method: str, rows: Sequence[Row], column: str, name: str) -> str:
     """A method's name, and how many of its cases have no value (a class that only one of the two has)."""
     without = sum(not math.isfinite(float(row[column])) for row in rows if row["name"] == name)
-    return f"{_literal(method)}\n{without} without" if without else _literal(method)
+    return f"{literal(method)}\n{without} without" if without else literal(method)
 
 
-def _literal(name: str) -> str:
-    """A name as a figure shows it; between two dollar signs it would be taken for a formula."""
-    return name.replace("$", r"\$")
+def literal(name: str) -> str:
+    """A name as any figure must be given it; between two dollar signs it would be taken for a formula, a faulty one for
+    an error that ends the page.
+    """
+    return printable(name, LONGEST_SHOWN).replace("$", r"\$")
 
 
 def _plain(name: str) -> str:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from shared_components.errors import InputError
+from shared_components.metrics.score_files import literal
 from shared_components.records import read_table
 from shared_components.report.pages import NEUTRAL, OUTLINES, figure_uri
 
@@ -25,6 +26,8 @@ FEW = 20  # points up to which each has a dot
 STYLES = ("-", "--", ":", "-.")  # the next once all colours are used
 MANY = len(SERIES) * len(STYLES)  # clients beyond which no eye tells lines apart
 WIDTH = 10.0  # inch
+LARGEST = 1e100  # of what is drawn
+MOST_PANELS = 48  # a picture of WebP has at most 16383 pixels, and drawing more takes long
 
 Points = list[tuple[float, float]]
 
@@ -39,7 +42,8 @@ def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
     """Curves of a CSV: one panel for each column of numbers, one line for each client.
 
     The first column of ``round``, ``epoch``, ``update`` runs to the right; a column ``client`` tells lines apart. Of
-    very many clients the mean and the range are drawn.
+    very many clients the mean and the range are drawn, of very many columns the first, and how many more there are is
+    told.
 
     Args:
         path: the CSV.
@@ -49,7 +53,8 @@ def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
     """
     rows = read_csv(path)
     step = next((name for name in STEPS if name in rows[0]), None)
-    names = [name for name in curve_names(rows) if names is None or name in names]
+    found = [name for name in curve_names(rows) if names is None or name in names]
+    names, more = found[:MOST_PANELS], len(found[MOST_PANELS:])
     if not names or step is None:
         raise InputError(
             f"{path}: expected one of {', '.join(STEPS)} and columns of numbers, found {list(rows[0])}"
@@ -77,7 +82,9 @@ def curves_uri(path: str | Path, names: Sequence[str] | None = None) -> str:
         axis.set_axis_off()
     if height:
         _draw_legend(figure, beside)
-    figure.supxlabel(step, fontsize=8, color=NEUTRAL)
+    figure.supxlabel(
+        f"{step}; {more} more columns are in the table alone" if more else step, fontsize=8, color=NEUTRAL
+    )
     return figure_uri(figure)
 
 
@@ -110,7 +117,7 @@ def _draw_lines(axis: Axes, points: Mapping[str, Points]) -> None:
             marker = "o" if len(own) <= FEW else None
             axis.plot(
                 *zip(*own, strict=True), color=colour, linestyle=style, linewidth=1.3, marker=marker,
-                markersize=2.5, label=client,
+                markersize=2.5, label=literal(client),
             )  # fmt: skip
 
 
@@ -136,7 +143,9 @@ def frames_uri(millilitres: np.ndarray, names: Sequence[str]) -> str:
     axis = figure.subplots()
     for place, name in enumerate(names):
         colour = OUTLINES[place % len(OUTLINES)]
-        axis.plot(millilitres[:, place], color=colour, linewidth=1.8, marker="o", markersize=3, label=name)
+        axis.plot(
+            millilitres[:, place], color=colour, linewidth=1.8, marker="o", markersize=3, label=literal(name)
+        )
     axis.set_ylim(bottom=0)
     axis.set_xlabel("frame", fontsize=8, color=NEUTRAL)
     plain(axis, "volume, ml")
@@ -159,17 +168,17 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
 
 
 def number(text: str | None) -> float | None:
-    """A cell of a table as a finite number; ``None`` for one that holds none."""
+    """A cell of a table as a number; ``None`` for one that holds none, or one that no axis can show."""
     try:
         value = float(text or "")
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if abs(value) < LARGEST else None  # not NaN either
 
 
 def plain(axis: Axes, title: str) -> None:
     """Set a panel's title, grid and axes for light and dark pages."""
-    axis.set_title(title.replace("_", " "), fontsize=8.5, color=NEUTRAL, loc="left")
+    axis.set_title(literal(title.replace("_", " ")), fontsize=8.5, color=NEUTRAL, loc="left")
     axis.tick_params(labelsize=7, colors=NEUTRAL, length=2)
     axis.grid(True, color=NEUTRAL, alpha=0.2, linewidth=0.6)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))

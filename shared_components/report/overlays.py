@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from shared_components.metrics.score_files import literal
 from shared_components.report.case_volumes import CaseVolumes, load_case
 from shared_components.report.pages import NEUTRAL, OUTLINES, REFERENCE, Picture, slices_uri
 
@@ -103,7 +104,7 @@ def outlines_uri(
                 if reference is not None:
                     outline(axis, reference[index] == label, REFERENCE, 1.0)
                 outline(axis, predicted[index] == label, OUTLINES[place % len(OUTLINES)], 1.3)
-        line[0].set_title(method, loc="left", fontsize=9.5, color=NEUTRAL, pad=4)
+        line[0].set_title(literal(method), loc="left", fontsize=9.5, color=NEUTRAL, pad=4)
     figure.subplots_adjust(
         left=0, right=1, bottom=0, top=1 - (title - 0.02) / figure.get_figheight(), wspace=0.02, hspace=0.12
     )

@@ -10,6 +10,7 @@ import base64
 import functools
 import io
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +22,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from shared_components.errors import InputError
-from shared_components.files import write_text
+from shared_components.errors import InputError, failure_line, printable
+from shared_components.files import lies_in, write_text
 
+UNSHOWN = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, OSError)
+"""What damaged data raise, an InputError among them: a part of a page that meets one is told as missing."""
 TEMPLATES = Path(__file__).parent / "templates"
 WEBP, SVG = "data:image/webp;base64,", "data:image/svg+xml,"
 QUALITY = 90  # of slices: a fifth of what they take without loss, and nothing of it to be seen
@@ -128,6 +131,32 @@ def told(text: object, folder: str | Path) -> str:
     return str(text).replace(f"{folder}{os.sep}", "")
 
 
+def within(folder: str | Path, path: Path) -> Path:
+    """A file or folder that a record in ``folder`` names: the page shows none from elsewhere, whoever wrote the record.
+
+    Raises:
+        InputError: it lies outside the folder, links followed.
+    """
+    if not lies_in(path, folder):
+        raise InputError(f"{path}: expected a place in the study's folder, found one outside; copy it there")
+    return path
+
+
+def unshown(error: Exception, folder: str | Path, what: object = "") -> Missing:
+    """A remark in place of what damaged data made fail with one of :data:`UNSHOWN`.
+
+    Args:
+        error: which is its own remark if it is an InputError.
+        folder: see :func:`told`.
+        what: the file or section.
+    """
+    if isinstance(error, InputError):
+        return Missing(told(error, folder))
+    return Missing(
+        printable(f"{told(what, folder)}: cannot be shown, its data are damaged ({failure_line(error)})")
+    )
+
+
 def file_uri(path: str | Path) -> str:
     """A picture file as a data URI; one of greys alone is taken for slices, any other for a plot.
 
@@ -138,7 +167,7 @@ def file_uri(path: str | Path) -> str:
     try:
         with Image.open(path) as image:
             return _webp_uri(image, lossy=True) if image.mode == "L" else _webp_uri(image.convert("RGBA"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:  # the last two: it is too large
+    except (*UNSHOWN, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: expected a picture, cannot show it ({type(error).__name__})") from error
 
 

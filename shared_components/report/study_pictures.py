@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from shared_components.data.label_maps import IGNORE
-from shared_components.errors import InputError
+from shared_components.files import lies_in
 from shared_components.inferers import read_case_list
 from shared_components.inferers.case_dataset import FAULT
 from shared_components.inferers.cases import Case
 from shared_components.metrics import read_scores
 from shared_components.report.case_table import rows_by_case
 from shared_components.report.overlays import legend, overlay
-from shared_components.report.pages import Missing, Picture, Titled, file_uri, told
+from shared_components.report.pages import UNSHOWN, Missing, Picture, Titled, file_uri, told, unshown, within
 from shared_components.report.run_sections import DISENTANGLED, newest_pictures, training_pictures
 from shared_components.study_record import SegmentedTests, StudyRecord
 
@@ -65,7 +65,7 @@ def study_pictures(study: StudyRecord, folder: Path) -> StudyPictures:
 def _taken_apart(folder: Path) -> list[tuple[str, list[Titled]]]:
     found = []
     for drawn in sorted([*folder.glob("*/pictures"), *folder.glob("clients/*/*/pictures")]):
-        newest = newest_pictures(drawn)
+        newest = {kind: file for kind, file in newest_pictures(drawn).items() if lies_in(file, folder)}
         sheets = training_pictures({kind: newest[kind] for kind in DISENTANGLED if kind in newest})
         place = [part for part in drawn.parent.relative_to(folder).parts if part != "clients"]
         found += [(", ".join(place), sheets)] if sheets else []
@@ -77,9 +77,9 @@ def _sheet(file: Path | None, caption: str, folder: Path) -> Picture | Missing:
     if file is None:
         return Missing(f"no {caption}")
     try:
-        return Picture(file_uri(file), caption or file.stem.replace("_", " "), "slices")
-    except InputError as error:
-        return Missing(told(error, folder))
+        return Picture(file_uri(within(folder, file)), caption or file.stem.replace("_", " "), "slices")
+    except UNSHOWN as error:
+        return unshown(error, folder, file)
 
 
 def study_overlays(study: StudyRecord, folder: Path) -> StudyOverlays:
@@ -98,7 +98,7 @@ def _client_overlays(
 ) -> list[Picture | Missing]:
     cases, segmentations, parts = _cases(runs, folder)
     ours, table = runs[-1].method, runs[-1].csv
-    telling = _evenly(list(cases)) if table is None else _telling_cases(table, list(cases))
+    telling = _evenly(list(cases)) if table is None else _telling_cases(table, list(cases), folder)
     for place, (name, dice) in enumerate(telling.items()):
         case, own = cases[name], segmentations[name]
         # the first case under every method, the others (the worst) under ours: a page that one can still read
@@ -107,8 +107,8 @@ def _client_overlays(
         try:
             reference, ignore = case.get("label"), case.get(IGNORE)
             parts.append(overlay(case["image"], reference, shown, list(study.classes), caption, ignore))
-        except InputError as error:
-            parts.append(Missing(told(error, folder)))
+        except UNSHOWN as error:
+            parts.append(unshown(error, folder, name))
     return parts
 
 
@@ -121,14 +121,14 @@ def _cases(
     faults: list[Picture | Missing] = []
     for tests in runs:
         try:
-            for case in read_case_list(tests.predictions)[0]:
+            for case in read_case_list(within(folder, tests.predictions))[0]:
                 if FAULT in case:
                     faults.append(Missing(told(case[FAULT], folder)))
                     continue
                 cases.setdefault(case["case"], case)
                 segmentations.setdefault(case["case"], {})[tests.method] = case["segmentation"]
-        except InputError as error:
-            faults.append(Missing(told(error, folder)))
+        except UNSHOWN as error:
+            faults.append(unshown(error, folder, tests.predictions))
     return cases, segmentations, faults
 
 
@@ -137,11 +137,11 @@ def _evenly(cases: list[str]) -> dict[str, float | None]:
     return dict.fromkeys(cases[i] for i in sorted({0, len(cases) // 2, len(cases) - 1}) if cases)
 
 
-def _telling_cases(scores: Path, cases: list[str]) -> dict[str, float | None]:
+def _telling_cases(scores: Path, cases: list[str], folder: Path) -> dict[str, float | None]:
     """The cases of median and of lowest Dice (mean over classes); the first case where nothing is scored."""
     try:
-        rows = read_scores(scores)
-    except InputError:
+        rows = read_scores(within(folder, scores))
+    except UNSHOWN:  # told with the tables of scores
         rows = []
     scored = rows_by_case(cases, rows)
     dice = {name: float(np.mean([row["dice"] for row in own])) for name, own in scored.items() if own}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from shared_components.audit.figures import Figure, Figures, read_figures
+from shared_components.audit.figures import Figure, read_figures
 from shared_components.audit.page import interval, is_flagged, number, percent, sentence
-from shared_components.errors import InputError
 from shared_components.report.curves import curves_uri, read_csv
-from shared_components.report.pages import Missing, Picture, Titled, told, write_page
+from shared_components.report.pages import UNSHOWN, Missing, Picture, Titled, unshown, within, write_page
 from shared_components.report.run_sections import (
     NO_LOSSES,
     LeftOut,
@@ -21,8 +21,13 @@ from shared_components.report.run_sections import (
     losses_stayed,
     privacy_note,
 )
-from shared_components.report.study_pictures import study_overlays, study_pictures
-from shared_components.report.study_scores import model_choices, model_matrix, study_scores
+from shared_components.report.study_pictures import (
+    StudyOverlays,
+    StudyPictures,
+    study_overlays,
+    study_pictures,
+)
+from shared_components.report.study_scores import StudyScores, model_choices, model_matrix, study_scores
 from shared_components.study_record import StageTime, StudyRecord, read_study_record
 
 ROUNDS = "rounds.csv"
@@ -53,28 +58,42 @@ def write_study_report(run_dir: str | Path, output: str | Path | None = None) ->
         InputError: no ``study.json``, or it is damaged.
     """
     study, folder = read_study_record(run_dir), Path(run_dir)
-    choices, rules = model_choices(study, folder)
+    faults: list[Missing] = []
+    made = partial(_made, faults, folder)
+    choices, rules = made("choices", ([], ""), model_choices, study, folder)
     return write_page(
         Path(output or folder / "report.html"),
         "study.html",
         study.name,
         " · ".join((study.date, study.machine, f"seed {study.seed}")),
-        _facts(study),
+        made("facts", [], _facts, study),
         study=study,
         choices=choices,
         rules=rules,
-        scores=study_scores(study, folder),
-        matrix=model_matrix(study, folder),
-        clients=_clients(study),
-        left_out=list(_left_out(folder)),
-        pictures=study_pictures(study, folder),
-        audit=_factory_audit(study, folder),
-        overlays=study_overlays(study, folder),
-        curves=list(_curves(study, folder)),
+        scores=made("scores", StudyScores(None, [], [], [], []), study_scores, study, folder),
+        matrix=made("matrix", None, model_matrix, study, folder),
+        clients=made("clients", ClientsSection([], [], {}, False, ""), _clients, study),
+        left_out=made("updates left out", [], _left_out, folder),
+        pictures=made("pictures", StudyPictures([], [], [], [], []), study_pictures, study, folder),
+        audit=made("audit", Audit([], [], [], []), _factory_audit, study, folder),
+        overlays=made("segmentations", StudyOverlays([], [], []), study_overlays, study, folder),
+        curves=made("training curves", [], _curves, study, folder),
         no_losses=NO_LOSSES,
-        stages=_stages(study),
-        sizes=_size,
+        stages=made("time", [], _stages, study),
+        exchange=made("what was sent", [], _exchange, study),
+        faults=faults,
     )
+
+
+def _made(
+    faults: list[Missing], folder: Path, what: str, empty: Any, make: Callable[..., Any], *given: Any
+) -> Any:
+    """A section, or an empty one where its data are damaged; then a remark joins ``faults``, and the page goes on."""
+    try:
+        return make(*given)
+    except UNSHOWN as error:
+        faults.append(unshown(error, folder, what))
+        return empty
 
 
 def _facts(study: StudyRecord) -> list[tuple[object, str]]:
@@ -102,24 +121,28 @@ def _clients(study: StudyRecord) -> ClientsSection:
     )
 
 
-def _left_out(folder: Path) -> Iterator[LeftOut]:
+def _left_out(folder: Path) -> list[LeftOut]:
     """Of each federated training."""
+    found = []
     for file in sorted(folder.glob(f"*/{ROUNDS}")):
-        with contextlib.suppress(InputError):  # the curves say what is wrong with it
-            yield left_out(read_csv(file), file.parent)
+        with contextlib.suppress(*UNSHOWN):  # the curves say what is wrong with it
+            found.append(left_out(read_csv(within(folder, file)), file.parent))
+    return found
 
 
-def _curves(study: StudyRecord, folder: Path) -> Iterator[Titled]:
+def _curves(study: StudyRecord, folder: Path) -> list[Titled]:
     """Of each training; nothing under the title of one whose losses stayed at the clients."""
+    found = []
     for file in _tables(folder):
         place = file.relative_to(folder)
         parts: list[Picture | Missing] = []
         if file.name != ROUNDS or not losses_stayed(study.privacy):
             try:
-                parts.append(Picture(curves_uri(file), str(place)))
-            except InputError as error:
-                parts.append(Missing(told(error, folder)))
-        yield Titled(", ".join(place.parts[:-1]).replace("clients, ", ""), parts)
+                parts.append(Picture(curves_uri(within(folder, file)), str(place)))
+            except UNSHOWN as error:
+                parts.append(unshown(error, folder, file))
+        found.append(Titled(", ".join(place.parts[:-1]).replace("clients, ", ""), parts))
+    return found
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -132,6 +155,10 @@ def _stages(study: StudyRecord) -> list[tuple[StageTime, str, str]]:
     """Each stage, its wall time, and the length of its bar, %."""
     longest = max((stage.seconds for stage in study.stages), default=0) or 1.0
     return [(s, duration(s.seconds), f"{100 * s.seconds / longest:.1f}") for s in study.stages]
+
+
+def _exchange(study: StudyRecord) -> list[tuple[str, str, str, str]]:
+    return [(sent.origin, sent.target, sent.what, _size(sent.size)) for sent in study.exchange]
 
 
 def _size(number: int) -> str:
@@ -157,23 +184,22 @@ class Audit(NamedTuple):
 
 def _factory_audit(study: StudyRecord, folder: Path) -> Audit:
     """What the factory gives away of each client's images, and how well it draws; empty where no audit was made."""
-    found: dict[str, Figures] = {}
-    faults = []
+    audit = Audit([], [], [], [])
     for client, file in study.audit.items():
         try:
-            figures = read_figures(file)
-        except InputError as error:
-            faults.append(Missing(told(error, folder)))
+            figures = read_figures(within(folder, file))
+            names = [client if len(figures) == 1 else f"{client}, {domain}" for domain in figures]
+            found = dict(zip(names, figures.values(), strict=True))
+            clients = [AuditedClient(name, sentence(of), is_flagged(of)) for name, of in found.items()]
+            privacy = [[name, *(_estimate(of.get(key)) for key in PRIVACY)] for name, of in found.items()]
+            quality = [[name, *(_beside(of.get(key)) for key in QUALITY)] for name, of in found.items()]
+        except UNSHOWN as error:
+            audit.faults.append(unshown(error, folder, file))
             continue
-        found |= {
-            client if len(figures) == 1 else f"{client}, {domain}": of for domain, of in figures.items()
-        }
-    return Audit(
-        [AuditedClient(name, sentence(of), is_flagged(of)) for name, of in found.items()],
-        [[name, *(_estimate(of.get(key)) for key in PRIVACY)] for name, of in found.items()],
-        [[name, *(_beside(of.get(key)) for key in QUALITY)] for name, of in found.items()],
-        faults,
-    )
+        audit.clients.extend(clients)
+        audit.privacy.extend(privacy)
+        audit.quality.extend(quality)
+    return audit
 
 
 def _estimate(figure: Figure | None) -> str:

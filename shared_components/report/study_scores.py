@@ -11,7 +11,7 @@ from shared_components.choice.client_choice import chosen_names, rule
 from shared_components.errors import InputError
 from shared_components.metrics import read_scores, summarize
 from shared_components.records import read_record
-from shared_components.report.pages import Missing, Picture, told
+from shared_components.report.pages import UNSHOWN, Missing, Picture, told, unshown, within
 from shared_components.report.run_sections import picture_part
 from shared_components.report.scores_table import ClientsTable, best_methods, clients_table
 from shared_components.study_record import ChoiceFiles, StudyRecord
@@ -132,13 +132,14 @@ def _summaries(study: StudyRecord, folder: Path) -> tuple[dict[str, dict[str, di
         if tests.csv is None:  # without labels to score against; see _unscored
             continue
         try:
-            rows = read_scores(tests.csv)
-        except InputError as error:
-            faults.append(Missing(told(error, folder)))
+            rows = read_scores(within(folder, tests.csv))
+            summary = summarize(rows) if rows else {}
+        except UNSHOWN as error:
+            faults.append(unshown(error, folder, tests.csv))
             continue
         if rows:
             name = f"{tests.client}, unseen" if tests.client in study.unseen else tests.client
-            scores.setdefault(name, {})[tests.method] = summarize(rows)
+            scores.setdefault(name, {})[tests.method] = summary
     return scores, faults
 
 
@@ -152,9 +153,9 @@ def model_matrix(study: StudyRecord, folder: Path) -> Matrix | None:
     for row in matrix.models:
         for site, file in row.scores.items():
             try:
-                found[site][row.model] = summarize(read_scores(file))
-            except InputError as error:
-                faults.append(Missing(told(error, folder)))
+                found[site][row.model] = summarize(read_scores(within(folder, file)))
+            except UNSHOWN as error:
+                faults.append(unshown(error, folder, file))
     best = {site: best_methods(by_model, "mean", "dice") for site, by_model in found.items()}
     lines = [
         (row.model, [_cell(found[site].get(row.model), row.model in best[site]) for site in found])
@@ -183,12 +184,14 @@ def model_choices(study: StudyRecord, folder: Path) -> tuple[list[Chosen | Missi
         try:
             if files.record is None:
                 raise InputError(f"{client}: its choice is not here; run its stage again with --resume")
+            for file in filter(None, (files.record, files.picture)):
+                within(folder, file)
             record = read_record(files.record, "run its stage again with --resume")
-            found.append(_chosen(study, client, files, record))
-        except InputError as error:
-            found.append(Missing(told(error, folder)))
-            continue
-        rules[str(record.get("rule", rule(record["margin"], None)))] = None
+            chosen = _chosen(study, client, files, record)
+            rules[str(record.get("rule", rule(record["margin"], None)))] = None
+            found.append(chosen)
+        except UNSHOWN as error:
+            found.append(unshown(error, folder, files.record))
     return found, "; or ".join(rules)
 
 

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared_components.errors import InputError
 from shared_components.files import size
 from shared_components.records import found_record
 from shared_components.report.curves import curve_names, curves_uri, number, read_csv
-from shared_components.report.pages import Missing, Picture, Titled, write_page
+from shared_components.report.pages import UNSHOWN, Missing, Picture, Titled, unshown, write_page
 from shared_components.report.run_sections import (
     NO_LOSSES,
     duration,
@@ -114,8 +113,8 @@ def _words(name: str) -> str:
 def _curves(folder: Path, names: Sequence[str]) -> list[Picture | Missing]:
     try:
         return [Picture(curves_uri(folder / "metrics.csv", names))]
-    except InputError as error:
-        return [Missing(str(error))]
+    except UNSHOWN as error:
+        return [unshown(error, folder, "metrics.csv")]
 
 
 def write_federated_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
@@ -188,8 +187,8 @@ def _clients(
 def _federation_curves(folder: Path) -> list[Picture | Missing]:
     try:
         return [Picture(curves_uri(folder / "rounds.csv"), alternative="losses")]
-    except InputError as error:
-        return [Missing(str(error))]
+    except UNSHOWN as error:
+        return [unshown(error, folder, "rounds.csv")]
 
 
 def _pictures(folder: Path) -> list[tuple[str, list[Titled]]]:

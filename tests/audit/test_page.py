@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import math
+
+import pytest
+
 from shared_components.audit.figures import Figure
-from shared_components.audit.page import cannot_tell, is_flagged, sentence, tells_members
+from shared_components.audit.page import cannot_tell, is_flagged, number, sentence, tells_members
+from shared_components.errors import InputError
 from tests.report.test_study_report import HONEST
 
 
@@ -67,3 +72,14 @@ def test_nothing_to_compare_with():
     figures = {"training_slices": Figure(1), "held_out_slices": Figure(5), "drawn_slices": Figure(1)}
     assert cannot_tell(figures)
     assert sentence(figures).endswith("to compare with; found 1 drawn and 1 training.")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_table_that_lacks_what_a_sentence_takes_is_refused(value):
+    with pytest.raises(InputError, match="expected a figure 'memorised_features', found none; audit again"):
+        sentence({"memorised_image": Figure(0.1)})
+    with pytest.raises(InputError, match="expected a figure 'drawn_slices', found none; audit again"):
+        sentence({})
+    with pytest.raises(InputError, match=f"expected a number as 'held_out_volumes', found {value}"):
+        sentence(with_figures(held_out_volumes=Figure(value)))
+    assert number(math.inf) == "inf"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -218,3 +219,37 @@ def test_subjects_of_one_name_are_told_apart_by_the_key(data_root, describe):
         ClientRoot.load(root)
     describe(root, content | {"validation": [entry | {"subject": "q s1"}]})
     assert ClientRoot.load(root).items("validation")[0]["subject"] == "q s1"
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("b.mhd", "NDims = 3\nElementDataFile = ../../secret.raw\n"),
+        ("b.mhd", "data file: LOCAL\rElementDataFile : ../../secret.raw\r"),
+        ("b.mhd", "ElementDataFile = {folder}/secret.raw\n"),
+        ("b.mhd", "ElementDataFile = LIST\n../../secret.raw\n"),
+        ("b.nhdr", "NRRD0004\ndata file: ../../secret.raw\n"),
+        ("b.nhdr", "NRRD0004\ndata file: ../../secre%1d.raw\n"),
+        ("b.hdr", "header"),
+    ],
+)
+def test_voxels_outside_the_root_are_refused_as_images_are(data_root, only_line, name, header):
+    root, _ = data_root
+    for secret in ("secret.raw", "secre1.raw"):
+        (root.parent / secret).write_bytes(b"0")
+    (root / "images" / name).write_text(header.format(folder=root.parent))
+    (root / "images" / "b.img").symlink_to(root.parent / "secret.raw")
+    told = only_line(f"images/{name}")
+    assert re.search(
+        r"b\.\w+: its voxels, .*(secre|b\.img).*, leave the root; move or copy that file into ", told
+    )
+
+
+def test_voxels_inside_the_root_are_none_of_its_faults(data_root, describe):
+    root, content = data_root
+    (root / "images" / "b.mhd").write_text("ElementDataFile = ../voxels/b.raw\n")
+    (root / "voxels").mkdir()
+    (root / "voxels" / "b.raw").write_bytes(b"0")
+    content["training"][0]["image"] = "images/b.mhd"
+    describe(root, content)
+    assert ClientRoot.load(root)

@@ -63,6 +63,10 @@ def test_what_arrives_is_put_back_onto_the_global_weights(halved):
             "expected a name of a column of its own for its metric, found 'update_norm'",
         ),
         (answer(**{"a\nb": 1.0}), "expected a name of a column of its own for its metric, found 'a"),
+        (
+            answer(**{f"m{i}": 1.0 for i in range(51)}),
+            "expected at most 50 metrics, found 51; let its training",
+        ),
         (answer(images="many"), "expected a number as its 'images', found 'many'"),
         (answer(loss="low"), "expected a number as its 'loss', found 'low'"),
         (answer(seconds=math.inf), "expected a number from 0 up as its 'seconds', found inf"),

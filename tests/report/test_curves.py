@@ -6,6 +6,7 @@ import pytest
 from shared_components.errors import InputError
 from shared_components.report import curves
 from shared_components.report.curves import curves_uri, frames_uri
+from shared_components.report.overlays import outlines_uri
 from shared_components.report.pages import figure_uri
 from tests.report.pixels import pixels
 
@@ -81,3 +82,30 @@ def test_of_many_clients_the_mean_and_the_range_are_drawn(tmp_path, drawn):
 def test_a_client_without_numbers_in_the_first_panel_is_in_the_legend(tmp_path, drawn):
     curves_uri(federated(tmp_path / "rounds.csv", 3, blank=(2, "dice")))
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()][2] == "hospital_002"
+
+
+def test_of_very_many_columns_the_first_are_drawn_and_the_others_counted(tmp_path, drawn):
+    names = [f"m{number}" for number in range(400)]
+    (tmp_path / "rounds.csv").write_text(f"round,{','.join(names)}\n1{',1' * len(names)}\n")
+    curves_uri(tmp_path / "rounds.csv")
+    assert len(drawn[0].axes) == 48 and drawn[0].axes[-1].get_title(loc="left") == "m47"
+    assert drawn[0].get_supxlabel() == "round; 352 more columns are in the table alone"
+
+
+def test_names_with_dollar_signs_are_no_formulas(tmp_path, drawn):
+    (tmp_path / "rounds.csv").write_text("round,client,$\\foo{$\n1,a$\\bar{$,1\n1,b,2\n")
+    curves_uri(tmp_path / "rounds.csv")
+    assert drawn[0].axes[0].get_title(loc="left") == r"\$\foo{\$"
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == [r"a\$\bar{\$", "b"]
+    assert frames_uri(np.ones((2, 1)), [r"$\foo{$"])
+    planes = np.random.default_rng(0).random((1, 4, 4))
+    assert outlines_uri(planes, None, {r"$\foo{$": np.zeros((1, 4, 4), int)}, [1])
+
+
+def test_numbers_and_names_that_no_figure_can_hold_spoil_none(tmp_path, drawn):
+    (tmp_path / "rounds.csv").write_text(
+        f"round,client,a,{'b' * 20000}\n1,x,1e308,1\n2,x,-1e308,2\n1e308,x,1,2\n"
+    )
+    curves_uri(tmp_path / "rounds.csv")
+    panel = drawn[0].axes[1]
+    assert len(panel.get_title(loc="left")) < 110 and len(panel.lines[0].get_xdata()) == 2

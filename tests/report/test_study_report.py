@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 
 from PIL import Image
 
 from shared_components.audit.figures import Figure, write_figures
+from shared_components.records import write_record
 from shared_components.report import write_study_report
 from shared_components.report.pages import SVG, WEBP
 from tests.study_records import write_study
@@ -237,3 +239,52 @@ def test_a_table_that_is_gone_is_told(study):
 
 def test_a_study_without_an_audit_has_no_such_section(study):
     assert "What the factory gives away" not in write_study_report(study).read_text(encoding="utf-8")
+
+
+def test_sections_of_damaged_data_are_told_as_missing_and_the_page_goes_on(study):
+    file = study / "study.json"
+    content = json.loads(file.read_text(encoding="utf-8")) | {"scores": [], "privacy": {"noise": 1.0}}
+    content["exchange"] = [{"origin": "a", "target": "b", "what": "c", "size": 10**400}]
+    rows = ["epoch,a,b", "1,2,3,4"]
+    (study / "clients/south/metrics.csv").write_text("\n".join(rows))
+    write_record(study / "choice.json", {"candidates": [], "chosen": ["a"]})
+    content["choices"] = {"south": {"record": "choice.json"}}
+    file.write_text(json.dumps(content))
+    lacking = {name: figure for name, figure in HONEST.items() if name == "memorised_image"}
+    endless = {**HONEST, "held_out_volumes": Figure(math.inf), "frechet": Figure(math.inf)}
+    text = text_of(with_audit(study, {"south": lacking, "east": endless, "island": HONEST}))
+    assert "clients: cannot be shown, its data are damaged (KeyError: &#39;clip&#39;)" in text
+    assert "what was sent: cannot be shown, its data are damaged (OverflowError:" in text
+    assert "choice.json: cannot be shown, its data are damaged (KeyError: &#39;reason&#39;)" in text
+    assert "clients/south/metrics.csv: cannot be shown, its data are damaged (TypeError:" in text
+    assert "expected a figure &#39;memorised_features&#39;, found none" in text
+    assert "expected a number as &#39;held_out_volumes&#39;, found inf" in text
+    assert "island : No sign of copies" in text and "2 min 5 s" in text
+
+
+def test_nothing_that_a_record_names_outside_its_folder_is_shown(study):
+    elsewhere = study.parent / "secret"
+    (study / "clients/south/adaptation").rename(elsewhere)
+    (study / "real.png").rename(elsewhere / "real.png")
+    (elsewhere / "metrics.csv").write_text("epoch,secret_column\n1,2\n")
+    (study / "clients/south/metrics.csv").symlink_to(elsewhere / "metrics.csv")
+    write_figures(elsewhere / "audit.csv", {"a": HONEST})
+    write_record(elsewhere / "choice.json", {})
+    file = study / "study.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["pictures"]["south"] |= {"generated": str(elsewhere / "real.png"), "real": "../secret/real.png"}
+    mine = next(tests for tests in content["scores"] if tests["predictions"] == "clients/south/adaptation")
+    content["scores"] = [{**mine, "predictions": str(elsewhere), "csv": str(elsewhere / "scores.csv")}]
+    scores = {"south": str(elsewhere / "scores.csv")}
+    content["matrix"] = {"sites": ["south"], "models": [{"model": "a", "scores": scores}]}
+    content |= {
+        "audit": {"south": "../secret/audit.csv"},
+        "choices": {"south": {"record": "../secret/choice.json"}},
+    }
+    file.write_text(json.dumps(content))
+    page = write_study_report(study).read_text(encoding="utf-8")
+    told = re.findall(r'<p class="missing">(.*?)</p>', page)
+    outside = [
+        remark for remark in told if "expected a place in the study&#39;s folder, found one outside" in remark
+    ]
+    assert len(outside) == 8 and page.count("<img") == 2  # translations, and the curves of the factory

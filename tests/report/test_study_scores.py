@@ -106,10 +106,16 @@ def test_the_safest_candidate_whose_model_is_gone_is_named(study):
     assert "--ckpt_path the model.pt of source_model behind" in page
 
 
-def test_a_choice_of_an_earlier_version_is_told_whole(study):
-    section = page_of_a_choice(study, chosen="adaptation", rule=None, partner=None, disagree=None)
+def test_a_choice_without_its_rule_and_doubts_is_told_whole(study):
+    section = page_of_a_choice(study, rule=None, partner=None, disagree=None)
     assert (
         "<h3>south: adaptation</h3>" in section
         and "clearest edges wins. Told" in section
         and "<ol>" not in section
+    )
+
+
+def test_a_choice_without_its_reason_is_told_as_missing(study):
+    assert "choice.json: cannot be shown, its data are damaged (KeyError" in page_of_a_choice(
+        study, reason=None
     )

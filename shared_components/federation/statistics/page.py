@@ -28,6 +28,7 @@ from shared_components.federation.statistics.merged import (
 from shared_components.federation.statistics.published import STATES, class_name
 from shared_components.federation.statistics.site import Asked
 from shared_components.files import make_folder, write_atomically
+from shared_components.metrics.score_files import literal
 from shared_components.records import read_record, write_record, write_table
 from shared_components.report.pages import Picture, file_uri, write_page
 from shared_components.report.run_sections import run_files
@@ -148,7 +149,8 @@ def _save_plot(lines: Sequence[Line], path: str | Path) -> Path:
 
 def _named(axis: Axes, lines: Sequence[Line], title: str) -> None:
     names = [
-        printable(f"{line.client} ({line.domain})" if line.domain else line.client, 28) for line in lines
+        literal(printable(f"{line.client} ({line.domain})" if line.domain else line.client, 28))
+        for line in lines
     ]
     axis.set_yticks(range(len(lines)), names)
     axis.set_ylim(len(lines) - 0.5, -0.6)
@@ -213,7 +215,7 @@ def _label_volumes(axis: Axes, lines: Sequence[Line], name: str, colour: str) ->
 
 
 def _plain(axis: Axes, title: str) -> None:
-    axis.set_title(title, fontsize=8.5, loc="left")
+    axis.set_title(literal(title), fontsize=8.5, loc="left")
     axis.tick_params(labelsize=7, length=0)
     axis.grid(True, axis="x", alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right", "left"]].set_visible(False)
