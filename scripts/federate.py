@@ -53,8 +53,8 @@ def check(file: str, *, trust: bool = False) -> None:
 
     Args:
         file: the federation file.
-        trust: you have read the file, and its expressions and components may run; without it a file that has any
-            is refused.
+        trust: you have read the file, and its expressions, components and bundles may run; without it a file that has
+            any, or names a bundle from elsewhere than bundles/, is refused.
     """
     from shared_components.federation.data_check import check_clients
     from shared_components.federation.federation_file import read_federation
@@ -95,8 +95,8 @@ def stats(
         startup_kit: the administrator's, as provisioned: ask the sites that run NVFlare; the file's clients need no
             data_root then.
         timeout: seconds that a client may look at its images; then it has failed.
-        trust: you have read the file, and its expressions and components may run; without it a file that has any
-            is refused.
+        trust: you have read the file, and its expressions, components and bundles may run; without it a file that has
+            any, or names a bundle from elsewhere than bundles/, is refused.
     """
     from pathlib import Path
 
