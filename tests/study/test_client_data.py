@@ -41,7 +41,7 @@ def test_a_folder_without_data_is_told(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"domains": [domain]} for domain in ("$open('PWNED', 'w')", "@device", "%x", "/work/other", "..", "")),
+        *({"domains": [domain]} for domain in ("$open('PWNED', 'w')", "@device", "%x", "/another/folder", "..", "")),
         *({"labels": labels} for labels in ({"0": "a", "00": "b"}, {"1": "a"}, {"0": ["a"]}, {})),
         *({"counts": dict.fromkeys(("training", "validation", "test"), c)} for c in (
             {"total": 1, "labelled": 2, "partly": 0},
