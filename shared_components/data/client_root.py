@@ -11,7 +11,6 @@ from typing import Any
 
 from shared_components.data.dataset_json import (
     DATASET_FILE,
-    SCALED,
     SPLITS,
     is_ignore_value,
     read_description,
@@ -51,7 +50,6 @@ class ClientRoot:
             paths relative to ``root``; an entry without ``label`` is unlabelled, ``subject`` may name what the
             image's file does not, and ``patient`` whose image it is where a patient has several.
         ignore: the value of voxels that nobody annotated in the label maps; ``None`` for none.
-        scaled: whether intensities are those that networks see, and are not scaled by each volume's percentiles.
     """
 
     root: Path
@@ -61,7 +59,6 @@ class ClientRoot:
     labels: dict[int, str]
     splits: dict[str, list[dict[str, Any]]]
     ignore: int | None = None
-    scaled: bool = False
 
     @classmethod
     def load(cls, root: str | os.PathLike) -> ClientRoot:
@@ -82,7 +79,6 @@ class ClientRoot:
             labels={int(value): name for value, name in content["labels"].items()},
             splits={split: list(content.get(split, [])) for split in SPLITS},
             ignore=content.get(IGNORE),
-            scaled=content.get(SCALED, False),
         )
 
     @property
@@ -98,13 +94,13 @@ class ClientRoot:
             for split in splits
         }
         known = {"labels": self.labels, IGNORE: self.ignore} if labels else {}
-        return {"domain": self.domain, SCALED: self.scaled, **known, **entries}
+        return {"domain": self.domain, **known, **entries}
 
     def items(self, split: str, labelled: bool | None = None) -> list[dict[str, Any]]:
         """Entries of a split: ``{"image", "label", "domain", "subject"}``, absolute paths; no absent labels.
 
-        An entry's ``patient`` and the root's ``scaled`` are passed on, and with a label what it may hold (the root's
-        ``classes``) and what says which of it is known: the entry's ``annotated`` and the root's ``ignore``.
+        An entry's ``patient`` is passed on, and with a label what it may hold (the root's ``classes``) and what says
+        which of it is known: the entry's ``annotated`` and the root's ``ignore``.
 
         Args:
             split: ``training``, ``validation`` or ``test``.
@@ -123,8 +119,7 @@ class ClientRoot:
         known = {ANNOTATED: entry.get(ANNOTATED), IGNORE: self.ignore, CLASSES: sorted(self.labels)}
         known = known if "label" in entry else {}
         known = {key: value for key, value in known.items() if value is not None}
-        scaled = {SCALED: True} if self.scaled else {}
-        return paths | named | known | scaled | {"domain": self.domain, "subject": entry_subject(entry)}
+        return paths | named | known | {"domain": self.domain, "subject": entry_subject(entry)}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from shared_components.files import path_fault, write_text
 DATASET_FILE = "dataset.json"
 SPLITS = ("training", "validation", "test")
 ALL = "all"  # of these
-SCALED = "scaled"  # whether intensities are those that networks see, from -1 to 1, as a factory draws them
 _EXAMPLES = {  # of what must be there
     "name": '"name": "north"',
     "domain": '"domain": "t1"',
@@ -38,7 +37,7 @@ _DESCRIPTIVE = (  # of the Decathlon format; read by nobody here
     "numValidation",
     "numTest",
 )
-_KNOWN = (*_REQUIRED, "ignore", SCALED, "modality", "validation", "test", *_DESCRIPTIVE)
+_KNOWN = (*_REQUIRED, "ignore", "modality", "validation", "test", *_DESCRIPTIVE)
 _LABELS_EXAMPLE = 'write it as {"0": "background", "1": "brain"}'
 _OF_NNUNET = ("channel_names", "file_ending")
 _WHOLE_EXAMPLE = f"{{{', '.join(_EXAMPLES.values())}}}"
@@ -139,9 +138,6 @@ def _structure(file: str, content: dict[str, Any]) -> Iterator[Fault]:
         yield from _label_faults(file, content["labels"])
     if content.get("ignore") is not None:
         yield from _ignore_faults(file, content["ignore"], content.get("labels"))
-    if not isinstance(content.get(SCALED, False), bool):
-        cure = f'write "{SCALED}": true if they lie from -1 to 1 as networks see them, or leave it out'
-        yield Fault(file, f"{SCALED!r}: expected true or false, found {shown(content[SCALED])}", cure)
     for split in SPLITS:
         if split in content and not isinstance(content[split], list):
             yield Fault(file, f"{split!r}: expected a list", f'write it as "{split}": [{{"image": "…"}}]')

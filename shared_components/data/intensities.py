@@ -14,7 +14,6 @@ from monai.transforms import MapTransform
 from monai.transforms.utils_pytorch_numpy_unification import percentile
 from torch import Tensor
 
-from shared_components.data.dataset_json import SCALED
 from shared_components.data.faults import Fault
 from shared_components.data.frames import FRAME_KEY
 from shared_components.data.transforms import source_of
@@ -64,9 +63,7 @@ def with_air(image: Tensor) -> Tensor:
 
 
 class _ByPercentilesd(MapTransform):
-    """Changes each image by what :func:`intensity_range` finds, unless the item is ``scaled`` already.
-
-    The crop that a factory draws may lack what was brightest in a real volume: its own percentiles mean something else.
+    """Changes each image by what :func:`intensity_range` finds.
 
     Args:
         keys: images, ``(1, H, W, D)``, all finite.
@@ -82,7 +79,7 @@ class _ByPercentilesd(MapTransform):
     def __call__(self, data: Mapping[str, Tensor]) -> dict[str, Tensor]:
         data = dict(data)
         for key in self.key_iterator(data):
-            data[key] = data[key].clamp(-1, 1) if data.get(SCALED) else self._changed(data[key])
+            data[key] = self._changed(data[key])
         return data
 
     @abstractmethod

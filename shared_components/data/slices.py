@@ -20,7 +20,6 @@ from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from shared_components.data.dataset_json import SCALED
 from shared_components.data.faults import read
 from shared_components.data.image_files import files_of
 from shared_components.data.label_maps import ANNOTATED, CLASSES, IGNORE, UNKNOWN
@@ -225,8 +224,7 @@ class _Volumes:
         if cache == "disk" and cache_dir is None:
             raise InputError("cache: 'disk' needs cache_dir, a folder to keep decoded volumes in")
         self._items = [
-            {key: item[key] for key in (*_PATHS, ANNOTATED, CLASSES, IGNORE, SCALED) if key in item}
-            for item in items
+            {key: item[key] for key in (*_PATHS, ANNOTATED, CLASSES, IGNORE) if key in item} for item in items
         ]
         self._transform = transform
         self._open: OrderedDict[int, dict[str, Tensor]] = OrderedDict()

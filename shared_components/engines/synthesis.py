@@ -17,7 +17,7 @@ from monai.transforms import Transform
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from shared_components.data.dataset_json import SCALED, dataset_head, write_dataset
+from shared_components.data.dataset_json import dataset_head, write_dataset
 from shared_components.data.nifti import write_nifti
 from shared_components.data.transforms import keep_largest
 from shared_components.data.volumes import in_plane_spacing
@@ -163,9 +163,7 @@ def _write_datalist(
     files = [f"synthetic_{number:04d}.nii.gz" for number in range(volumes + validation)]
     items = [{"image": f"images/{file}", "label": f"labels/{file}"} for file in files]
     head = dataset_head(f"synthetic {domain}", domain, f"synthetic {domain}", labels)
-    write_dataset(
-        root, head | {SCALED: True, "training": items[:volumes], "validation": items[volumes:], "test": []}
-    )
+    write_dataset(root, head | {"training": items[:volumes], "validation": items[volumes:], "test": []})
 
 
 def slice_affine(

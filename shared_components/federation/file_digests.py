@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.client_root import ClientRoot
-from shared_components.data.dataset_json import DATASET_FILE, SCALED
+from shared_components.data.dataset_json import DATASET_FILE
 from shared_components.data.image_files import files_of
 from shared_components.data.label_maps import ANNOTATED, IGNORE
 from shared_components.federation.client_entry import Client
@@ -83,9 +83,8 @@ def _stamp(path: Path) -> list[list[int]] | None:
 
 
 def data_record(clients: Mapping[str, Client], digests: FileDigests, labels: bool = True) -> dict[str, Any]:
-    """Client name to its data roots, and of each what is trained on: ``domain``, ``scaled``, ``ignore``, and each
-    split's images, with the digests of ``image`` and, where labels are read, of ``label`` and what of it is
-    ``annotated``.
+    """Client name to its data roots, and of each what is trained on: ``domain``; each split's images, with the digests
+    of ``image`` and, where labels are read, of ``label`` and what of it is ``annotated``; and ``ignore``.
 
     A data root without ``dataset.json``, as other bundles may have, is left out. Reading much is told of.
 
@@ -124,7 +123,7 @@ def _described(root: ClientRoot, digests: FileDigests, labels: bool) -> dict[str
         }
         for split in TRAINED_ON
     }
-    return {"domain": root.domain, SCALED: root.scaled, **splits, **({IGNORE: root.ignore} if labels else {})}
+    return {"domain": root.domain, **splits, **({IGNORE: root.ignore} if labels else {})}
 
 
 def _noted(
@@ -159,8 +158,6 @@ def _changes(before: dict[str, Any] | None, now: dict[str, Any] | None, root: st
     labels = IGNORE in before and IGNORE in now
     if before["domain"] != now["domain"]:
         yield f"its domain was {before['domain']} and is now {now['domain']}"
-    if before[SCALED] != now[SCALED]:
-        yield f"its 'scaled' was {str(before[SCALED]).lower()} and is now {str(now[SCALED]).lower()}"
     if labels and before[IGNORE] != now[IGNORE]:
         was, is_now = ("none" if record[IGNORE] is None else record[IGNORE] for record in (before, now))
         yield f"its 'ignore' was {was} and is now {is_now}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared_components.data.client_root import ClientRoot, refuse_other_classes
-from shared_components.data.dataset_json import ALL, DATASET_FILE, SCALED, splits_of
+from shared_components.data.dataset_json import ALL, DATASET_FILE, splits_of
 from shared_components.data.dicom import is_dicom
 from shared_components.data.faults import one_line
 from shared_components.data.image_files import (
@@ -215,7 +215,6 @@ def _root_cases(root: Path, split: str) -> list[Case]:
         "label": "label",
         "annotated": "annotated",
         "ignore": "ignore",
-        SCALED: SCALED,
         "subject": "case",
     }
     return [

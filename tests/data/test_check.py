@@ -559,7 +559,6 @@ def test_backslashes(data_root, describe, only_fault):
         ({"domain": ""}, "'domain': expected a name, found ''"),
         ({"name": 3}, "'name': expected a name, found 3"),
         ({"modality": "MRI"}, "'modality': expected channel numbers to names"),
-        ({"scaled": "yes"}, "'scaled': expected true or false, found 'yes'"),
         ({"labels": {"background": 0, "brain": 1}}, "'labels': expected label values to class names"),
         ({"labels": {"background": "0"}}, "'labels': expected whole numbers as keys, found 'background'"),
         ({"labels": ["background", "brain"]}, "'labels': expected label values to class names"),

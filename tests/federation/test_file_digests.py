@@ -58,13 +58,6 @@ def test_what_of_a_label_map_is_known_is_part_of_the_data(tmp_path, entry, more,
     assert len(data_changes(now, before)) == 1 and data_changes(now, now) == []
 
 
-def test_other_intensities_are_told(tmp_path):
-    before = record(write_root(tmp_path, LABELLED))
-    assert data_changes(before, record(write_root(tmp_path, LABELLED, scaled=True))) == [
-        "client north: its 'scaled' was false and is now true"
-    ]
-
-
 def test_names_may_hold_anything(tmp_path):
     entry = {"image": "images/flair + t1, s0.nii", "label": "labels/a + b.nii"}
     before = record(write_root(tmp_path, entry))
