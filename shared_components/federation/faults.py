@@ -215,7 +215,7 @@ def _root_faults(client: Client, domains: Sequence[str]) -> list[str]:
 
 def _bundle_faults(federation: Federation) -> list[str]:
     faults = [
-        f"'configs': {shown(name)} lies outside of the bundle's folder configs; put the file there"
+        f"'configs': {shown(name, 300)} lies outside of the bundle's folder configs; put the file there"
         for name in federation.configs
         if Path(name).is_absolute() or ".." in Path(name).parts
     ]

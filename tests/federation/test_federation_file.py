@@ -302,10 +302,10 @@ def test_a_bundle_from_elsewhere_is_a_program(values, tmp_path, key):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("train::dataset::data::dataset_dir", "/work/hidden"),
+        ("train::dataset::data::dataset_dir", "/elsewhere/hidden"),
         ("train#dataset#data#dataset_dir", ["hidden"]),
         ("train::dataset::data::split", "../hidden"),
-        ("train::dataset::data", [{"image": "/work/hidden/a.nii.gz"}]),
+        ("train::dataset::data", [{"image": "/elsewhere/hidden/a.nii.gz"}]),
         ("federation::export::path", "@kill::marker"),
     ],
 )
