@@ -13,9 +13,8 @@ WIDENED = {  # stored type: those of a network that hold each of its values exac
     torch.bfloat16: (torch.float32, torch.float64),
     torch.float32: (torch.float64,),
 }
-MOST_REPEATED = (
-    2**26
-)  # bytes: as large a tensor of few values, such as an expanded buffer, is taken from a file
+MOST_REPEATED = 2**26
+"""Bytes: as large a tensor of few values, such as an expanded buffer, is taken from a file."""
 
 
 def summed(tensor: Tensor) -> Tensor:

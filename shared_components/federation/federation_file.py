@@ -43,7 +43,7 @@ OUR_AGGREGATORS = tuple(
     if isinstance(getattr(aggregators, name), type)
 )
 BUNDLES = Path(__file__).parents[2] / "bundles"
-IN_STUDY = ("adaptation", "segmentation")  # keys of the study's section that name a bundle
+STUDY_BUNDLES = ("adaptation", "segmentation")  # keys of the study's section that name a bundle
 COMPONENT = ("_target_", "_mode_", "_requires_")  # MONAI calls, debugs or imports what stands there
 
 
@@ -191,7 +191,9 @@ def _others_bundles(values: Mapping[str, Any], source: Path) -> list[str]:
     """Bundles that a federation file names and that do not lie among this project's: their configs are programs."""
     study = values.get("study") if isinstance(values.get("study"), dict) else {}
     places = {
-        f"study: {key}": os.path.abspath(study[key]) for key in IN_STUDY if isinstance(study.get(key), str)
+        f"study: {key}": os.path.abspath(study[key])
+        for key in STUDY_BUNDLES
+        if isinstance(study.get(key), str)
     }
     if isinstance(values.get("bundle"), str):
         places["bundle"] = existing_place(values["bundle"], source, "bundle", [])

@@ -10,10 +10,13 @@ from shared_components.errors import InputError
 from shared_components.federation.federation_file import federation_from
 from shared_components.federation.local import LocalEngine
 from shared_components.federation.privacy import spent
+from shared_components.study.client_stages import study_stages
 from shared_components.study.plan import check_settings, duration, plan
 from shared_components.study.rehearsal import blank_root
+from shared_components.study.roles import plan_study
 from shared_components.study.section_check import CONFIGS
 from shared_components.study.settings import SECTIONS
+from shared_components.study.stage import SECTION_OF
 from tests.federation.tiny import federation
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
@@ -276,6 +279,13 @@ def test_every_section_of_a_study_takes_what_its_stages_have(factory):
     study = {section: {id: values[id]} for section, id in ids.items()}
     check_settings(read(factory, study={**study, "inference": {"flips": True}, "generalisation": {}}))
     assert set(CONFIGS) == {*SECTIONS} - {"overrides"}
+
+
+def test_what_is_looked_up_early_has_all_that_the_stages_have(factory):
+    for stage in study_stages(plan_study(read(factory, study={"generalisation": {}}))):
+        section = SECTION_OF.get(stage.name, "inference")
+        looked_up = {file for _, *files in CONFIGS.get(section, ()) for file in files}
+        assert section not in CONFIGS or {*stage.configs} <= {"common.yaml", *looked_up}, stage.key
 
 
 def test_times_in_words():

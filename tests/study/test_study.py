@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import nibabel as nib
@@ -23,6 +24,7 @@ from shared_components.federation.federation_file import federation_from
 from shared_components.federation.file_digests import FileDigests
 from shared_components.federation.folder_lock import FolderLock
 from shared_components.federation.privacy import spent as epsilon
+from shared_components.federation.run_folder import OF_CLIENTS
 from shared_components.records import found_record, write_record
 from shared_components.study.client_stages import study_stages
 from shared_components.study.federated_run import opened_study
@@ -135,6 +137,9 @@ def test_leaves_report_factory_models_and_segmentations(finished):
         image = nib.load(Path(study["clients"][client]["data_root"]) / "images" / f"{case}.nii.gz")
         assert written.shape == image.shape
         assert np.array_equal(written.affine, image.affine)
+    of_clients = {file.name for file in (finished / "factory").glob("clients/*/*")}
+    known = (*OF_CLIENTS, "factory.pt")
+    assert of_clients and all(any(fnmatch(name, of) for of in known) for name in of_clients), of_clients
     methods = [entry["method"] for entry in study["scores"] if entry["client"] == "south"]
     assert methods == [
         "source model without augmentation",

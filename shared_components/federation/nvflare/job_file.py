@@ -110,9 +110,9 @@ def read_job(custom: Path, place: Place) -> Federation:
         InputError: the job is not fit for the place.
     """
     values, parts = read_values(custom / FILE, "federation"), read_parts(custom)
-    folder = place.run_folder(str(values.get("name")))
-    inside(folder, str(parts.within))
-    values["output_dir"] = str(Path(folder, str(parts.within)))
+    folder, within = place.run_folder(str(values.get("name"))), str(parts.within)
+    inside(folder, within)
+    values["output_dir"] = str(Path(folder, within))
     values["engine"] = "nvflare"
     if place.data_roots and place.name not in parts.guests:
         entry = (values.get("clients") or {}).get(place.name)
