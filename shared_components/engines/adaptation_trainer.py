@@ -61,7 +61,7 @@ class AdaptationTrainer(UpdateTrainer):
         twin_weight: of the L1 distance to the twins.
         r1_gamma: R1 weight γ of the discriminator.
         r1_every: discriminator steps between two R1 terms.
-        own_share: share of the client's own slices in a batch of self-training.
+        own_share: share of the client's own slices in a batch of self-training, at least one.
         own_labels: the client's own labelled slices join phase 2; without, their labels are used in phase 3 alone.
         rounds: of self-training.
         confidence: pixels whose label the teacher gives a smaller probability are left out of self-training.

@@ -106,6 +106,8 @@ class KnownDiceCELoss(DiceCELoss):
         if not known.any():
             return logits.sum() * 0
         truth = one_hot(label.clamp(min=0), logits.shape[1])
-        dice = self.known_dice(logits, truth, known.to(logits))
+        # of single slices, one of which nothing is known would count as right
+        seen = slice(None) if self.known_dice.batch else known.flatten(1).any(dim=1)
+        dice = self.known_dice(logits[seen], truth[seen], known[seen].to(logits))
         entropy = F.cross_entropy(logits, label[:, 0].long(), self.cross_entropy.weight, ignore_index=UNKNOWN)
         return self.lambda_dice * dice + self.lambda_ce * entropy

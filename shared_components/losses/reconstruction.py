@@ -44,7 +44,8 @@ class ReconstructionLoss(nn.Module):
     Raises:
         InputError: the network's file is missing.
     Source: Galati et al., MultiVesSeg.
-    Deviation: the published SSIM term holds the L2 value; the perceptual term is off without a network.
+    Deviation: the published SSIM term holds the L2 value; ours is of intensities from 0 to 1, for of signed ones it
+    takes an inverted image for a likeness. The perceptual term is off without a network.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class ReconstructionLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.l2, self.ssim, self.perceptual = l2, ssim, perceptual
-        self.similarity = SSIMLoss(spatial_dims=2, data_range=2.0, win_size=window)
+        self.similarity = SSIMLoss(spatial_dims=2, data_range=1.0, win_size=window)
         self.network = None if perceptual_network is None else _load_scripted(perceptual_network)
 
     def forward(self, reconstruction: Tensor, image: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ class ReconstructionLoss(nn.Module):
             )
         loss = self.l2 * F.mse_loss(reconstruction, image)
         if self.ssim:
-            loss = loss + self.ssim * self.similarity(reconstruction, image)
+            loss = loss + self.ssim * self.similarity((reconstruction + 1) / 2, (image + 1) / 2)
         if self.network is not None:
             distance = feature_distance(self._features(reconstruction), self._features(image))
             loss = loss + self.perceptual * distance

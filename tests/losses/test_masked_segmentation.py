@@ -136,6 +136,14 @@ def test_weights_of_classes_hold_in_both_terms_known_or_not(batch):
     assert found.item() == pytest.approx(((dice * by_class).mean() + entropy).item(), rel=1e-5)
 
 
+def test_a_slice_of_which_nothing_is_known_changes_no_term(batch):
+    logits, label, _ = batch
+    unknown = torch.cat([label, torch.full_like(label[:1], -1)])
+    for loss in (KnownDiceCELoss(), KnownDiceCELoss(batch=True), MaskedSegmentationLoss()):
+        found = loss(torch.cat([logits, logits[:1]]), unknown)
+        assert found.item() == pytest.approx(loss(logits, label).item(), rel=1e-5)
+
+
 def test_nothing_known_is_zero_with_a_graph(batch):
     logits, label, _ = batch
     loss = KnownDiceCELoss(batch=True)(logits.requires_grad_(), torch.full_like(label, -1))

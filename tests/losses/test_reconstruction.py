@@ -12,7 +12,7 @@ from shared_components.losses.reconstruction import ReconstructionLoss, feature_
 
 
 def ssim_reference(
-    x: np.ndarray, y: np.ndarray, window: int = 11, sigma: float = 1.5, data_range: float = 2.0
+    x: np.ndarray, y: np.ndarray, window: int = 11, sigma: float = 1.5, data_range: float = 1.0
 ) -> float:
     """Mean structural similarity of two images by its definition, window by window."""
     offsets = np.arange(window) - (window - 1) / 2
@@ -34,7 +34,7 @@ def ssim_reference(
 def test_against_numpy():
     x, y = torch.rand(1, 1, 16, 16) * 2 - 1, torch.rand(1, 1, 16, 16) * 2 - 1
     a, b = x[0, 0].numpy().astype(np.float64), y[0, 0].numpy().astype(np.float64)
-    expected = 2 * np.mean((a - b) ** 2) + 3 * (1 - ssim_reference(a, b))
+    expected = 2 * np.mean((a - b) ** 2) + 3 * (1 - ssim_reference((a + 1) / 2, (b + 1) / 2))
     assert ReconstructionLoss(l2=2.0, ssim=3.0)(x, y).item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -51,6 +51,14 @@ def test_equal_images_cost_nothing_and_worse_ones_more():
     costs = [loss((image + d * torch.randn_like(image)), image).item() for d in (0.0, 0.1, 0.5)]
     assert costs[0] == pytest.approx(0, abs=1e-5)
     assert costs[0] < costs[1] < costs[2]
+
+
+def test_an_inverted_image_is_worse_than_none_and_a_shift_that_nobody_sees_costs_next_to_nothing():
+    image = nn.functional.interpolate(torch.rand(1, 1, 12, 12), 48, mode="bilinear") * 0.8 + 0.1
+    loss = ReconstructionLoss(l2=0.0)
+    inverted, blank = loss(-image, image), loss(torch.full_like(image, -1), image)
+    assert inverted > 1 > blank
+    assert loss(torch.full_like(image, 0.01), torch.full_like(image, -0.01)) < 1e-3
 
 
 def test_gradient_reaches_the_reconstruction():

@@ -291,11 +291,11 @@ def _pieces(vectors: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
 
 def _middle(rows: Sequence[Tensor], trimmed: int) -> Tensor:
     """Mean of the sorted elements without ``trimmed`` at either end; of integers the lower median, of booleans any."""
-    ordered = _sorted_elements(rows)
-    if rows[0].dtype == torch.bool:
-        return ordered[-1]
     if not has_mean(rows[0]):
-        return ordered[(len(rows) - 1) // 2]
+        chosen = -1 if rows[0].dtype == torch.bool else (len(rows) - 1) // 2
+        ordered = _sorted_elements([row.long() for row in rows])  # uint16 has no minimum
+        return ordered[chosen].to(rows[0].dtype)
+    ordered = _sorted_elements(rows)
     kept = ordered[trimmed : len(rows) - trimmed]
     total = wide(kept[0]).clone()
     for row in kept[1:]:

@@ -127,6 +127,14 @@ def test_median_by_hand():
     assert (four["n"].item(), four["on"].tolist()) == (3, [True])  # of 1 3 4 5 the lower one in the middle
 
 
+@every
+def test_counts_that_torch_cannot_order_by_themselves(aggregate):
+    sent = {"a": 5, "b": 1, "c": 3}
+    counts = {client: {"n": torch.tensor([n, 9], dtype=torch.uint16)} for client, n in sent.items()}
+    found = aggregate(counts, {"n": torch.tensor([0, 9], dtype=torch.uint16)})["n"]
+    assert (found.tolist(), found.dtype) == ([3, 9], torch.uint16)
+
+
 def test_trimmed_mean_by_hand():
     updates = {c: update(x, -x, int(x)) for c, x in zip("abcde", (1.0, 2.0, 6.0, 10.0, 50.0), strict=True)}
     assert trimmed_mean(updates, 0.2)["w"].tolist() == [6.0, -6.0]  # (2 + 6 + 10) / 3
