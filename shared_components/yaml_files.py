@@ -5,6 +5,8 @@ Also what a value of a config refers to.
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import os
 from collections.abc import Hashable, Iterable, Mapping
@@ -57,7 +59,7 @@ def read_yaml(path: str | os.PathLike, what: str = "YAML") -> Any:
         )
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-        return _read_json(text) if str(path).lower().endswith(".json") else yaml.load(text, _Loader)
+        return copy.deepcopy(_values_of(text, str(path).lower().endswith(".json")))
     except UnicodeDecodeError:
         raise InputError(
             f"{path}: expected a YAML file in UTF-8, found other bytes; check the path"
@@ -68,6 +70,11 @@ def read_yaml(path: str | os.PathLike, what: str = "YAML") -> Any:
         raise InputError(
             f"{path}: expected a {what} file, could not read it ({_reason(error)}); mend it"
         ) from error
+
+
+@functools.lru_cache(64)  # a federation's check and each of its runs read the same configs
+def _values_of(text: str, is_json: bool) -> Any:
+    return _read_json(text) if is_json else yaml.load(text, _Loader)
 
 
 def read_values(path: str | os.PathLike, what: str = "YAML") -> dict[str, Any]:

@@ -20,6 +20,7 @@ from shared_components.federation.aggregators import FedAvg
 from shared_components.federation.federation import Federation
 from shared_components.hyper_parameters import check_values, has_our_values
 from shared_components.tensors import names_below
+from shared_components.yaml_files import read_configs
 
 EXPORT = "federation::export"
 """Id of a bundle's config: writes the federation's deliverable from the global weights in the network."""
@@ -31,8 +32,7 @@ CHOSEN = "slices_per_volume"
 
 def bundle_config(federation: Federation) -> dict[str, Any]:
     """The bundle's merged config with the federation's overrides, before any client's own values."""
-    parser = ConfigParser()
-    parser.read_config(federation.config_files)
+    parser = ConfigParser(read_configs(federation.config_files))
     parser.update(dict(federation.overrides))
     return {k: v for k, v in parser.get().items() if k != parser.meta_key}
 

@@ -14,8 +14,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from shared_components.errors import InputError
 from shared_components.federation.budget import LEDGER
 from shared_components.federation.bundle_workflow import bundle_config, reads_labels
@@ -50,7 +48,7 @@ from shared_components.federation.spending import (
 )
 from shared_components.federation.start import Start, refuse_other_start, start_of
 from shared_components.files import remove_tree, save_tensors, sweep
-from shared_components.records import found_record, read_record, write_record
+from shared_components.records import as_yaml_record, found_record, read_record, write_record
 from shared_components.seals import is_sealed
 
 OF_CLIENTS = (  # what a run writes into the folder of each client, beside what the bundle exports
@@ -293,7 +291,7 @@ class RunFolder:
         begun = {file: read_record(file, CURE, sealed=True) for file in settings}
         begun[self.federation_file] = completed(begun[self.federation_file], federation)
         for file, content in settings.items():
-            before, after = map(without_demands, (begun[file], yaml.safe_load(yaml.safe_dump(content))))
+            before, after = map(without_demands, (begun[file], as_yaml_record(content)))
             free = FREE_TO_CHANGE if file == self.federation_file else ()
             changes = setting_changes(before, after, free)
             if changes:

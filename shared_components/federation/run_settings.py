@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from shared_components.errors import InputError, shown
 from shared_components.federation.federation import Federation
 from shared_components.federation.federation_file import federation_from
+from shared_components.records import as_yaml_record
 
 FREE_TO_CHANGE = (
     *("name", "rounds", "engine", "workers", "output_dir", "versions", "study"),
@@ -55,7 +54,7 @@ def completed(before: Mapping[str, Any], federation: Federation) -> dict[str, An
         default = federation_from(known, source=Path(federation.name), elsewhere=True)
     except InputError:  # what is left fits no federation: settings differ, and are told
         return dict(before)
-    return _filled(before, yaml.safe_load(default.as_yaml()))
+    return _filled(before, as_yaml_record(default.as_dict()))
 
 
 def _cut(values: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
