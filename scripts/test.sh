@@ -16,5 +16,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
     exit 1
 }
 .venv/bin/mypy --no-error-summary
-# a worker a core; tests of one file share fixtures, so they stay together
-.venv/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder "$@"
+# a worker a core and one more, since tests over NVFlare wait; tests of one file share fixtures, so they stay together
+workers=$(.venv/bin/python -c "import os; print(os.cpu_count() + 1)")
+.venv/bin/python -m pytest --numprocesses "$workers" --dist loadfile --no-loadscope-reorder "$@"
