@@ -26,7 +26,7 @@ from shared_components.records import found_record, write_record
 from shared_components.study.settings import SECTIONS
 from shared_components.study.study import EVERYBODY, Study
 from shared_components.workplaces import WRITING
-from shared_components.yaml_files import read_configs, texts
+from shared_components.yaml_files import read_configs, texts, top_id
 
 DONE = "done.json"
 LOG = "log.txt"
@@ -322,7 +322,9 @@ def synthetic_root(study: Study, domain: str, drawn_at: str | None = None) -> st
 def known(values: Mapping[str, Any], bundle: str, configs: Sequence[str]) -> dict[str, Any]:
     """Those of ``values`` that are ids of a bundle's config files."""
     parser = merged_config(tuple(str(Path(bundle) / "configs" / name) for name in configs))
-    return {key: value for key, value in values.items() if key in parser}
+    config = parser.get()
+    # of what it lacks, a parser's own "in" looks for similar names, which takes long
+    return {key: value for key, value in values.items() if top_id(key) in config and key in parser}
 
 
 @lru_cache(maxsize=32)
