@@ -63,6 +63,7 @@ data_root:
 #   noise_multiplier: 0.8   # their noise has at least so many times the clip as standard deviation
 #   epsilon_at_most: 8      # at this delta:
 #   delta: 1.0e-5
+# With noise_multiplier or epsilon_at_most no source model leaves either that this site trains alone.
 """
 
 

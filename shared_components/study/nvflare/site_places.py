@@ -21,7 +21,7 @@ from shared_components.federation.run_folder import RunFolder
 from shared_components.federation.sites import Committed
 from shared_components.files import make_folder, remove_tree, write_atomically
 from shared_components.study.nvflare.site_tasks import RELEASED, SOURCE_TASKS
-from shared_components.study.nvflare.study_job import FACTORY, handed_out
+from shared_components.study.nvflare.study_job import FACTORY, carried, handed_out
 from shared_components.study.released import pack, unpack
 from shared_components.study.settings import MILD, PLAIN, SOURCE
 from shared_components.study.stage import LOG, Done, Stage
@@ -59,9 +59,7 @@ class SitePlaces(StagePlaces):
     ) -> None:
         self._study, self._described, self._digests = study, dict(described), digests
         self._asking = {site: asking() for site in (*study.roots, *study.unseen)}
-        self._carried = {
-            need for s in stages for need in s.needs if need.partition("/")[0] not in ("", s.client)
-        }
+        self._carried = carried(stages)
         self._folder = study.folder / "exchange"  # archives, while the study runs
         self._at_site: set[tuple[str, str]] = set()  # site and what of others it has
         self.sent: list[Sent] = []
@@ -130,7 +128,6 @@ class SitePlaces(StagePlaces):
             "clients": self._described,
             "needs": needs,
         }
-        values["carries"] = stage.key in self._carried
         values["trained"] = {}
         for name, file in handed_out(self._study).items():
             if str(file) in stage.reads and (client, name) not in self._at_site:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shared_components.errors import InputError, shown
 from shared_components.federation import worker
-from shared_components.federation.client_entry import Client
+from shared_components.federation.client_entry import Client, Demand
 from shared_components.federation.data_check import faults_beside
 from shared_components.federation.federation import client_plan
 from shared_components.federation.file_digests import FileDigests, data_record, digest
@@ -21,7 +21,7 @@ from shared_components.federation.nvflare.site_tasks import SiteJob
 from shared_components.federation.site_check import FAULTS
 from shared_components.files import write_atomically, write_text
 from shared_components.study.client_data import ClientData, SiteDescription
-from shared_components.study.nvflare.study_job import handed_out, place_study, site_stages
+from shared_components.study.nvflare.study_job import carried, handed_out, place_study, site_stages
 from shared_components.study.released import pack, unpack
 from shared_components.study.settings import VARIANTS
 from shared_components.study.source_model import source_federation
@@ -64,7 +64,11 @@ def stage(job: SiteJob, work: Work) -> Done:
     """Run one of this site's own stages unless it is done, and send what may leave of it."""
     worker.forget_all()  # what is trained together is trained: the memory is the stage's
     study = place_study(job.federation, job.parts, work.values["clients"], job.place)
-    wanted = _own_stage(study, job.place.name, work.values["stage"])
+    stages = site_stages(study)
+    wanted = _own_stage(stages, job.place.name, work.values["stage"])
+    carries = wanted.key in carried(stages)  # whatever a server says
+    if carries:
+        _refuse_alone(study, wanted, job.place.demand)
     _receive(study, wanted, work)
     digests = FileDigests(study.folder / "digests.json")
     before = _texts(work.values["before"])
@@ -72,21 +76,36 @@ def stage(job: SiteJob, work: Work) -> Done:
     done = found or run_stage(wanted, wanted.fingerprint(digests, before))
     digests.keep()
     archive = work.folder / RELEASED
-    names = pack(wanted.name, wanted.folder, archive, tables_alone=not work.values["carries"])
+    names = pack(wanted.name, wanted.folder, archive, tables_alone=not carries)
     values = {"seconds": done.seconds, "outputs": done.outputs, "kept": found is not None}
     return Done({**values, "sha256": digest(archive), "names": names}, files=[archive])
 
 
-def _own_stage(study: Study, client: str, key: Any) -> Stage:
+def _own_stage(stages: Sequence[Stage], client: str, key: Any) -> Stage:
     """The stage that is asked for.
 
     Raises:
         InputError: it is none of this client's.
     """
-    found = {stage.key: stage for stage in site_stages(study) if stage.client == client}
+    found = {stage.key: stage for stage in stages if stage.client == client}
     if key not in found:
         raise InputError(f"stage {shown(key)}: expected one of {client}'s, which are {', '.join(found)}")
     return found[key]
+
+
+def _refuse_alone(study: Study, wanted: Stage, demand: Demand | None) -> None:
+    """Nothing of a source model that one client trains alone, which gets no noise, leaves a site that demands some.
+
+    Raises:
+        InputError: it would.
+    """
+    noise = demand is not None and (demand.noise_multiplier or demand.epsilon_at_most is not None)
+    if noise and wanted.name in (*VARIANTS, "synthetic") and not study.federates_source:
+        raise InputError(
+            f"{wanted.key}: its site demands noise, which a source model trained at one client alone does not get, "
+            f"found {wanted.client} alone; let two labelled clients train it together, or take noise_multiplier and "
+            "epsilon_at_most out of the site file"
+        )
 
 
 def _receive(study: Study, wanted: Stage, work: Work) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from shared_components.study.client_data import SiteDescription
 from shared_components.study.client_stages import study_stages
 from shared_components.study.released import carries
 from shared_components.study.roles import check_section, plan_study, unseen_names
+from shared_components.study.settings import VARIANTS
 from shared_components.study.source_model import source_federations, source_weights
 from shared_components.study.stage import Stage
 from shared_components.study.study import Study
@@ -97,14 +98,25 @@ def site_stages(study: Study) -> list[Stage]:
     """The stages of a study over sites: without those that need what may not leave the site where it was made."""
     kept: dict[str, Stage] = {}
     for stage in _in_order(study_stages(study)):
-        if all(_has(stage, need, kept) for need in stage.needs):
+        if all(_has(study, stage, need, kept) for need in stage.needs):
             kept[stage.key] = stage
     return [stage for stage in study_stages(study) if stage.key in kept]
 
 
-def _has(stage: Stage, need: str, kept: Mapping[str, Stage]) -> bool:
+def _has(study: Study, stage: Stage, need: str, kept: Mapping[str, Stage]) -> bool:
     client, _, name = need.partition("/")
-    return need in kept and (client == stage.client or carries(name))
+    return need in kept and (client == stage.client or (carries(name) and not _stays(study, name)))
+
+
+def _stays(study: Study, stage: str) -> bool:
+    """Whether it is a model that one of several labelled clients trains alone, where updates get noise: it has none."""
+    privacy = study.federation.privacy
+    return stage in VARIANTS and study.federates_source and privacy is not None and privacy.noise > 0
+
+
+def carried(stages: Sequence[Stage]) -> set[str]:
+    """Keys of the stages that others go on from elsewhere: what of them is more than a table leaves, too."""
+    return {need for s in stages for need in s.needs if need.partition("/")[0] not in ("", s.client)}
 
 
 def _in_order(stages: list[Stage]) -> list[Stage]:
