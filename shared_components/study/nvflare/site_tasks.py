@@ -24,7 +24,7 @@ from shared_components.study.client_data import ClientData, SiteDescription
 from shared_components.study.nvflare.study_job import carried, handed_out, place_study, site_stages
 from shared_components.study.released import pack, unpack
 from shared_components.study.settings import VARIANTS
-from shared_components.study.source_model import source_federation
+from shared_components.study.source_model import check_source_federation, source_federation
 from shared_components.study.stage import Stage, short_digest
 from shared_components.study.stage_places import run_stage
 from shared_components.study.study import Study
@@ -166,6 +166,7 @@ def _source_job(job: SiteJob, described: Mapping[str, Any], variant: str) -> Sit
             raise InputError("expected a part in training the source model, found none, as its data are")
         if variant not in VARIANTS:
             raise InputError(f"expected one of {', '.join(VARIANTS)} to train, found {shown(variant)}")
+        check_source_federation(study)
         federation = source_federation(study, variant)
         # one budget for all trainings
         plan = client_plan(federation, job.place.name, job.plan.demand, job.plan.budget)
@@ -174,8 +175,19 @@ def _source_job(job: SiteJob, described: Mapping[str, Any], variant: str) -> Sit
 
 
 def own_source_model(job: SiteJob, work: Work) -> Done:
-    """The federated source model with the norms of this site, whose look the synthetic volumes are labelled in."""
-    return Done(files=[job.federation.client_export_path(job.plan.name)])
+    """The federated source model with the norms of this site, whose look the synthetic volumes are labelled in.
+
+    Raises:
+        InputError: it is another's look, or norms are nobody's own.
+    """
+    source = place_study(job.federation, job.parts, work.values["clients"], job.place).source
+    own = _source_job(job, work.values["clients"], str(work.values["variant"]))
+    if job.place.name != source or not own.federation.make_aggregator().personal:
+        raise InputError(
+            f"expected to be asked for norms as the source of a study whose norms stay private, found {source} to be "
+            "its source; the norms of this site stay here"
+        )
+    return Done(files=[own.federation.client_export_path(job.place.name)])
 
 
 TASKS: dict[str, Task] = {
@@ -184,6 +196,6 @@ TASKS: dict[str, Task] = {
     **{
         f"{SOURCE_TASKS}{name}": _together(task) for name, task in FEDERATION_TASKS.items() if name != "check"
     },
-    f"{SOURCE_TASKS}own": _together(own_source_model),
+    f"{SOURCE_TASKS}own": own_source_model,
 }
 """Task name to what a site does for it."""

@@ -15,7 +15,7 @@ from shared_components.federation.federation import client_plan
 from shared_components.files import save_tensors
 from shared_components.study.stage import Done
 from tests.study.nvflare.test_study_job import described
-from tests.study.test_several_labelled import made
+from tests.study.test_several_labelled import FEDBN, made
 from tests.study.test_several_labelled import values as several_values
 
 pytest.importorskip("nvflare")
@@ -88,3 +88,23 @@ def test_no_stage_is_at_work_for_a_model_that_stays(several_values, tmp_path):
     keys = {stage.key for stage in site_stages(study)}
     assert {"west/source_model", "west/source_model_predictions", "south/adaptation"} <= keys
     assert "west/federated_source_predictions" in keys and "south/source_model_predictions" not in keys
+
+
+def test_norms_of_the_source_alone_are_handed_out(several_values, tmp_path):
+    job, told = site(several_values, tmp_path, name="north", federated_source={"aggregator": FEDBN})
+    own = Work({"clients": told, "variant": "source_model"}, None, {}, tmp_path)
+    (file,) = site_tasks.TASKS["source_model.own"](job, own).files
+    assert file.parts[-4:] == ("source_model", "clients", "north", "adaptation.pt")
+    job, _ = site(several_values, tmp_path, federated_source={"aggregator": FEDBN})
+    with pytest.raises(InputError, match="found north to be its source; the norms of this site stay here"):
+        site_tasks.TASKS["source_model.own"](job, own)
+    shared, _ = site(several_values, tmp_path / "shared", name="north")
+    with pytest.raises(InputError, match="the norms of this site stay here"):
+        site_tasks.TASKS["source_model.own"](shared, own)
+
+
+def test_no_part_is_taken_in_a_training_whose_norms_would_leave_without_noise(several_values, tmp_path):
+    job, told = site({**several_values, **NOISY}, tmp_path, federated_source={"aggregator": FEDBN})
+    work = Work({"clients": told, "variant": "source_model", "round": 0}, None, {}, tmp_path)
+    with pytest.raises(InputError, match="federated_source: with FedBN the model that the other clients get"):
+        site_tasks.TASKS["source_model.build"](job, work)
