@@ -34,6 +34,7 @@ PORT = 8002
 PORT_RULE = whole(1, 65535)
 PORTS = range(20000, 32000)  # of rehearsals; systems take those of outgoing connections from above
 RESOURCES = "resources.json"  # in a kit's folder ``local``; NVFlare reads it in the place of its default
+STREAMS = "allow_log_streaming"  # there, and in a project: a client's log goes to the server, with names of files in it
 TAKEN_IN_WITHIN = 60.0  # seconds for the sites to take a job in; NVFlare's own 10 are short on a busy machine
 OUTCOME_WAIT = "NVFLARE_CLIENT_OUTCOME_WAIT_TIMEOUT"
 """Environment variable of a server: seconds for which a job that has ended waits for the last word of each site."""
@@ -85,6 +86,7 @@ def project(
         "api_version": 3,
         "name": plain_name(federation.name),
         "description": f"federation {federation.name}",
+        STREAMS: False,  # of every client; NVFlare 2.9 does not heed a false at a client itself
         "participants": [
             {"name": server, "type": "server", "org": "fedfoundry", "fed_learn_port": port},
             *(
@@ -231,16 +233,33 @@ def join(kit: Path, federation: Federation | None = None, guests: Sequence[str] 
         federation: to check a client's data against.
         guests: sites that take part in no round of it.
     Raises:
-        InputError: see :func:`write_template` and :func:`check_site`; or NVFlare is not installed, for a server.
+        InputError: see :func:`write_template` and :func:`check_site`; a client's sends its log to the server; or
+            NVFlare is not installed, for a server.
     """
     if _is_server(kit):
         require_nvflare()
         keep_jobs(kit)
         return f"{kit}: ready; start NVFlare with {kit / 'startup' / 'start.sh'}"
     written = write_template(kit)
+    _refuse_streaming(kit)
     if written is not None:
         return f"{written}: fill it in, then run this command again"
     return check_site(kit, federation, guests)
+
+
+def _refuse_streaming(kit: Path) -> None:
+    """Raise where NVFlare would send a client's log to the server, as it does unless it is told not to."""
+    files = [kit / "local" / name for name in (RESOURCES, f"{RESOURCES}.default")]
+    file = next((file for file in files if file.is_file()), files[-1])
+    try:
+        streams = json.loads(file.read_text(encoding="utf-8")).get(STREAMS, True)
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{file}: expected what NVFlare has provisioned, found none ({error})") from error
+    if streams is not False:
+        raise InputError(
+            f'{file}: expected "{STREAMS}": false, found {json.dumps(streams)}, with which its log goes to the '
+            "server, names of files and patients in it; write false there"
+        )
 
 
 def write_template(kit: Path) -> Path | None:

@@ -28,6 +28,7 @@ from shared_components.federation.lane import DIED, LIMIT, Ended, Lane
 from shared_components.federation.nvflare.job_file import read_job
 from shared_components.federation.nvflare.places import read_site
 from shared_components.federation.sent_record import SentRecord
+from shared_components.federation.sites import ERROR_FILE, note_failure
 from shared_components.federation.statistics.published import STATES, rounded
 from shared_components.federation.statistics.site import asked, site_statistics
 
@@ -65,14 +66,16 @@ class SiteStatistics(Statistics):
         workspace = fl_ctx.get_engine().get_workspace()
         custom = Path(workspace.get_app_custom_dir(fl_ctx.get_job_id()))
         name = fl_ctx.get_identity_name()
+        folder = custom.parents[1]  # of the job, until the site's own is known
         try:
             place = read_site(Path(workspace.get_root_dir()), name)
             federation = read_job(custom, place)
+            folder = Path(federation.output_dir) / "clients" / name
             wanted = asked(federation, self.minimum, self.bins)
             arguments = (federation.clients[name].data_roots, wanted, place.minimum)
             with Lane(federation.threads_per_worker, died=DIED, limit=LIMIT) as lane:
                 found = lane.submit(site_statistics, *arguments, timeout=self.timeout).result()
-            SentRecord(Path(federation.output_dir) / "clients" / name).enter(
+            SentRecord(folder).enter(
                 job=fl_ctx.get_job_id(),
                 task="statistics",
                 bytes=len(json.dumps(found)),
@@ -80,9 +83,9 @@ class SiteStatistics(Statistics):
             )
         except Ended as error:
             found = {"failure": str(error)}
-        except InputError as error:
-            self.logger.error(str(error))
-            found = {"failure": "its statistics failed; the cause stands in the log of its site"}
+        except Exception as error:  # of any kind: what NVFlare logs of it may be sent to the server
+            note_failure(folder, error)
+            found = {"failure": f"its statistics failed; the cause stands in {ERROR_FILE} at its site"}
         self._numbers = dict(features_of(found))
 
     def features(self) -> dict[str, list[Feature]]:

@@ -123,6 +123,22 @@ def test_a_server_keeps_its_jobs_to_itself(kits):
     assert "/tmp/nvflare" not in json.dumps(values) and values["servers"][0]["admin_timeout"] == 60
 
 
+def test_no_clients_log_goes_to_the_server(kits, tmp_path):
+    file = kits / "north" / "local" / "resources.json.default"
+    assert json.loads(file.read_text())["allow_log_streaming"] is False
+    kit = shutil.copytree(kits / "south", tmp_path / "south")
+    assert "fill it in, then run this command again" in join(kit)
+    own = kit / "local" / "resources.json"  # which NVFlare reads in the place of the other
+    own.write_text(json.dumps({**json.loads(file.read_text()), "allow_log_streaming": True}))
+    with pytest.raises(
+        InputError, match=r"resources.json: expected \"allow_log_streaming\": false, found true"
+    ):
+        join(kit)
+    own.write_text("{")
+    with pytest.raises(InputError, match="expected what NVFlare has provisioned, found none"):
+        join(kit)
+
+
 def test_a_free_port_is_one_that_nobody_listens_at():
     port = free_port()
     assert port in PORTS and is_free(port)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ pytest.importorskip("nvflare")
 from nvflare.app_common.abstract.statistics_spec import DataType
 
 from shared_components.errors import InputError
+from shared_components.federation.nvflare import site_statistics
 from shared_components.federation.nvflare.site_statistics import (
     DATA_SET,
     SiteStatistics,
@@ -58,6 +60,22 @@ def carried(sites) -> dict:
             for statistic, value in values.items():
                 result.setdefault(name, {}).setdefault(statistic, {})[client] = {DATA_SET: value}
     return json.loads(json.dumps(result))
+
+
+def test_what_goes_wrong_stands_at_the_site_and_in_no_log(tmp_path, monkeypatch, caplog):
+    def reading(kit, name):
+        raise ValueError("Mustermann_Max_1970.nii.gz: no image")
+
+    monkeypatch.setattr(site_statistics, "read_site", reading)
+    workspace = Mock(**{"get_app_custom_dir.return_value": str(tmp_path / "job" / "app" / "custom")})
+    workspace.get_root_dir.return_value = str(tmp_path)
+    context = Mock(**{"get_engine.return_value.get_workspace.return_value": workspace})
+    context.get_identity_name.return_value = "north"
+    statistics = SiteStatistics(3, 2)
+    statistics.initialize(context)
+    (name,) = (feature.feature_name for feature in statistics.features()[DATA_SET])
+    assert "the cause stands in error.txt at its site" in name and "Mustermann" not in name + caplog.text
+    assert "Mustermann_Max" in (tmp_path / "job" / "error.txt").read_text()
 
 
 def test_what_a_site_publishes_arrives_as_it_left():
