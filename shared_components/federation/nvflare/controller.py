@@ -6,6 +6,7 @@ Before round one each client checks its own data and tells counts.
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +17,12 @@ from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
 
 from shared_components.errors import InputError, failure_line
+from shared_components.federation.aggregators.aggregation import NamedTensors
 from shared_components.federation.coordinator import Coordinator
 from shared_components.federation.data_check import check_reports
 from shared_components.federation.federation import Federation
 from shared_components.federation.nvflare.asking import Asking
+from shared_components.federation.nvflare.deliverable import check_deliverable
 from shared_components.federation.nvflare.job_file import read_job
 from shared_components.federation.nvflare.message import Message, numbers
 from shared_components.federation.nvflare.outcome import RESULT, TOPIC, ProgressLines, write_outcome
@@ -152,7 +155,7 @@ class NvflareSites(Sites):
         """Let clients write the deliverable; the one that all share is fetched, each one's own stays at its site."""
         requests = {name: Message({"round": committed.states[name]}, committed.weights) for name in clients}
         shared = not self._federation.make_aggregator().personal
-        keep = self._keep_deliverable if shared else None
+        keep = functools.partial(self._keep_deliverable, weights=committed.weights) if shared else None
         return self._answers("export", requests, "the export", keep=keep)
 
     def _answers(
@@ -167,17 +170,17 @@ class NvflareSites(Sites):
         messages = self._asking.ask(f"{self._tasks}{task}", told, doing, timeout)
         return {name: _answer(message, keep) for name, message in messages.items()}
 
-    def _keep_deliverable(self, message: Message) -> None:
+    def _keep_deliverable(self, message: Message, weights: NamedTensors) -> None:
         """Write the bundle's deliverable, if it has one, where the local engine has it; it is looked at first.
 
         Raises:
-            InputError: it is no file of tensors, or there are others.
+            InputError: it is no file of tensors, or not of the global weights, or there are others.
         """
         place = self._federation.export_path
         if set(message.files) - {place.name}:
             raise InputError(f"expected {place.name} alone, found {', '.join(sorted(message.files))}")
         if message.files:
-            write_tensors(place, message.files[place.name])
+            write_tensors(place, message.files[place.name], weights)
 
 
 def _answer(message: Message, keep: Callable[[Message], None] | None = None) -> Answer:
@@ -191,12 +194,22 @@ def _answer(message: Message, keep: Callable[[Message], None] | None = None) -> 
         return Answer(failure=f"its answer does not count: {error}")
 
 
-def write_tensors(place: Path, content: bytes) -> None:
-    """Write a file of tensors that has come from a site, once it can be read without running anything in it."""
+def write_tensors(place: Path, content: bytes, weights: NamedTensors | None = None) -> None:
+    """Write a file of tensors that has come from a site, once it can be read without running anything in it.
+
+    Args:
+        place: where.
+        content: what has come.
+        weights: the global ones that it is to hold; None: it is one client's own.
+    Raises:
+        InputError: it is no such file.
+    """
     arrived = place.with_name(f"arrived.{place.name}")
     write_atomically(arrived, lambda temporary: temporary.write_bytes(content))
     try:
-        load_tensors(arrived)
+        found = load_tensors(arrived)
+        if weights is not None:
+            check_deliverable(found, weights)
         write_atomically(place, lambda temporary: temporary.write_bytes(content))
     finally:
         remove_files(arrived)
