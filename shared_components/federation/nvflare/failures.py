@@ -14,7 +14,7 @@ WITHHELD = f"its cause may name what stays at its site; it is in {ERROR_FILE} th
 SAME_EVERYWHERE = {"images", "labels"}  # names that tell of nobody
 OURS = r"\bstate\.\d+\.pt|\bscripts/\w+\.(py|sh)"  # not looked at: a number may be a patient's as well
 IMAGE = r"\.(nii|nrrd|nhdr|mh[ad]|np[yz]|hdr|img|gipl|dcm|ima|png|jpe?g|bmp|tiff?)\b"  # what is made is named alike
-SHORTEST = 3  # letters, of a name that can tell of somebody
+SHORTEST = 3  # letters, of a name that can tell of somebody without being a subject's or patient's
 
 
 class Told(InputError):
@@ -47,9 +47,14 @@ def _last_part(path: re.Match) -> str:
 
 
 def _stands_in(name: str, text: str) -> bool:
-    """Whether a name does, as a word or with something put to it, such as ``_seg``."""
-    found = re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text, re.IGNORECASE)
-    return found is not None
+    """Whether a name does, as a word or with something put to it, such as ``_seg``; a short one in its own letters.
+
+    White space is that of a failure's line, and a name may stand there as a quotation has it, with escapes.
+    """
+    quoted = {name, name.replace("'", r"\'"), repr(name)[1:-1], ascii(name)[1:-1]}
+    letter, case = (r"[A-Za-z0-9]", re.IGNORECASE) if len(name) >= SHORTEST else (r"[^\W_]", re.NOFLAG)
+    words = (re.escape(" ".join(each.split())) for each in quoted if each.strip())
+    return any(re.search(rf"(?<!{letter}){each}(?!{letter})", text, case) for each in words)
 
 
 def _names(root: str) -> Iterator[str]:
@@ -59,9 +64,11 @@ def _names(root: str) -> Iterator[str]:
     from shared_components.data.names import subject_name
 
     same = {*SAME_EVERYWHERE, DATASET_FILE}
-    found: set[str] = set()
+    found, people = set[str](), set[str]()
     for _, folders, files in os.walk(root):
         found |= {*folders, *files, *map(subject_name, files)}
     for entry in read_entries(root, read_description(root)[0])[0]:
-        found |= {entry.subject, *([entry.patient] if entry.patient else [])}
-    yield from (name for name in found if len(name) >= SHORTEST and name.lower() not in same)
+        people |= {entry.subject, *([entry.patient] if entry.patient else [])}
+    long = {name for name in found | people if len(name) >= SHORTEST}
+    short = {name for name in people if any(map(str.isalpha, name))}  # a short number is any number
+    yield from (name for name in long | short if name.lower() not in same)

@@ -64,6 +64,33 @@ def test_the_rest_is_told(root, text, told):
     assert told_outside(InputError(text), [KIT], [root]) == told
 
 
+@pytest.mark.parametrize(
+    "name", ["Li", "Mustermann  Max", "Müller\N{NO-BREAK SPACE}Anna", 'O\'Brien "Bob"', "Ö. L"]
+)
+def test_a_name_is_withheld_however_a_message_has_it(tmp_path, name):
+    (tmp_path / "ct.nii.gz").touch()
+    entry = {"image": "ct.nii.gz", "subject": name}
+    write_dataset(tmp_path, {**dataset_head("north", "t1", "MR", {0: "background"}), "training": [entry]})
+    misfit = f"{name}: expected slices of a size that the network takes, found others"
+    for error in (
+        InputError(misfit),
+        KeyError(name),
+        ValueError(f"{name}_seg: none"),
+        InputError(repr([name])),
+    ):
+        assert told_outside(error, [], [str(tmp_path)]).endswith(WITHHELD)
+    assert told_outside(KeyError([f"it's {name}", '"']), [], [str(tmp_path)]).endswith(WITHHELD)
+    other = "a line on the Lille list: 2 clients found 'li' in it"
+    assert told_outside(InputError(other), [], [str(tmp_path)]) == other
+
+
+def test_a_number_of_a_message_is_no_subject(tmp_path):
+    (tmp_path / "7.nii.gz").touch()
+    entry = {"image": "7.nii.gz"}
+    write_dataset(tmp_path, {**dataset_head("north", "t1", "MR", {0: "background"}), "training": [entry]})
+    assert told_outside(InputError("round 7: no answer"), [], [str(tmp_path)]) == "round 7: no answer"
+
+
 def test_all_of_it_is_noted_at_the_site(tmp_path):
     note_failure(tmp_path / "north", ValueError("SMITH"))
     assert "ValueError: SMITH" in (tmp_path / "north" / "error.txt").read_text()
