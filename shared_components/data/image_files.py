@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -19,6 +17,7 @@ from shared_components.data.dicom import (
 )
 from shared_components.data.faults import UnfitFile, in_one_line
 from shared_components.data.names import IMAGE_SUFFIXES, states_sizes, subject_name
+from shared_components.data.voxel_headers import is_voxel_header, named_files
 from shared_components.errors import InputError
 
 LOOKED_AT = 5000  # files and folders below one that is searched for images
@@ -27,12 +26,6 @@ _UNREAD = (
 )  # fmt: skip
 """Endings of volumes that nothing here reads: FreeSurfer, MINC, Philips, AFNI, MRtrix, NIfTI packed in other ways."""
 _BESIDE = (".hdr", ".img", ".mat")  # of Analyze and NIfTI in several files
-_NAMING = (".mhd", ".nhdr")  # headers that name the files of their voxels
-_DATA_FILE = re.compile(
-    r"^[ \t]*(?:ElementDataFile[ \t]*[=:]|data ?file[ \t]*:)[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE
-)
-_MOST_FILES = 100_000  # that a pattern names; others are a defect of the header
-_HEADER = 2**20  # bytes of a header that are read
 
 
 def files_of(image: str | os.PathLike) -> list[Path]:
@@ -54,8 +47,8 @@ def _companions(place: Path) -> list[Path]:
     if suffix in _BESIDE[:2]:
         cased = map(str.upper, _BESIDE) if place.suffix.isupper() else _BESIDE
         others = [*map(place.with_suffix, cased)]
-    elif suffix in _NAMING and place.is_file():
-        others = _named_by(place)
+    elif is_voxel_header(place):
+        others = named_files(place)
     return [file for file in others if file != place]
 
 
@@ -66,39 +59,6 @@ def header_of(image: str | os.PathLike) -> Path:
         return place
     header = place.with_suffix(_BESIDE[0].upper() if place.suffix.isupper() else _BESIDE[0])
     return header if header.is_file() else place
-
-
-def _named_by(header: Path) -> list[Path]:
-    """The files that a MetaImage or NRRD header names: one, a list, or a pattern such as ``slice%03d.raw 1 20 1``.
-
-    Of several lines that name some each counts: readers differ in which of them they take.
-    """
-    with header.open("rb") as opened:
-        text = opened.read(_HEADER).decode(errors="surrogateescape").replace("\r", "\n")
-    names: list[str] = []
-    for found in _DATA_FILE.finditer(text):
-        name = found[1].strip()
-        if re.match(r"LIST\b", name, re.IGNORECASE):
-            names += [line.strip() for line in text[found.end() :].splitlines() if line.strip()]
-        elif "%" in name:
-            names += _numbered(name, header.parent)
-        elif name.lower() != "local":
-            names.append(name)
-    return [header.parent / name for name in names]
-
-
-def _numbered(pattern: str, folder: Path) -> list[str]:
-    """The names of a pattern's first, last and every how manieth number, or what is there where it states none."""
-    parts = re.fullmatch(
-        r"(.*?)(%\d{0,3}d)(\S*)[ \t]+(\d{1,18})[ \t]+(\d{1,18})(?:[ \t]+([1-9]\d{0,17}))?(?:[ \t]+\d+)?",
-        pattern,
-    )
-    if parts is None:
-        name = re.sub(r"([ \t]+-?\d+)+$", "", pattern)
-        return sorted(glob.glob(re.sub(r"%\d*d", "*", glob.escape(name)), root_dir=folder))
-    before, number, after, first, last, step = parts.groups()
-    numbers = range(int(first), int(last) + 1, int(step or 1))[:_MOST_FILES]
-    return [f"{before}{number % each}{after}" for each in numbers]
 
 
 def is_image(path: Path) -> bool:

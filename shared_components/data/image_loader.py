@@ -29,6 +29,8 @@ from shared_components.data.dicom_grid import CONVERT, Plane, Stack, unfit
 from shared_components.data.faults import Fault, UnfitFile, one_line
 from shared_components.data.nifti import NiftiReader, is_nifti, open_nifti, world_affine
 from shared_components.data.offsets import OffsetFreeReader
+from shared_components.data.volume_faults import refuse
+from shared_components.data.voxel_headers import header_faults
 
 ITK = "itk==5.4.7"
 """What reads DICOM, NRRD and MetaImage; nothing else needs it."""
@@ -154,7 +156,13 @@ class LazyITKReader(ImageReader):
         return True
 
     def read(self, data: Sequence[PathLike] | PathLike, **kwargs) -> Any:
-        """An image of ITK."""
+        """An image of ITK.
+
+        Raises:
+            UnfitFile: ITK is missing, or a header is not to be given to it.
+        """
+        for each in ensure_tuple(data):
+            refuse(header_faults(each))
         name = ensure_tuple(data)[0]
         itk, suffix = _require_itk(name), Path(name).suffix
         if suffix.lower() != suffix and (codec := _SMALL_LETTERS.get(suffix.lower())):

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from shared_components.data.image_files import files_of, images_in, is_image, unread_volumes
+from shared_components.data.image_loader import LazyITKReader
 from shared_components.data.pairing import find_pairs
+from shared_components.data.volume_check import load_volume
 from shared_components.data.volume_faults import reading_fault
 from shared_components.errors import InputError
 from shared_components.inferers import find_cases
@@ -98,7 +101,7 @@ def test_files_of_an_image_are_those_with_its_voxels(image, header, others, tmp_
         (
             "s.nhdr",
             "NRRD0004\ndata file: %x.raw 1 2\n",
-            "not an image that can be read (no reason); copy it again",
+            "its voxels, %x.raw 1 2, expected beside it, are missing; copy",
         ),
     ],
 )
@@ -183,3 +186,41 @@ def test_volumes_that_nothing_reads_are_told_with_their_cure(tmp_path):
     assert unread_volumes(tmp_path).startswith(
         f"2 files are of a format that is not read, such as {tmp_path}/c.mgz;"
     )
+
+
+@pytest.mark.parametrize(
+    ("image", "line"),
+    [
+        ("s.mhd", "ElementDataFile = %s 1 4 1"),
+        ("s.MHA", "ElementDataFile = %n%n%n"),
+        ("s.mha", "ElementDataFile = slice%d%d.raw 1 4 1"),
+        ("s.mhd", "ElementDataFile = slice%x.raw 1 4 1"),
+        ("s.mhd", "ElementDataFile = slice%-1d.raw"),
+        ("s.mhd", "ElementDataFile = slice%999d.raw 1 4 1"),
+        ("s.mhd", "ElementDataFile = slice%d.raw 1 4"),
+        ("s.mhd", "ElementDataFile = slice%d.raw 1 4 0"),
+        ("s.nrrd", "data file: slice%d%n.raw 1 4 1"),
+    ],
+)
+def test_names_of_voxels_that_printf_would_follow_do_not_reach_itk(image, line, tmp_path):
+    header = (
+        b"ObjectType = Image\nNDims = 3\nDimSize = 32 32 4\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
+    )
+    (tmp_path / image).write_bytes((b"NRRD0004\n" if "nrrd" in image else header) + line.encode() + b"\n")
+    found = re.split(" [=] |: ", line)[1]
+    fault = f"{tmp_path / image}: its voxels' files: expected a pattern such as slice%03d.raw 1 20 1, found '{found}'; "
+    assert str(*load_volume(tmp_path / image)[1]).startswith(fault)
+    with pytest.raises(InputError, match="expected a pattern"):
+        LazyITKReader().read(tmp_path / image)
+
+
+def test_a_pattern_of_names_is_read(tmp_path):
+    for name in ("a001.raw", "a002.raw"):
+        (tmp_path / name).write_bytes(bytes(range(16)))
+    header = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 4 4 2\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
+    )
+    for pattern in ("a%03d.raw 1 2 1", f"{tmp_path}/a%03d.raw", "a00%1d.raw 1"):
+        (tmp_path / "s.mhd").write_text(f"{header}ElementDataFile = {pattern}\n")
+        assert names(files_of(tmp_path / "s.mhd")) == ["s.mhd", "a001.raw", "a002.raw"]
+        assert load_volume(tmp_path / "s.mhd")[0].sum() == 240

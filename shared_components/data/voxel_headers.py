@@ -1,0 +1,110 @@
+"""Headers of MetaImage and NRRD: which files hold their voxels, and which headers ITK must not be given to read.
+
+ITK hands a pattern of file names to C's ``printf`` as it stands, so that one other than ``slice%03d.raw`` reads and
+writes memory. It follows any name that a header states to wherever it leads.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared_components.data.faults import Fault
+
+_ENDINGS = (".mha", ".mhd", ".nrrd", ".nhdr")  # ITK takes these formats under no other
+_META = re.compile(r"^[^\S\n]*ElementDataFile(?:[^\S\n]|[=:])+(.+)$", re.IGNORECASE | re.MULTILINE)
+_NRRD = re.compile(r"^[ \t]*data ?file[ \t]*:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
+_WITHIN = ("LOCAL", "Local", "local")  # what MetaImage calls voxels in the file itself
+_PATTERN = re.compile(r"([^\s%]*)(%0?\d{0,2}d)([^\s%]*)((?:[ \t]+[+-]?\d+)*)[ \t]*")
+_NUMBERS = re.compile(r"[ \t]+(\d{1,9})[ \t]+(\d{1,9})(?:[ \t]+([1-9]\d{0,8}))?(?:[ \t]+\d+)?")
+_META_NUMBERS = re.compile(r"([ \t]+-?\d{1,9}([ \t]+-?\d{1,9}[ \t]+0*[1-9]\d{0,8}([ \t]+\d+)*)?)?")
+"""A first one alone, or with a last one and a step: without that ITK divides by zero."""
+_SPACE = " \t\v\f\r"
+_MOST_FILES = 100_000  # that a pattern names; others are a defect of the header
+_HEADER = 2**20  # bytes of a header that are read
+_CURE = "correct the header or export the image again"
+
+
+def is_voxel_header(path: Path) -> bool:
+    """Whether a file is called as MetaImage or NRRD: its voxels may be in it or in others, whatever the ending."""
+    return path.name.lower().endswith(_ENDINGS) and path.is_file()
+
+
+def named_files(header: Path) -> list[Path]:
+    """The files that a header names: one, a list, or a pattern such as ``slice%03d.raw 1 20 1``.
+
+    Of several lines that name some each counts: readers differ in which of them they take.
+
+    Raises:
+        OSError: the header may not be read.
+    """
+    names: list[str] = []
+    for name, meta, rest in _namings(_text(header)):
+        if name.startswith("LIST"):
+            lines = [line.rstrip(_SPACE) if meta else line for line in rest.splitlines()]
+            names += filter(None, lines)
+        elif _is_pattern(name, meta):
+            names += _numbered(name, header.parent)
+        elif not (meta and name in _WITHIN):
+            names.append(name)
+    return [header.parent / name for name in names]
+
+
+def header_faults(path: str | os.PathLike) -> Iterator[Fault]:
+    """Why a MetaImage or NRRD is not to be read; none of a file of another kind.
+
+    Raises:
+        OSError: the header may not be read.
+    """
+    path = Path(path)
+    if is_voxel_header(path):
+        for name, meta, _ in _namings(_text(path)):
+            if _is_pattern(name, meta) and not _is_plain(name, meta):
+                fault = (
+                    f"its voxels' files: expected a pattern such as slice%03d.raw 1 20 1, found {name[:80]!r}"
+                )
+                yield Fault(str(path), fault, _CURE)
+
+
+def _text(header: Path) -> str:
+    with header.open("rb") as opened:
+        return opened.read(_HEADER).decode(errors="surrogateescape").replace("\r\n", "\n")
+
+
+def _namings(text: str) -> Iterator[tuple[str, bool, str]]:
+    """What a header names its voxels' files by, whether as MetaImage does, and the lines after it.
+
+    A return alone ends a line of NRRD, and is a letter to MetaImage.
+    """
+    split = text.replace("\r", "\n")
+    for lines, form in dict.fromkeys(((text, _META), (split, _META), (split, _NRRD))):
+        for found in form.finditer(lines):
+            meta = form is _META
+            yield found[1].rstrip(_SPACE) if meta else found[1], meta, lines[found.end() :]
+
+
+def _is_pattern(name: str, meta: bool) -> bool:
+    """Whether ITK makes several names of one: of NRRD's only those with a ``%d``, others may have a ``%``."""
+    return "%" in name if meta else re.search(r"%\d*d", name) is not None
+
+
+def _is_plain(pattern: str, meta: bool) -> bool:
+    parts = _PATTERN.fullmatch(pattern)
+    return parts is not None and (not meta or _META_NUMBERS.fullmatch(parts[4]) is not None)
+
+
+def _numbered(pattern: str, folder: Path) -> list[str]:
+    """The names of a pattern's first, last and every how manieth number, or what is there where it states none."""
+    parts = _PATTERN.fullmatch(pattern)
+    if parts is None:  # which is one of the header's faults
+        return []
+    before, number, after, numbers = parts.groups()
+    stated = _NUMBERS.fullmatch(numbers)
+    if stated is None:
+        return sorted(glob.glob(f"{glob.escape(before)}*{glob.escape(after)}", root_dir=folder))
+    first, last, step = stated.groups()
+    chosen = range(int(first), int(last) + 1, int(step or 1))[:_MOST_FILES]
+    return [f"{before}{number % each}{after}" for each in chosen]
