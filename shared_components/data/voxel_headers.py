@@ -14,16 +14,18 @@ from pathlib import Path
 
 from shared_components.data.faults import Fault
 
-_ENDINGS = (".mha", ".mhd", ".nrrd", ".nhdr")  # ITK takes these formats under no other
-_META = re.compile(r"^[^\S\n]*ElementDataFile(?:[^\S\n]|[=:])+(.+)$", re.IGNORECASE | re.MULTILINE)
+_METAIMAGE = (".mha", ".mhd")
+_ENDINGS = (*_METAIMAGE, ".nrrd", ".nhdr")  # ITK takes these formats under no other
+_META = re.compile(r"^[^\S\n]*ElementDataFile(?:[^\S\n]|[=:])+(.+)$", re.MULTILINE)
 _NRRD = re.compile(r"^[ \t]*data ?file[ \t]*:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
 _WITHIN = ("LOCAL", "Local", "local")  # what MetaImage calls voxels in the file itself
 _PATTERN = re.compile(r"([^\s%]*)(%0?\d{0,2}d)([^\s%]*)((?:[ \t]+[+-]?\d+)*)[ \t]*")
 _NUMBERS = re.compile(r"[ \t]+(\d{1,9})[ \t]+(\d{1,9})(?:[ \t]+([1-9]\d{0,8}))?(?:[ \t]+\d+)?")
 _META_NUMBERS = re.compile(r"([ \t]+-?\d{1,9}([ \t]+-?\d{1,9}[ \t]+0*[1-9]\d{0,8}([ \t]+\d+)*)?)?")
 """A first one alone, or with a last one and a step: without that ITK divides by zero."""
-_SPACE = " \t\v\f\r"
-_MOST_FILES = 100_000  # that a pattern names; others are a defect of the header
+_TAIL = re.compile(r"[^!-~]+$")  # of names, which MetaImage cuts off
+_CONTROL = re.compile(r"[\0-\x08\n-\x1f\x7f]")  # at which names are cut, or which are passed over
+_MOST_FILES = 100_000  # whose names are made of a pattern; of more those are looked for that are there
 _HEADER = 2**20  # bytes of a header that are read
 _CURE = "correct the header or export the image again"
 
@@ -44,13 +46,16 @@ def named_files(header: Path) -> list[Path]:
     names: list[str] = []
     for name, meta, rest in _namings(_text(header)):
         if name.startswith("LIST"):
-            lines = [line.rstrip(_SPACE) if meta else line for line in rest.splitlines()]
-            names += filter(None, lines)
+            names += _listed(rest, meta)
         elif _is_pattern(name, meta):
             names += _numbered(name, header.parent)
         elif not (meta and name in _WITHIN):
             names.append(name)
     return [header.parent / name for name in names]
+
+
+def _listed(lines: str, meta: bool) -> list[str]:
+    return [name for line in lines.split("\n") if (name := _TAIL.sub("", line) if meta else line)]
 
 
 def header_faults(path: str | os.PathLike) -> Iterator[Fault]:
@@ -61,12 +66,28 @@ def header_faults(path: str | os.PathLike) -> Iterator[Fault]:
     """
     path = Path(path)
     if is_voxel_header(path):
-        for name, meta, _ in _namings(_text(path)):
-            if _is_pattern(name, meta) and not _is_plain(name, meta):
-                fault = (
-                    f"its voxels' files: expected a pattern such as slice%03d.raw 1 20 1, found {name[:80]!r}"
-                )
-                yield Fault(str(path), fault, _CURE)
+        yield from (Fault(str(path), fault, _CURE) for fault in _naming_faults(path))
+
+
+def _naming_faults(header: Path) -> Iterator[str]:
+    """What hides the voxels' files, or makes names of them that no one would write."""
+    text = _text(header)
+    if header.stat().st_size > _HEADER and not _ends(header, text):
+        yield f"expected a header of at most {_HEADER} bytes, found a longer one"
+    for name, meta, rest in _namings(text):
+        listed = _listed(rest, meta) if name.startswith("LIST") else []
+        odd = next(filter(_CONTROL.search, (name, *listed)), None)
+        if odd is not None:
+            yield f"its voxels' files: expected names, found control characters in {odd[:80]!r}"
+        elif _is_pattern(name, meta) and not _is_plain(name, meta):
+            yield f"its voxels' files: expected a pattern such as slice%03d.raw 1 20 1, found {name[:80]!r}"
+
+
+def _ends(header: Path, text: str) -> bool:
+    """Whether a header's end is in ``text``: an empty line of NRRD, of MetaImage the line that names the voxels."""
+    if not header.name.lower().endswith(_METAIMAGE):
+        return re.search(r"\n\n|\r\r", text) is not None
+    return (found := _META.search(text)) is not None and not found[1].startswith("LIST")
 
 
 def _text(header: Path) -> str:
@@ -83,7 +104,7 @@ def _namings(text: str) -> Iterator[tuple[str, bool, str]]:
     for lines, form in dict.fromkeys(((text, _META), (split, _META), (split, _NRRD))):
         for found in form.finditer(lines):
             meta = form is _META
-            yield found[1].rstrip(_SPACE) if meta else found[1], meta, lines[found.end() :]
+            yield _TAIL.sub("", found[1]) if meta else found[1], meta, lines[found.end() :]
 
 
 def _is_pattern(name: str, meta: bool) -> bool:
@@ -103,8 +124,8 @@ def _numbered(pattern: str, folder: Path) -> list[str]:
         return []
     before, number, after, numbers = parts.groups()
     stated = _NUMBERS.fullmatch(numbers)
-    if stated is None:
+    first, last, step = stated.groups() if stated else (1, 0, 1)
+    chosen = range(int(first), int(last) + 1, int(step or 1))
+    if not 0 < len(chosen) <= _MOST_FILES:
         return sorted(glob.glob(f"{glob.escape(before)}*{glob.escape(after)}", root_dir=folder))
-    first, last, step = stated.groups()
-    chosen = range(int(first), int(last) + 1, int(step or 1))[:_MOST_FILES]
     return [f"{before}{number % each}{after}" for each in chosen]

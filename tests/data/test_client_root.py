@@ -8,7 +8,9 @@ import pytest
 from shared_components.data.check import check_client_root
 from shared_components.data.client_root import ClientRoot
 from shared_components.data.names import subject_name
+from shared_components.data.voxel_headers import header_faults
 from shared_components.errors import InputError
+from tests.data.dicom_files import RIGHT
 
 
 def test_loads_what_the_description_says(data_root):
@@ -231,6 +233,9 @@ def test_subjects_of_one_name_are_told_apart_by_the_key(data_root, describe):
         ("b.nhdr", "NRRD0004\ndata file: ../../secret.raw\n"),
         ("b.nhdr", "NRRD0004\ndata file: ../../secre%1d.raw\n"),
         ("b.hdr", "header"),
+        ("b.mha", "NDims = 3\nElementDataFile = ../../secret.raw\n"),
+        ("b.mha", "NDims = 3\n\vElementDataFile = LISTED\n../../secret.raw é\n"),
+        ("b.nrrd", "NRRD0004\ndata file: {folder}/secret.raw\n"),
     ],
 )
 def test_voxels_outside_the_root_are_refused_as_images_are(data_root, only_line, name, header):
@@ -243,6 +248,44 @@ def test_voxels_outside_the_root_are_refused_as_images_are(data_root, only_line,
     assert re.search(
         r"b\.\w+: its voxels, .*(secre|b\.img).*, leave the root; move or copy that file into ", told
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "fault"),
+    [
+        ("b.mhd", "ElementDataFile = ../../secret%i.raw 1 4 1\n", "expected a pattern such as"),
+        ("b.mhd", "ElementDataFile = ../../secret%01u.raw 1 4 1\n", "expected a pattern such as"),
+        ("b.mhd", "ElementDataFile = x\r/../../secret.raw\n", "control characters"),
+        ("b.nhdr", "NRRD0004\n" + "# x\n" * 280_000 + "data file: ../../secret.raw\n", "found a longer one"),
+        ("b.mhd", "Comment = x\n" * 100_000 + "ElementDataFile = ../../secret.raw\n", "found a longer one"),
+        ("b.mhd", "ElementDataFile = LIST\n" + "b.raw\n" * 180_000 + "../../secret.raw\n", "a longer one"),
+    ],
+)
+def test_headers_that_hide_their_voxels_are_refused(data_root, only_line, name, header, fault):
+    (data_root[0] / "images" / name).write_text(header, newline="")
+    assert fault in only_line(f"images/{name}")
+
+
+def test_voxels_behind_their_header_are_of_any_length(tmp_path):
+    for name, header in (("b.mha", "NDims = 3\nElementDataFile = LOCAL\n"), ("b.nrrd", "NRRD0004\r\n\r\n")):
+        (tmp_path / name).write_bytes(header.encode() + bytes(2**20))
+        assert not list(header_faults(tmp_path / name))
+
+
+def test_files_of_a_dicom_folder_that_are_links_out_of_the_root_are_refused(data_root, describe, only_line):
+    root, content = data_root
+    RIGHT["regular"].write(root / "kept")
+    series = root / "images" / "p1"
+    series.mkdir()
+    for file in (root / "kept").iterdir():
+        (series / file.name).symlink_to(file)
+    describe(root, content | {"validation": [{"image": "images/p1"}]})
+    assert ClientRoot.load(root)
+    first = min(series.iterdir())
+    secret = first.resolve().rename(root.parent / "secret")
+    first.unlink()
+    first.symlink_to(secret)
+    assert f"p1: its voxels, {first}, leave the root; move or copy that file" in only_line("images/p1")
 
 
 def test_voxels_inside_the_root_are_none_of_its_faults(data_root, describe):
