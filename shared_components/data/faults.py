@@ -20,6 +20,7 @@ from typing import Any
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from nibabel.wrapstruct import WrapStructError
+from PIL.Image import DecompressionBombError
 
 from shared_components.errors import InputError, printable
 
@@ -27,6 +28,9 @@ UNREADABLE = (
     OSError,
     EOFError,
     RuntimeError,
+    MemoryError,
+    OverflowError,
+    DecompressionBombError,
     ValueError,
     LookupError,
     TypeError,

@@ -213,6 +213,9 @@ def reading_fault(path: str | os.PathLike, error: BaseException) -> Fault:
         return _fault(path, fault, "put the files of one series into it, or name an image file")
     if missing := files_missing(path):
         return _missing(path, missing)
+    if isinstance(cause, MemoryError):
+        cure = "export it again if its sizes are wrong, or use a machine with more memory"
+        return _fault(path, f"does not fit into memory ({reason})", cure)
     if "CRC" in reason:
         return _fault(path, "is damaged (its checksum does not fit)", "copy it again from its source")
     if isinstance(cause, EOFError) or any(word in reason.lower() for word in _OF_CUT_FILES):

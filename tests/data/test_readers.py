@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +69,29 @@ def test_damaged_archives_of_arrays_are_told_in_one_line(tmp_path, volume):
     assert "none.npz: not an image that can be read (list index out of range); copy" in told["none"]
     assert "cut.npz: not an image that can be read (File is not a zip file); copy" in told["cut"]
     assert "flipped.npz: is damaged (its checksum does not fit); copy it again" in told["flipped"]
+
+
+def array_of(shape) -> bytes:
+    """An array's file of 64 numbers whose header states a shape."""
+    header = io.BytesIO()
+    stated = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, stated)
+    return header.getvalue() + bytes(512)
+
+
+def test_files_that_promise_more_than_memory_holds_are_told_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "huge.npy").write_bytes(array_of((10**7, 10**6, 1)))
+    (tmp_path / "endless.npy").write_bytes(array_of((10**30,)))
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
+        archive.writestr("a.npy", array_of((10**7, 10**6, 1)))
+    Image.new("1", (5, 6)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    told = {file.name: str(*load_volume(file)[1]) for file in tmp_path.iterdir()}
+    assert "huge.npy: unreadable: it ends too early (mmap length is greater" in told["huge.npy"]
+    assert "endless.npy: not an image that can be read (Python int too large" in told["endless.npy"]
+    assert "huge.npz: does not fit into memory (Unable to allocate 72.8 TiB" in told["huge.npz"]
+    assert "bomb.png: not an image that can be read (Image size (30 pixels) exceeds" in told["bomb.png"]
+    assert all("\n" not in line for line in told.values())
 
 
 @pytest.mark.parametrize("kind", ["nrrd", "mha", "dicom"])

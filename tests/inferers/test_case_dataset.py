@@ -11,7 +11,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
+from PIL import Image
 
+from shared_components.data.image_loader import ArrayReader
 from shared_components.errors import InputError
 from shared_components.inferers import (
     CaseDataset,
@@ -74,6 +76,20 @@ def test_a_dataset_that_keeps_going_gives_the_fault_as_an_item(tmp_path):
     for item in items:
         assert re.fullmatch(f".*{FAULTS[item['case']]}.*", item[FAULT]), item[FAULT]
         assert "\n" not in item[FAULT]
+
+
+def test_a_picture_or_an_archive_that_memory_does_not_hold_stops_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.new("1", (5, 6)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(ArrayReader, "read", lambda *_: np.empty((10**7, 10**6)))
+    np.save(tmp_path / "huge.npy", np.zeros(1))
+    sound = nib.Nifti1Image(np.arange(60, dtype=np.float32).reshape(5, 4, 3), np.eye(4))
+    nib.save(sound, tmp_path / "sound.nii")
+    cases = [{"image": str(file), "case": file.stem} for file in sorted(tmp_path.iterdir())]
+    bomb, huge, sound = CaseDataset(cases, inference_transforms(16, 1.0), keep_going=True)
+    assert "Image size (30 pixels) exceeds limit" in bomb[FAULT]
+    assert "huge.npy: does not fit into memory (Unable to allocate 72.8 TiB" in huge[FAULT]
+    assert FAULT not in sound
 
 
 def test_faults_of_a_program_are_not_dressed_up(tmp_path):
