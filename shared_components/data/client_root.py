@@ -21,7 +21,7 @@ from shared_components.data.faults import Fault, dangling_link, in_one_line
 from shared_components.data.image_files import files_of
 from shared_components.data.label_maps import ANNOTATED, CLASSES, IGNORE, Annotated
 from shared_components.data.names import entry_subject, subject_name
-from shared_components.data.voxel_headers import header_faults
+from shared_components.data.voxel_headers import naming_faults
 from shared_components.errors import InputError, has_unprintable, name_fault, printable, shown
 from shared_components.files import inside, lies_in, path_fault
 
@@ -254,13 +254,13 @@ def _path_fault(root: Path, path: str) -> Fault | None:
 def _companion_fault(root: Path, place: Path) -> Fault | None:
     """Voxels outside the root: that a header names, or links to them beside it or in a folder of DICOM."""
     try:
-        fault = next(header_faults(place), None)
+        hidden = next(naming_faults(place), None)
         files = _linked_dicom(place) if place.is_dir() else files_of(place)[1:]
         away = next((file for file in files if not lies_in(file, root)), None)
     except OSError:  # it may not be read, which is told when the image is
         return None
-    if fault is not None:
-        return fault
+    if hidden is not None:
+        return hidden
     if away is None:
         return None
     fault = f"its voxels, {printable(os.fspath(away))}, leave the root"

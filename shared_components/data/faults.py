@@ -45,6 +45,8 @@ UNREADABLE = (
 )
 """What the readers of nibabel, ITK, Pillow and NumPy raise on files that they cannot make sense of."""
 
+DEFLATE = 1100  # times smaller is more than gzip can make anything
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -67,6 +69,12 @@ class Fault:
 def dangling_link(path: str | os.PathLike) -> Fault:
     """The fault of a link that ends in no file."""
     return Fault(str(path), "is a link that leads nowhere or round in a circle", "mend the link")
+
+
+def ends_early(path: str | os.PathLike, size: int, need: int) -> Fault:
+    """The fault of a file of ``size`` bytes whose header promises more."""
+    fault = f"unreadable: it ends too early ({size} bytes, its header promises {need})"
+    return Fault(str(path), fault, "copy it again from its source")
 
 
 class UnfitFile(InputError):

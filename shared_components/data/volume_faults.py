@@ -18,7 +18,16 @@ from monai.data.utils import to_affine_nd
 from monai.transforms import MapTransform
 from nibabel.spatialimages import SpatialImage
 
-from shared_components.data.faults import UNREADABLE, Fault, UnfitFile, causes_of, dangling_link, one_line
+from shared_components.data.faults import (
+    DEFLATE,
+    UNREADABLE,
+    Fault,
+    UnfitFile,
+    causes_of,
+    dangling_link,
+    ends_early,
+    one_line,
+)
 from shared_components.data.grids import GRID_TOLERANCE
 from shared_components.data.image_files import files_missing
 from shared_components.data.nifti import (
@@ -35,7 +44,6 @@ FORMATS = "NIfTI, NRRD, MetaImage, PNG or a folder with one DICOM series"
 SMALLEST = 1e-5  # mm; a voxel edge below this, a tenth of a virus, is a defect of the header
 LARGEST = 10_000.0  # mm; no body is that long: its in-plane resampling alone would fill the memory
 FLATTEST = 1e-4  # volume of a voxel, as a share of the product of its edges
-DEFLATE = 1100  # times smaller is more than gzip can make anything
 CHUNK = 2**20  # bytes that are unzipped at a time
 _HEADER_CURE = "correct the header or export it again"
 
@@ -125,8 +133,7 @@ def _nifti_faults(path: Path) -> Iterator[Fault]:
         return
     need = int(np.prod(image.shape, dtype=object)) * dtype.itemsize
     if need > size * (DEFLATE if path.name.lower().endswith(".gz") else 1):
-        fault = f"unreadable: it ends too early ({size} bytes, its header promises {need})"
-        yield _fault(path, fault, "copy it again from its source")
+        yield ends_early(path, size, need)
         return
     yield from _header_faults(path, image)
 

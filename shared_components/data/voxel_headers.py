@@ -7,12 +7,13 @@ writes memory. It follows any name that a header states to wherever it leads.
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared_components.data.faults import Fault
+from shared_components.data.faults import DEFLATE, Fault, ends_early
 
 _METAIMAGE = (".mha", ".mhd")
 _ENDINGS = (*_METAIMAGE, ".nrrd", ".nhdr")  # ITK takes these formats under no other
@@ -27,6 +28,23 @@ _TAIL = re.compile(r"[^!-~]+$")  # of names, which MetaImage cuts off
 _CONTROL = re.compile(r"[\0-\x08\n-\x1f\x7f]")  # at which names are cut, or which are passed over
 _MOST_FILES = 100_000  # whose names are made of a pattern; of more those are looked for that are there
 _HEADER = 2**20  # bytes of a header that are read
+_FIELD = re.compile(r"^[^\S\n]*(\w+)[^\S\n]*[=:][^\S\n]*(\S.*)$", re.MULTILINE)
+_WIDTHS = (
+    ("char|int8", 1),
+    ("short|int16", 2),
+    ("long.?long|int64|double", 8),
+    ("int|long|float", 4),
+)  # bytes
+_TYPED = 8  # bytes of a number for one of its text, at most: a double may be a digit
+_ENCODINGS = {
+    "raw": 1,
+    "hex": 1,
+    "txt": _TYPED,
+    "text": _TYPED,
+    "ascii": _TYPED,
+    "gz": DEFLATE,
+    "gzip": DEFLATE,
+}
 _CURE = "correct the header or export the image again"
 
 
@@ -64,9 +82,45 @@ def header_faults(path: str | os.PathLike) -> Iterator[Fault]:
     Raises:
         OSError: the header may not be read.
     """
+    yield from naming_faults(path)
+    path = Path(path)
+    files = [path, *named_files(path)] if is_voxel_header(path) else []
+    if files and all(map(os.path.isfile, files)):
+        need, packed = _promised(path)
+        size = sum(map(os.path.getsize, files))
+        if need > size * packed:  # ITK would take the memory before it looks
+            yield ends_early(path, size, need)
+
+
+def naming_faults(path: str | os.PathLike) -> Iterator[Fault]:
+    """Why a MetaImage's or NRRD's voxels cannot be said to be in some files; none of a file of another kind.
+
+    Raises:
+        OSError: the header may not be read.
+    """
     path = Path(path)
     if is_voxel_header(path):
         yield from (Fault(str(path), fault, _CURE) for fault in _naming_faults(path))
+
+
+def _promised(header: Path) -> tuple[int, int]:
+    """Bytes of the voxels, 0 where they are not stated plainly, and how many times smaller their files may be."""
+    text = _text(header)
+    if header.name.lower().endswith(_METAIMAGE):
+        stated = dict(_FIELD.findall(_META.split(text)[0]))
+        sizes, kind = stated.get("DimSize", ""), stated.get("ElementType", "")
+        sizes += f" {stated.get('ElementNumberOfChannels', 1)}"
+        packed = DEFLATE if stated.get("CompressedData", "F")[0] in "Tt1" else 1
+        packed = _TYPED if stated.get("BinaryData", "T")[0] in "Ff0" else packed
+    else:
+        head = re.split(r"\n\n|\r\r", text)[0].replace("\r", "\n")
+        stated = {name.lower(): value for name, value in _FIELD.findall(head)}
+        sizes, kind = stated.get("sizes", ""), stated.get("type", "")
+        packed = _ENCODINGS.get(stated.get("encoding", "").strip().lower(), 0)
+    width = next((count for names, count in _WIDTHS if re.search(names, kind.lower())), 0)
+    if not (packed and re.fullmatch(r"[\d\s]+", sizes)):
+        return 0, 1
+    return math.prod(map(int, sizes.split())) * width, packed
 
 
 def _naming_faults(header: Path) -> Iterator[str]:

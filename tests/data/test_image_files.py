@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import itk
+import numpy as np
 import pytest
 
 from shared_components.data.image_files import files_of, images_in, is_image, unread_volumes
@@ -224,3 +226,38 @@ def test_a_pattern_of_names_is_read(tmp_path):
         (tmp_path / "s.mhd").write_text(f"{header}ElementDataFile = {pattern}\n")
         assert names(files_of(tmp_path / "s.mhd")) == ["s.mhd", "a001.raw", "a002.raw"]
         assert load_volume(tmp_path / "s.mhd")[0].sum() == 240
+
+
+@pytest.mark.parametrize(
+    ("image", "header", "need"),
+    [
+        (
+            "s.nrrd",
+            "NRRD0004\ntype: short\ndimension: 3\nsizes: 2000 2000 250\nencoding: gzip\n\n",
+            2_000_000_000,
+        ),
+        ("s.nrrd", "NRRD0004\ntype: uint8\ndimension: 2\nsizes: 400 400\nencoding: raw\n\n", 160_000),
+        ("s.nhdr", "NRRD0004\ntype: float\nsizes: 40 99\nencoding: raw\ndata file: s.raw\n", 15_840),
+        ("s.mha", "DimSize = 99 99 99\nElementType = MET_FLOAT\nCompressedData = True\n", 3_881_196),
+        ("s.mhd", "DimSize = 20 99\nElementNumberOfChannels = 3\nElementType = MET_USHORT\n", 11_880),
+    ],
+)
+def test_headers_that_promise_more_than_their_files_hold_do_not_reach_itk(image, header, need, tmp_path):
+    (tmp_path / "s.raw").write_bytes(bytes(99))
+    if "DimSize" in header:
+        named = "LOCAL" if image == "s.mha" else "s.raw"
+        header = f"ObjectType = Image\nNDims = {header.split('=')[1].count('9')}\n{header}ElementDataFile = {named}\n"
+    (tmp_path / image).write_bytes(header.encode() + (b"" if image.endswith("hd") else bytes(99)))
+    with pytest.raises(
+        InputError, match=rf"it ends too early \(\d+ bytes, its header promises {need}\); copy"
+    ):
+        LazyITKReader().read(tmp_path / image)
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "nhdr", "mha", "mhd"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_blank_volumes_are_read_however_well_they_pack(kind, packed, tmp_path):
+    for dtype in (np.uint8, np.int16, np.uint32, np.float64):
+        image = itk.image_from_array(np.zeros((64, 128, 128), dtype))
+        itk.imwrite(image, str(tmp_path / f"s.{kind}"), compression=packed)
+        assert load_volume(tmp_path / f"s.{kind}")[0].shape == (1, 128, 128, 64)
