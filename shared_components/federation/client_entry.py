@@ -113,6 +113,11 @@ class Demand:
         """As a site file has it."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
+    @property
+    def noisy(self) -> bool:
+        """Whether updates must have noise."""
+        return bool(self.noise_multiplier) or self.epsilon_at_most is not None
+
     def unmet(self, privacy: Privacy | None) -> str:
         """In what a federation's protection is weaker than demanded, in one line; empty if it is not."""
         found = "; ".join(self._weaker(privacy))
@@ -136,8 +141,7 @@ class Demand:
             yield f"noise_multiplier {self.noise_multiplier:g}, found noise {noise:g}"
         if self.epsilon_at_most is not None and not noise:
             yield f"epsilon_at_most {self.epsilon_at_most:g}, found noise 0, which bounds no epsilon"
-        noisy = self.noise_multiplier or self.epsilon_at_most is not None
-        if noisy and not self.losses and privacy is not None and privacy.losses:
+        if self.noisy and not self.losses and privacy is not None and privacy.losses:
             yield "losses false, found losses true"
 
 

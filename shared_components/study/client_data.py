@@ -124,17 +124,19 @@ class SiteDescription:
         domains: as of :attr:`ClientData.domains`.
         counts: as of :attr:`ClientData.counts`.
         state: changes when a file that it trains on does.
+        noisy: whether it demands noise of what leaves it.
     """
 
     labels: dict[int, str]
     domains: tuple[str, ...]
     counts: dict[str, dict[str, int]]
     state: str
+    noisy: bool = False
 
     @classmethod
-    def of(cls, data: ClientData, state: str) -> SiteDescription:
+    def of(cls, data: ClientData, state: str, noisy: bool = False) -> SiteDescription:
         """What a site tells of its data."""
-        return cls(dict(data.labels), data.domains, data.counts, state)
+        return cls(dict(data.labels), data.domains, data.counts, state, noisy)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], client: str) -> SiteDescription:
@@ -155,12 +157,14 @@ class SiteDescription:
         ):
             raise InputError(f"client {client}: expected a description of its data, found {shown(values)}")
         found = {split: {key: counts[split][key] for key in COUNTS} for split in SPLITS}
-        return cls({int(value): name for value, name in labels.items()}, tuple(domains), found, state)
+        named = {int(value): name for value, name in labels.items()}
+        return cls(named, tuple(domains), found, state, values.get("noisy") is True)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         labels = {str(value): name for value, name in self.labels.items()}
-        return {"labels": labels, "domains": list(self.domains), "counts": self.counts, "state": self.state}
+        told = {"labels": labels, "domains": list(self.domains), "counts": self.counts, "state": self.state}
+        return {**told, "noisy": self.noisy}
 
     @property
     def dataset_dir(self) -> str:

@@ -85,7 +85,9 @@ def test_killed_in_a_round_and_resumed_equals_unbroken(values, tmp_path, capsys)
     process = start("run", file, "--resume")
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
-    rounds = [line for line in out.splitlines() if line.startswith("round ")]  # slow work tells who is at it, too
+    rounds = [
+        line for line in out.splitlines() if line.startswith("round ")
+    ]  # slow work tells who is at it, too
     assert rounds[0].startswith("round 2/3")
     unbroken = federation(values, overrides=kill, output_dir=str(tmp_path / "unbroken"))
     folder = LocalEngine(unbroken, quiet=True).run()

@@ -52,7 +52,7 @@ def test_a_folder_without_data_is_told(tmp_path):
     ],
 )  # fmt: skip
 def test_a_description_that_no_data_have_is_refused(two, wrong):
-    values = SiteDescription.of(ClientData.load(two), "0" * 16).as_dict()
+    values = SiteDescription.of(ClientData.load(two), "0" * 16, noisy=True).as_dict()
     assert SiteDescription.from_dict(values, "north").as_dict() == values
     with pytest.raises(InputError, match="client north: expected a description of its data"):
         SiteDescription.from_dict({**values, **wrong}, "north")

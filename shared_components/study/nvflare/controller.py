@@ -28,7 +28,13 @@ from shared_components.study.client_stages import study_stages
 from shared_components.study.federated_run import OpenedStudy, federated_runs, opened_study
 from shared_components.study.findings import tell_study
 from shared_components.study.nvflare.site_places import SitePlaces, SiteTrainings
-from shared_components.study.nvflare.study_job import FACTORY, job_parts, place_study, site_stages
+from shared_components.study.nvflare.study_job import (
+    FACTORY,
+    check_lone_source,
+    job_parts,
+    place_study,
+    site_stages,
+)
 from shared_components.study.roles import plan_study, unseen_roots
 from shared_components.study.stage import Stage
 from shared_components.study.stages import FailedStages, StageRun
@@ -57,6 +63,10 @@ class StudyController(FederationController):
         federation, parts = read_job(self.custom(), place), read_parts(self.custom())
         described = _describe([*federation.clients, *parts.guests], asking)
         study = place_study(federation, parts, described)
+        for client in study.sources:
+            check_lone_source(
+                study, client, described[client]["noisy"]
+            )  # before hours of the factory's training
         stages = site_stages(study)
         with self._study(study, stages, place) as opened:
             if opened.runs[FACTORY].is_new or not place.rehearsal:

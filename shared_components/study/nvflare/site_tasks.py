@@ -11,7 +11,7 @@ from typing import Any
 
 from shared_components.errors import InputError, shown
 from shared_components.federation import worker
-from shared_components.federation.client_entry import Client, Demand
+from shared_components.federation.client_entry import Client
 from shared_components.federation.data_check import faults_beside
 from shared_components.federation.federation import client_plan
 from shared_components.federation.file_digests import FileDigests, data_record, digest
@@ -21,7 +21,13 @@ from shared_components.federation.nvflare.site_tasks import SiteJob
 from shared_components.federation.site_check import FAULTS
 from shared_components.files import write_atomically, write_text
 from shared_components.study.client_data import ClientData, SiteDescription
-from shared_components.study.nvflare.study_job import carried, handed_out, place_study, site_stages
+from shared_components.study.nvflare.study_job import (
+    carried,
+    check_lone_source,
+    handed_out,
+    place_study,
+    site_stages,
+)
 from shared_components.study.released import pack, unpack
 from shared_components.study.settings import VARIANTS
 from shared_components.study.source_model import check_source_federation, source_federation
@@ -43,7 +49,8 @@ def describe(job: SiteJob, work: Work) -> Done:
     digests = FileDigests(folder / "described.json")
     (roots,) = data_record({job.place.name: Client(data, ())}, digests).values()
     digests.keep()
-    return Done(SiteDescription.of(ClientData.load(data), short_digest([*roots.values()])).as_dict())
+    noisy = job.place.demand is not None and job.place.demand.noisy
+    return Done(SiteDescription.of(ClientData.load(data), short_digest([*roots.values()]), noisy).as_dict())
 
 
 def _refuse_faults(job: SiteJob, folder: Path) -> None:
@@ -67,8 +74,8 @@ def stage(job: SiteJob, work: Work) -> Done:
     stages = site_stages(study)
     wanted = _own_stage(stages, job.place.name, work.values["stage"])
     carries = wanted.key in carried(stages)  # whatever a server says
-    if carries:
-        _refuse_alone(study, wanted, job.place.demand)
+    if carries and wanted.name in (*VARIANTS, "synthetic"):
+        check_lone_source(study, wanted.client, job.place.demand is not None and job.place.demand.noisy)
     _receive(study, wanted, work)
     digests = FileDigests(study.folder / "digests.json")
     before = _texts(work.values["before"])
@@ -91,21 +98,6 @@ def _own_stage(stages: Sequence[Stage], client: str, key: Any) -> Stage:
     if key not in found:
         raise InputError(f"stage {shown(key)}: expected one of {client}'s, which are {', '.join(found)}")
     return found[key]
-
-
-def _refuse_alone(study: Study, wanted: Stage, demand: Demand | None) -> None:
-    """Nothing of a source model that one client trains alone, which gets no noise, leaves a site that demands some.
-
-    Raises:
-        InputError: it would.
-    """
-    noise = demand is not None and (demand.noise_multiplier or demand.epsilon_at_most is not None)
-    if noise and wanted.name in (*VARIANTS, "synthetic") and not study.federates_source:
-        raise InputError(
-            f"{wanted.key}: its site demands noise, which a source model trained at one client alone does not get, "
-            f"found {wanted.client} alone; let two labelled clients train it together, or take noise_multiplier and "
-            "epsilon_at_most out of the site file"
-        )
 
 
 def _receive(study: Study, wanted: Stage, work: Work) -> None:

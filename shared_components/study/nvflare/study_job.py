@@ -88,6 +88,24 @@ def _check_domains(factory: Federation, described: Mapping[str, SiteDescription]
             )
 
 
+def check_lone_source(study: Study, client: str, noisy: bool) -> None:
+    """Nothing of a source model that one client trains alone, which gets no noise, leaves a site that demands some.
+
+    Args:
+        study: the study.
+        client: who trains it.
+        noisy: whether its site demands noise.
+    Raises:
+        InputError: it would.
+    """
+    if noisy and not study.federates_source:
+        raise InputError(
+            f"client {client}: its site demands noise, which a source model trained at one client alone does not get; "
+            "let two labelled clients train it together, or take noise_multiplier and epsilon_at_most out of the site "
+            "file"
+        )
+
+
 def handed_out(study: Study) -> dict[str, Path]:
     """What sites train together and stages read: what it is to the file, at the place whose study it is."""
     variants = {name: Path(source_weights(study, name).path) for name in source_federations(study)}

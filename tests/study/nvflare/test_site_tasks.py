@@ -76,7 +76,7 @@ def test_a_site_that_demands_noise_is_no_source_alone(several_values, tmp_path, 
     for name in ("north", "south"):
         counts = {split: {**count, "labelled": 0} for split, count in told[name]["counts"].items()}
         told[name] = {**told[name], "counts": counts}
-    with pytest.raises(InputError, match=r"west/source_model: its site demands noise, .* west alone"):
+    with pytest.raises(InputError, match=r"client west: its site demands noise, .* at one client alone"):
         left(job, told, tmp_path)
     trusting = replace(job, place=replace(job.place, demand=None))
     assert left(trusting, told, tmp_path) == ["model.pt"]
