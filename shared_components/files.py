@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from shared_components.errors import InputError, os_error_line, printable
+from shared_components.pickles import check_pickle
 from shared_components.seals import archive_fault, seal_archive
 from shared_components.tensors import not_dense, not_finite
 from shared_components.workplaces import WRITING, flush, workplace
@@ -168,6 +169,7 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
         fault = archive_fault(path)
         if fault:
             raise zipfile.BadZipFile(fault)
+        _check_pickles(path)
         with warnings.catch_warnings(action="ignore"):  # of torch, about what the errors tell
             content = torch.load(path, map_location="cpu", weights_only=True)
             strange = not_dense(content)
@@ -189,6 +191,22 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
             "copy it again, name another, or train it again with lower learning rates"
         )
     return content
+
+
+def _check_pickles(path: Path) -> None:
+    """Refuse a file that asks ``torch.load`` for more than tensors and plain values."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":  # as torch.save wrote once: five pickles in a row, then the tensors
+            file.seek(0)
+            for _ in range(5):
+                check_pickle(file)
+            return
+    archive = torch._C.PyTorchFileReader(
+        os.fspath(path)
+    )  # what torch.load reads, which a zip file may hide from others
+    if archive.has_record("constants.pkl"):
+        raise RuntimeError("TorchScript")
+    check_pickle(io.BytesIO(archive.get_record("data.pkl")))
 
 
 def _why_unreadable(path: Path, error: Exception, cure: str) -> str:

@@ -106,7 +106,9 @@ def archive_fault(path: Path) -> str | None:
             digest = hashlib.sha256()
             for place in range(0, size - _ARCHIVE_SEAL, 1 << 20):
                 digest.update(file.read(min(1 << 20, size - _ARCHIVE_SEAL - place)))
-            return None if digest.hexdigest().encode() == end[len(_PREFIX) :] else "its checksum does not fit"
+            if digest.hexdigest().encode() != end[len(_PREFIX) :]:
+                return "its checksum does not fit"
+            return _broken_member(path, sealed=True)
         if start != b"PK\x03\x04":
             return None
     if end[-_END_BYTES:][:4] != _END_OF_ZIP or end[-2:] != b"\0\0":
@@ -114,10 +116,20 @@ def archive_fault(path: Path) -> str | None:
     return _broken_member(path)
 
 
-def _broken_member(path: Path) -> str | None:
+def _broken_member(path: Path, sealed: bool = False) -> str | None:
+    """Also one that is compressed: ``torch.save`` compresses none, and a megabyte may be a gigabyte that way."""
     try:
         with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
+            members = archive.infolist()
+            if not any(member.filename.endswith("/constants.pkl") for member in members):  # TorchScript's
+                packed = next(
+                    (one.filename for one in members if one.compress_type != zipfile.ZIP_STORED), None
+                )
+                if packed is not None:
+                    return f"{packed} is compressed"
+                if sum(member.file_size for member in members) > path.stat().st_size:
+                    return "its members are larger than itself"
+            broken = None if sealed else archive.testzip()
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, struct.error, zlib.error) as error:
         return f"{error or type(error).__name__}"
     return None if broken is None else f"{broken} is damaged"

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import random
 import resource
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from shared_components.files import (
     write_text,
 )
 from shared_components.inferers.case_writers import write_segmentation
+from shared_components.seals import seal_archive
 
 
 def test_text_and_tensors_come_back(tmp_path):
@@ -341,3 +345,83 @@ def test_values_that_are_not_finite_are_neither_written_nor_loaded(tmp_path, val
 )
 def test_sizes_are_readable(count, text):
     assert size(count) == text
+
+
+def pickled(value: bytes) -> bytes:
+    """``{"description": value}``, the value as operations of a pickle."""
+    return b"\x80\x02}X\x0b\0\0\0description" + value + b"s."
+
+
+def names_itself(levels: int) -> bytes:
+    """A tuple that holds itself twice, so many times over."""
+    return b")" + b"".join(b"q%ch%c\x86" % (level, level) for level in range(levels))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (
+            pickled(b"cbuiltins\nbytearray\nJ\x00\x5e\xd0\xb2R"),
+            r"found builtins\.bytearray, code that is not",
+        ),
+        (pickled(b"ctorch\nTensor\nJ\x00\xca\x9a\x3b\x85R"), r"found torch\.Tensor, code that is not run"),
+        (pickled(b"ctorch.storage\nUntypedStorage\nJ\x00\xca\x9a\x3b\x85R"), "found a damaged file"),
+        (pickled(b"}" + names_itself(60) + b"K\x01s"), "found a damaged file"),
+        (
+            pickled(b"ccollections\nOrderedDict\n](" + names_itself(60) + b"K\x01\x86e\x85R"),
+            "found a damaged",
+        ),
+    ],
+)
+def test_a_small_file_that_asks_for_much_is_refused_at_once(tmp_path, content, found):
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model/data.pkl", content)
+        archive.writestr("model/version", "3\n")
+    with pytest.raises(InputError, match=rf"model\.pt: expected a file of tensors .*{found}"):
+        load_tensors(path)
+    torch.save({}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"\x80\x02}q\x00.\x80\x02]", content + b"\x80\x02]"))
+    assert path.read_bytes() != whole
+    with pytest.raises(InputError, match=rf"model\.pt: expected a file of tensors .*{found}"):
+        load_tensors(path)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_compressed_file_of_tensors_is_refused(tmp_path, sealed):
+    path, packed = save_tensors(tmp_path / "model.pt", {"a": torch.zeros(10**6)}), io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as other:
+        for name in archive.namelist():
+            other.writestr(name, archive.read(name))
+    if sealed:
+        seal_archive(packed)
+    path.write_bytes(packed.getvalue())
+    with pytest.raises(
+        InputError, match=r"found a damaged file \(.+ is compressed\); copy or write it again"
+    ):
+        load_tensors(path)
+
+
+def test_all_that_training_keeps_is_loaded_as_it_was(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.ones(2, 2)).sum().backward()
+    optimizer.step()
+    shared = (0.9, 0.999)
+    content = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "python": random.getstate(),
+        "scaler": {"scale": 1.0, "kept": None, "on": True, "count": 2**40, "all": [shared] * 50},
+        "parameter": network[0].weight,
+        "types": [torch.ones(2, dtype=kind) for kind in (torch.float64, torch.bfloat16, torch.bool)],
+        "shape": network[0].weight.shape,
+        "dtype": torch.float32,
+    }
+    for zipped in (False, True):
+        content |= {"counts": torch.ones(2, dtype=torch.uint16)} if zipped else {}
+        torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+        expected = torch.load(tmp_path / "a.pt", weights_only=True)
+        assert str(load_tensors(tmp_path / "a.pt")) == str(expected)
