@@ -17,9 +17,10 @@ from shared_components.files import load_tensors
 from shared_components.networks.discriminator import Discriminator
 from shared_components.networks.frozen_discriminator import FrozenDiscriminator
 from shared_components.networks.generator import Generator
-from shared_components.networks.weights import added_tensors, export_model, filled
+from shared_components.networks.weights import added_tensors, export_model, filled, refuse_misfit
 
 DESCRIBED = {"generator", "domains", "labels", "spacing", "orientation"}  # what a factory file says of itself
+PLAN = "the file's own description"
 COPIES = ("generator", "generator_ema")  # of a factory file's one generator
 # what a config calls arguments of the generator
 IDS = {"size": "image_size", "encoding": "semantic_condition"}
@@ -177,14 +178,20 @@ def load_generator(path: str | os.PathLike) -> Generator:
         InputError: the file is missing, is not a factory, or its weights do not fit its description.
     """
     content = _read(path)
+    arguments, weights = content["description"]["generator"], content["model"]
     try:
-        generator = Generator(**content["description"]["generator"])
+        if arguments["mapping_layers"] > len(weights):
+            raise ValueError("more layers than tensors")
+        with torch.device("meta"):  # nothing takes memory before it is known that the file has it
+            planned = Generator(**arguments)
     except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
         raise InputError(
             f"{path}: no generator can be built from the file's own description; export it again"
         ) from error
-    filled(generator, content["model"], path, plan="the file's own description")
-    return generator.eval().requires_grad_(False)
+    lacking = added_tensors(planned).keys() - weights.keys()
+    expected = {name: tensor for name, tensor in planned.state_dict().items() if name not in lacking}
+    refuse_misfit(expected, weights, path, PLAN)
+    return filled(Generator(**arguments), weights, path, PLAN).eval().requires_grad_(False)
 
 
 def domain_index(path: str | os.PathLike, domain: str) -> int:
@@ -204,7 +211,8 @@ def domain_index(path: str | os.PathLike, domain: str) -> int:
 def _read(path: str | os.PathLike) -> dict:
     content = load_tensors(Path(path))
     description = content.get("description")
-    if "model" not in content or not isinstance(description, dict) or DESCRIBED - description.keys():
+    parts = content.get("model"), description
+    if not all(isinstance(part, dict) for part in parts) or DESCRIBED - description.keys():
         raise InputError(
             f"{path}: expected a factory file (model and description); "
             "train bundles/factory, which exports factory.pt"

@@ -124,8 +124,24 @@ def filled(
     """
     if isinstance(weights, Mapping):
         weights = {**added_tensors(network), **weights}
-    fault = misfit(network.state_dict(), weights) if isinstance(weights, Mapping) else "no named tensors"
-    if fault and (members := members_in(weights)) > members_in(network.state_dict()):
+    refuse_misfit(network.state_dict(), weights, path, plan)
+    network.load_state_dict(weights, strict=True)
+    return network
+
+
+def refuse_misfit(expected: Mapping[str, Tensor], weights: Any, path: str | os.PathLike, plan: str) -> None:
+    """Refuse weights that a network cannot take.
+
+    Args:
+        expected: the network's ``state_dict``; of tensors without values too.
+        weights: what a file holds in its place.
+        path: the file, for the message.
+        plan: what the network is built from, for the message.
+    Raises:
+        InputError: as :func:`filled`.
+    """
+    fault = misfit(expected, weights) if isinstance(weights, Mapping) else "no named tensors"
+    if fault and (members := members_in(weights)) > members_in(expected):
         raise InputError(
             f"{path}: holds {members} models that answer together, where one is wanted; name one of the models that "
             "they were made of"
@@ -135,8 +151,6 @@ def filled(
             f"{path}: its weights do not fit {plan} ({fault}); use a file as training wrote it, "
             "with the network (its channels and norms), labels, domains and image_size of that training"
         )
-    network.load_state_dict(weights, strict=True)
-    return network
 
 
 def members_in(weights: Any) -> int:

@@ -124,6 +124,18 @@ def test_files_that_are_no_factory_are_refused(generator, tmp_path):
         load_generator(tmp_path / "misfit.pt")
 
 
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("w_dim", "do not fit the file's own description"), ("mapping_layers", "no generator can be built")],
+)
+def test_no_network_is_made_that_a_file_asks_for_and_does_not_hold(generator, tmp_path, name, fault):
+    content = load_tensors(exported(generator, tmp_path))
+    content["description"]["generator"][name] = 10**9  # w_dim: more bytes than there are
+    save_tensors(tmp_path / "misfit.pt", content)
+    with pytest.raises(InputError, match=rf"misfit\.pt: .*{fault}"):
+        load_generator(tmp_path / "misfit.pt")
+
+
 @pytest.mark.parametrize("domain", ["../../outside", "/abs", "..", "a\\b", "", 3])
 def test_names_of_domains_become_folders(generator, tmp_path, domain):
     content = load_tensors(exported(generator, tmp_path))
