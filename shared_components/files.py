@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from shared_components.errors import InputError, os_error_line, printable
+from shared_components.limits import MOST_VALUES, unfolded_fault
 from shared_components.pickles import check_pickle
 from shared_components.seals import archive_fault, seal_archive
 from shared_components.tensors import not_dense, not_finite
@@ -158,8 +159,9 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
         path: the file.
         cure: what to do about a damaged one, in words that follow a semicolon.
     Raises:
-        InputError: the file is missing, damaged, holds other objects than tensors and plain values, is not a
-            dict, or holds NaN or infinite values in a tensor, or a tensor that is not dense.
+        InputError: the file is missing, damaged, holds other objects than tensors and plain values, or more of these
+            than fit in a file of its size, is not a dict, or holds NaN or infinite values in a tensor, or a tensor that
+            is not dense.
     """
     path = Path(path)
     if not os.path.isfile(path):
@@ -169,11 +171,12 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
         fault = archive_fault(path)
         if fault:
             raise zipfile.BadZipFile(fault)
-        _check_pickles(path)
+        described = _checked_pickles(path)
         with warnings.catch_warnings(action="ignore"):  # of torch, about what the errors tell
             content = torch.load(path, map_location="cpu", weights_only=True)
-            strange = not_dense(content)
-            bad = None if strange else not_finite(content)
+            endless = unfolded_fault(content, MOST_VALUES + 10 * described)
+            strange = None if endless else not_dense(content)
+            bad = None if endless or strange else not_finite(content)
     except _UNLOADABLE as error:
         raise InputError(
             f"{path}: expected a file of tensors written by torch.save, {_why_unreadable(path, error, cure)}"
@@ -182,6 +185,10 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
         raise InputError(
             f"{path}: expected a dict of tensors, found {type(content).__name__}; "
             "save a network's state_dict() in its place"
+        )
+    if endless:
+        raise InputError(
+            f"{path}: expected tensors and plain values, found {endless}; use none that others may have changed"
         )
     if strange:
         raise InputError(f"{path}: expected dense tensors, {strange}; save them dense, with all their values")
@@ -193,20 +200,22 @@ def load_tensors(path: str | os.PathLike, cure: str = "copy or write it again") 
     return content
 
 
-def _check_pickles(path: Path) -> None:
-    """Refuse a file that asks ``torch.load`` for more than tensors and plain values."""
+def _checked_pickles(path: Path) -> int:
+    """Bytes of what describes a file's tensors, which must not ask ``torch.load`` for more than plain values."""
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":  # as torch.save wrote once: five pickles in a row, then the tensors
             file.seek(0)
             for _ in range(5):
                 check_pickle(file)
-            return
+            return file.tell()
     archive = torch._C.PyTorchFileReader(
         os.fspath(path)
     )  # what torch.load reads, which a zip file may hide from others
     if archive.has_record("constants.pkl"):
         raise RuntimeError("TorchScript")
-    check_pickle(io.BytesIO(archive.get_record("data.pkl")))
+    content = archive.get_record("data.pkl")
+    check_pickle(io.BytesIO(content))
+    return len(content)
 
 
 def _why_unreadable(path: Path, error: Exception, cure: str) -> str:

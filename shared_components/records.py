@@ -27,6 +27,7 @@ import yaml
 
 from shared_components.errors import InputError, shown
 from shared_components.files import write_text
+from shared_components.limits import MOST_VALUES, unfolded_fault
 from shared_components.seals import BLANK, CHECK, has_sealed_rows, is_sealed, seal, seal_rows
 
 SEAL = "sha256"
@@ -82,7 +83,7 @@ def read_record(path: str | os.PathLike, cure: str, sealed: bool = False) -> dic
         kind = "another" if fits is False else "none"
         raise InputError(f"{path}: is damaged or was edited: expected its own checksum, found {kind}; {cure}")
     try:
-        content = yaml.load(text, LOADER) if path.suffix == ".yaml" else json.loads(text)
+        content = _yaml_values(text) if path.suffix == ".yaml" else json.loads(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: is damaged ({' '.join(str(error).split())[:200]}); {cure}") from error
     if not isinstance(content, dict):
@@ -90,6 +91,23 @@ def read_record(path: str | os.PathLike, cure: str, sealed: bool = False) -> dic
             f"{path}: is damaged: expected names and values, found {type(content).__name__}; {cure}"
         )
     return {key: value for key, value in content.items() if key != SEAL}
+
+
+class _Plain(LOADER):  # type: ignore[misc, valid-type]
+    """Without ``<<``, which no record has, and by which a few lines copy one table a million million times."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.MarkedYAMLError(problem="tables are merged by <<", problem_mark=node.start_mark)
+
+
+def _yaml_values(text: str) -> Any:
+    """Values of a record: aliases, which are written where one list stands twice, unfold to little more than it has."""
+    values = yaml.load(text, _Plain)
+    fault = unfolded_fault(values, MOST_VALUES + len(text))
+    if fault:
+        raise ValueError(fault)
+    return values
 
 
 def found_record(path: str | os.PathLike) -> dict[str, Any] | None:

@@ -18,10 +18,9 @@ from monai.bundle import ConfigParser, ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY, merge_kv
 
 from shared_components.errors import InputError, shown
+from shared_components.limits import DEEPEST, MOST_VALUES
 
 LARGEST_FILE = 2**18  # bytes; PyYAML reads about as much in two seconds
-MOST_VALUES = 20_000  # with every alias written out; no file that a person wrote comes near
-DEEPEST = 32  # levels; a bundle's config has about eight
 _MERGE, _VALUE = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"
 # what is raised by what a text can hold, such as dates and long numbers
 MENDABLE = (

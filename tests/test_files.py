@@ -388,6 +388,19 @@ def test_a_small_file_that_asks_for_much_is_refused_at_once(tmp_path, content, f
         load_tensors(path)
 
 
+def test_lists_that_hold_one_another_without_end_are_refused_at_once(tmp_path):
+    """Nothing is done for a list that holds itself twice, forty times over, by who compares or prints it."""
+    twice: list = []
+    for _ in range(30):
+        twice = [twice, twice]
+    itself: list = []
+    itself.append(itself)
+    for content, told in ((twice, r"more than \d+ values"), (itself, "more than 32 levels")):
+        torch.save({"model": {}, "description": {"labels": content}}, tmp_path / "a.pt")
+        with pytest.raises(InputError, match=rf"a\.pt: expected tensors and plain values, found {told}"):
+            load_tensors(tmp_path / "a.pt")
+
+
 @pytest.mark.parametrize("sealed", [True, False])
 def test_a_compressed_file_of_tensors_is_refused(tmp_path, sealed):
     path, packed = save_tensors(tmp_path / "model.pt", {"a": torch.zeros(10**6)}), io.BytesIO()

@@ -9,6 +9,7 @@ import yaml
 
 from shared_components.errors import InputError
 from shared_components.federation.rounds_log import RoundsCsv, read_rows
+from shared_components.files import write_text
 from shared_components.metrics.score_files import read_scores, write_scores
 from shared_components.records import (
     found_record,
@@ -19,6 +20,7 @@ from shared_components.records import (
     write_record,
     write_table,
 )
+from shared_components.seals import BLANK, seal
 from tests.test_files import flipped
 
 CONTENT = {"name": "näher", "seconds": 1.25, "clients": {"north": ["t1"]}, "none": None}
@@ -55,6 +57,21 @@ def test_a_record_cut_short_or_missing_is_refused_where_the_seal_is_needed(tmp_p
     assert found_record(tmp_path / "gone.json") is None
     with pytest.raises(InputError, match=r"gone\.json: expected a text file, found no file; run it$"):
         read_record(tmp_path / "gone.json", "run it")
+
+
+@pytest.mark.parametrize("link", ["[*a{0}, *a{0}]", "{{<<: [*a{0}, *a{0}]}}"])
+def test_aliases_that_unfold_without_end_are_refused_at_once(tmp_path, link):
+    lines = ["a0: &a0 {k: v}", *(f"a{n + 1}: &a{n + 1} {link.format(n)}" for n in range(30))]
+    path = write_text(tmp_path / "bundle.yaml", seal("\n".join([*lines, f"# sha256: {BLANK}\n"])))
+    with pytest.raises(
+        InputError, match=r"bundle\.yaml: is damaged \(.*(each alias written out|<<).*\); copy"
+    ):
+        read_record(path, "copy it again", sealed=True)
+
+
+def test_a_list_that_stands_in_many_places_comes_back(tmp_path):
+    content = {"names": [["north", "south"]] * 300, "<<": "a text"}
+    assert read_record(write_record(tmp_path / "federation.yaml", content), "") == content
 
 
 def test_who_removes_the_seal_may_edit_a_record(tmp_path):
