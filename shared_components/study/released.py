@@ -6,7 +6,9 @@ file names and may tell who a patient is.
 
 from __future__ import annotations
 
+import functools
 import re
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -121,11 +123,15 @@ def unpack(stage: str, archive: Path, folder: Path) -> list[str]:
             remove_tree(folder)
             make_folder(folder)
             for entry, place in entries:
-                content = opened.read(entry)
-                write_atomically(place, lambda temporary, content=content: temporary.write_bytes(content))
+                write_atomically(place, functools.partial(_copy, opened, entry))
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise InputError(f"{archive.name}: is no archive that can be read: {error}") from error
     return [entry.filename for entry, _ in entries]
+
+
+def _copy(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path) -> None:
+    with archive.open(entry) as content, place.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _checked(stage: str, archive: zipfile.ZipFile, folder: Path) -> Iterator[tuple[zipfile.ZipInfo, Path]]:
@@ -135,4 +141,10 @@ def _checked(stage: str, archive: zipfile.ZipFile, folder: Path) -> Iterator[tup
         mode = entry.external_attr >> 16
         if mode & 0o170000 not in (0, 0o100000) or not may_leave(stage, entry.filename):
             raise InputError(f"{stage}: {shown(entry.filename)} is nothing that may leave a site")
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise InputError(
+                f"{stage}: expected {shown(entry.filename)} as it is, found it compressed; let its site send it again"
+            )
         yield entry, inside(folder, entry.filename)
+    if sum(entry.file_size for entry in archive.infolist()) > Path(str(archive.filename)).stat().st_size:
+        raise InputError(f"{stage}: what it released is larger than its archive; let its site send it again")

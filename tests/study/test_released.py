@@ -116,3 +116,20 @@ def test_links_and_damage_in_an_archive_are_refused(tmp_path):
     archive.write_bytes(archive.read_bytes()[:20])
     with pytest.raises(InputError, match="is no archive that can be read"):
         unpack("source_model", archive, tmp_path / "server")
+
+
+@pytest.mark.parametrize(
+    ("method", "times", "told"),
+    [
+        (zipfile.ZIP_DEFLATED, 1, r"expected 'model\.pt' as it is, found it compressed"),
+        (zipfile.ZIP_STORED, 3, "larger than its archive"),
+    ],
+)
+def test_a_small_archive_of_much_is_refused_before_anything_is_written(tmp_path, method, times, told):
+    archive, folder = tmp_path / "a.zip", tmp_path / "server" / "source_model"
+    with zipfile.ZipFile(archive, "w", method) as made:
+        made.writestr("model.pt", bytes(10**5))
+        made.filelist *= times  # entries of one and the same content
+    with pytest.raises(InputError, match=rf"^source_model: .*{told}; let its site send it again"):
+        unpack("source_model", archive, folder)
+    assert not folder.exists()
