@@ -14,17 +14,16 @@ import torch
 
 STORAGE = "torch.storage.UntypedStorage"  # of the types without a storage of their own, such as uint16
 ORDERED = "collections.OrderedDict"
+COUNTER = "collections.Counter"  # in what schedules of learning rates keep
 CALLED = {  # tensors, dense and not; those that are not are refused in words of ours once they are there
-    ORDERED,
-    "torch.Size",
-    "torch.device",
-    "torch.serialization._get_layout",
+    *(ORDERED, COUNTER, "__builtin__.set", "builtins.set", "torch.Size", "torch.device"),
     *(f"torch._utils._rebuild_{kind}" for kind in ("tensor", "tensor_v2", "tensor_v3", "parameter")),
-    *(
-        f"torch._utils._rebuild_{kind}"
-        for kind in ("sparse_tensor", "nested_tensor", "meta_tensor_no_storage")
-    ),
+    *("torch._utils._rebuild_sparse_tensor", "torch.serialization._get_layout"),
+    *("torch._utils._rebuild_nested_tensor", "torch._utils._rebuild_meta_tensor_no_storage"),
 }
+KEYED = 2  # of a table's entries; those of a list are single
+HELD = "held"
+MOST = 2**60  # nobody counts further
 LEEWAY, TIMES = 10_000, 20  # values that tuples may hold written out: so many, and so many a byte
 
 
@@ -49,7 +48,8 @@ def check_pickle(data: IO[bytes]) -> None:
 
 class _Walk:
     """The stack of a pickle: a name stands for itself, a number for an atom or a tuple with as many values in it, all
-    written out, and a list of one number for a list or a table with as many entries.
+    written out, and a list that begins with a number for a list or a table with as many, when they were put there.
+    Once a tuple holds it, it gets no more of them.
     """
 
     def __init__(self) -> None:
@@ -88,15 +88,21 @@ class _Walk:
         return taken
 
     def tuple(self, argument: Any, count: int | None) -> None:
-        size = 1 + sum(map(_values, self._taken(count)))
+        items = self._taken(count)
+        for item in items:
+            if isinstance(item, list):
+                item[1:] = [HELD]
+        size = 1 + sum(map(_values, items))
         self.stack.append(size)
         self.spent += size
 
     def entries(self, argument: Any, count: int | None, width: int) -> None:
         """Into a list, or into a table, where a key is hashed with all that it holds."""
         entries = self._taken(count)
-        self.stack[-1][0] += len(entries)
-        self.spent += sum(map(_values, entries[::width]))
+        if HELD in self.stack[-1]:
+            raise pickle.UnpicklingError("a table that grows within a tuple")
+        self.stack[-1][0] = min(self.stack[-1][0] + sum(map(_values, entries)), MOST)
+        self.spent += sum(map(_values, entries[::2])) if width == KEYED else 0
 
     def name(self, argument: str) -> None:
         self.stack.append(_named(argument))
@@ -113,8 +119,7 @@ class _Walk:
 
     def attributes(self, argument: Any) -> None:
         """Of a table alone: those of a tensor would give it another size."""
-        [entries] = self.stack.pop()
-        self.spent += entries
+        self.spent += self.stack.pop()[0]
         if not isinstance(self.stack[-1], list):
             raise pickle.UnpicklingError("attributes of something that is no table")
 
@@ -154,8 +159,8 @@ STEPS: dict[str, tuple[Any, ...]] = {  # what torch.load follows, but objects of
     "TUPLE": (_Walk.tuple, None),
     "APPEND": (_Walk.entries, 1, 1),
     "APPENDS": (_Walk.entries, None, 1),
-    "SETITEM": (_Walk.entries, 2, 2),
-    "SETITEMS": (_Walk.entries, None, 2),
+    "SETITEM": (_Walk.entries, 2, KEYED),
+    "SETITEMS": (_Walk.entries, None, KEYED),
     "GLOBAL": (_Walk.name,),
     "REDUCE": (_Walk.call,),
     "BINPERSID": (_Walk.storage,),
