@@ -23,7 +23,7 @@ from shared_components.data.grids import same_grid
 from shared_components.data.image_loader import stored_grid
 from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.data.volumes import volume_transforms
-from shared_components.errors import InputError
+from shared_components.errors import InputError, shown
 from shared_components.files import remove_files
 from shared_components.inferers.case_writers import probability_file
 from shared_components.inferers.cases import CASE_LIST, OUTPUT_SUFFIX, Case, case_of
@@ -297,7 +297,7 @@ def read_case_list(output_dir: str | os.PathLike) -> tuple[list[Case], dict[int,
     A case with ``fault`` was not segmented, and that is why.
 
     Raises:
-        InputError: no such list, or it is damaged.
+        InputError: no such list, it is damaged, or it names a segmentation outside its folder.
     """
     path = Path(output_dir) / CASE_LIST
     if not path.is_file():
@@ -310,4 +310,16 @@ def read_case_list(output_dir: str | os.PathLike) -> tuple[list[Case], dict[int,
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: expected a case list, found {error!r}; run the inference again") from error
+    _refuse_strange_segmentations(path, cases)
     return cases, labels
+
+
+def _refuse_strange_segmentations(path: Path, cases: Sequence[Case]) -> None:
+    """Refuse a list by which files outside its folder would pass for what a run has written there."""
+    folder = os.path.abspath(path.parent)
+    for case in cases:
+        if not Path(os.path.abspath(case["segmentation"])).is_relative_to(folder):
+            raise InputError(
+                f"{path}: expected segmentations in its own folder, found {shown(case['segmentation'])}; copy that "
+                "file into the folder and name it by its place there"
+            )

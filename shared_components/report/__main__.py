@@ -40,7 +40,9 @@ def report(
 ) -> None:
     """Write the report of a study, of a training, of a federated run, of a comparison, or of any segmentations.
 
-    The further arguments are for segmentations alone.
+    The further arguments are for segmentations alone. A page holds copies of the images that it shows: those of a
+    study lie in its folder or in its clients' data roots, those of segmentations wherever cases.json, or a link in the
+    folder, says. Look at the page of a folder that you got from others before you hand it on.
 
     Args:
         run_dir: the folder of a study (with study.json), of an inference run (cases.json), of a training

@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shared_components.data.client_root import data_roots
+from shared_components.data.dataset_json import DATASET_FILE
+from shared_components.data.image_files import files_of
 from shared_components.data.label_maps import IGNORE
+from shared_components.errors import InputError
 from shared_components.files import lies_in
 from shared_components.inferers import read_case_list
 from shared_components.inferers.case_dataset import FAULT
@@ -97,7 +101,7 @@ def _client_overlays(
     study: StudyRecord, runs: Sequence[SegmentedTests], folder: Path
 ) -> list[Picture | Missing]:
     cases, segmentations, parts = _cases(runs, folder)
-    ours, table = runs[-1].method, runs[-1].csv
+    ours, table, roots = runs[-1].method, runs[-1].csv, _data_roots(study, runs[-1].client)
     telling = _evenly(list(cases)) if table is None else _telling_cases(table, list(cases), folder)
     for place, (name, dice) in enumerate(telling.items()):
         case, own = cases[name], segmentations[name]
@@ -105,11 +109,30 @@ def _client_overlays(
         shown = own if place == 0 else {method: file for method, file in own.items() if method == ours}
         caption = f"{name}: Dice {dice:.3f} with {ours}" if dice is not None else f"{name}: no label"
         try:
+            for file in shown.values():
+                within(folder, Path(file))
+            _refuse_others_images(case, [folder, *roots])
             reference, ignore = case.get("label"), case.get(IGNORE)
             parts.append(overlay(case["image"], reference, shown, list(study.classes), caption, ignore))
         except UNSHOWN as error:
             parts.append(unshown(error, folder, name))
     return parts
+
+
+def _data_roots(study: StudyRecord, client: str) -> list[Path]:
+    """Those of a client, or of an unseen scanner, that are here: no other folder that a record calls so."""
+    roots = map(Path, data_roots(study.members[client].data_root) if client in study.members else ())
+    return [root for root in roots if root.is_absolute() and (root / DATASET_FILE).is_file()]
+
+
+def _refuse_others_images(case: Case, places: Sequence[Path]) -> None:
+    """Refuse a case whose image or label, or a file that their headers name, lies in none of some folders."""
+    for file in (case[key] for key in ("image", "label") if key in case):
+        if not any(all(lies_in(part, place) for part in files_of(file)) for place in places):
+            raise InputError(
+                f"{file}: expected an image in the study's folder or in a data root that study.json names for "
+                "its client, found one elsewhere, which is not shown; copy it there"
+            )
 
 
 def _cases(

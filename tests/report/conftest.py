@@ -72,7 +72,8 @@ def whole_study(tmp_path_factory) -> Path:
     header = "round,client,images,seconds,bytes_up,bytes_down,generator,discriminator"
     (root / "factory" / "rounds.csv").write_text("\n".join([header, *rounds]) + "\n")
     subjects = {"training": {"total": 8, "labelled": 0}, "test": {"total": 3, "labelled": 3}}
-    client = {"domain": "t2", "role": "unlabelled", "subjects": subjects}
+    (kept / "data" / "dataset.json").touch()
+    client = {"domain": "t2", "role": "unlabelled", "subjects": subjects, "data_root": str(kept / "data")}
     write_study(
         root,
         name="three <heads>",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import nibabel as nib
@@ -10,6 +11,7 @@ from PIL import Image
 from shared_components.errors import InputError
 from shared_components.inferers.case_dataset import note_faults, read_case_list, write_case_list
 from shared_components.metrics.score_files import write_scores
+from shared_components.records import write_record
 from shared_components.report import write_comparison_report, write_inference_report
 from shared_components.report.inference_report import chosen_cases
 
@@ -77,6 +79,19 @@ def test_a_missing_segmentation_or_image_becomes_a_remark(inference_run, tmp_pat
     assert "s1_seg.nii.gz: expected a segmentation, found no file" in page
     assert "s2.nii.gz: expected a volume, found no file" in page
     assert page.count("<img") == 2
+
+
+@pytest.mark.parametrize("name", ["/elsewhere/a_seg.nii.gz", "../data/s0.nii.gz"])
+def test_a_list_whose_segmentations_lie_elsewhere_is_refused(inference_run, tmp_path, name):
+    folder = inference_run(tmp_path / "out")
+    content = json.loads(read(folder / "cases.json"))
+    content["cases"][1]["segmentation"] = name
+    write_record(folder / "cases.json", content)
+    with pytest.raises(InputError, match=r"cases\.json: expected segmentations in its own folder, found '/"):
+        write_inference_report(folder)
+    content["cases"][1]["segmentation"] = str(folder / "s1_seg.nii.gz")
+    write_record(folder / "cases.json", content)
+    assert read(write_inference_report(folder)).count("<img") == 3 * 2
 
 
 def test_only_so_many_cases_are_pictured(inference_run, tmp_path):

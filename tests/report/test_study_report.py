@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 
 from PIL import Image
@@ -288,3 +289,42 @@ def test_nothing_that_a_record_names_outside_its_folder_is_shown(study):
         remark for remark in told if "expected a place in the study&#39;s folder, found one outside" in remark
     ]
     assert len(outside) == 8 and page.count("<img") == 2  # translations, and the curves of the factory
+
+
+def test_no_image_of_this_machine_is_shown_that_is_none_of_the_clients_own(study):
+    file, listed = study / "study.json", study / "clients/south/adaptation/cases.json"
+    content, cases = json.loads(file.read_text(encoding="utf-8")), json.loads(listed.read_text())
+    content["scores"] = [
+        each for each in content["scores"] if each["predictions"] == str(listed.parent.relative_to(study))
+    ]
+    private = study.parent / "private"
+    shutil.copytree(content["clients"]["south"]["data_root"], private, ignore=lambda *_: ["dataset.json"])
+    (study / "own.nii.gz").write_bytes((private / "s1.nii.gz").read_bytes())
+    image = {"s0": private / "s0.nii.gz", "s1": study / "own.nii.gz"}
+    cases["cases"] = [
+        case | {"image": str(image.get(case["case"], case["image"]))} for case in cases["cases"]
+    ]
+
+    def told() -> tuple[int, list[str]]:
+        file.write_text(json.dumps(content))
+        write_record(listed, cases)
+        page = write_study_report(study).read_text(encoding="utf-8").partition("Segmentations</h2>")[2]
+        page = page.partition("</section>")[0]
+        return page.count("<img"), re.findall(r'<p class="missing">(.*?)</p>', page)
+
+    content["scores"][0].pop("csv")
+    shown, (remark,) = told()
+    assert shown == 2 and remark.startswith(
+        f"{private}/s0.nii.gz: expected an image in the study&#39;s folder"
+    )
+    content["clients"]["south"]["data_root"] = "/"  # no data root, whatever a record says
+    assert told()[0] == 0
+    (listed.parent / "s1_seg.nii.gz").unlink()
+    (listed.parent / "s1_seg.nii.gz").symlink_to(private / "s1.nii.gz")
+    cases["cases"] = cases["cases"][1:2]
+    cases["cases"][0].pop("label")
+    shown, (remark,) = told()
+    assert shown == 0 and "expected a place in the study&#39;s folder, found one outside" in remark
+    cases["cases"][0]["segmentation"] = str(private / "s1.nii.gz")
+    shown, (remark,) = told()
+    assert shown == 0 and "cases.json: expected segmentations in its own folder" in remark
