@@ -21,6 +21,7 @@ from shared_components.data.faults import UNREADABLE, read
 from shared_components.data.frames import frame_count
 from shared_components.data.grids import same_grid
 from shared_components.data.image_loader import stored_grid
+from shared_components.data.label_maps import ANNOTATED, IGNORE, known_text
 from shared_components.data.volume_faults import file_faults, packing_faults, reading_fault, refuse
 from shared_components.data.volumes import volume_transforms
 from shared_components.errors import InputError, shown
@@ -287,8 +288,11 @@ def note_faults(output_dir: str | Path, faults: Mapping[str, str]) -> None:
 
 def noted_faults(output_dir: str | Path) -> dict[str, str]:
     """What :func:`note_faults` wrote; nothing where there is no list that can be read."""
-    content = found_record(Path(output_dir) / CASE_LIST) or {}
-    return {case["case"]: case[FAULT] for case in content.get("cases", ()) if FAULT in case}
+    try:
+        cases, _ = read_case_list(output_dir)
+    except InputError:
+        return {}
+    return {case["case"]: case[FAULT] for case in cases if FAULT in case}
 
 
 def read_case_list(output_dir: str | os.PathLike) -> tuple[list[Case], dict[int, str]]:
@@ -305,21 +309,32 @@ def read_case_list(output_dir: str | os.PathLike) -> tuple[list[Case], dict[int,
     content = read_record(path, "run the inference again")
     try:
         labels = {int(value): str(name) for value, name in content["labels"].items()}
-        cases = [
-            case | {"segmentation": str(path.parent / case["segmentation"])} for case in content["cases"]
-        ]
+        cases = [dict(case) for case in content["cases"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: expected a case list, found {error!r}; run the inference again") from error
-    _refuse_strange_segmentations(path, cases)
-    return cases, labels
-
-
-def _refuse_strange_segmentations(path: Path, cases: Sequence[Case]) -> None:
-    """Refuse a list by which files outside its folder would pass for what a run has written there."""
-    folder = os.path.abspath(path.parent)
     for case in cases:
-        if not Path(os.path.abspath(case["segmentation"])).is_relative_to(folder):
+        _refuse_strange(path, case)
+    return [case | {"segmentation": str(path.parent / case["segmentation"])} for case in cases], labels
+
+
+def _refuse_strange(path: Path, case: Case) -> None:
+    """Refuse an entry that no run writes, or by which a file outside the folder would pass for a run's own."""
+    for key in ("case", "segmentation", *({"image", "label", FAULT} & case.keys())):
+        if not isinstance(case.get(key), str):
             raise InputError(
-                f"{path}: expected segmentations in its own folder, found {shown(case['segmentation'])}; copy that "
-                "file into the folder and name it by its place there"
+                f"{path}: expected a text as '{key}', found {shown(case.get(key))}; run the inference again"
             )
+    try:
+        known_text(case)
+    except InputError as error:
+        raise InputError(f"{path}: '{ANNOTATED}' of {shown(case['case'])}: {error}") from error
+    if not isinstance(case.get(IGNORE), int | None):
+        raise InputError(
+            f"{path}: expected a whole number as '{IGNORE}', found {shown(case[IGNORE])}; run the inference again"
+        )
+    folder = os.path.abspath(path.parent)
+    if not Path(os.path.abspath(path.parent / case["segmentation"])).is_relative_to(folder):
+        raise InputError(
+            f"{path}: expected segmentations in its own folder, found {shown(case['segmentation'])}; copy that file "
+            "into the folder and name it by its place there"
+        )

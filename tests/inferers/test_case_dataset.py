@@ -25,9 +25,9 @@ from shared_components.inferers import (
     refuse_replacing,
     write_case_list,
 )
-from shared_components.inferers.case_dataset import FAULT, drop_scores, note_faults
+from shared_components.inferers.case_dataset import FAULT, drop_scores, note_faults, noted_faults
 from shared_components.inferers.replaced import earlier_outputs
-from shared_components.records import read_table, write_table
+from shared_components.records import read_table, write_record, write_table
 from tests.inferers.known_network import inference, save_network
 
 
@@ -303,6 +303,30 @@ def test_a_missing_or_damaged_list_is_named(tmp_path):
     (tmp_path / "cases.json").write_text('{"cases": []}')
     with pytest.raises(InputError, match=r"cases\.json: expected a case list, found KeyError"):
         read_case_list(tmp_path)
+
+
+ENTRY = {"case": "p", "image": "i", "segmentation": "p_seg.nii.gz", "label": "l"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        (5, "a case list, found TypeError"),
+        ({"segmentation": "x"}, "a text as 'case', found None"),
+        (ENTRY | {"case": ["p"]}, "a text as 'case', found ['p']"),
+        (ENTRY | {"image": 5}, "a text as 'image', found 5"),
+        (ENTRY | {"label": []}, "a text as 'label', found []"),
+        (ENTRY | {"fault": 5}, "a text as 'fault', found 5"),
+        (ENTRY | {"segmentation": 5}, "a text as 'segmentation', found 5"),
+        (ENTRY | {"ignore": "a"}, "a whole number as 'ignore', found 'a'"),
+        (ENTRY | {"annotated": 5}, "numbers of slices, found 5"),
+    ],
+)
+def test_an_entry_of_another_kind_is_named_in_one_line(entry, found, tmp_path):
+    write_record(tmp_path / "cases.json", {"labels": {"1": "brain"}, "cases": [ENTRY, entry]})
+    with pytest.raises(InputError, match=rf"^{tmp_path}/cases\.json: .*expected {re.escape(found)}[^\n]+$"):
+        read_case_list(tmp_path)
+    assert noted_faults(tmp_path) == {}
 
 
 def test_a_second_run_into_a_folder_keeps_the_list_of_what_is_in_it(tmp_path):
