@@ -94,7 +94,9 @@ def write_page(
         InputError: it cannot be written.
     """
     made = environment().get_template(template)
-    return write_text(output, made.render(title=title, subtitle=subtitle, facts=facts, **content) + "\n")
+    text = made.render(title=title, subtitle=subtitle, facts=facts, **content)
+    # names of files may be other bytes than UTF-8, and JSON lets halves of surrogate pairs through
+    return write_text(output, text.encode(errors="backslashreplace").decode() + "\n")
 
 
 @functools.cache
@@ -123,7 +125,7 @@ def file_link(path: str | Path, page: str | Path, text: object | None = None) ->
 
 def address(path: str | Path, page: str | Path) -> str:
     """The address of a file as the page must write it."""
-    return quote(Path(os.path.relpath(path, Path(page).parent)).as_posix())
+    return quote(os.fsencode(os.path.relpath(path, Path(page).parent)))
 
 
 def told(text: object, folder: str | Path) -> str:

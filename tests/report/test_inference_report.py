@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import nibabel as nib
@@ -94,6 +95,17 @@ def test_a_list_whose_segmentations_lie_elsewhere_is_refused(inference_run, tmp_
     content["cases"][1]["segmentation"] = str(folder / "s1_seg.nii.gz")
     write_record(folder / "cases.json", content)
     assert read(write_inference_report(folder)).count("<img") == 3 * 2
+
+
+def test_names_that_are_no_text_are_shown_as_they_can_be(tmp_path):
+    file = tmp_path / os.fsdecode(b"a\xff_seg.nii.gz")
+    nib.save(nib.Nifti1Image(np.ones((6, 6, 6), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
+    (tmp_path / "a.nii.gz").rename(file)
+    page = read(write_inference_report(tmp_path))
+    assert 'href="a%FF_seg.nii.gz"' in page and r">a\udcff</a>" in page
+    case = {"case": "\ud800", "image": "\ud800.nii.gz", "segmentation": file.name}
+    (tmp_path / "cases.json").write_text(json.dumps({"labels": {"1": "brain"}, "cases": [case]}))
+    assert r"\ud800.nii.gz: expected a volume, found no file" in read(write_inference_report(tmp_path))
 
 
 def test_only_so_many_cases_are_pictured(inference_run, tmp_path):
