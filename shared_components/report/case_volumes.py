@@ -87,8 +87,10 @@ def _known(path: str | Path, values: np.ndarray) -> np.ndarray:
     """Label values as they are.
 
     Raises:
-        InputError: there is NaN among them, or infinity.
+        InputError: there is NaN among them, or infinity, or there is none.
     """
+    if not values.size:
+        raise InputError(f"{path}: expected label values, found a volume without voxels; export it again")
     if not np.isfinite(values).all():
         raise InputError(f"{path}: expected label values, found NaN or infinite ones; export it again")
     return values

@@ -130,6 +130,15 @@ def test_an_unreadable_segmentation_does_not_hide_the_others(tmp_path):
     assert page.count("<img") == 2 and "label 1: 0.2 ml" in page
 
 
+@pytest.mark.parametrize("shape", [(4, 0, 4), (4, 4, 4, 0)])
+def test_a_segmentation_without_voxels_does_not_hide_the_others(tmp_path, shape):
+    for name, axes in (("a", shape), ("b", (6, 6, 6))):
+        nib.save(nib.Nifti1Image(np.ones(axes, np.uint8), np.eye(4)), tmp_path / f"{name}_seg.nii")
+    page = read(write_inference_report(tmp_path))
+    assert "a_seg.nii: expected label values, found a volume without voxels" in page
+    assert page.count("<img") == 2
+
+
 def test_a_segmentation_or_an_image_of_nan_does_not_hide_the_others(tmp_path):
     for place, value in (
         ("out/a", np.nan),
