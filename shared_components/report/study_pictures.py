@@ -109,8 +109,8 @@ def _client_overlays(
         shown = own if place == 0 else {method: file for method, file in own.items() if method == ours}
         caption = f"{name}: Dice {dice:.3f} with {ours}" if dice is not None else f"{name}: no label"
         try:
-            for file in shown.values():
-                within(folder, Path(file))
+            for file in (part for each in shown.values() for part in files_of(each)):
+                within(folder, file)
             _refuse_others_images(case, [folder, *roots])
             reference, ignore = case.get("label"), case.get(IGNORE)
             parts.append(overlay(case["image"], reference, shown, list(study.classes), caption, ignore))

@@ -325,6 +325,11 @@ def test_no_image_of_this_machine_is_shown_that_is_none_of_the_clients_own(study
     cases["cases"][0].pop("label")
     shown, (remark,) = told()
     assert shown == 0 and "expected a place in the study&#39;s folder, found one outside" in remark
+    (listed.parent / "s1_seg.nhdr").write_text(f"NRRD0004\ndata file: {private}/s1.raw\n")
+    (private / "s1.raw").touch()
+    cases["cases"][0]["segmentation"] = "s1_seg.nhdr"
+    shown, (remark,) = told()
+    assert shown == 0 and "private/s1.raw: expected a place in the study&#39;s folder" in remark
     cases["cases"][0]["segmentation"] = str(private / "s1.nii.gz")
     shown, (remark,) = told()
     assert shown == 0 and "cases.json: expected segmentations in its own folder" in remark
