@@ -208,9 +208,8 @@ def _checked_pickles(path: Path) -> int:
             for _ in range(5):
                 check_pickle(file)
             return file.tell()
-    archive = torch._C.PyTorchFileReader(
-        os.fspath(path)
-    )  # what torch.load reads, which a zip file may hide from others
+    # what torch.load reads, which a zip file may hide from others
+    archive = torch._C.PyTorchFileReader(os.fspath(path))
     if archive.has_record("constants.pkl"):
         raise RuntimeError("TorchScript")
     content = archive.get_record("data.pkl")

@@ -122,11 +122,9 @@ def _broken_member(path: Path, sealed: bool = False) -> str | None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if not any(member.filename.endswith("/constants.pkl") for member in members):  # TorchScript's
-                packed = next(
-                    (one.filename for one in members if one.compress_type != zipfile.ZIP_STORED), None
-                )
-                if packed is not None:
-                    return f"{packed} is compressed"
+                packed = [one.filename for one in members if one.compress_type != zipfile.ZIP_STORED]
+                if packed:
+                    return f"{packed[0]} is compressed"
                 if sum(member.file_size for member in members) > path.stat().st_size:
                     return "its members are larger than itself"
             broken = None if sealed else archive.testzip()

@@ -146,9 +146,7 @@ class ArrayReader(NumpyReader):
         """The arrays of a file."""
         for name in ensure_tuple(data):
             if str(name).lower().endswith(".npy"):
-                np.load(
-                    name, mmap_mode="r"
-                )  # refuses sizes that the file does not have, before they take memory
+                np.load(name, mmap_mode="r")  # refuses sizes that the file lacks before they take memory
         found = super().read(data, **kwargs)
         return list(found.values()) if isinstance(found, NpzFile) else found
 

@@ -29,22 +29,11 @@ _CONTROL = re.compile(r"[\0-\x08\n-\x1f\x7f]")  # at which names are cut, or whi
 _MOST_FILES = 100_000  # whose names are made of a pattern; of more those are looked for that are there
 _HEADER = 2**20  # bytes of a header that are read
 _FIELD = re.compile(r"^[^\S\n]*(\w+)[^\S\n]*[=:][^\S\n]*(\S.*)$", re.MULTILINE)
-_WIDTHS = (
-    ("char|int8", 1),
-    ("short|int16", 2),
-    ("long.?long|int64|double", 8),
-    ("int|long|float", 4),
-)  # bytes
+# bytes of a voxel, by what its type's name holds: the first that fits
+_WIDTHS = (("char|int8", 1), ("short|int16", 2), ("long.?long|int64|double", 8), ("int|long|float", 4))
 _TYPED = 8  # bytes of a number for one of its text, at most: a double may be a digit
-_ENCODINGS = {
-    "raw": 1,
-    "hex": 1,
-    "txt": _TYPED,
-    "text": _TYPED,
-    "ascii": _TYPED,
-    "gz": DEFLATE,
-    "gzip": DEFLATE,
-}
+_ENCODINGS = {"raw": 1, "hex": 1, **dict.fromkeys(("txt", "text", "ascii"), _TYPED)}
+_ENCODINGS |= dict.fromkeys(("gz", "gzip"), DEFLATE)
 _CURE = "correct the header or export the image again"
 
 

@@ -79,8 +79,8 @@ class CycleTrainer(_PublishedTrainer):
     Raises:
         ValueError: an adversarial weight without discriminator or its optimiser.
         InputError: source and target are the same domain.
-    Deviation: the adversarial loss is not in the publication; without it translations across inverted
-    contrast keep the image's own look.
+    Deviation: the adversarial loss is not in the publication. It is for translations across inverted contrast, which
+    kept the image's own look without it; that was seen while SSIM was of signed intensities, and not tried again since.
     """
 
     def __init__(
