@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 
 from shared_components.errors import InputError, input_error_in
-from shared_components.one_line_errors import check_command_line
+from shared_components.one_line_errors import check_command_line, show_input_errors
 
 PROGRAM = """
 import sys
@@ -39,13 +40,37 @@ def test_a_wrapped_input_error_ends_the_process_with_its_line_alone():
     assert ended.stderr == "error: volume.nii.gz: expected this, found that\n"
 
 
-def test_a_place_that_cannot_be_written_is_one_line():
-    program = PROGRAM.replace(
-        "raise {error}('volume.nii.gz: expected this, found that')", "open('/dev/null/x', 'w')"
-    )
-    program = program.replace("except ValueError", "except OSError")
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (
+@pytest.fixture
+def ended(monkeypatch, capsys):
+    """How a program ends that an error goes through: its exit code, and what it says."""
+
+    def call(
+        error: BaseException, program: str = "/site-packages/monai/bundle/__main__.py"
+    ) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [program])
+        monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+        show_input_errors()
+        try:
+            sys.excepthook(type(error), error, error.__traceback__)
+        except SystemExit as end:
+            return end.code, capsys.readouterr().err
+        return 1, capsys.readouterr().err
+
+    return call
+
+
+def failed(cause: Exception) -> RuntimeError:
+    """As MONAI raises it of a cause."""
+    try:
+        raise RuntimeError("Failed to evaluate") from cause
+    except RuntimeError as error:
+        return error
+
+
+def test_a_place_that_cannot_be_written_is_one_line(ended):
+    with pytest.raises(OSError, match="Not a directory") as caught:
+        Path("/dev/null/x").write_text("")
+    assert ended(failed(caught.value)) == (
         2,
         "error: /dev/null/x: cannot be used (Not a directory); "
         "name a place that may be read and written, on a disk with space left\n",
@@ -64,24 +89,20 @@ def test_what_ignite_says_of_such_an_error_is_left_out():
     assert ended.stderr == "ERROR:root:x\nerror: volume.nii.gz: expected this, found that\n"
 
 
-def test_an_argument_that_a_component_does_not_take_is_one_line():
-    program = PROGRAM.replace(
-        "raise {error}('volume.nii.gz: expected this, found that')",
-        "from monai.bundle import ConfigParser\n"
-        "    ConfigParser({'a': {'_target_': 'monai.inferers.SliceInferer', 'overlp': 1}}).get_parsed_content('a')",
-    )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (
+def test_an_argument_that_a_component_does_not_take_is_one_line(ended):
+    config = {"a": {"_target_": "monai.inferers.SliceInferer", "overlp": 1}}
+    with pytest.raises(RuntimeError) as caught:
+        ConfigParser(config).get_parsed_content("a")
+    assert ended(caught.value) == (
         2,
         "error: monai.inferers.SliceInferer takes no 'overlp'; correct the config, or --…::overlp of the command "
         "line\n",
     )
 
 
-def test_any_other_error_keeps_its_trace():
-    ended = run("ValueError")
-    assert ended.returncode == 1
-    assert "Traceback" in ended.stderr
+def test_any_other_error_keeps_its_trace(ended):
+    code, text = ended(failed(ValueError("volume.nii.gz: expected this, found that")))
+    assert code == 1 and "Traceback" in text
 
 
 def test_an_error_without_one_among_its_causes_has_none():
@@ -89,16 +110,9 @@ def test_an_error_without_one_among_its_causes_has_none():
     assert str(input_error_in(InputError("x"))) == "x"
 
 
-def test_a_program_of_ones_own_keeps_its_traces():
-    program = PROGRAM.format(error="InputError").replace("monai/bundle", "mine")
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[1],
-        check=False,
-    )
-    assert ended.returncode == 1 and "Traceback" in ended.stderr
+def test_a_program_of_ones_own_keeps_its_traces(ended):
+    code, text = ended(failed(InputError("x")), program="/site-packages/mine/__main__.py")
+    assert code == 1 and "Traceback" in text
 
 
 @pytest.mark.parametrize(

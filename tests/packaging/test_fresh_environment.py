@@ -184,7 +184,9 @@ def calls(bundle: str, roots: dict[str, Path], out: Path) -> list[tuple[str, dic
     return [("run", training), ("run", inference | {"dataset_dir": HEAD}), check, ("ckpt_export", script)]
 
 
-@pytest.mark.parametrize("bundle", NAMES)
+@pytest.mark.parametrize(
+    "bundle", ["adaptation", "factory", pytest.param("segmentation", marks=pytest.mark.thorough)]
+)
 def test_it_trains_segments_and_passes_upstreams_checks(interpreter, unpacked, roots, bundle, tmp_path):
     said = run(interpreter, unpacked / bundle, "-c", RUNNER, json.dumps(calls(bundle, roots, tmp_path)))
     *_, code, foreign = said.split("\n")[:-1]

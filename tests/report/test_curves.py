@@ -84,12 +84,13 @@ def test_a_client_without_numbers_in_the_first_panel_is_in_the_legend(tmp_path, 
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()][2] == "hospital_002"
 
 
-def test_of_very_many_columns_the_first_are_drawn_and_the_others_counted(tmp_path, drawn):
+def test_of_very_many_columns_the_first_are_drawn_and_the_others_counted(tmp_path, drawn, monkeypatch):
     names = [f"m{number}" for number in range(400)]
+    monkeypatch.setattr(curves, "MOST_PANELS", 4)  # drawing takes long
     (tmp_path / "rounds.csv").write_text(f"round,{','.join(names)}\n1{',1' * len(names)}\n")
     curves_uri(tmp_path / "rounds.csv")
-    assert len(drawn[0].axes) == 48 and drawn[0].axes[-1].get_title(loc="left") == "m47"
-    assert drawn[0].get_supxlabel() == "round; 352 more columns are in the table alone"
+    assert len(drawn[0].axes) == 4 and drawn[0].axes[-1].get_title(loc="left") == "m3"
+    assert drawn[0].get_supxlabel() == "round; 396 more columns are in the table alone"
 
 
 def test_names_with_dollar_signs_are_no_formulas(tmp_path, drawn):

@@ -10,6 +10,7 @@ from shared_components.federation.statistics.site import asked, local_statistics
 from tests.federation.tiny import federation, make_root
 
 
+@pytest.mark.thorough  # sites, merging and the table are tested without
 def test_both_engines_print_the_same_table_and_a_failing_client_stops_no_other(values, tmp_path):
     sick = make_root(tmp_path / "sick", "t1", 3, 9)
     (sick / "images" / "s1.nii.gz").write_bytes(b"no image")
