@@ -12,6 +12,7 @@ from shared_components.federation.nvflare.simulator import NvflareSimulator
 from tests.federation.tiny import federation
 
 
+@pytest.mark.thorough  # what sites tell, and how it is compared, is tested without
 def test_nothing_starts_where_clients_differ_or_have_faults(values, roots, tmp_path):
     """Each client checks its own data; no name of a file comes to the coordinator."""
     other, sick = (shutil.copytree(roots["south"], tmp_path / name) for name in ("other", "sick"))
