@@ -176,7 +176,7 @@ def unflat(vector: Tensor, like: NamedTensors, names: list[str]) -> dict[str, Te
 
 def _mean(vectors: list[Tensor], weights: list[float]) -> tuple[Tensor, bool]:
     """Mean of the vectors and whether all is finite; in pieces that stay in the processor's cache."""
-    if not (vectors[0].is_floating_point() or vectors[0].is_complex()):
+    if not has_mean(vectors[0]):
         return torch.stack(vectors).to(torch.int64).amax(dim=0).to(
             vectors[0].dtype
         ), True  # uint16 has no amax

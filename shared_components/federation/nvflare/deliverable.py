@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from shared_components.errors import InputError, shown
-from shared_components.federation.aggregators.aggregation import NamedTensors
+from shared_components.federation.aggregators.aggregation import NamedTensors, has_mean
 
 
 def check_deliverable(content: Any, weights: NamedTensors) -> None:
@@ -25,11 +25,11 @@ def check_deliverable(content: Any, weights: NamedTensors) -> None:
     Raises:
         InputError: a tensor of it is another one.
     """
-    floating = {name: tensor for name, tensor in weights.items() if _is_float(tensor)}
+    floating = {name: tensor for name, tensor in weights.items() if has_mean(tensor)}
     for found in _state_dicts(content):
         named = _alike(found, floating)
         if not any(named.values()):
-            named = {n: _of_its_shape(t, floating) for n, t in found.items() if _is_float(t)}
+            named = {n: _of_its_shape(t, floating) for n, t in found.items() if has_mean(t)}
         for name, expected in named.items():
             if expected and not any(_same(found[name], tensor) for tensor in expected):
                 raise InputError(
@@ -73,10 +73,6 @@ def _of_its_shape(tensor: Tensor, weights: NamedTensors) -> list[Tensor]:
 
 def _same(tensor: Tensor, expected: Tensor) -> bool:
     """Whether it is the same, in a narrower type perhaps; a tensor without values is nothing's."""
-    if tensor.is_meta or not _is_float(tensor) or tensor.shape != expected.shape:
+    if tensor.is_meta or not has_mean(tensor) or tensor.shape != expected.shape:
         return False
     return torch.equal(tensor, expected.to(tensor.dtype))
-
-
-def _is_float(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()

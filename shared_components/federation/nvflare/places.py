@@ -46,6 +46,11 @@ class Place:
     rehearsal: bool = False
     earlier: str = ""
 
+    @property
+    def noisy(self) -> bool:
+        """Whether the site demands noise of its updates."""
+        return self.demand is not None and self.demand.noisy
+
     def run_folder(self, federation: str) -> str:
         """Where this machine keeps what it must remember of the federation of that name."""
         return self.folder if self.rehearsal else str(Path(self.folder, own_name(federation)))

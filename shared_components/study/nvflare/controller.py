@@ -30,7 +30,6 @@ from shared_components.study.findings import tell_study
 from shared_components.study.nvflare.site_places import SitePlaces, SiteTrainings
 from shared_components.study.nvflare.study_job import (
     FACTORY,
-    check_lone_source,
     job_parts,
     place_study,
     site_stages,
@@ -63,10 +62,6 @@ class StudyController(FederationController):
         federation, parts = read_job(self.custom(), place), read_parts(self.custom())
         described = _describe([*federation.clients, *parts.guests], asking)
         study = place_study(federation, parts, described)
-        for client in study.sources:
-            check_lone_source(
-                study, client, described[client]["noisy"]
-            )  # before hours of the factory's training
         stages = site_stages(study)
         with self._study(study, stages, place) as opened:
             if opened.runs[FACTORY].is_new or not place.rehearsal:

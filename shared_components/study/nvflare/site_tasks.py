@@ -49,8 +49,8 @@ def describe(job: SiteJob, work: Work) -> Done:
     digests = FileDigests(folder / "described.json")
     (roots,) = data_record({job.place.name: Client(data, ())}, digests).values()
     digests.keep()
-    noisy = job.place.demand is not None and job.place.demand.noisy
-    return Done(SiteDescription.of(ClientData.load(data), short_digest([*roots.values()]), noisy).as_dict())
+    state = short_digest([*roots.values()])
+    return Done(SiteDescription.of(ClientData.load(data), state, job.place.noisy).as_dict())
 
 
 def _refuse_faults(job: SiteJob, folder: Path) -> None:
@@ -75,7 +75,7 @@ def stage(job: SiteJob, work: Work) -> Done:
     wanted = _own_stage(stages, job.place.name, work.values["stage"])
     carries = wanted.key in carried(stages)  # whatever a server says
     if carries and wanted.name in (*VARIANTS, "synthetic"):
-        check_lone_source(study, wanted.client, job.place.demand is not None and job.place.demand.noisy)
+        check_lone_source(study, wanted.client, job.place.noisy)
     _receive(study, wanted, work)
     digests = FileDigests(study.folder / "digests.json")
     before = _texts(work.values["before"])

@@ -60,7 +60,8 @@ def place_study(
         described: site to its :class:`SiteDescription`, as plain values.
         here: this site; None at the server.
     Raises:
-        InputError: see :func:`plan_study`; or a site has not described its data, or others than it is to have.
+        InputError: see :func:`plan_study`; a site has not described its data, or others than it is to have; or at the
+            server see :func:`check_lone_source`.
     """
     elsewhere = {
         name: SiteDescription.from_dict(described.get(name) or {}, name)
@@ -71,7 +72,11 @@ def place_study(
     folder, settings = str(Path(factory.output_dir).parent), dict(parts.settings)
     if here is not None and here.name in parts.guests:
         settings["unseen"] = {**settings["unseen"], here.name: list(here.data_roots)}
-    return plan_study(replace(factory, output_dir=folder, study=settings), elsewhere)
+    study = plan_study(replace(factory, output_dir=folder, study=settings), elsewhere)
+    if here is None:  # before the factory is trained, for hours perhaps
+        for client in study.sources:
+            check_lone_source(study, client, elsewhere[client].noisy)
+    return study
 
 
 def _check_domains(factory: Federation, described: Mapping[str, SiteDescription]) -> None:

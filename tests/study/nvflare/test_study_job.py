@@ -80,6 +80,19 @@ def test_a_site_that_tells_of_other_domains_than_the_federation_file_is_refused_
             place_study(job, parts, told, place)
 
 
+def test_a_lone_source_whose_site_demands_noise_stops_a_study_at_the_server_before_it_begins(several_values):
+    study = {key: value for key, value in several_values["study"].items() if key != "federated_source"}
+    federation = made({**several_values, "study": study}, joint=False)
+    job, parts = replace(federation, output_dir=f"{federation.output_dir}/factory"), job_parts(federation)
+    told = described({name: list(client.data_roots) for name, client in federation.clients.items()})
+    told["west"] |= {"noisy": True}
+    assert place_study(job, parts, told).federates_source
+    counts = {split: {**count, "labelled": 0} for split, count in told["north"]["counts"].items()}
+    told["north"] |= {"counts": counts}
+    with pytest.raises(InputError, match=r"client west: its site demands noise, .* at one client alone"):
+        place_study(job, parts, told)
+
+
 def test_a_domain_that_is_an_expression_joins_no_stage(several_values):
     study = at(made(several_values, joint=False))
     evil = replace(study.roots["south"], domains=("$open('PWNED', 'w')",))
